@@ -1,0 +1,1 @@
+"""Command handlers, process managers and effect handlers; they reach the world through `application.ports`."""

@@ -1,0 +1,1 @@
+"""Adapters: event store, projector, effect queue, worker runtimes, executor client, S3, providers, embedded servers."""

@@ -1,0 +1,1 @@
+"""The edges: settings, composition root, HTTP API, command line and the executor service."""

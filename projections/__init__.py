@@ -1,0 +1,1 @@
+"""Read models: which events they fold, their rows and their queries."""

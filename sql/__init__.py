@@ -1,0 +1,1 @@
+"""The only home of DDL: numbered migrations, functions and named queries, shipped as package data."""
