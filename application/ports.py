@@ -1,0 +1,167 @@
+"""The ports: what the application needs of the world. Adapters live in infrastructure.
+
+Every method may be cancelled; every adapter bounds its waits.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from application.executor_protocol import (
+    Health,
+    JournalEntry,
+    LinkResult,
+    ReplyRequest,
+    ReplyResult,
+    RestoreRequest,
+    RestoreResult,
+    RunState,
+    StartRequest,
+    SyncRequest,
+    SyncResult,
+    ValidateRequest,
+    ValidateResult,
+    WorkspaceCall,
+)
+from domain.record import NewEvent, RecordedEvent
+
+
+class ExpectedSeqConflict(Exception):
+    """Another writer appended to the stream first. Load it again and decide again."""
+
+    def __init__(self, stream: str, expected: int, actual: int) -> None:
+        super().__init__(f"{stream} is at seq {actual}, expected {expected}")
+        self.stream, self.expected, self.actual = stream, expected, actual
+
+
+class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`positions` of all given events, in order; `duplicate` when the stream had every one of them before (found by event
+    id), and nothing was written. `last_seq` is the seq of the last given event."""
+
+    positions: tuple[int, ...]
+    last_seq: int
+    duplicate: bool = False
+
+    @property
+    def position(self) -> int:
+        return self.positions[-1]
+
+
+class EventStore(Protocol):
+    """The log. Positions are dense and appear to readers in order, without gaps, across processes."""
+
+    async def append(self, stream: str, expected_seq: int, events: Sequence[NewEvent]) -> AppendResult:
+        """Append all or none. `expected_seq` is the stream's last seq, 0 for a new stream.
+
+        If all the event ids are in the stream already the result is a duplicate, whatever `expected_seq` says; if
+        only some are, or the stream is at another seq, raises ExpectedSeqConflict.
+        """
+        ...
+
+    async def read_stream(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
+    ) -> list[RecordedEvent]: ...
+
+    async def read_all(self, *, after: int = 0, limit: int = 500) -> list[RecordedEvent]:
+        """Events with a position greater than `after`, in order."""
+        ...
+
+    async def last_position(self) -> int: ...
+
+    async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None: ...
+
+
+class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation of a session's worker as its runtime sees it. `exit_log` is the end of a dead one's output."""
+
+    container_id: str
+    runtime: str
+    daemon_id: str
+    status: Literal["created", "running", "exited"]
+    url: str = ""
+    exit_log: str = ""
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    session_id: str
+    generation: int
+    token: str
+
+
+class RuntimeUnavailable(Exception):
+    """The runtime's daemon can't be reached, or it is another one than recorded: an error, never "gone"."""
+
+
+class WorkerRuntime(Protocol):
+    """Makes, starts and ends the containers of session workers. All calls are idempotent by session and generation."""
+
+    name: str
+
+    async def create(self, spec: ContainerSpec) -> ContainerInfo: ...
+
+    async def start(self, spec: ContainerSpec, container_id: str, *, maintenance: bool = False) -> ContainerInfo:
+        """Start it, or find it running (in the same mode), and wait until its executor answers /health. Raises
+        ContainerGone when there is none, StartFailed with the log's end when it dies."""
+        ...
+
+    async def stop(self, spec: ContainerSpec, container_id: str) -> None: ...
+
+    async def remove(self, spec: ContainerSpec, container_id: str) -> None: ...
+
+    async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
+        """None only when the very daemon (`daemon_id`) says that there is no such container. Else RuntimeUnavailable."""
+        ...
+
+
+class ContainerGone(Exception):
+    """The very daemon that created the container says that it has none of this id."""
+
+
+class StartFailed(Exception):
+    """The container died or never answered; the message holds the end of its log."""
+
+
+class ExecutorError(Exception):
+    """A call to an executor failed for good. `kind` is http, timeout or network; `status` only for http; `reason` is the
+    executor's machine-readable word, such as `workspace_not_restored`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: Literal["http", "timeout", "network"],
+        path: str,
+        attempt: int,
+        max_attempts: int,
+        status: int | None = None,
+        reason: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.kind, self.path, self.attempt, self.max_attempts = kind, path, attempt, max_attempts
+        self.status, self.reason = status, reason
+
+
+class Executor(Protocol):
+    """One worker's executor. Raises ExecutorError when its retries are used up."""
+
+    async def health(self) -> Health: ...
+    async def restore(self, request: RestoreRequest) -> RestoreResult: ...
+    async def link_agent_data(self, request: WorkspaceCall) -> LinkResult: ...
+    async def validate(self, request: ValidateRequest) -> ValidateResult: ...
+    async def sync(self, request: SyncRequest) -> SyncResult: ...
+    async def start_run(self, request: StartRequest) -> RunState: ...
+    async def run_state(self, run_id: str) -> RunState | None: ...
+    def follow(self, run_id: str, cursor: int) -> AsyncIterator[list[JournalEntry]]:
+        """Batches of entries after `cursor`, as they become durable, until run.agent_finished. Raises ExecutorError when
+        the connection is lost; call again with the last cursor."""
+        ...
+
+    async def stop_run(self, run_id: str) -> RunState | None: ...
+    async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult: ...
+
+
+class ExecutorDirectory(Protocol):
+    """Finds the executor of a worker."""
+
+    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> Executor: ...

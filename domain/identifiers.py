@@ -1,0 +1,48 @@
+"""Ids that callers choose, the names derived from them, and where a session's workspace lives in the object store."""
+
+import hashlib
+import hmac
+import re
+
+from domain.errors import InvalidInput
+
+DEFAULT_TENANT = "default"
+DEFAULT_PROJECT = "default"
+DEFAULT_APP = "default"
+_ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}")
+
+
+def check_id(field: str, value: str) -> str:
+    """The value itself, when it is a valid caller's id; else InvalidInput for `field`."""
+    if not _ALLOWED.fullmatch(value):
+        raise InvalidInput(
+            field,
+            f"{value[:140]!r} must start with a letter or digit and hold only letters, digits and . _ : @ -, "
+            "120 characters at most",
+        )
+    return value
+
+
+def session_stream(session_id: str) -> str:
+    return f"session:{session_id}"
+
+
+def run_stream(run_id: str) -> str:
+    return f"run:{run_id}"
+
+
+def workspace_prefix(app_id: str, project_name: str, user_login_name: str, session_id: str) -> str:
+    """The key prefix of a session's workspace, without a trailing slash."""
+    return f"app/{app_id}/project/{project_name}/{user_login_name}/session/{session_id}/workspace"
+
+
+def short_hash(session_id: str, tenant: str = DEFAULT_TENANT) -> str:
+    """Twelve hex digits that name a session's containers and folders."""
+    return hashlib.sha256(f"{tenant}\0{session_id}".encode()).hexdigest()[:12]
+
+
+def worker_token(secret: bytes, session_id: str, generation: int, purpose: str) -> str:
+    """The bearer token of one generation of a session's worker; derived, never stored. `purpose` is `executor` or
+    `callback`, so that the agent's token for callbacks opens nothing else."""
+    message = f"{purpose}\0{DEFAULT_TENANT}\0{session_id}\0{generation}".encode()
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()

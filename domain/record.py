@@ -1,0 +1,56 @@
+"""Events on their way into the log, and as the log gives them back."""
+
+from datetime import datetime
+
+import msgspec
+
+from domain.event import Event
+
+
+class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Who and what caused an event. `causation_id` is the event id, effect id or request id right before it;
+    `correlation_id` is shared by everything that one outside command led to."""
+
+    actor: str
+    correlation_id: str
+    causation_id: str = ""
+    trace_id: str = ""
+
+
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event to append. `event_id` is unique in its stream: appending it again changes nothing."""
+
+    event_id: str
+    event: Event
+    occurred_at: datetime
+    metadata: Metadata
+
+
+class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of the log. `position` is its place in the global log, `seq` its place in its stream (from 1);
+    `recorded_at` is the database's clock and never decreases with the position."""
+
+    position: int
+    stream: str
+    seq: int
+    event_id: str
+    event: Event
+    occurred_at: datetime
+    recorded_at: datetime
+    metadata: Metadata
+    tenant: str = "default"
+
+    @property
+    def originator_id(self) -> str:
+        """The stream, by the name that the `eventsourcing` library gives it."""
+        return self.stream
+
+    @property
+    def originator_version(self) -> int:
+        """The seq, by the name that the `eventsourcing` library gives it."""
+        return self.seq
+
+    @property
+    def timestamp(self) -> datetime:
+        """The time of occurrence, by the name that the `eventsourcing` library gives it."""
+        return self.occurred_at

@@ -1,0 +1,1 @@
+"""The run aggregate: one execution of a provider in a session."""

@@ -1,0 +1,210 @@
+"""The events of a run, in the order of its life. Wire names are stored data.
+
+`lease_generation` is that of the queue lease under which a worker wrote the event; an older one is refused by the stream.
+Events that come from the executor's journal have the event id `{runId}/{attempt}/{bootId}/{n}`.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from domain.event import Event, wire
+from domain.run.values import (
+    Option,
+    Outcome,
+    OutputRef,
+    Phase,
+    QuestionKind,
+    RunError,
+    RunSpec,
+    Todo,
+    Usage,
+    Warn,
+)
+from domain.workspace.sync import SyncRef
+
+
+class LeasedEvent(Event, frozen=True, kw_only=True):
+    """An event that a worker wrote under a queue lease; 0 when it came otherwise (a command, a callback)."""
+
+    lease_generation: int = 0
+
+
+@wire("run.queued")
+class RunQueued(Event, frozen=True, kw_only=True):
+    spec: RunSpec
+
+
+@wire("run.bound")
+class RunBound(Event, frozen=True, kw_only=True):
+    """An outside run, driven by callbacks alone, was tied to a session."""
+
+    bound_session_id: str
+
+
+@wire("run.blocked")
+class RunBlocked(Event, frozen=True, kw_only=True):
+    spec: RunSpec
+    capability: str
+    reason: str
+
+
+@wire("run.warning")
+class RunWarning(LeasedEvent, frozen=True, kw_only=True):
+    warning: Warn
+
+
+@wire("run.claimed")
+class RunClaimed(LeasedEvent, frozen=True, kw_only=True):
+    """`resumed`: taken over from another holder, in the same attempt."""
+
+    owner: str
+    attempt: int
+    resumed: bool = False
+
+
+@wire("run.retry_scheduled")
+class RunRetryScheduled(LeasedEvent, frozen=True, kw_only=True):
+    attempt: int
+    error: RunError
+    available_at: datetime
+
+
+@wire("run.phase")
+class RunPhaseEntered(LeasedEvent, frozen=True, kw_only=True):
+    phase: Phase
+
+
+@wire("run.started")
+class RunStarted(LeasedEvent, frozen=True, kw_only=True):
+    """The agent is about to start in this generation of the session's worker."""
+
+    attempt: int
+    generation: int
+    boot_id: str
+
+
+@wire("message.delta")
+class MessageDelta(LeasedEvent, frozen=True, kw_only=True):
+    text: str
+    channel: Literal["stdout", "stderr"] = "stdout"
+
+
+@wire("message.stop")
+class MessageStopped(LeasedEvent, frozen=True, kw_only=True):
+    """The agent ended a message; an incremental sync is wanted."""
+
+    text: str = ""
+
+
+@wire("reasoning.delta")
+class ReasoningDelta(LeasedEvent, frozen=True, kw_only=True):
+    text: str
+
+
+@wire("tool.start")
+class ToolStarted(LeasedEvent, frozen=True, kw_only=True):
+    tool_id: str
+    name: str
+    input: Any = None
+
+
+@wire("tool.end")
+class ToolEnded(LeasedEvent, frozen=True, kw_only=True):
+    tool_id: str
+    name: str = ""
+    output: Any = None
+    output_ref: OutputRef | None = None
+    ok: bool = True
+    duration_ms: int | None = None
+
+
+@wire("todo.update")
+class TodoUpdated(LeasedEvent, frozen=True, kw_only=True):
+    todo: Todo
+
+
+@wire("todo.snapshot")
+class TodosReplaced(LeasedEvent, frozen=True, kw_only=True):
+    todos: tuple[Todo, ...]
+
+
+@wire("human_loop.requested")
+class HumanLoopRequested(LeasedEvent, frozen=True, kw_only=True):
+    """`timeout_ms`: after it the question expires; with a `default_answer` the agent goes on with that."""
+
+    question_id: str
+    kind: QuestionKind = "question"
+    prompt: str = ""
+    options: tuple[Option, ...] = ()
+    default_answer: Any = None
+    timeout_ms: int | None = None
+
+
+@wire("human_loop.reply_accepted")
+class HumanLoopReplyAccepted(Event, frozen=True, kw_only=True):
+    """The first of all replies; it is now on its way into the agent."""
+
+    question_id: str
+    answer: Any
+
+
+@wire("human_loop.resolved")
+class HumanLoopResolved(LeasedEvent, frozen=True, kw_only=True):
+    question_id: str
+    answer: Any = None
+
+
+@wire("human_loop.canceled")
+class HumanLoopCanceled(LeasedEvent, frozen=True, kw_only=True):
+    question_id: str
+    reason: str
+
+
+@wire("human_loop.expired")
+class HumanLoopExpired(LeasedEvent, frozen=True, kw_only=True):
+    question_id: str
+    reason: str
+
+
+@wire("run.cancel_requested")
+class RunCancelRequested(Event, frozen=True, kw_only=True):
+    reason: str = ""
+
+
+@wire("run.tail_lost")
+class RunTailLost(LeasedEvent, frozen=True, kw_only=True):
+    """The container is gone with journal entries after `recorded_entries` that nobody has read."""
+
+    attempt: int
+    recorded_entries: int
+    reason: str
+
+
+@wire("run.agent_finished")
+class RunAgentFinished(LeasedEvent, frozen=True, kw_only=True):
+    outcome: Outcome
+    error: RunError | None = None
+    usage: Usage = Usage()
+    provider_session_id: str = ""
+    exit_code: int | None = None
+
+
+@wire("run.syncing")
+class RunSyncing(LeasedEvent, frozen=True, kw_only=True):
+    sync_id: str
+
+
+@wire("run.exported")
+class RunExported(LeasedEvent, frozen=True, kw_only=True):
+    sync: SyncRef
+
+
+@wire("run.finished")
+class RunFinished(LeasedEvent, frozen=True, kw_only=True):
+    """The last event of a run, once. Usage is settled here."""
+
+    outcome: Outcome
+    exported: bool
+    error: RunError | None = None
+    usage: Usage = Usage()
+    provider_session_id: str = ""

@@ -1,0 +1,100 @@
+"""The values that run events are made of; shapes as in the HTTP API."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+Outcome = Literal["succeeded", "failed", "canceled"]
+TodoStatus = Literal["todo", "doing", "done", "canceled"]
+Phase = Literal["restoring", "linking", "preparing"]
+RetryPolicy = Literal["transient", "always", "never"]
+QuestionKind = Literal["question", "permission"]
+ErrorClass = Literal[
+    "environment",  # the worker could not be made ready (transient)
+    "executor_lost",  # the executor or its container died
+    "rate_limited",  # transient provider errors
+    "model_unavailable",
+    "network",
+    "auth_missing",  # final provider errors
+    "model_refused",
+    "context_exceeded",
+    "cli_missing",
+    "cli_crashed",
+    "protocol",
+    "script_failed",
+    "bad_input",
+    "timeout",
+    "human_loop_expired",
+    "attempts_exhausted",
+    "internal",
+]
+TRANSIENT_ERRORS: frozenset[str] = frozenset({"environment", "rate_limited", "model_unavailable", "network"})
+
+
+class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base of the values: camelCase on the wire, defaults left out."""
+
+
+class Message(Wire, frozen=True, kw_only=True):
+    role: Literal["user", "assistant", "system"]
+    content: str
+
+
+class RunSpec(Wire, frozen=True, kw_only=True):
+    """What a caller asked for, with its defaults filled in. Two starts of one run id must be equal in this."""
+
+    session_id: str
+    app_id: str = "default"
+    project_name: str = "default"
+    user_login_name: str
+    provider: str
+    model: str = ""
+    messages: tuple[Message, ...]
+    resume_session_id: str = ""
+    execution_profile: str = ""
+    tools: tuple[str, ...] = ()
+    provider_options: dict[str, Any] = {}
+    require_human_loop: bool = False
+    retry_policy: RetryPolicy = "transient"
+    max_attempts: int = 5
+
+
+class Warn(Wire, frozen=True, kw_only=True):
+    """`code` is a stable snake_case word; `message` is for people."""
+
+    code: str
+    message: str
+
+
+class RunError(Wire, frozen=True, kw_only=True):
+    error_class: ErrorClass
+    message: str
+
+
+class Usage(Wire, frozen=True, kw_only=True):
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+class Todo(Wire, frozen=True, kw_only=True):
+    todo_id: str
+    content: str
+    status: TodoStatus = "todo"
+    order: int = 0
+    updated_at: datetime | None = None
+
+
+class Option(Wire, frozen=True, kw_only=True):
+    label: str
+    description: str = ""
+
+
+class OutputRef(Wire, frozen=True, kw_only=True):
+    """Output too large for an event: an object of the store, by the SHA-256 of its content; `size` in bytes."""
+
+    sha256: str
+    size: int
+    key: str

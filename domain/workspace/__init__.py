@@ -1,0 +1,1 @@
+"""The workspace: path rules, the runtime manifest, restore plans and sync manifests."""
