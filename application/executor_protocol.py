@@ -12,10 +12,10 @@ Both sides ignore unknown fields. Paths of plans are `/workspace/...` whatever f
     GET  /workspace/file?path=                     -> the bytes
     PUT  /workspace/file?path=                     the bytes -> 204
     GET  /workspace/download?path=                 -> a tar stream
-    POST /provider-runs/start                      StartRequest -> RunState (idempotent by runId and attempt)
+    POST /provider-runs/start                      StartRequest -> RunState (idempotent by runId, attempt)
     GET  /provider-runs/{runId}                    -> RunState; 404 unknown
-    GET  /provider-runs/{runId}/stream?cursor=     -> NDJSON of JournalEntry with n > cursor; follows until the run's end
-    POST /provider-runs/{runId}/stop               -> RunState (returns at once; the journal ends with run.agent_finished)
+    GET  /provider-runs/{runId}/stream?cursor=     -> NDJSON of JournalEntry, n > cursor; follows to the run's end
+    POST /provider-runs/{runId}/stop               -> RunState at once; the journal ends with run.agent_finished
     POST /provider-runs/{runId}/human-loop/reply   ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
 
 Errors are problem+json with `error` and a machine-readable `reason`. A call for another session or generation than the
@@ -89,8 +89,8 @@ class ValidateResult(_Wire, frozen=True, kw_only=True):
 
 
 class SyncRequest(WorkspaceCall, frozen=True, kw_only=True):
-    """`previous` is the log's last recorded sync of this session. `gate`: quiesce first, rehash everything, and fail on
-    files that are unreadable or keep changing."""
+    """`previous` is the log's last recorded sync of this session. `gate`: quiesce first, rehash everything, and fail
+    on files that are unreadable or keep changing."""
 
     workspace_s3_prefix: str
     sync_id: str
@@ -144,8 +144,8 @@ class RunState(_Wire, frozen=True, kw_only=True):
 
 class JournalEntry(_Wire, frozen=True, kw_only=True):
     """One entry is one event. `type` is a wire name of domain/run/events.py, `payload` that event's fields in camelCase
-    (without leaseGeneration), at most 256 KiB. `n` counts from 1 within the attempt; `boot_id` is the executor boot that
-    wrote it. Served only after fsync."""
+    (without leaseGeneration), at most 256 KiB. `n` counts from 1 within the attempt; `boot_id` is the executor boot
+    that wrote it. Served only after fsync."""
 
     n: int
     boot_id: str

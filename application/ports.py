@@ -36,8 +36,8 @@ class ExpectedSeqConflict(Exception):
 
 
 class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`positions` of all given events, in order; `duplicate` when the stream had every one of them before (found by event
-    id), and nothing was written. `last_seq` is the seq of the last given event."""
+    """`positions` of all given events, in order; `duplicate` when the stream had every one of them before (found by
+    event id), and nothing was written. `last_seq` is the seq of the last given event."""
 
     positions: tuple[int, ...]
     last_seq: int
@@ -110,7 +110,7 @@ class WorkerRuntime(Protocol):
     async def remove(self, spec: ContainerSpec, container_id: str) -> None: ...
 
     async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
-        """None only when the very daemon (`daemon_id`) says that there is no such container. Else RuntimeUnavailable."""
+        """None only when the very daemon (`daemon_id`) says that there is none. Else RuntimeUnavailable."""
         ...
 
 
@@ -123,8 +123,8 @@ class StartFailed(Exception):
 
 
 class ExecutorError(Exception):
-    """A call to an executor failed for good. `kind` is http, timeout or network; `status` only for http; `reason` is the
-    executor's machine-readable word, such as `workspace_not_restored`."""
+    """A call to an executor failed for good. `kind` is http, timeout or network; `status` only for http; `reason` is
+    the executor's machine-readable word, such as `workspace_not_restored`."""
 
     def __init__(
         self,
@@ -153,8 +153,8 @@ class Executor(Protocol):
     async def start_run(self, request: StartRequest) -> RunState: ...
     async def run_state(self, run_id: str) -> RunState | None: ...
     def follow(self, run_id: str, cursor: int) -> AsyncIterator[list[JournalEntry]]:
-        """Batches of entries after `cursor`, as they become durable, until run.agent_finished. Raises ExecutorError when
-        the connection is lost; call again with the last cursor."""
+        """Batches of entries after `cursor`, as they become durable, until run.agent_finished. Raises ExecutorError
+        when the connection is lost; call again with the last cursor."""
         ...
 
     async def stop_run(self, run_id: str) -> RunState | None: ...

@@ -31,6 +31,10 @@ def run_stream(run_id: str) -> str:
     return f"run:{run_id}"
 
 
+def unmatched_stream(run_id: str) -> str:
+    return f"unmatched:{run_id}"
+
+
 def workspace_prefix(app_id: str, project_name: str, user_login_name: str, session_id: str) -> str:
     """The key prefix of a session's workspace, without a trailing slash."""
     return f"app/{app_id}/project/{project_name}/{user_login_name}/session/{session_id}/workspace"

@@ -1,10 +1,22 @@
 """Events on their way into the log, and as the log gives them back."""
 
 from datetime import datetime
+from typing import Protocol
 
 import msgspec
 
 from domain.event import Event
+
+
+class Occurrence(Protocol):
+    """What a fold needs to know of an event, whether it is recorded already or about to be."""
+
+    @property
+    def event(self) -> Event: ...
+    @property
+    def event_id(self) -> str: ...
+    @property
+    def occurred_at(self) -> datetime: ...
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

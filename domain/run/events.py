@@ -1,7 +1,7 @@
 """The events of a run, in the order of its life. Wire names are stored data.
 
-`lease_generation` is that of the queue lease under which a worker wrote the event; an older one is refused by the stream.
-Events that come from the executor's journal have the event id `{runId}/{attempt}/{bootId}/{n}`.
+`lease_generation` is that of the queue lease under which a worker wrote the event; an older one is refused by the
+stream. Events that come from the executor's journal have the event id `{runId}/{attempt}/{bootId}/{n}`.
 """
 
 from datetime import datetime
@@ -208,3 +208,13 @@ class RunFinished(LeasedEvent, frozen=True, kw_only=True):
     error: RunError | None = None
     usage: Usage = Usage()
     provider_session_id: str = ""
+
+
+@wire("callback.kept")
+class CallbackKept(Event, frozen=True, kw_only=True):
+    """In the stream `unmatched:{runId}`: a callback for a run that is not known, or that had ended already."""
+
+    for_run_id: str
+    callback_type: str
+    payload: Any = None
+    reason: Literal["unknown_run", "late"]

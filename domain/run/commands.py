@@ -1,0 +1,121 @@
+"""The commands of a run. Those with a `lease_generation` come from the worker that holds it; an older one is fenced."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from domain.event import Event
+from domain.run.capabilities import Capabilities
+from domain.run.values import Phase, RunError, RunSpec, Warn
+from domain.workspace.sync import SyncRef
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class _Leased(_Command, frozen=True, kw_only=True):
+    lease_generation: int
+
+
+class QueueRun(_Command, frozen=True, kw_only=True):
+    spec: RunSpec
+    capabilities: Capabilities
+
+
+class BindRun(_Command, frozen=True, kw_only=True):
+    session_id: str
+
+
+class ClaimRun(_Leased, frozen=True, kw_only=True):
+    owner: str
+
+
+class EnterPhase(_Leased, frozen=True, kw_only=True):
+    phase: Phase
+
+
+class StartAgent(_Leased, frozen=True, kw_only=True):
+    generation: int
+    boot_id: str
+
+
+class RecordJournalEntry(_Leased, frozen=True, kw_only=True):
+    """Entry `n` of the executor's journal of `attempt`."""
+
+    attempt: int
+    n: int
+    event: Event
+
+
+class RecordCallback(_Command, frozen=True, kw_only=True):
+    """An event from outside the executor. Its event id makes it idempotent; the stream knows that, not the state."""
+
+    event: Event
+
+
+class FailAttempt(_Leased, frozen=True, kw_only=True):
+    """The attempt could not go on: before the agent started, or because its executor is lost."""
+
+    error: RunError
+    retry_at: datetime
+    tail_lost: bool = False
+
+
+class BeginFinalSync(_Leased, frozen=True, kw_only=True):
+    sync_id: str
+
+
+class RecordExported(_Leased, frozen=True, kw_only=True):
+    sync: SyncRef
+
+
+class FinishRun(_Leased, frozen=True, kw_only=True):
+    """`warning`: why the workspace was not exported."""
+
+    retry_at: datetime
+    warning: Warn | None = None
+
+
+class CancelRun(_Command, frozen=True, kw_only=True):
+    reason: str = ""
+
+
+class ReplyToQuestion(_Command, frozen=True, kw_only=True):
+    question_id: str
+    answer: Any
+
+
+class RecordReplyDelivered(_Command, frozen=True, kw_only=True):
+    question_id: str
+
+
+class RecordReplyUndeliverable(_Command, frozen=True, kw_only=True):
+    question_id: str
+    reason: str
+
+
+class ExpireQuestion(_Command, frozen=True, kw_only=True):
+    question_id: str
+    now: datetime
+
+
+RunCommand = (
+    QueueRun
+    | BindRun
+    | ClaimRun
+    | EnterPhase
+    | StartAgent
+    | RecordJournalEntry
+    | RecordCallback
+    | FailAttempt
+    | BeginFinalSync
+    | RecordExported
+    | FinishRun
+    | CancelRun
+    | ReplyToQuestion
+    | RecordReplyDelivered
+    | RecordReplyUndeliverable
+    | ExpireQuestion
+)

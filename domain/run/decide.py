@@ -1,0 +1,289 @@
+"""What each command makes happen to a run: the rules of its life."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+
+from domain.errors import Conflict, Fenced, IdentityConflict, NotFound
+from domain.event import Event
+from domain.run import commands as c
+from domain.run import events as e
+from domain.run.capabilities import blocked_reason, degradations
+from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
+from domain.run.values import TRANSIENT_ERRORS, Outcome, RunError
+
+
+def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
+    """The events that `command` leads to in `state`; none when it changes nothing.
+
+    Raises NotFound, Conflict or Fenced (errors.py).
+    """
+    if isinstance(command, c.QueueRun):
+        return _queue(state, command)
+    if isinstance(command, c.BindRun):
+        return _bind(state, command)
+    if state is None:
+        raise NotFound("no run is known under this id")
+    lease = getattr(command, "lease_generation", None)
+    if lease is not None:
+        _check_lease(state, command, lease)
+    return _HANDLERS[type(command)](state, command)
+
+
+def _check_lease(state: Run, command: c.RunCommand, lease: int) -> None:
+    stale = lease <= state.lease_generation if isinstance(command, c.ClaimRun) else lease != state.lease_generation
+    if stale:
+        raise Fenced(f"lease {lease} is not the run's current one, {state.lease_generation}")
+
+
+def _queue(state: Run | None, command: c.QueueRun) -> Sequence[Event]:
+    spec = command.spec
+    if state is not None:
+        if state.spec != spec:
+            raise IdentityConflict("this runId is known with another body; choose a new runId or send the same body")
+        return ()
+    warnings = tuple(e.RunWarning(warning=warning) for warning in degradations(spec, command.capabilities))
+    reason = blocked_reason(spec, command.capabilities)
+    if reason:
+        return (e.RunBlocked(spec=spec, capability="humanLoop", reason=reason), *warnings)
+    return (e.RunQueued(spec=spec), *warnings)
+
+
+def _bind(state: Run | None, command: c.BindRun) -> Sequence[Event]:
+    if state is None:
+        return (e.RunBound(bound_session_id=command.session_id),)
+    if state.session_id != command.session_id:
+        raise IdentityConflict(f"this run is tied to session {state.session_id!r}, not to {command.session_id!r}")
+    return ()
+
+
+def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
+    match state.stage:
+        case Queued():
+            attempt, resumed = state.attempt + 1, False
+        case Active(phase="running") | Finishing():
+            attempt, resumed = max(state.attempt, 1), True
+        case Active():
+            # The holder died before the agent started: nothing has happened, but it counts as an attempt.
+            attempt, resumed = state.attempt + 1, False
+        case _:
+            return ()
+    return (
+        e.RunClaimed(lease_generation=command.lease_generation, owner=command.owner, attempt=attempt, resumed=resumed),
+    )
+
+
+def _enter_phase(state: Run, command: c.EnterPhase) -> Sequence[Event]:
+    if not isinstance(state.stage, Active) or state.stage.phase in {"running", command.phase}:
+        return ()
+    return (e.RunPhaseEntered(lease_generation=command.lease_generation, phase=command.phase),)
+
+
+def _start_agent(state: Run, command: c.StartAgent) -> Sequence[Event]:
+    if not isinstance(state.stage, Active) or state.stage.phase == "running" or state.cancel_requested:
+        return ()
+    return (
+        e.RunStarted(
+            lease_generation=command.lease_generation,
+            attempt=state.attempt,
+            generation=command.generation,
+            boot_id=command.boot_id,
+        ),
+    )
+
+
+def _record_entry(state: Run, command: c.RecordJournalEntry) -> Sequence[Event]:
+    if command.attempt != state.attempt or command.n <= state.entries or not isinstance(state.stage, Active):
+        return ()
+    event = command.event
+    if isinstance(event, e.LeasedEvent):
+        event = replace(event, lease_generation=command.lease_generation)
+    return _agent_event(state, event)
+
+
+def _record_callback(state: Run, command: c.RecordCallback) -> Sequence[Event]:
+    match state.stage, command.event:
+        case ((Finished() | Finishing()), _):
+            return ()
+        case _, e.HumanLoopResolved(question_id=key) if key not in state.open_questions:
+            return ()
+        case _:
+            return _agent_event(state, command.event)
+
+
+def _agent_event(state: Run, event: Event) -> Sequence[Event]:
+    match event:
+        case e.HumanLoopRequested(question_id=key) if key in state.questions:
+            return ()
+        case e.RunAgentFinished():
+            return (*_close_questions(state, "the agent ended"), _settled(state, event))
+        case _:
+            return (event,)
+
+
+def _settled(state: Run, event: e.RunAgentFinished) -> e.RunAgentFinished:
+    if state.abort is not None and event.outcome != "succeeded":
+        return replace(event, outcome="failed", error=state.abort)
+    return event
+
+
+def _close_questions(state: Run, reason: str) -> tuple[Event, ...]:
+    return tuple(
+        e.HumanLoopExpired(lease_generation=state.lease_generation, question_id=key, reason=reason)
+        for key in state.open_questions
+    )
+
+
+def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
+    lease = command.lease_generation
+    match state.stage:
+        case Active(phase="running"):
+            lost: tuple[Event, ...] = ()
+            if command.tail_lost:
+                lost = (
+                    e.RunTailLost(
+                        lease_generation=lease,
+                        attempt=state.attempt,
+                        recorded_entries=state.entries,
+                        reason=command.error.message,
+                    ),
+                )
+            finished = e.RunAgentFinished(lease_generation=lease, outcome="failed", error=command.error)
+            return (*_close_questions(state, command.error.message), *lost, _settled(state, finished))
+        case Active():
+            return _retry_or_finish(state, lease, "failed", command.error, exported=False, retry_at=command.retry_at)
+        case _:
+            return ()
+
+
+def _retry_or_finish(
+    state: Run, lease: int, outcome: Outcome, error: RunError | None, *, exported: bool, retry_at: datetime
+) -> Sequence[Event]:
+    if state.cancel_requested:
+        outcome = "canceled"
+    elif outcome == "failed" and error is not None and state.spec is not None and _may_retry(state, error):
+        if state.attempt < state.spec.max_attempts:
+            return (
+                e.RunRetryScheduled(lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at),
+            )
+        message = f"attempt {state.attempt} of {state.spec.max_attempts} failed: {error.message}"
+        error = RunError(error_class="attempts_exhausted", message=message)
+    return (
+        e.RunFinished(
+            lease_generation=lease,
+            outcome=outcome,
+            exported=exported,
+            error=error,
+            usage=state.usage,
+            provider_session_id=state.provider_session_id,
+        ),
+    )
+
+
+def _may_retry(state: Run, error: RunError) -> bool:
+    if state.spec is None or state.spec.retry_policy == "never" or state.abort is not None:
+        return False
+    return state.spec.retry_policy == "always" or error.error_class in TRANSIENT_ERRORS
+
+
+def _begin_final_sync(state: Run, command: c.BeginFinalSync) -> Sequence[Event]:
+    if not isinstance(state.stage, Finishing) or state.stage.sync_id:
+        return ()
+    return (e.RunSyncing(lease_generation=command.lease_generation, sync_id=command.sync_id),)
+
+
+def _record_exported(state: Run, command: c.RecordExported) -> Sequence[Event]:
+    if not isinstance(state.stage, Finishing) or state.stage.exported:
+        return ()
+    return (e.RunExported(lease_generation=command.lease_generation, sync=command.sync),)
+
+
+def _finish(state: Run, command: c.FinishRun) -> Sequence[Event]:
+    if not isinstance(state.stage, Finishing):
+        return ()
+    stage, lease = state.stage, command.lease_generation
+    warning: tuple[Event, ...] = ()
+    if command.warning is not None:
+        warning = (e.RunWarning(lease_generation=lease, warning=command.warning),)
+    return (
+        *warning,
+        *_retry_or_finish(state, lease, stage.outcome, stage.error, exported=stage.exported, retry_at=command.retry_at),
+    )
+
+
+def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
+    requested = e.RunCancelRequested(reason=command.reason)
+    match state.stage:
+        case Finished():
+            return ()
+        case Queued() | Blocked():
+            return (requested, e.RunFinished(outcome="canceled", exported=False))
+        case _ if state.cancel_requested:
+            return ()
+        case _:
+            canceled = (e.HumanLoopCanceled(question_id=key, reason="run canceled") for key in state.open_questions)
+            end: tuple[Event, ...] = ()
+            if state.outside and isinstance(state.stage, Active):
+                end = (e.RunAgentFinished(outcome="canceled"),)
+            return (requested, *canceled, *end)
+
+
+def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
+    question = state.questions.get(command.question_id)
+    if question is None:
+        raise NotFound(f"this run has asked no question {command.question_id!r}")
+    if question.status in {"answering", "resolved"}:
+        return ()
+    if question.status != "open":
+        raise Conflict(f"question {command.question_id!r} is {question.status}", f"question_{question.status}")
+    accepted = e.HumanLoopReplyAccepted(question_id=command.question_id, answer=command.answer)
+    if state.outside:
+        return (accepted, e.HumanLoopResolved(question_id=command.question_id, answer=command.answer))
+    return (accepted,)
+
+
+def _reply_delivered(state: Run, command: c.RecordReplyDelivered) -> Sequence[Event]:
+    question = state.questions.get(command.question_id)
+    if question is None or question.status != "answering":
+        return ()
+    return (e.HumanLoopResolved(question_id=command.question_id, answer=question.answer),)
+
+
+def _reply_undeliverable(state: Run, command: c.RecordReplyUndeliverable) -> Sequence[Event]:
+    if command.question_id not in state.open_questions:
+        return ()
+    return (e.HumanLoopExpired(question_id=command.question_id, reason=command.reason),)
+
+
+def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
+    question = state.questions.get(command.question_id)
+    if question is None or question.status != "open" or question.timeout_ms is None:
+        return ()
+    if command.now < question.requested_at + timedelta(milliseconds=question.timeout_ms):
+        return ()
+    if question.default_answer is not None:
+        accepted = e.HumanLoopReplyAccepted(question_id=command.question_id, answer=question.default_answer)
+        if state.outside:
+            return (accepted, e.HumanLoopResolved(question_id=command.question_id, answer=question.default_answer))
+        return (accepted,)
+    return (e.HumanLoopExpired(question_id=command.question_id, reason="timeout"),)
+
+
+_HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
+    c.ClaimRun: _claim,
+    c.EnterPhase: _enter_phase,
+    c.StartAgent: _start_agent,
+    c.RecordJournalEntry: _record_entry,
+    c.RecordCallback: _record_callback,
+    c.FailAttempt: _fail_attempt,
+    c.BeginFinalSync: _begin_final_sync,
+    c.RecordExported: _record_exported,
+    c.FinishRun: _finish,
+    c.CancelRun: _cancel,
+    c.ReplyToQuestion: _reply,
+    c.RecordReplyDelivered: _reply_delivered,
+    c.RecordReplyUndeliverable: _reply_undeliverable,
+    c.ExpireQuestion: _expire,
+}

@@ -1,0 +1,160 @@
+"""How each event changes the state of a run. Total: what an event says has happened."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from domain.event import Event
+from domain.record import Occurrence
+from domain.run import events as e
+from domain.run.state import Active, Blocked, Finished, Finishing, Question, Queued, Run
+from domain.run.values import RunError
+
+
+def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
+    """The state after one more event. The journal's cursor is read off the event ids of its entries."""
+    event = occurrence.event
+    if state is None:
+        return _created(event)
+    handler = _HANDLERS.get(type(event))
+    if handler is not None:
+        state = handler(state, event, occurrence.occurred_at)
+    if isinstance(event, e.LeasedEvent):
+        entry = journal_entry_number(occurrence.event_id, state.attempt)
+        if entry > state.entries:
+            state = replace(state, entries=entry)
+    return state
+
+
+def journal_event_id(run_id: str, attempt: int, boot_id: str, n: int) -> str:
+    """The event id of a journal entry: `{runId}/{attempt}/{bootId}/{n}`."""
+    return f"{run_id}/{attempt}/{boot_id}/{n}"
+
+
+def journal_entry_number(event_id: str, attempt: int) -> int:
+    """The n of a journal entry's event id of this attempt; 0 for any other event id."""
+    parts = event_id.split("/")
+    if len(parts) == 4 and parts[1] == str(attempt) and parts[3].isdigit():
+        return int(parts[3])
+    return 0
+
+
+def _created(event: Event) -> Run | None:
+    match event:
+        case e.RunQueued(spec=spec):
+            return Run(session_id=spec.session_id, spec=spec, stage=Queued())
+        case e.RunBlocked(spec=spec, reason=reason):
+            return Run(session_id=spec.session_id, spec=spec, stage=Blocked(reason=reason))
+        case e.RunBound(bound_session_id=session_id):
+            return Run(session_id=session_id, spec=None, stage=Active(phase="running"))
+        case _:
+            return None
+
+
+def _claimed(state: Run, event: e.RunClaimed, _at: datetime) -> Run:
+    stage = state.stage
+    entries = state.entries
+    if not event.resumed and not isinstance(stage, Finishing | Finished):
+        stage, entries = Active(), 0
+    return replace(state, stage=stage, attempt=event.attempt, lease_generation=event.lease_generation, entries=entries)
+
+
+def _retry_scheduled(state: Run, event: e.RunRetryScheduled, _at: datetime) -> Run:
+    return replace(state, stage=Queued(available_at=event.available_at), abort=None)
+
+
+def _phase(state: Run, event: e.RunPhaseEntered, _at: datetime) -> Run:
+    return replace(state, stage=Active(phase=event.phase)) if isinstance(state.stage, Active) else state
+
+
+def _started(state: Run, event: e.RunStarted, _at: datetime) -> Run:
+    return replace(state, stage=Active(phase="running", generation=event.generation, boot_id=event.boot_id), entries=0)
+
+
+def _cancel_requested(state: Run, _event: e.RunCancelRequested, _at: datetime) -> Run:
+    return replace(state, cancel_requested=True)
+
+
+def _asked(state: Run, event: e.HumanLoopRequested, at: datetime) -> Run:
+    if event.question_id in state.questions:
+        return state
+    question = Question(
+        status="open", requested_at=at, timeout_ms=event.timeout_ms, default_answer=event.default_answer
+    )
+    return replace(state, questions={**state.questions, event.question_id: question})
+
+
+def _answering(state: Run, event: e.HumanLoopReplyAccepted, _at: datetime) -> Run:
+    return _question(state, event.question_id, "answering", event.answer)
+
+
+def _resolved(state: Run, event: e.HumanLoopResolved, _at: datetime) -> Run:
+    return _question(state, event.question_id, "resolved", event.answer)
+
+
+def _question_canceled(state: Run, event: e.HumanLoopCanceled, _at: datetime) -> Run:
+    return _question(state, event.question_id, "canceled", None)
+
+
+def _question_expired(state: Run, event: e.HumanLoopExpired, _at: datetime) -> Run:
+    state = _question(state, event.question_id, "expired", None)
+    if event.reason == "timeout" and isinstance(state.stage, Active):
+        error = RunError(
+            error_class="human_loop_expired", message=f"nobody answered question {event.question_id!r} in time"
+        )
+        return replace(state, abort=error)
+    return state
+
+
+def _question(
+    state: Run, key: str, status: Literal["answering", "resolved", "canceled", "expired"], answer: Any
+) -> Run:
+    known = state.questions.get(key)
+    if known is None:
+        return state
+    return replace(state, questions={**state.questions, key: replace(known, status=status, answer=answer)})
+
+
+def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:
+    return replace(
+        state,
+        stage=Finishing(outcome=event.outcome, error=event.error),
+        usage=event.usage,
+        provider_session_id=event.provider_session_id,
+    )
+
+
+def _syncing(state: Run, event: e.RunSyncing, _at: datetime) -> Run:
+    return replace(state, stage=replace(state.stage, sync_id=event.sync_id)) if _finishing(state) else state
+
+
+def _exported(state: Run, _event: e.RunExported, _at: datetime) -> Run:
+    return replace(state, stage=replace(state.stage, exported=True)) if _finishing(state) else state
+
+
+def _finishing(state: Run) -> bool:
+    return isinstance(state.stage, Finishing)
+
+
+def _finished(state: Run, event: e.RunFinished, _at: datetime) -> Run:
+    return replace(state, stage=Finished(outcome=event.outcome, exported=event.exported, error=event.error))
+
+
+_HANDLERS: dict[type[Event], Callable[[Run, Any, datetime], Run]] = {
+    e.RunClaimed: _claimed,
+    e.RunRetryScheduled: _retry_scheduled,
+    e.RunPhaseEntered: _phase,
+    e.RunStarted: _started,
+    e.RunCancelRequested: _cancel_requested,
+    e.HumanLoopRequested: _asked,
+    e.HumanLoopReplyAccepted: _answering,
+    e.HumanLoopResolved: _resolved,
+    e.HumanLoopCanceled: _question_canceled,
+    e.HumanLoopExpired: _question_expired,
+    e.RunAgentFinished: _agent_finished,
+    e.RunSyncing: _syncing,
+    e.RunExported: _exported,
+    e.RunFinished: _finished,
+}

@@ -1,0 +1,104 @@
+"""The state of a run: what was asked for, and where in its life it is."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from domain.run.values import Outcome, Phase, RunError, RunSpec, Usage
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Queued(_Value, frozen=True, kw_only=True):
+    """`available_at`: not before, after a failed attempt."""
+
+    available_at: datetime | None = None
+
+
+class Blocked(_Value, frozen=True, kw_only=True):
+    reason: str
+
+
+class Active(_Value, frozen=True, kw_only=True):
+    """A worker holds it. `running` once executor `boot_id` of container `generation` was told to start the agent."""
+
+    phase: Literal["claimed", "running"] | Phase = "claimed"
+    generation: int = 0
+    boot_id: str = ""
+
+
+class Finishing(_Value, frozen=True, kw_only=True):
+    """The agent has ended; the final sync comes. `exported` once that is recorded."""
+
+    outcome: Outcome
+    error: RunError | None
+    sync_id: str = ""
+    exported: bool = False
+
+
+class Finished(_Value, frozen=True, kw_only=True):
+    outcome: Outcome
+    exported: bool
+    error: RunError | None
+
+
+Stage = Queued | Blocked | Active | Finishing | Finished
+
+
+class Question(_Value, frozen=True, kw_only=True):
+    """`answering`: a reply was accepted and is on its way into the agent."""
+
+    status: Literal["open", "answering", "resolved", "canceled", "expired"]
+    requested_at: datetime
+    timeout_ms: int | None = None
+    default_answer: Any = None
+    answer: Any = None
+
+
+class Run(_Value, frozen=True, kw_only=True):
+    """`spec` is None for an outside run, which callbacks drive. `entries` counts the recorded journal entries of this
+    attempt. `abort`: why the agent must end although nobody canceled it. `questions` by question id.
+    """
+
+    session_id: str
+    spec: RunSpec | None
+    stage: Stage
+    attempt: int = 0
+    lease_generation: int = 0
+    entries: int = 0
+    cancel_requested: bool = False
+    abort: RunError | None = None
+    questions: dict[str, Question] = {}
+    usage: Usage = Usage()
+    provider_session_id: str = ""
+
+    @property
+    def outside(self) -> bool:
+        return self.spec is None
+
+    @property
+    def open_questions(self) -> tuple[str, ...]:
+        """Questions that nobody has answered, or whose answer has not arrived yet."""
+        return tuple(key for key, question in self.questions.items() if question.status in {"open", "answering"})
+
+    @property
+    def public_state(self) -> str:
+        """The state as SPEC §3 names it."""
+        match self.stage:
+            case Queued():
+                return "queued"
+            case Blocked():
+                return "blocked"
+            case Active(phase="running"):
+                return "waiting_human" if self.open_questions else "running"
+            case Active(phase=phase):
+                return phase
+            case Finishing(exported=True):
+                return "exported"
+            case Finishing(sync_id=sync_id):
+                return "syncing" if sync_id else "running"
+            case Finished(outcome=outcome):
+                return outcome

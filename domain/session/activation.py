@@ -1,0 +1,116 @@
+"""Activation: what a message to a session makes of its worker, whatever state that is in."""
+
+from collections.abc import Sequence
+
+from domain.errors import IdentityConflict
+from domain.event import Event
+from domain.identifiers import check_id, workspace_prefix
+from domain.session import events as e
+from domain.session.commands import ActivateSession
+from domain.session.state import (
+    Activating,
+    Deleted,
+    PendingRemove,
+    Removing,
+    Running,
+    SessionWorker,
+    Stopped,
+    Stopping,
+)
+from domain.workspace.manifest import RuntimeManifest, check_manifest
+from domain.workspace.plan import build_restore_plan
+
+
+def activate(state: SessionWorker | None, command: ActivateSession) -> Sequence[Event]:
+    """Create, start, touch, or, on a worker that is on its way down, ask for its return."""
+    manifest = _checked_manifest(command)
+    if state is None:
+        return (_first_activation(command, manifest),)
+    _check_identity(state, command)
+    match state.lifecycle:
+        case Deleted():
+            return (request_activation(state, "create", state.generation + 1, manifest),)
+        case Stopped(remove=None):
+            return (request_activation(state, "start", state.generation, manifest),)
+        case Stopped(remove=PendingRemove()):
+            # The container may be up in maintenance: it goes down first, then the worker comes back.
+            return (
+                e.RemoveCanceled(generation=state.generation, reason="activated", in_maintenance=True),
+                e.ReactivationRequested(generation=state.generation, manifest=manifest),
+            )
+        case Stopping(reactivation=None) | Removing(reactivation=None):
+            return (e.ReactivationRequested(generation=state.generation, manifest=manifest),)
+        case Running(stop=stop):
+            touched = e.SessionTouched(generation=state.generation, manifest=manifest)
+            if stop is not None:
+                return (e.StopCanceled(generation=state.generation, reason="activated"), touched)
+            return (touched,)
+        case Activating() | Stopping() | Removing() if manifest is not None:
+            return (e.SessionTouched(generation=state.generation, manifest=manifest),)
+        case _:
+            return ()
+
+
+def request_activation(
+    state: SessionWorker, kind: e.ActivationKind, generation: int, manifest: RuntimeManifest | None
+) -> e.ActivationRequested:
+    """The request for a known session; without a manifest the last one counts."""
+    manifest = manifest or state.manifest
+    return e.ActivationRequested(
+        generation=generation,
+        kind=kind,
+        app_id=state.app_id,
+        project_name=state.project_name,
+        user_login_name=state.user_login_name,
+        workspace_prefix=state.workspace_prefix,
+        manifest=manifest,
+        plan=build_restore_plan(
+            app_id=state.app_id,
+            project_name=state.project_name,
+            user_login_name=state.user_login_name,
+            session_prefix=state.workspace_prefix,
+            manifest=manifest,
+            session_sync=state.last_sync,
+        ),
+    )
+
+
+def _first_activation(command: ActivateSession, manifest: RuntimeManifest | None) -> e.ActivationRequested:
+    check_id("sessionId", command.session_id)
+    check_id("appId", command.app_id)
+    check_id("projectName", command.project_name)
+    check_id("userLoginName", command.user_login_name)
+    prefix = workspace_prefix(command.app_id, command.project_name, command.user_login_name, command.session_id)
+    return e.ActivationRequested(
+        generation=1,
+        kind="create",
+        app_id=command.app_id,
+        project_name=command.project_name,
+        user_login_name=command.user_login_name,
+        workspace_prefix=prefix,
+        manifest=manifest,
+        plan=build_restore_plan(
+            app_id=command.app_id,
+            project_name=command.project_name,
+            user_login_name=command.user_login_name,
+            session_prefix=prefix,
+            manifest=manifest,
+            session_sync=None,
+        ),
+    )
+
+
+def _checked_manifest(command: ActivateSession) -> RuntimeManifest | None:
+    if command.manifest is None:
+        return None
+    return check_manifest(command.manifest, app_id=command.app_id, runtime_version=command.runtime_version)
+
+
+def _check_identity(state: SessionWorker, command: ActivateSession) -> None:
+    for field, known, given in (
+        ("appId", state.app_id, command.app_id),
+        ("projectName", state.project_name, command.project_name),
+        ("userLoginName", state.user_login_name, command.user_login_name),
+    ):
+        if known != given:
+            raise IdentityConflict(f"{field}: this session belongs to {known!r}, not to {given!r}")

@@ -1,0 +1,152 @@
+"""The commands of a session worker. `Record…` commands report what an effect saw, with the generation it worked for."""
+
+from datetime import datetime
+
+import msgspec
+
+from domain.session.events import ActivationStep, StartPurpose, StopReason
+from domain.session.state import Boot, Container
+from domain.workspace.manifest import RuntimeManifest
+from domain.workspace.sync import SyncReason, SyncRef
+
+
+class _Command(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class ActivateSession(_Command, frozen=True, kw_only=True):
+    """A user's message or call: make the worker run, whatever state it is in."""
+
+    session_id: str
+    app_id: str
+    project_name: str
+    user_login_name: str
+    runtime_version: str | None = None
+    manifest: RuntimeManifest | None = None
+
+
+class RecordContainerCreated(_Command, frozen=True, kw_only=True):
+    generation: int
+    container: Container
+
+
+class RecordContainerStarted(_Command, frozen=True, kw_only=True):
+    generation: int
+    boot: Boot
+    purpose: StartPurpose
+
+
+class RecordWorkspaceRestored(_Command, frozen=True, kw_only=True):
+    generation: int
+    files: int
+    bytes: int
+    sync: SyncRef | None
+
+
+class RecordAgentDataLinked(_Command, frozen=True, kw_only=True):
+    generation: int
+    linked: tuple[str, ...] = ()
+    migrated: tuple[str, ...] = ()
+
+
+class RecordWorkspaceValidated(_Command, frozen=True, kw_only=True):
+    generation: int
+    missing_required_paths: tuple[str, ...] = ()
+
+
+class FailActivation(_Command, frozen=True, kw_only=True):
+    generation: int
+    step: ActivationStep
+    error: str
+
+
+class AttachRun(_Command, frozen=True, kw_only=True):
+    run_id: str
+
+
+class DetachRun(_Command, frozen=True, kw_only=True):
+    run_id: str
+
+
+class RequestSync(_Command, frozen=True, kw_only=True):
+    sync_id: str
+    reason: SyncReason
+    run_id: str = ""
+
+
+class RecordSynced(_Command, frozen=True, kw_only=True):
+    generation: int
+    sync_id: str
+    sync: SyncRef
+    unchanged: bool = False
+    files: int = 0
+    bytes: int = 0
+    uploaded_files: int = 0
+    uploaded_bytes: int = 0
+    unstable_paths: tuple[str, ...] = ()
+    skipped_paths: tuple[str, ...] = ()
+
+
+class RecordSyncFailed(_Command, frozen=True, kw_only=True):
+    generation: int
+    sync_id: str
+    error: str
+    attempt: int
+    final: bool
+
+
+class StopSession(_Command, frozen=True, kw_only=True):
+    """`idle_before`: only when the worker was last active before it (the idle stop)."""
+
+    reason: StopReason
+    sync_id: str
+    idle_before: datetime | None = None
+
+
+class RecordStopped(_Command, frozen=True, kw_only=True):
+    generation: int
+
+
+class RemoveSession(_Command, frozen=True, kw_only=True):
+    """`stopped_before`: only when it was stopped before it (the scheduled removal)."""
+
+    sync_id: str
+    stopped_before: datetime | None = None
+
+
+class CancelRemove(_Command, frozen=True, kw_only=True):
+    """The container could not be started in maintenance."""
+
+    generation: int
+    reason: str
+
+
+class RecordRemoved(_Command, frozen=True, kw_only=True):
+    generation: int
+
+
+class RecordContainerLost(_Command, frozen=True, kw_only=True):
+    generation: int
+    detail: str
+
+
+SessionCommand = (
+    ActivateSession
+    | RecordContainerCreated
+    | RecordContainerStarted
+    | RecordWorkspaceRestored
+    | RecordAgentDataLinked
+    | RecordWorkspaceValidated
+    | FailActivation
+    | AttachRun
+    | DetachRun
+    | RequestSync
+    | RecordSynced
+    | RecordSyncFailed
+    | StopSession
+    | RecordStopped
+    | RemoveSession
+    | CancelRemove
+    | RecordRemoved
+    | RecordContainerLost
+)

@@ -1,0 +1,319 @@
+"""What each command makes happen to a session worker: the rules of its life, and the sync gate.
+
+A worker goes down only from `Running` with a stop pending, by the very gate sync that this stop asked for, with no run
+attached; it is removed only from `Stopped` with a removal pending, by the very gate sync that this removal asked for.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from domain.errors import Conflict, Fenced, NotFound, RunAttached
+from domain.event import Event
+from domain.session import commands as c
+from domain.session import events as e
+from domain.session.activation import activate, request_activation
+from domain.session.state import (
+    Activating,
+    PendingRemove,
+    PendingStop,
+    PendingSync,
+    Removing,
+    Running,
+    SessionWorker,
+    Stopped,
+    Stopping,
+)
+
+
+def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[Event]:
+    """The events that `command` leads to in `state`; none when it changes nothing.
+
+    Raises InvalidInput, NotFound, Conflict or Fenced (errors.py).
+    """
+    if isinstance(command, c.ActivateSession):
+        return activate(state, command)
+    if state is None:
+        raise NotFound("no session worker is known under this id; activate it first")
+    generation = getattr(command, "generation", state.generation)
+    if generation != state.generation:
+        raise Fenced(f"generation {generation} is not the current one, {state.generation}")
+    return _HANDLERS[type(command)](state, command)
+
+
+def _record_created(state: SessionWorker, command: c.RecordContainerCreated) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Activating) or state.container is not None:
+        return ()
+    container = command.container
+    return (
+        e.ContainerCreated(
+            generation=state.generation,
+            container_id=container.container_id,
+            runtime=container.runtime,
+            daemon_id=container.daemon_id,
+        ),
+    )
+
+
+def _record_started(state: SessionWorker, command: c.RecordContainerStarted) -> Sequence[Event]:
+    if state.boot == command.boot:
+        return ()
+    expected = {
+        "activation": isinstance(state.lifecycle, Activating),
+        "revival": isinstance(state.lifecycle, Running),
+        "maintenance": isinstance(state.lifecycle, Stopped) and state.lifecycle.remove is not None,
+    }
+    if not expected[command.purpose]:
+        raise Fenced(f"the worker is {type(state.lifecycle).__name__}, a start for {command.purpose} is not wanted")
+    return (
+        e.ContainerStarted(
+            generation=state.generation,
+            boot_id=command.boot.boot_id,
+            url=command.boot.url,
+            purpose=command.purpose,
+            restored=state.restored,
+        ),
+    )
+
+
+def _record_restored(state: SessionWorker, command: c.RecordWorkspaceRestored) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Activating) or state.restored:
+        return ()
+    return (
+        e.WorkspaceRestored(generation=state.generation, files=command.files, bytes=command.bytes, sync=command.sync),
+    )
+
+
+def _record_linked(state: SessionWorker, command: c.RecordAgentDataLinked) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Activating):
+        return ()
+    return (e.AgentDataLinked(generation=state.generation, linked=command.linked, migrated=command.migrated),)
+
+
+def _record_validated(state: SessionWorker, command: c.RecordWorkspaceValidated) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Activating):
+        return ()
+    if command.missing_required_paths:
+        names = ", ".join(command.missing_required_paths)
+        return (_failed(state, state.lifecycle, "validate", f"required paths are missing: {names}", command),)
+    kind = state.lifecycle.kind
+    return (
+        e.WorkspaceValidated(generation=state.generation, required_paths=state.plan.required_paths),
+        e.SessionActivated(
+            generation=state.generation, action="created_and_started" if kind == "create" else "started"
+        ),
+    )
+
+
+def _fail_activation(state: SessionWorker, command: c.FailActivation) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Activating):
+        return ()
+    return (_failed(state, state.lifecycle, command.step, command.error, None),)
+
+
+def _failed(
+    state: SessionWorker,
+    lifecycle: Activating,
+    step: e.ActivationStep,
+    error: str,
+    validated: c.RecordWorkspaceValidated | None,
+) -> e.ActivationFailed:
+    return e.ActivationFailed(
+        generation=state.generation,
+        step=step,
+        error=error,
+        missing_required_paths=validated.missing_required_paths if validated else (),
+        discard=lifecycle.kind == "create" and not state.ever_active,
+    )
+
+
+def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
+    if command.run_id in state.attached_runs:
+        return ()
+    if state.attached_runs:
+        raise Conflict(f"run {state.attached_runs[0]} is attached to this session", "session_busy")
+    if not isinstance(state.lifecycle, Running):
+        raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
+    attached = e.SessionRunAttached(generation=state.generation, attached_run_id=command.run_id)
+    if state.lifecycle.stop is not None:
+        return (e.StopCanceled(generation=state.generation, reason="run_attached"), attached)
+    return (attached,)
+
+
+def _detach_run(state: SessionWorker, command: c.DetachRun) -> Sequence[Event]:
+    if command.run_id not in state.attached_runs:
+        return ()
+    return (e.SessionRunDetached(generation=state.generation, detached_run_id=command.run_id),)
+
+
+def _request_sync(state: SessionWorker, command: c.RequestSync) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Running):
+        if command.reason == "message.stop":
+            return ()
+        raise Conflict(f"the worker is {state.public_state}, not running: there is nothing to sync", "not_running")
+    return (
+        e.SyncRequested(
+            generation=state.generation,
+            sync_id=command.sync_id,
+            reason=command.reason,
+            for_run_id=command.run_id,
+        ),
+    )
+
+
+def wanted_sync(state: SessionWorker, sync_id: str) -> PendingSync | None:
+    """The sync of this id that somebody still waits for, a gate's own included."""
+    match state.lifecycle:
+        case Running(stop=PendingStop(sync_id=gate)) if gate == sync_id:
+            return PendingSync(sync_id=gate, reason="pre.stop")
+        case Stopped(remove=PendingRemove(sync_id=gate)) if gate == sync_id:
+            return PendingSync(sync_id=gate, reason="pre.remove")
+    return next((sync for sync in state.pending_syncs if sync.sync_id == sync_id), None)
+
+
+def _record_synced(state: SessionWorker, command: c.RecordSynced) -> Sequence[Event]:
+    wanted = wanted_sync(state, command.sync_id)
+    if wanted is None:
+        return ()
+    synced = e.SessionSynced(
+        generation=state.generation,
+        sync_id=command.sync_id,
+        reason=wanted.reason,
+        sync=command.sync,
+        unchanged=command.unchanged,
+        files=command.files,
+        bytes=command.bytes,
+        uploaded_files=command.uploaded_files,
+        uploaded_bytes=command.uploaded_bytes,
+        unstable_paths=command.unstable_paths,
+        skipped_paths=command.skipped_paths,
+        for_run_id=wanted.run_id,
+    )
+    match state.lifecycle:
+        case Running(stop=PendingStop(sync_id=gate, reason=reason)) if gate == command.sync_id:
+            return (synced, e.SessionStopping(generation=state.generation, reason=reason))
+        case Stopped(remove=PendingRemove(sync_id=gate)) if gate == command.sync_id:
+            return (synced, e.SessionRemoving(generation=state.generation))
+        case _:
+            return (synced,)
+
+
+def _record_sync_failed(state: SessionWorker, command: c.RecordSyncFailed) -> Sequence[Event]:
+    wanted = wanted_sync(state, command.sync_id)
+    if wanted is None:
+        return ()
+    failed = e.SessionSyncFailed(
+        generation=state.generation,
+        sync_id=command.sync_id,
+        reason=wanted.reason,
+        error=command.error,
+        attempt=command.attempt,
+        final=command.final,
+        for_run_id=wanted.run_id,
+    )
+    if command.final and wanted.reason == "pre.stop":
+        return (failed, e.StopCanceled(generation=state.generation, reason="sync_failed"))
+    if command.final and wanted.reason == "pre.remove":
+        return (failed, _remove_canceled(state, "sync_failed"))
+    return (failed,)
+
+
+def _stop(state: SessionWorker, command: c.StopSession) -> Sequence[Event]:
+    match state.lifecycle:
+        case Running(stop=None):
+            if state.attached_runs:
+                raise RunAttached(f"run {state.attached_runs[0]} is attached; stop it first or wait for its end")
+            if command.idle_before is not None and state.last_active_at >= command.idle_before:
+                return ()
+            return (e.StopRequested(generation=state.generation, reason=command.reason, sync_id=command.sync_id),)
+        case Activating():
+            raise Conflict("the worker is being activated; stop it when it runs", "activating")
+        case _:
+            return ()
+
+
+def _record_stopped(state: SessionWorker, _command: c.RecordStopped) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Stopping):
+        return ()
+    stopped = e.SessionStopped(generation=state.generation, reason=state.lifecycle.reason)
+    if state.lifecycle.reactivation is None:
+        return (stopped,)
+    manifest = state.lifecycle.reactivation.manifest
+    return (stopped, request_activation(state, "start", state.generation, manifest))
+
+
+def _remove(state: SessionWorker, command: c.RemoveSession) -> Sequence[Event]:
+    match state.lifecycle:
+        case Stopped(remove=None, since=since):
+            if state.attached_runs:
+                raise RunAttached(f"run {state.attached_runs[0]} is attached; its journal is not recorded to its end")
+            if command.stopped_before is not None and since >= command.stopped_before:
+                return ()
+            requested = e.RemoveRequested(
+                generation=state.generation, sync_id=command.sync_id, never_restored=not state.restored
+            )
+            if not state.restored:
+                return (requested, e.SessionRemoving(generation=state.generation))
+            return (requested,)
+        case Running() | Activating() | Stopping(stopped_since=None):
+            raise Conflict(f"the worker is {state.public_state}; it is stopped first", "not_stopped")
+        case _:
+            return ()
+
+
+def _cancel_remove(state: SessionWorker, command: c.CancelRemove) -> Sequence[Event]:
+    match state.lifecycle:
+        case Stopped(remove=PendingRemove()):
+            return (_remove_canceled(state, command.reason),)
+        case _:
+            return ()
+
+
+def _remove_canceled(state: SessionWorker, reason: str) -> e.RemoveCanceled:
+    # A start in maintenance may have happened without having been recorded yet: the container is stopped in any case.
+    return e.RemoveCanceled(generation=state.generation, reason=reason, in_maintenance=True)
+
+
+def _record_removed(state: SessionWorker, _command: c.RecordRemoved) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Removing):
+        return ()
+    removed = e.SessionRemoved(generation=state.generation, discarded=state.lifecycle.discarded)
+    if state.lifecycle.reactivation is None:
+        return (removed,)
+    manifest = state.lifecycle.reactivation.manifest
+    return (removed, request_activation(state, "create", state.generation + 1, manifest))
+
+
+def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequence[Event]:
+    if state.container is None:
+        return ()
+    lost = e.ContainerLost(
+        generation=state.generation, detail=command.detail, unsynced=isinstance(state.lifecycle, Running)
+    )
+    match state.lifecycle:
+        case Activating(kind="start"):
+            return (lost, request_activation(state, "create", state.generation + 1, None))
+        case Stopping(reactivation=wish) | Removing(reactivation=wish) if wish is not None:
+            return (lost, request_activation(state, "create", state.generation + 1, wish.manifest))
+        case _:
+            return (lost,)
+
+
+_HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
+    c.RecordContainerCreated: _record_created,
+    c.RecordContainerStarted: _record_started,
+    c.RecordWorkspaceRestored: _record_restored,
+    c.RecordAgentDataLinked: _record_linked,
+    c.RecordWorkspaceValidated: _record_validated,
+    c.FailActivation: _fail_activation,
+    c.AttachRun: _attach_run,
+    c.DetachRun: _detach_run,
+    c.RequestSync: _request_sync,
+    c.RecordSynced: _record_synced,
+    c.RecordSyncFailed: _record_sync_failed,
+    c.StopSession: _stop,
+    c.RecordStopped: _record_stopped,
+    c.RemoveSession: _remove,
+    c.CancelRemove: _cancel_remove,
+    c.RecordRemoved: _record_removed,
+    c.RecordContainerLost: _record_lost,
+}

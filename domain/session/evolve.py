@@ -1,0 +1,225 @@
+"""How each event changes the state of a session worker. Total: what an event says has happened."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from domain.event import Event
+from domain.record import Occurrence
+from domain.session import events as e
+from domain.session.state import (
+    Activating,
+    Boot,
+    Container,
+    Deleted,
+    PendingRemove,
+    PendingStop,
+    PendingSync,
+    Reactivation,
+    Removing,
+    Running,
+    SessionWorker,
+    Stopped,
+    Stopping,
+)
+
+
+def evolve(state: SessionWorker | None, occurrence: Occurrence) -> SessionWorker | None:
+    """The state after one more event."""
+    event, at = occurrence.event, occurrence.occurred_at
+    if isinstance(event, e.ActivationRequested):
+        return _activation_requested(state, event, at)
+    handler = _HANDLERS.get(type(event))
+    if state is None or handler is None:
+        return state
+    return handler(state, event, at)
+
+
+def _activation_requested(state: SessionWorker | None, event: e.ActivationRequested, at: datetime) -> SessionWorker:
+    if state is None:
+        return SessionWorker(
+            app_id=event.app_id,
+            project_name=event.project_name,
+            user_login_name=event.user_login_name,
+            workspace_prefix=event.workspace_prefix,
+            generation=event.generation,
+            lifecycle=Activating(kind=event.kind),
+            plan=event.plan,
+            manifest=event.manifest,
+            last_active_at=at,
+            created_at=at,
+        )
+    state = replace(
+        state,
+        generation=event.generation,
+        lifecycle=Activating(kind=event.kind),
+        plan=event.plan,
+        manifest=event.manifest,
+        last_active_at=at,
+        last_error="",
+    )
+    if event.kind == "create":
+        return replace(state, container=None, restored=False, ever_active=False, pending_syncs=())
+    return state
+
+
+def _reactivation_requested(state: SessionWorker, event: e.ReactivationRequested, at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Stopping | Removing):
+        state = replace(state, lifecycle=replace(state.lifecycle, reactivation=Reactivation(manifest=event.manifest)))
+    return replace(state, last_active_at=at)
+
+
+def _container_created(state: SessionWorker, event: e.ContainerCreated, _at: datetime) -> SessionWorker:
+    return replace(
+        state,
+        container=Container(container_id=event.container_id, runtime=event.runtime, daemon_id=event.daemon_id),
+    )
+
+
+def _container_started(state: SessionWorker, event: e.ContainerStarted, _at: datetime) -> SessionWorker:
+    boot = Boot(boot_id=event.boot_id, url=event.url)
+    match state.lifecycle:
+        case Activating() | Running():
+            return replace(state, lifecycle=replace(state.lifecycle, boot=boot))
+        case Stopped(remove=PendingRemove() as remove):
+            return replace(state, lifecycle=replace(state.lifecycle, remove=replace(remove, boot=boot)))
+        case _:
+            return state
+
+
+def _workspace_restored(state: SessionWorker, _event: e.WorkspaceRestored, _at: datetime) -> SessionWorker:
+    return replace(state, restored=True)
+
+
+def _activated(state: SessionWorker, _event: e.SessionActivated, at: datetime) -> SessionWorker:
+    boot = state.boot or Boot(boot_id="", url="")
+    return replace(state, lifecycle=Running(boot=boot), ever_active=True, last_active_at=at)
+
+
+def _activation_failed(state: SessionWorker, event: e.ActivationFailed, at: datetime) -> SessionWorker:
+    lifecycle: Removing | Stopping
+    lifecycle = Removing(discarded=True) if event.discard else Stopping(reason="activation_failed", stopped_since=at)
+    return replace(state, lifecycle=lifecycle, last_error=f"{event.step}: {event.error}")
+
+
+def _touched(state: SessionWorker, event: e.SessionTouched, at: datetime) -> SessionWorker:
+    return replace(state, last_active_at=at, manifest=event.manifest or state.manifest)
+
+
+def _run_attached(state: SessionWorker, event: e.SessionRunAttached, at: datetime) -> SessionWorker:
+    return replace(state, attached_runs=(*state.attached_runs, event.attached_run_id), last_active_at=at)
+
+
+def _run_detached(state: SessionWorker, event: e.SessionRunDetached, at: datetime) -> SessionWorker:
+    remaining = tuple(run for run in state.attached_runs if run != event.detached_run_id)
+    return replace(state, attached_runs=remaining, last_active_at=at)
+
+
+def _sync_requested(state: SessionWorker, event: e.SyncRequested, at: datetime) -> SessionWorker:
+    pending = PendingSync(sync_id=event.sync_id, reason=event.reason, run_id=event.for_run_id)
+    return replace(
+        state,
+        pending_syncs=(*state.pending_syncs, pending),
+        last_sync_status="running",
+        last_active_at=at if event.reason == "message.stop" else state.last_active_at,
+    )
+
+
+def _synced(state: SessionWorker, event: e.SessionSynced, at: datetime) -> SessionWorker:
+    return replace(
+        state,
+        pending_syncs=tuple(sync for sync in state.pending_syncs if sync.sync_id != event.sync_id),
+        last_sync=event.sync,
+        last_sync_at=at,
+        last_sync_status="success",
+        last_sync_error="",
+    )
+
+
+def _sync_failed(state: SessionWorker, event: e.SessionSyncFailed, _at: datetime) -> SessionWorker:
+    pending = state.pending_syncs
+    if event.final:
+        pending = tuple(sync for sync in pending if sync.sync_id != event.sync_id)
+    return replace(state, pending_syncs=pending, last_sync_status="failed", last_sync_error=event.error)
+
+
+def _stop_requested(state: SessionWorker, event: e.StopRequested, _at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Running):
+        stop = PendingStop(reason=event.reason, sync_id=event.sync_id)
+        return replace(state, lifecycle=replace(state.lifecycle, stop=stop), last_sync_status="running")
+    return state
+
+
+def _stop_canceled(state: SessionWorker, _event: e.StopCanceled, _at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Running):
+        return replace(state, lifecycle=replace(state.lifecycle, stop=None))
+    return state
+
+
+def _stopping(state: SessionWorker, event: e.SessionStopping, _at: datetime) -> SessionWorker:
+    return replace(state, lifecycle=Stopping(reason=event.reason))
+
+
+def _stopped(state: SessionWorker, _event: e.SessionStopped, at: datetime) -> SessionWorker:
+    since = at
+    if isinstance(state.lifecycle, Stopping) and state.lifecycle.stopped_since is not None:
+        since = state.lifecycle.stopped_since
+    return replace(state, lifecycle=Stopped(since=since))
+
+
+def _remove_requested(state: SessionWorker, event: e.RemoveRequested, _at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Stopped):
+        remove = PendingRemove(sync_id=event.sync_id)
+        return replace(state, lifecycle=replace(state.lifecycle, remove=remove))
+    return state
+
+
+def _remove_canceled(state: SessionWorker, event: e.RemoveCanceled, _at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Stopped):
+        if event.in_maintenance:
+            return replace(state, lifecycle=Stopping(reason="maintenance", stopped_since=state.lifecycle.since))
+        return replace(state, lifecycle=replace(state.lifecycle, remove=None))
+    return state
+
+
+def _removing(state: SessionWorker, _event: e.SessionRemoving, _at: datetime) -> SessionWorker:
+    return replace(state, lifecycle=Removing())
+
+
+def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: datetime) -> SessionWorker:
+    return replace(
+        state,
+        lifecycle=Deleted(since=at),
+        container=None,
+        restored=False,
+        ever_active=False,
+        pending_syncs=(),
+        last_sync_status="idle" if state.last_sync_status == "running" else state.last_sync_status,
+    )
+
+
+_HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWorker]] = {
+    e.ReactivationRequested: _reactivation_requested,
+    e.ContainerCreated: _container_created,
+    e.ContainerStarted: _container_started,
+    e.WorkspaceRestored: _workspace_restored,
+    e.SessionActivated: _activated,
+    e.ActivationFailed: _activation_failed,
+    e.SessionTouched: _touched,
+    e.SessionRunAttached: _run_attached,
+    e.SessionRunDetached: _run_detached,
+    e.SyncRequested: _sync_requested,
+    e.SessionSynced: _synced,
+    e.SessionSyncFailed: _sync_failed,
+    e.StopRequested: _stop_requested,
+    e.StopCanceled: _stop_canceled,
+    e.SessionStopping: _stopping,
+    e.SessionStopped: _stopped,
+    e.RemoveRequested: _remove_requested,
+    e.RemoveCanceled: _remove_canceled,
+    e.SessionRemoving: _removing,
+    e.SessionRemoved: _gone,
+    e.ContainerLost: _gone,
+}

@@ -1,0 +1,143 @@
+"""The state of a session worker: its identity and history, and where in its life the container is."""
+
+from datetime import datetime
+
+import msgspec
+
+from domain.session.events import ActivationKind, StopReason
+from domain.workspace.manifest import RuntimeManifest
+from domain.workspace.plan import RestorePlan
+from domain.workspace.sync import SyncReason, SyncRef
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Container(_Value, frozen=True, kw_only=True):
+    """`daemon_id` is that of the daemon that made it: only its word that the container is gone counts."""
+
+    container_id: str
+    runtime: str
+    daemon_id: str
+
+
+class Boot(_Value, frozen=True, kw_only=True):
+    """One start of the executor: its id, and where it listens."""
+
+    boot_id: str
+    url: str
+
+
+class PendingStop(_Value, frozen=True, kw_only=True):
+    reason: StopReason
+    sync_id: str
+
+
+class PendingRemove(_Value, frozen=True, kw_only=True):
+    """`boot` once the container runs in maintenance."""
+
+    sync_id: str
+    boot: Boot | None = None
+
+
+class Reactivation(_Value, frozen=True, kw_only=True):
+    """A message waits for a worker that is on its way down."""
+
+    manifest: RuntimeManifest | None
+
+
+class Activating(_Value, frozen=True, kw_only=True):
+    kind: ActivationKind
+    boot: Boot | None = None
+
+
+class Running(_Value, frozen=True, kw_only=True):
+    boot: Boot
+    stop: PendingStop | None = None
+
+
+class Stopping(_Value, frozen=True, kw_only=True):
+    """The container goes down. `stopped_since`: it ran in maintenance or a failed activation, and counts as stopped."""
+
+    reason: str
+    stopped_since: datetime | None = None
+    reactivation: Reactivation | None = None
+
+
+class Stopped(_Value, frozen=True, kw_only=True):
+    since: datetime
+    remove: PendingRemove | None = None
+
+
+class Removing(_Value, frozen=True, kw_only=True):
+    """The container is being removed. `discarded`: its activation had failed, so it counts as deleted already."""
+
+    discarded: bool = False
+    reactivation: Reactivation | None = None
+
+
+class Deleted(_Value, frozen=True, kw_only=True):
+    since: datetime
+
+
+Lifecycle = Activating | Running | Stopping | Stopped | Removing | Deleted
+
+
+class PendingSync(_Value, frozen=True, kw_only=True):
+    sync_id: str
+    reason: SyncReason
+    run_id: str = ""
+
+
+class SessionWorker(_Value, frozen=True, kw_only=True):
+    """All times are the events' times of occurrence. `last_sync` is the workspace as the log knows it; `restored` and
+    `ever_active` speak of the current generation.
+    """
+
+    app_id: str
+    project_name: str
+    user_login_name: str
+    workspace_prefix: str
+    generation: int
+    lifecycle: Lifecycle
+    plan: RestorePlan
+    manifest: RuntimeManifest | None = None
+    container: Container | None = None
+    restored: bool = False
+    ever_active: bool = False
+    attached_runs: tuple[str, ...] = ()
+    pending_syncs: tuple[PendingSync, ...] = ()
+    last_sync: SyncRef | None = None
+    last_sync_at: datetime | None = None
+    last_sync_status: str = "idle"
+    last_sync_error: str = ""
+    last_active_at: datetime
+    created_at: datetime
+    last_error: str = ""
+
+    @property
+    def public_state(self) -> str:
+        """`running`, `stopped` or `deleted`, as the API names it."""
+        match self.lifecycle:
+            case Running() | Stopping(stopped_since=None):
+                return "running"
+            case Stopping() | Stopped():
+                return "stopped"
+            case Activating(kind="start"):
+                return "stopped"
+            case Removing(discarded=False):
+                return "stopped"
+            case _:
+                return "deleted"
+
+    @property
+    def boot(self) -> Boot | None:
+        """The executor that runs now, as far as the log knows."""
+        match self.lifecycle:
+            case Running(boot=boot) | Activating(boot=boot):
+                return boot
+            case Stopped(remove=PendingRemove(boot=boot)):
+                return boot
+            case _:
+                return None
