@@ -19,7 +19,7 @@ Clock = Callable[[], datetime]
 MAX_RACES = 50
 
 
-class Handled(msgspec.Struct, frozen=True, kw_only=True, Generic[State]):
+class Handled(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
     """What a command led to: the state after it, the new events (none when it changed nothing), the stream's last seq,
     and the position of the last new event (0 when there is none)."""
 
@@ -29,7 +29,7 @@ class Handled(msgspec.Struct, frozen=True, kw_only=True, Generic[State]):
     position: int
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True, Generic[State]):
+class Loaded(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
     """A fold of a stream: its state after `seq` and that event's position; None and 0 for a stream without events."""
 
     state: State | None
@@ -69,8 +69,8 @@ class Aggregates(Generic[State, Command]):
     async def handle_batch(
         self, key: str, commands: Sequence[tuple[Command, str]], context: CommandContext
     ) -> Handled[State]:
-        """Decide several commands one after the other, and append all their events at once. Each comes with the event id
-        of its own event (the last that it leads to), or with an empty one for an id derived from the command's."""
+        """Decide several commands one after the other, and append all their events at once. Each comes with the event
+        id of its own event (the last that it leads to), or an empty one for an id derived from the command's."""
         known = self._folds.get(key)
         loaded = known if known is not None else await self.load(key)
         for _ in range(MAX_RACES):
@@ -79,19 +79,19 @@ class Aggregates(Generic[State, Command]):
                 # Nothing to do on a fold that may be stale: make sure on the fresh one.
                 fresh = await self.load(key)
                 if fresh.seq == loaded.seq:
-                    return Handled(state=_existing(state), events=(), seq=loaded.seq, position=loaded.position)
+                    return _unchanged(fresh, fresh.position)
                 loaded = fresh
                 continue
             try:
                 result = await self._store.append(self._stream_of(key), loaded.seq, new)
             except ExpectedSeqConflict:
-                self._folds.pop(key, None)
                 loaded = await self.load(key)
+                known_event = await self._store.find_event(self._stream_of(key), context.command_id)
+                if known_event is not None:
+                    return _unchanged(loaded, known_event.position)
                 continue
             if result.duplicate:
-                self._folds.pop(key, None)
-                loaded = await self.load(key)
-                return Handled(state=_existing(loaded.state), events=(), seq=loaded.seq, position=result.position)
+                return _unchanged(await self.load(key), result.position)
             self._remember(key, Loaded(state=state, seq=result.last_seq, position=result.position))
             return Handled(
                 state=_existing(state),
@@ -137,6 +137,10 @@ class Aggregates(Generic[State, Command]):
         self._folds.move_to_end(key)
         while len(self._folds) > self._cached:
             self._folds.popitem(last=False)
+
+
+def _unchanged(loaded: Loaded[State], position: int) -> Handled[State]:
+    return Handled(state=_existing(loaded.state), events=(), seq=loaded.seq, position=position)
 
 
 def _existing(state: State | None) -> State:
