@@ -69,7 +69,19 @@ class EventStore(Protocol):
 
     async def last_position(self) -> int: ...
 
+    async def last_seq(self, stream: str) -> int:
+        """0 for a stream without events."""
+        ...
+
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None: ...
+
+
+class LogTail(Protocol):
+    """This process's view of the end of the log: one reader for everybody who waits for a stream to go on."""
+
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
+        """True as soon as the stream has an event after `after_seq`; False after `timeout` seconds. May wake early."""
+        ...
 
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):

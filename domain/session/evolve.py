@@ -59,6 +59,8 @@ def _activation_requested(state: SessionWorker | None, event: e.ActivationReques
         manifest=event.manifest,
         last_active_at=at,
         last_error="",
+        last_missing_paths=(),
+        last_action=None,
     )
     if event.kind == "create":
         return replace(state, container=None, restored=False, ever_active=False, pending_syncs=())
@@ -93,15 +95,20 @@ def _workspace_restored(state: SessionWorker, _event: e.WorkspaceRestored, _at: 
     return replace(state, restored=True)
 
 
-def _activated(state: SessionWorker, _event: e.SessionActivated, at: datetime) -> SessionWorker:
+def _activated(state: SessionWorker, event: e.SessionActivated, at: datetime) -> SessionWorker:
     boot = state.boot or Boot(boot_id="", url="")
-    return replace(state, lifecycle=Running(boot=boot), ever_active=True, last_active_at=at)
+    return replace(state, lifecycle=Running(boot=boot), ever_active=True, last_active_at=at, last_action=event.action)
 
 
 def _activation_failed(state: SessionWorker, event: e.ActivationFailed, at: datetime) -> SessionWorker:
     lifecycle: Removing | Stopping
     lifecycle = Removing(discarded=True) if event.discard else Stopping(reason="activation_failed", stopped_since=at)
-    return replace(state, lifecycle=lifecycle, last_error=f"{event.step}: {event.error}")
+    return replace(
+        state,
+        lifecycle=lifecycle,
+        last_error=f"{event.step}: {event.error}",
+        last_missing_paths=event.missing_required_paths,
+    )
 
 
 def _touched(state: SessionWorker, event: e.SessionTouched, at: datetime) -> SessionWorker:

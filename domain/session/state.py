@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain.session.events import ActivationKind, StopReason
+from domain.session.events import ActivationAction, ActivationKind, StopReason
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
@@ -115,6 +115,8 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     last_active_at: datetime
     created_at: datetime
     last_error: str = ""
+    last_missing_paths: tuple[str, ...] = ()
+    last_action: ActivationAction | None = None
 
     @property
     def public_state(self) -> str:

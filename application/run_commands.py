@@ -1,0 +1,105 @@
+"""What callers may ask of runs: start, cancel, bind, and answer their questions."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from application.aggregates import Aggregates, Handled, Loaded
+from application.command_context import CommandContext
+from application.ports import LogTail
+from application.waiting import wait_for_state
+from domain.errors import InvalidInput, NotFound
+from domain.identifiers import check_id, run_stream
+from domain.run.capabilities import capabilities_of
+from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
+from domain.run.state import Blocked, Finished, Run
+from domain.run.values import RunSpec
+
+Runs = Aggregates[Run, RunCommand]
+MAX_ATTEMPTS_LIMIT = 100
+
+
+class Replied(msgspec.Struct, frozen=True, kw_only=True):
+    """`duplicate`: another reply came first, and stands. `status`: answering (on its way into the agent) or resolved."""
+
+    status: str
+    duplicate: bool
+    position: int
+
+
+class RunCommands:
+    """Run ids and specs are checked here: InvalidInput names the field."""
+
+    def __init__(self, *, runs: Runs, tail: LogTail, new_id: Callable[[], str]) -> None:
+        self._runs, self._tail, self._new_id = runs, tail, new_id
+
+    async def get(self, run_id: str) -> Loaded[Run]:
+        """The aggregate itself. Raises NotFound."""
+        loaded = await self._runs.load(run_id)
+        if loaded.state is None:
+            raise NotFound(f"no run {run_id!r} is known")
+        return loaded
+
+    async def queue(self, run_id: str, spec: RunSpec, context: CommandContext) -> Handled[Run]:
+        """Queue a run, or attach to the known one with the same spec. `state.stage` may be Blocked."""
+        check_id("runId", run_id)
+        for field, value in (
+            ("sessionId", spec.session_id),
+            ("appId", spec.app_id),
+            ("projectName", spec.project_name),
+            ("userLoginName", spec.user_login_name),
+        ):
+            check_id(field, value)
+        if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
+            raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
+        script = spec.provider_options.get("script")
+        if not spec.messages and not script:
+            raise InvalidInput("messages", "at least one message is needed")
+        return await self._runs.handle(run_id, QueueRun(spec=spec, capabilities=capabilities_of(spec)), context)
+
+    async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:
+        """The run once it has finished or is blocked; None when the time is over first."""
+        return await wait_for_state(
+            self._runs,
+            self._tail,
+            key=run_id,
+            stream=run_stream(run_id),
+            reached=lambda run: run is not None and isinstance(run.stage, Finished | Blocked),
+            timeout_s=timeout_s,
+        )
+
+    async def cancel(self, run_id: str, context: CommandContext, reason: str = "") -> Handled[Run]:
+        return await self._runs.handle(run_id, CancelRun(reason=reason), context)
+
+    async def bind(self, run_id: str, session_id: str, context: CommandContext) -> Handled[Run]:
+        check_id("runId", run_id)
+        check_id("sessionId", session_id)
+        return await self._runs.handle(run_id, BindRun(session_id=session_id), context)
+
+    async def reply(
+        self, run_id: str, question_id: str, answer: Any, context: CommandContext, *, wait_s: float
+    ) -> Replied:
+        """Accept the first reply and wait until it has reached the agent. Raises NotFound, Conflict."""
+        handled = await self._runs.handle(run_id, ReplyToQuestion(question_id=question_id, answer=answer), context)
+        loaded = await wait_for_state(
+            self._runs,
+            self._tail,
+            key=run_id,
+            stream=run_stream(run_id),
+            reached=lambda run: run is not None and run.questions[question_id].status != "answering",
+            timeout_s=wait_s,
+        )
+        state = loaded.state if loaded and loaded.state else handled.state
+        return Replied(
+            status=state.questions[question_id].status,
+            duplicate=not handled.events,
+            position=loaded.position if loaded else handled.position,
+        )
+
+    async def expire_question(
+        self, run_id: str, question_id: str, now: datetime, context: CommandContext
+    ) -> Handled[Run]:
+        """By the clock; the stream decides whether the time is really over."""
+        return await self._runs.handle(run_id, ExpireQuestion(question_id=question_id, now=now), context)

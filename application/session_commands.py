@@ -1,0 +1,246 @@
+"""What callers may ask of session workers. Effects happen elsewhere; these commands wait for them, within bounds."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from application.aggregates import Aggregates, Clock, Handled, Loaded
+from application.command_context import CommandContext
+from application.ports import LogTail
+from application.waiting import wait_for_state
+from domain.errors import Conflict, DomainError, NotFound
+from domain.identifiers import session_stream
+from domain.session.commands import ActivateSession, RemoveSession, RequestSync, SessionCommand, StopSession
+from domain.session.events import ActivationAction, StopReason
+from domain.session.state import Activating, Removing, Running, SessionWorker, Stopped, Stopping
+from domain.workspace.sync import SyncReason
+
+Sessions = Aggregates[SessionWorker, SessionCommand]
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command came to. `pending`: the effect was still under way when the wait ended. `position`: where the log
+    stood; a read with this minPosition sees it."""
+
+    state: SessionWorker
+    position: int
+    pending: bool = False
+    action: ActivationAction | None = None
+
+
+class CleanupCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """`skipped`: the re-check at the moment of the act found a reason against it."""
+
+    total: int = 0
+    succeeded: int = 0
+    skipped: int = 0
+    failed: int = 0
+    position: int = 0
+
+
+class HousekeepingCandidates(Protocol):
+    """Session ids from the read models; every one is checked again on its own stream."""
+
+    async def idle(self, active_before: datetime, limit: int) -> list[str]: ...
+    async def stopped(self, stopped_before: datetime, limit: int) -> list[str]: ...
+    async def stale_syncs(self, synced_before: datetime, limit: int) -> list[str]: ...
+
+
+class ActivationRefused(Conflict):
+    """The activation failed; `missing_required_paths` names what validation did not find."""
+
+    reason = "activation_failed"
+
+    def __init__(self, message: str, missing: tuple[str, ...]) -> None:
+        super().__init__(message, "required_paths_missing" if missing else None)
+        self.missing_required_paths = missing
+
+
+class SyncRefused(Conflict):
+    """The sync failed; the message says why."""
+
+    reason = "sync_failed"
+
+
+class SessionCommands:
+    """Every method takes `wait_s`, the longest time to wait for the effect."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        tail: LogTail,
+        candidates: HousekeepingCandidates,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._sessions, self._tail, self._candidates = sessions, tail, candidates
+        self._clock, self._new_id = clock, new_id
+
+    async def get(self, session_id: str) -> Loaded[SessionWorker]:
+        """The aggregate itself. Raises NotFound."""
+        loaded = await self._sessions.load(session_id)
+        if loaded.state is None:
+            raise NotFound(f"no session {session_id!r} is known")
+        return loaded
+
+    async def activate(self, command: ActivateSession, context: CommandContext, *, wait_s: float) -> Settled:
+        """Make the worker run. Raises InvalidInput, IdentityConflict, ActivationRefused."""
+        handled = await self._sessions.handle(command.session_id, command, context)
+        if isinstance(handled.state.lifecycle, Running):
+            return Settled(state=handled.state, position=handled.position, action="already_running")
+        settled = await self._wait(command.session_id, _activation_settled, handled, wait_s)
+        if settled.pending:
+            return settled
+        if not isinstance(settled.state.lifecycle, Running):
+            state = settled.state
+            raise ActivationRefused(state.last_error or "the worker was stopped again", state.last_missing_paths)
+        return msgspec.structs.replace(settled, action=settled.state.last_action)
+
+    async def stop(
+        self,
+        session_id: str,
+        context: CommandContext,
+        *,
+        wait_s: float,
+        reason: StopReason = "user_close",
+        idle_before: datetime | None = None,
+    ) -> Settled:
+        """Sync, then stop. What is stopped or deleted already succeeds. Raises NotFound, RunAttached, SyncRefused."""
+        command = StopSession(reason=reason, sync_id=self._new_id(), idle_before=idle_before)
+        handled = await self._sessions.handle(session_id, command, context)
+
+        def reached(state: SessionWorker | None) -> bool:
+            match state.lifecycle if state else None:
+                case Running(stop=stop):
+                    return stop is None
+                case Stopping():
+                    return False
+                case _:
+                    return True
+
+        settled = await self._wait(session_id, reached, handled, wait_s)
+        if handled.events and not settled.pending and isinstance(settled.state.lifecycle, Running):
+            error = settled.state.last_sync_error
+            raise SyncRefused(f"the worker was not stopped: {error or 'a message came in between'}")
+        return settled
+
+    async def sync(
+        self, session_id: str, context: CommandContext, *, wait_s: float, reason: SyncReason = "manual"
+    ) -> Settled:
+        """Sync the workspace of a running worker. Raises NotFound, Conflict `not_running`, SyncRefused."""
+        sync_id = self._new_id()
+        handled = await self._sessions.handle(session_id, RequestSync(sync_id=sync_id, reason=reason), context)
+
+        def reached(state: SessionWorker | None) -> bool:
+            return state is not None and all(sync.sync_id != sync_id for sync in state.pending_syncs)
+
+        settled = await self._wait(session_id, reached, handled, wait_s)
+        if not settled.pending and settled.state.last_sync_status == "failed":
+            raise SyncRefused(settled.state.last_sync_error)
+        return settled
+
+    async def remove(
+        self, session_id: str, context: CommandContext, *, wait_s: float, stopped_before: datetime | None = None
+    ) -> Settled:
+        """Sync a stopped worker once more in maintenance, then remove its container."""
+        command = RemoveSession(sync_id=self._new_id(), stopped_before=stopped_before)
+        handled = await self._sessions.handle(session_id, command, context)
+
+        def reached(state: SessionWorker | None) -> bool:
+            match state.lifecycle if state else None:
+                case Stopped(remove=remove):
+                    return remove is None
+                case Removing():
+                    return False
+                case Stopping(stopped_since=since):
+                    return since is None
+                case _:
+                    return True
+
+        settled = await self._wait(session_id, reached, handled, wait_s)
+        if handled.events and not settled.pending and isinstance(settled.state.lifecycle, Stopped):
+            error = settled.state.last_sync_error
+            raise SyncRefused(f"the worker was not removed: {error or 'a message came in between'}")
+        return settled
+
+    async def cleanup_idle(
+        self, *, idle_timeout: timedelta, limit: int, context: CommandContext, wait_s: float
+    ) -> CleanupCounts:
+        """Stop workers that were idle for longer than `idle_timeout`, at most `limit`."""
+        before = self._clock() - idle_timeout
+        found = await self._candidates.idle(before, limit)
+
+        async def stop(session_id: str, item: CommandContext) -> Settled:
+            return await self.stop(session_id, item, wait_s=wait_s, reason="idle", idle_before=before)
+
+        return await self._each(found, stop, context, done=("stopped", "deleted"))
+
+    async def cleanup_stopped(
+        self, *, remove_after: timedelta, limit: int, context: CommandContext, wait_s: float
+    ) -> CleanupCounts:
+        """Remove workers that were stopped for longer than `remove_after`, at most `limit`."""
+        before = self._clock() - remove_after
+        found = await self._candidates.stopped(before, limit)
+
+        async def remove(session_id: str, item: CommandContext) -> Settled:
+            return await self.remove(session_id, item, wait_s=wait_s, stopped_before=before)
+
+        return await self._each(found, remove, context, done=("deleted",))
+
+    async def _each(
+        self,
+        session_ids: list[str],
+        act: Callable[[str, CommandContext], Awaitable[Settled]],
+        context: CommandContext,
+        done: tuple[str, ...],
+    ) -> CleanupCounts:
+        succeeded = skipped = failed = position = 0
+        for session_id in session_ids:
+            item = context.caused_by(context.command_id, f"{context.command_id}/{session_id}")
+            try:
+                settled = await act(session_id, item)
+            except Conflict as error:
+                skipped += not isinstance(error, SyncRefused)
+                failed += isinstance(error, SyncRefused)
+            except DomainError:
+                failed += 1
+            else:
+                position = max(position, settled.position)
+                reached = settled.state.public_state in done
+                succeeded += reached
+                skipped += not reached
+        return CleanupCounts(
+            total=len(session_ids), succeeded=succeeded, skipped=skipped, failed=failed, position=position
+        )
+
+    async def _wait(
+        self,
+        session_id: str,
+        reached: Callable[[SessionWorker | None], bool],
+        handled: Handled[SessionWorker],
+        wait_s: float,
+    ) -> Settled:
+        loaded = await wait_for_state(
+            self._sessions,
+            self._tail,
+            key=session_id,
+            stream=session_stream(session_id),
+            reached=reached,
+            timeout_s=wait_s,
+        )
+        if loaded is None or loaded.state is None:
+            return Settled(state=handled.state, position=handled.position, pending=True)
+        return Settled(state=loaded.state, position=loaded.position)
+
+
+def _activation_settled(state: SessionWorker | None) -> bool:
+    match state.lifecycle if state else None:
+        case Activating():
+            return False
+        case Stopping(reactivation=wish) | Removing(reactivation=wish):
+            return wish is None
+        case _:
+            return True
