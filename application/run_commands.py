@@ -22,7 +22,7 @@ MAX_ATTEMPTS_LIMIT = 100
 
 
 class Replied(msgspec.Struct, frozen=True, kw_only=True):
-    """`duplicate`: another reply came first, and stands. `status`: answering (on its way into the agent) or resolved."""
+    """`duplicate`: another reply came first, and stands. `status`: answering (on its way into the agent), resolved."""
 
     status: str
     duplicate: bool
