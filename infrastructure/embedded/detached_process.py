@@ -25,7 +25,7 @@ class Command:
 
 
 def start_detached(command: Command, log: Path) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, where a Ctrl-C in our terminal does not reach it; output goes to `log`."""
+    """Start the command in a session of its own, out of reach of our terminal's Ctrl-C; its output goes to `log`."""
     log.parent.mkdir(mode=0o700, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_KEPT_BYTES:

@@ -14,7 +14,7 @@ LOCK_FILE = "lock"
 def prepare_home(home: Path) -> Path:
     """Create the folder where it is missing and return its absolute path.
 
-    A home made by root can be entered, not listed, by other users (0711), because Postgres then runs as an ordinary user
+    A home made by root can be entered, not listed, by other users (0711), because an ordinary user then runs Postgres
     below it; whatever holds data or secrets in it is closed by itself.
     """
     home = home.absolute()

