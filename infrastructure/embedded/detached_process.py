@@ -72,6 +72,29 @@ def command_line(pid: int) -> str:
     return found.stdout.decode(errors="replace").strip()
 
 
+def is_ending(pid: int) -> bool:
+    """Whether the process runs nothing any more but still has its id: it is just dying, or nobody asks for its result."""
+    if command_line(pid):
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def works_in(folder: Path) -> list[int]:
+    """The processes whose working folder it is, as far as we may see (Linux only)."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if entry.readlink() == folder:
+                found.append(int(entry.parent.name))
+    return found
+
+
 async def end_process(
     pid: int,
     *,

@@ -82,6 +82,8 @@ class EmbeddedObjectStore:
     async def start(self) -> ObjectStoreAccess:
         """Have the server run with its bucket; raises `BinaryMissing`, or `ServerFailedToStart` with the log's tail."""
         deadline = time.monotonic() + self._start_timeout
+        if self._child is not None:
+            self._child.poll()
         self._root.mkdir(mode=0o700, exist_ok=True)
         access = self._access()
         pid = self._recorded_pid()

@@ -20,7 +20,15 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from infrastructure.embedded.detached_process import Command, command_line, end_process, log_tail, start_detached
+from infrastructure.embedded.detached_process import (
+    Command,
+    command_line,
+    end_process,
+    is_ending,
+    log_tail,
+    start_detached,
+    works_in,
+)
 from infrastructure.embedded.errors import IncompatibleData, ServerFailedToStart, ServerFailedToStop
 from infrastructure.embedded.home_lock import prepare_home
 from infrastructure.embedded.loopback_port import LOOPBACK, remembered_port
@@ -88,6 +96,8 @@ class EmbeddedPostgres:
         Raises `NoUsableAccount`, `IncompatibleData`, `BinaryMissing`, or `ServerFailedToStart` with the log's tail.
         """
         deadline = time.monotonic() + self._start_timeout
+        if self._child is not None:
+            self._child.poll()
         password = read_or_make_secret(self._home / "postgres.password", lambda: secrets.token_urlsafe(32))
         self.adopted = await self._adopt(password, deadline)
         if not self.adopted:
@@ -130,14 +140,22 @@ class EmbeddedPostgres:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.5)
             pid = self._recorded_pid()
-        if pid is not None and self._is_foreign(pid):
-            # Postgres would take any living process of its user for a server on these data.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+        if pid is not None and self._is_mistakable(pid):
+            await self._remove_stale_pid_file(deadline)
         return False
 
-    def _is_foreign(self, pid: int) -> bool:
+    def _is_mistakable(self, pid: int) -> bool:
+        """Whether Postgres would take this process for a server on its data: any of its user's, even a dying one."""
         running = command_line(pid)
-        return bool(running) and "postgres" not in Path(running.split(" ", 1)[0]).name
+        return is_ending(pid) or (bool(running) and "postgres" not in Path(running.split(" ", 1)[0]).name)
+
+    async def _remove_stale_pid_file(self, deadline: float) -> None:
+        # The file also guards against children of a killed server, which may write until they notice.
+        while works_in(self._data):
+            if time.monotonic() >= deadline:
+                raise self._failed(f"processes of an earlier server do not end: {works_in(self._data)}")
+            await asyncio.sleep(0.05)
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _prepare(self, password: str) -> ServerAccount:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,6 +26,16 @@ def starter(kind: str, home: Path) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def all_command_lines() -> str:
+    """What `ps` shows to every user of the machine."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            found.append(file.read_bytes().decode(errors="replace"))
+    assert any("tests.support" in line or "pytest" in line for line in found)
+    return "\n".join(found)
 
 
 def start_and_kill(kind: str, home: Path) -> None:
