@@ -61,7 +61,8 @@ class RetrySchedule(msgspec.Struct, frozen=True, kw_only=True):
     longest: timedelta = timedelta(minutes=1)
 
     def delay(self, attempt: int) -> timedelta:
-        return min(self.first_delay * 2 ** (attempt - 1), self.longest)
+        grown: timedelta = self.first_delay * 2 ** min(attempt - 1, 16)
+        return min(grown, self.longest)
 
 
 _QUICK = RetrySchedule(max_attempts=5, first_delay=timedelta(milliseconds=500))

@@ -66,7 +66,7 @@ class Workers:
         )
 
     async def gone(self, worker: Worker, context: Callable[[str], CommandContext]) -> bool:
-        """Whether the very daemon says that the container is gone; if so, that is recorded. Raises RuntimeUnavailable."""
+        """Whether the very daemon says that the container is gone; that is recorded then. Raises RuntimeUnavailable."""
         container = worker.state.container
         if container is None:
             return True
