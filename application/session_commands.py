@@ -14,7 +14,7 @@ from domain.errors import Conflict, DomainError, NotFound
 from domain.identifiers import session_stream
 from domain.session.commands import ActivateSession, RemoveSession, RequestSync, SessionCommand, StopSession
 from domain.session.events import ActivationAction, StopReason
-from domain.session.state import Activating, Removing, Running, SessionWorker, Stopped, Stopping
+from domain.session.state import Removing, Running, SessionWorker, Stopped, Stopping
 from domain.workspace.sync import SyncReason
 
 Sessions = Aggregates[SessionWorker, SessionCommand]
@@ -138,8 +138,9 @@ class SessionCommands:
             return state is not None and all(sync.sync_id != sync_id for sync in state.pending_syncs)
 
         settled = await self._wait(session_id, reached, handled, wait_s)
-        if not settled.pending and settled.state.last_sync_status == "failed":
-            raise SyncRefused(settled.state.last_sync_error)
+        ended = settled.state.settled_sync(sync_id)
+        if ended is not None and ended.sync is None:
+            raise SyncRefused(ended.error)
         return settled
 
     async def remove(
@@ -237,10 +238,4 @@ class SessionCommands:
 
 
 def _activation_settled(state: SessionWorker | None) -> bool:
-    match state.lifecycle if state else None:
-        case Activating():
-            return False
-        case Stopping(reactivation=wish) | Removing(reactivation=wish):
-            return wish is None
-        case _:
-            return True
+    return state is not None and not state.on_the_way_up

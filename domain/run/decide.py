@@ -139,7 +139,7 @@ def _close_questions(state: Run, reason: str) -> tuple[Event, ...]:
 def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
     lease = command.lease_generation
     match state.stage:
-        case Active(phase="running"):
+        case Active(phase="running") if not command.never_started:
             lost: tuple[Event, ...] = ()
             if command.tail_lost:
                 lost = (

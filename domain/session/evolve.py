@@ -10,6 +10,7 @@ from domain.event import Event
 from domain.record import Occurrence
 from domain.session import events as e
 from domain.session.state import (
+    SETTLED_SYNCS_KEPT,
     Activating,
     Boot,
     Container,
@@ -21,6 +22,7 @@ from domain.session.state import (
     Removing,
     Running,
     SessionWorker,
+    SettledSync,
     Stopped,
     Stopping,
 )
@@ -138,6 +140,7 @@ def _synced(state: SessionWorker, event: e.SessionSynced, at: datetime) -> Sessi
     return replace(
         state,
         pending_syncs=tuple(sync for sync in state.pending_syncs if sync.sync_id != event.sync_id),
+        settled_syncs=_settle(state, SettledSync(sync_id=event.sync_id, sync=event.sync)),
         last_sync=event.sync,
         last_sync_at=at,
         last_sync_status="success",
@@ -146,10 +149,18 @@ def _synced(state: SessionWorker, event: e.SessionSynced, at: datetime) -> Sessi
 
 
 def _sync_failed(state: SessionWorker, event: e.SessionSyncFailed, _at: datetime) -> SessionWorker:
-    pending = state.pending_syncs
-    if event.final:
-        pending = tuple(sync for sync in pending if sync.sync_id != event.sync_id)
-    return replace(state, pending_syncs=pending, last_sync_status="failed", last_sync_error=event.error)
+    state = replace(state, last_sync_status="failed", last_sync_error=event.error)
+    if not event.final:
+        return state
+    return replace(
+        state,
+        pending_syncs=tuple(sync for sync in state.pending_syncs if sync.sync_id != event.sync_id),
+        settled_syncs=_settle(state, SettledSync(sync_id=event.sync_id, sync=None, error=event.error)),
+    )
+
+
+def _settle(state: SessionWorker, settled: SettledSync) -> tuple[SettledSync, ...]:
+    return (*state.settled_syncs, settled)[-SETTLED_SYNCS_KEPT:]
 
 
 def _stop_requested(state: SessionWorker, event: e.StopRequested, _at: datetime) -> SessionWorker:
