@@ -1,9 +1,9 @@
 """The baseline of the sse bench: bare uvicorn that fans events out to SSE clients, without a database.
 
 Each run's producer encodes an event's frame once and puts it into the queue of each of the run's clients; a client's
-request takes what its queue holds and sends it in one write. Arguments: number of runs, events per second of each run (0: as
-many as the clients take), a file for the times of production (or `-`, format as in _stream_clients.py). It produces from the
-first line on its standard input on, until that is closed.
+request takes what its queue holds and sends it in one write. Arguments: number of runs, events per second of each run
+(0: as many as the clients take), a file for the times of production (or `-`, format as in _stream_clients.py). It
+produces from the first line on its standard input on, until the second one.
 """
 
 import asyncio
@@ -46,12 +46,16 @@ class Run:
                 queue.put_nowait(frame)
 
 
-async def serve(run_count: int, rate: float, produced_file: str) -> None:
-    runs = [Run(number) for number in range(run_count)]
-    produced: list[tuple[int, int, float]] = []
+class Fanout:
+    """The ASGI app and the producers of its runs."""
 
-    async def app(scope: dict[str, Any], _receive: Any, send: Any) -> None:
-        run = runs[int(scope["path"].split("/")[3].removeprefix("run-"))]
+    def __init__(self, run_count: int, rate: float) -> None:
+        self.runs = [Run(number) for number in range(run_count)]
+        self.produced: list[tuple[int, int, float]] = []
+        self._rate = rate
+
+    async def __call__(self, scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        run = self.runs[int(scope["path"].split("/")[3].removeprefix("run-"))]
         queue: asyncio.Queue[bytes] = asyncio.Queue(QUEUED)
         await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
         await send({"type": "http.response.body", "body": b"event: caught-up\ndata: {}\n\n", "more_body": True})
@@ -62,38 +66,41 @@ async def serve(run_count: int, rate: float, produced_file: str) -> None:
                 frames.append(queue.get_nowait())
             await send({"type": "http.response.body", "body": b"".join(frames), "more_body": True})
 
-    async def produce(run: Run) -> None:
-        if not rate:
+    async def produce(self, run: Run) -> None:
+        if not self._rate:
             while True:
-                await run.produce(produced)
+                await run.produce(self.produced)
                 await asyncio.sleep(0)
-        due = time.monotonic() + run.number / run_count / rate
+        due = time.monotonic() + run.number / len(self.runs) / self._rate
         while True:
             await asyncio.sleep(due - time.monotonic())
-            await run.produce(produced)
-            due += 1 / rate
+            await run.produce(self.produced)
+            due += 1 / self._rate
 
+
+async def serve(fanout: Fanout) -> None:
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        fanout,  # type: ignore[arg-type]
         host="127.0.0.1", port=0, lifespan="off", log_level="critical", access_log=False, backlog=4096,
         timeout_graceful_shutdown=1,
     )  # fmt: skip
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
     print(server.servers[0].sockets[0].getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    producers = [asyncio.create_task(produce(run)) for run in runs]
+    producers = [asyncio.create_task(fanout.produce(run)) for run in fanout.runs]
     await asyncio.to_thread(sys.stdin.readline)
     for producer in producers:
         producer.cancel()
-    if produced_file != "-":
-        Path(produced_file).write_bytes(b"".join([_PRODUCED.pack(*event) for event in produced]))
     print("done", flush=True)
     server.should_exit = True
     await serving
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
+    app = Fanout(int(sys.argv[1]), float(sys.argv[2]))
+    uvloop.run(serve(app))
+    if sys.argv[3] != "-":
+        Path(sys.argv[3]).write_bytes(b"".join([_PRODUCED.pack(*event) for event in app.produced]))

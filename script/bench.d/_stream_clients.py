@@ -1,9 +1,9 @@
 """The client process of the sse bench: many SSE connections read by one epoll loop.
 
-Arguments: port, number of runs, number of clients, a file for the arrivals (or `-`). Client i follows run i modulo runs. It
-prints `ready` when all streams have begun. Each line on its standard input starts a new measurement and answers with the
-frames and seconds of the one before. When the input closes, the arrivals of the last one are written: an unsigned 32-bit
-run, an unsigned 32-bit seq and a double of monotonic seconds each.
+Arguments: port, number of runs, number of clients, a file for the arrivals (or `-`). Client i follows run i modulo
+runs. It prints `ready` when all streams have begun. Each line on its standard input starts a new measurement and
+answers with the frames and seconds of the one before. When the input closes, the arrivals of the last one are
+written: an unsigned 32-bit run, an unsigned 32-bit seq and a double of monotonic seconds each.
 """
 
 import re
@@ -34,7 +34,7 @@ def wait_for_beginning(client: socket.socket) -> None:
         if not part:
             raise ConnectionError(f"the server closed a connection: {begin!r}")
         begin += part
-    client.setblocking(False)
+    client.settimeout(0)
 
 
 def follow(port: int, runs: int, clients: int, arrivals_file: str) -> None:

@@ -1,8 +1,8 @@
 """The producer process of the sse bench: appends events to runs through the database.
 
-Arguments: DSN, number of runs, events per second of each run (0: as many as commits take), a file for the times at which
-the appends were acknowledged (or `-`, format as in _stream_clients.py). It makes the runs, prints `ready`, appends from the
-first line on its standard input on, until the second one.
+Arguments: DSN, number of runs, events per second of each run (0: as many as commits take), a file for the times at
+which the appends were acknowledged (or `-`, format as in _stream_clients.py). It makes the runs, prints `ready`,
+appends from the first line on its standard input on, until the second one.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ SPEC = RunSpec(
 _COMMITTED = struct.Struct("=IId")
 
 
-async def produce(dsn: str, run_count: int, rate: float, committed_file: str) -> None:
+async def produce(dsn: str, run_count: int, rate: float) -> list[tuple[int, int, float]]:
     committed: list[tuple[int, int, float]] = []
     async with GroupCommitEventStore(dsn) as store:
 
@@ -66,10 +66,11 @@ async def produce(dsn: str, run_count: int, rate: float, committed_file: str) ->
         for follower in followers:
             follower.cancel()
         await asyncio.wait(followers)
-    if committed_file != "-":
-        Path(committed_file).write_bytes(b"".join([_COMMITTED.pack(*event) for event in committed]))
-    print("done", flush=True)
+    return committed
 
 
 if __name__ == "__main__":
-    uvloop.run(produce(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))
+    acknowledged = uvloop.run(produce(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
+    if sys.argv[4] != "-":
+        Path(sys.argv[4]).write_bytes(b"".join([_COMMITTED.pack(*event) for event in acknowledged]))
+    print("done", flush=True)

@@ -1,16 +1,14 @@
 """Live fan-out: 1,000 SSE clients on 100 runs, every event through the database, against bare uvicorn without one.
 
-Throttle open: both produce as fast as they can; the figure is frames per second over all clients. At the load (20 events a
-second of each run, or what makes half of the baseline's open figure where that is lower): the 99th percentile of the time
-from the commit's acknowledgement to the client, against that from the call that produces the event. Server, clients and
-producer are processes of their own; the baseline produces inside its server. Every measurement has fresh processes and a
-fresh database; rounds alternate; the figures are medians.
+Throttle open: both produce as fast as they can; the figure is frames per second over all clients. At the load (20
+events a second of each run, or what makes half of the baseline's open figure where that is lower): the 99th percentile
+of the time from the commit's acknowledgement to the client, against that from the call that produces the event. Server,
+clients and producer are processes of their own; the baseline produces inside its server. Every measurement has fresh
+processes and a fresh database; rounds alternate; the figures are medians.
 """
 
 import argparse
 import asyncio
-import os
-import platform
 import secrets
 import statistics
 import struct
@@ -27,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
 import psycopg
+from _machine import machine
 from psycopg import sql as identifiers
 from psycopg.conninfo import make_conninfo
 from rich.console import Console
@@ -194,7 +193,8 @@ def report(
         " ".join(f"{b:,.0f}:{o:,.0f}" for b, o in zip(*rates, strict=True)),
     )  # fmt: skip
     table.add_row(
-        f"{rate:.1f} events/s each, p99 ms", f"{p99_baseline:.1f}", f"{p99_ours:.1f}", f"{p99_ours / p99_baseline:.2f}x",
+        f"{rate:.1f} events/s each, p99 ms", f"{p99_baseline:.1f}", f"{p99_ours:.1f}",
+        f"{p99_ours / p99_baseline:.2f}x",
         " ".join(f"{b.p99:.1f}:{o.p99:.1f}" for b, o in zip(*late, strict=True)),
     )  # fmt: skip
     medians = [statistics.median([latency.median for latency in side]) for side in late]
@@ -213,12 +213,6 @@ def report(
         "ratio_p99": round(p99_ours / p99_baseline, 2),
         "machine": machine(),
     }
-
-
-def machine() -> dict[str, Any]:
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    model = models[0].split(":", 1)[1].strip() if models else platform.machine()
-    return {"cpus": os.cpu_count(), "model": model, "python": platform.python_version()}
 
 
 def main() -> None:
