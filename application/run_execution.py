@@ -69,6 +69,18 @@ class RunExecutions:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
 
+    def with_retry_delay(self, retry_delay: timedelta) -> "RunExecutions":
+        """The same, but with another pause before a retry."""
+        return RunExecutions(
+            runs=self.runs,
+            workers=self.workers,
+            tail=self.tail,
+            clock=self.clock,
+            retry_delay=retry_delay,
+            human_loop_timeout=self.human_loop_timeout,
+            jitter=self._jitter,
+        )
+
     def delay(self, attempt: int) -> timedelta:
         """How long a failed attempt waits for the next: linear in the attempt, with up to 20 % of jitter."""
         return self.retry_delay * attempt * (1 + 0.2 * self._jitter())

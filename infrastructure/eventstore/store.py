@@ -94,6 +94,12 @@ class GroupCommitEventStore:
         assert row is not None
         return int(row[0])
 
+    async def last_seq(self, stream: str) -> int:
+        arguments = {"tenant": self._tenant, "stream": stream}
+        async with self._connections().connection() as connection:
+            row = await (await connection.execute(sql.query("last_seq"), arguments)).fetchone()
+        return int(row[0]) if row else 0
+
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         rows = await self._rows("find_event", stream=stream, event_id=event_id)
         return recorded_event(rows[0], self._tenant) if rows else None

@@ -1,0 +1,17 @@
+"""Waiting for rows of a work table to become due: by notification, by the time of the next row, or by a poll."""
+
+from collections.abc import Awaitable, Callable
+
+from infrastructure.postgres.listener import ChannelSignal
+
+
+async def wait_until_due(
+    signal: ChannelSignal, next_due: Callable[[], Awaitable[float | None]], timeout_s: float
+) -> None:
+    """Return on a notification, when the next row becomes due, or after `timeout_s` seconds.
+
+    `next_due` gives the seconds until then; 0 means that rows are due which others hold, so it counts as a short wait.
+    """
+    due = await next_due()
+    patience = timeout_s if due is None else min(timeout_s, max(due, 0.05))
+    await signal.wait(patience)
