@@ -57,8 +57,9 @@ class ProcessManagerRunner:
             await asyncio.sleep(POLL_S)
 
     async def _lead(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):
-            await asyncio.sleep(POLL_S)  # noqa: ASYNC110  # another process holds the lock; its death sends no event
+        # Another process holds the lock; its death sends no event.
+        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
         await connection.execute(
             "INSERT INTO process_manager_checkpoint VALUES (%s, 0) ON CONFLICT DO NOTHING", (NAME,)
         )
