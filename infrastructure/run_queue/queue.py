@@ -10,10 +10,11 @@ from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.run_queue import QueueItem, RunLease
-from infrastructure.postgres.due_signal import wait_until_due
+from infrastructure.postgres.work_table import claiming, wait_until_due
 from infrastructure.postgres.listener import ChannelSignal
 
 RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
+CLAIM_LOCK = 5067271820452102
 
 
 class PostgresRunQueue:
@@ -24,7 +25,7 @@ class PostgresRunQueue:
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[RunLease]:
         arguments = {"owner": owner, "limit": limit, "lease": lease}
-        async with self._pool.connection() as connection:
+        async with claiming(self._pool, CLAIM_LOCK) as connection:
             rows = await (await connection.execute(sql.query("claim_runs"), arguments)).fetchall()
         return [RunLease(run_id=run_id, owner=owner, generation=generation) for run_id, generation in rows]
 

@@ -1,15 +1,11 @@
--- Claim due effects: of each lane the oldest one that is due, when none of that lane is being performed. Claims are made
--- one at a time (an advisory lock held to the end of this short transaction), so lanes and limits are exact.
-WITH exclusive AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock(5067271820452101)
-),
-starting AS (
-    SELECT count(*) AS busy FROM effects, exclusive
+-- Claim due effects, under lock_claims: of each lane the oldest one that is due, when none of it is being performed.
+WITH starting AS (
+    SELECT count(*) AS busy FROM effects
     WHERE state = 'leased' AND lease_expires_at > clock_timestamp() AND kind = ANY(%(starting_kinds)s)
 ),
 due AS (
     SELECT DISTINCT ON (lane) effect_id, caused_by, kind
-    FROM effects, exclusive
+    FROM effects
     WHERE (state = 'ready' AND available_at <= clock_timestamp()
            OR state = 'leased' AND lease_expires_at <= clock_timestamp())
       AND NOT EXISTS (

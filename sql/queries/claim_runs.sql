@@ -1,11 +1,8 @@
--- Claim due runs: of each session the oldest run that has not ended, when it is due. A run that is leased or waits for
+-- Claim due runs, under lock_claims: of each session the oldest run that has not ended, when it is due. A run that is leased or waits for
 -- its retry holds back the later ones of its session.
-WITH exclusive AS MATERIALIZED (
-    SELECT pg_advisory_xact_lock(5067271820452102)
-),
-heads AS (
+WITH heads AS (
     SELECT DISTINCT ON (session_id) run_id, state, available_at, lease_expires_at, position
-    FROM run_queue, exclusive
+    FROM run_queue
     WHERE state <> 'done'
     ORDER BY session_id, position
 ),
