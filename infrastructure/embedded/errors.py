@@ -27,10 +27,7 @@ class HomeInUse(EmbeddedServerError):  # errors are named after the broken rule
 
 class UnsafeSecretFile(EmbeddedServerError):
     def __init__(self, path: Path, mode: int) -> None:
-        super().__init__(
-            f"{path} holds a secret, but its mode {mode:04o} lets other users in. Run `chmod 600 {path}`; if others "
-            "may have read it, see docs/how-to for changing it."
-        )
+        super().__init__(f"{path} holds a secret, but its mode {mode:04o} lets other users in. Run `chmod 600 {path}`.")
 
 
 class BinaryMissing(EmbeddedServerError):

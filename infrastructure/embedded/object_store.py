@@ -22,7 +22,14 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infrastructure.embedded.detached_process import Command, command_line, end_process, log_tail, start_detached
+from infrastructure.embedded.detached_process import (
+    Command,
+    command_line,
+    end_process,
+    log_tail,
+    reap_if_ended,
+    start_detached,
+)
 from infrastructure.embedded.errors import ServerFailedToStart, ServerFailedToStop
 from infrastructure.embedded.home_lock import prepare_home
 from infrastructure.embedded.loopback_port import LOOPBACK, remembered_port
@@ -82,8 +89,7 @@ class EmbeddedObjectStore:
     async def start(self) -> ObjectStoreAccess:
         """Have the server run with its bucket; raises `BinaryMissing`, or `ServerFailedToStart` with the log's tail."""
         deadline = time.monotonic() + self._start_timeout
-        if self._child is not None:
-            self._child.poll()
+        await reap_if_ended(self._child)
         self._root.mkdir(mode=0o700, exist_ok=True)
         access = self._access()
         pid = self._recorded_pid()

@@ -6,10 +6,10 @@ and dead peers. The text of a hash chain depends on UTF-8, so a client encoding 
 
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 10
@@ -43,6 +43,11 @@ async def connect(dsn: str, **settings: str) -> AsyncConnection[TupleRow]:
     return await AsyncConnection.connect(bounded(dsn, **settings), autocommit=True)
 
 
+def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
+    """`connect` for threads."""
+    return Connection.connect(bounded(dsn, **settings), autocommit=True)
+
+
 async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds."""
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
@@ -56,3 +61,16 @@ async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnect
     )
     await pool.open()
     return pool
+
+
+def open_thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:
+    """`open_pool` for threads."""
+    return ConnectionPool(
+        bounded(dsn, **settings),
+        min_size=1,
+        max_size=size,
+        kwargs={"autocommit": True},
+        timeout=10,
+        open=True,
+        check=ConnectionPool.check_connection,
+    )
