@@ -10,8 +10,8 @@ from psycopg_pool import AsyncConnectionPool
 import sql
 from application.effect_ledger import STARTING_KINDS, EffectLease
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
-from infrastructure.postgres.work_table import claiming, wait_until_due
 from infrastructure.postgres.listener import ChannelSignal
+from infrastructure.postgres.work_table import claiming, wait_until_due
 
 EFFECTS_CHANNEL = "fleetlog_effects"
 LONGEST_ERROR = 4000

@@ -10,8 +10,8 @@ from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.run_queue import QueueItem, RunLease
-from infrastructure.postgres.work_table import claiming, wait_until_due
 from infrastructure.postgres.listener import ChannelSignal
+from infrastructure.postgres.work_table import claiming, wait_until_due
 
 RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
 CLAIM_LOCK = 5067271820452102

@@ -108,7 +108,9 @@ def baseline(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
     recorder = factory.application_recorder()
     try:
         return in_threads(
-            callers, seconds, lambda stream, seq: recorder.insert_events([StoredEvent(stream, seq, "message.delta", PAYLOAD)])
+            callers,
+            seconds,
+            lambda stream, seq: recorder.insert_events([StoredEvent(stream, seq, "message.delta", PAYLOAD)]),
         )
     finally:
         factory.close()
@@ -119,7 +121,9 @@ def ours_in_threads(dsn: str, callers: int, seconds: float, pool: int) -> Measur
     recorder = factory.application_recorder()
     try:
         return in_threads(
-            callers, seconds, lambda stream, seq: recorder.insert_events([StoredEvent(stream, seq, "message.delta", PAYLOAD)])
+            callers,
+            seconds,
+            lambda stream, seq: recorder.insert_events([StoredEvent(stream, seq, "message.delta", PAYLOAD)]),
         )
     finally:
         factory.close()
@@ -165,8 +169,17 @@ def fsync_microseconds(folder: Path) -> float:
 
 
 def machine(fsync_us: float) -> dict[str, Any]:
-    model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    postgres = subprocess.run([BINARIES / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10)
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        "",
+    )
+    postgres = subprocess.run(
+        [BINARIES / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
+    )
     return {
         "cpus": os.cpu_count(),
         "model": model,
@@ -207,7 +220,9 @@ def run(rounds: int, seconds: float, pool: int, only: list[str]) -> dict[str, An
 def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any], pool: int) -> dict[str, Any]:
     rate = {name: statistics.median(m.rate for m in of_rounds) for name, of_rounds in results.items()}
     p99 = {name: statistics.median(m.p99_ms for m in of_rounds) for name, of_rounds in results.items()}
-    table = Table(title=f"append: one-event appends, {len(PAYLOAD)} bytes of payload, medians of {rounds} rounds, pool of {pool}")
+    table = Table(
+        title=f"append: one-event appends, {len(PAYLOAD)} bytes of payload, medians of {rounds} rounds, pool of {pool}"
+    )
     for column in ("variant", "appends/s", "p99 ms", "ratio", "rounds"):
         table.add_column(column, justify="left" if column == "variant" else "right")
     ratio = {}
@@ -216,7 +231,9 @@ def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any]
         if name != against and against in rate:
             ratio[name] = rate[name] / rate[against]
         each = " ".join(f"{m.rate:,.0f}" for m in results[name])
-        table.add_row(name, f"{rate[name]:,.0f}", f"{p99[name]:.2f}", f"{ratio[name]:.1f}x" if name in ratio else "", each)
+        table.add_row(
+            name, f"{rate[name]:,.0f}", f"{p99[name]:.2f}", f"{ratio[name]:.1f}x" if name in ratio else "", each
+        )
     console = Console(stderr=False, width=110)
     console.print(table)
     console.print(", ".join(f"{name} {value}" for name, value in host.items()))

@@ -148,7 +148,8 @@ def test_every_try_is_on_record_with_its_outcome(database: str) -> None:
             await effects.settle(second, "done")
             async with pool.connection() as connection:
                 cursor = await connection.execute(
-                    "SELECT attempt, owner, outcome, error, finished_at IS NOT NULL FROM effect_attempts ORDER BY attempt"
+                    "SELECT attempt, owner, outcome, error, finished_at IS NOT NULL "
+                    "FROM effect_attempts ORDER BY attempt"
                 )
                 return await cursor.fetchall()
 
