@@ -110,6 +110,10 @@ class ProcessWorkerRuntime:
 
         await self._end_each(idle)
 
+    def collect_exits(self) -> None:
+        """Let no executor of ours that ended stay a zombie; every call on its container does the same."""
+        self._children.collect()
+
     def close(self) -> None:
         """Give the threads back. Executors stay."""
         self._pool.shutdown(wait=False, cancel_futures=True)
