@@ -6,7 +6,6 @@ from typing import Literal
 
 from application.executor_protocol import ExecutorConfig
 from application.ports import ContainerSpec
-from domain.identifiers import short_hash
 
 Mode = Literal["normal", "maintenance"]
 
@@ -67,8 +66,3 @@ class ExecutorSetup:
             maintenance=mode == "maintenance",
             idle_exit_s=self.idle_exit_s,
         )
-
-
-def container_name(session_id: str, generation: int) -> str:
-    """The name of one generation of a session's worker: `{short hash}-g{generation}`."""
-    return f"{short_hash(session_id)}-g{generation}"

@@ -23,8 +23,9 @@ from typing import TypeVar
 import msgspec
 
 from application.ports import ContainerSpec
+from domain.identifiers import container_name
 from infrastructure.durable_file import flush_directory, write_durably
-from infrastructure.runtimes.executor_setup import WorkerFolders, container_name
+from infrastructure.runtimes.executor_setup import WorkerFolders
 from infrastructure.runtimes.folder_lock import FolderLock
 from infrastructure.runtimes.process_table import ProcessIdentity
 
