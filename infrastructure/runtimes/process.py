@@ -102,7 +102,7 @@ class ProcessWorkerRuntime:
 
         def idle(folder: WorkerFolder) -> bool:
             record = folder.record()
-            if record is None:
+            if record is None or self._process(folder).running() is None:
                 return True
             spec = ContainerSpec(session_id=record.session_id, generation=record.generation, token="")
             health = self._process(folder).health(spec)
@@ -226,7 +226,7 @@ class ProcessWorkerRuntime:
 
     async def _end_each(self, wanted: Callable[[WorkerFolder], bool]) -> None:
         def end(folder: WorkerFolder) -> None:
-            if self._process(folder).running() and wanted(folder):
+            if folder.process() and wanted(folder):
                 self._stop(folder)
 
         folders = await self._call(lambda: list(all_folders(self._workers)))

@@ -80,6 +80,13 @@ def test_an_agent_that_outlived_its_killed_executor_dies_before_the_next_boot(be
     assert not alive(agent)
 
 
+def test_an_agent_that_outlived_its_killed_executor_dies_with_a_shutdown(bench: ProcessBench) -> None:
+    agent = started_agent(bench)
+    bench.kill_executor(SPEC)
+    run(bench.runtime.end_idle())
+    assert not alive(agent)
+
+
 def test_an_executor_deaf_to_sigterm_is_killed(bench: ProcessBench, tmp_path: Path) -> None:
     container = run(bench.runtime.create(SPEC))
     bench.state(SPEC, "deaf").touch()
