@@ -105,6 +105,14 @@ class EmbeddedObjectStore:
             await self._launch(access, deadline)
         return access
 
+    async def running(self) -> ObjectStoreAccess | None:
+        """The way into the server that runs on this home, started by whomever; None when none answers."""
+        pid = self._recorded_pid()
+        if pid is None or self._marker not in command_line(pid):
+            return None
+        access = self._access()
+        return access if await self._health_complaint(access) is None else None
+
     async def stop(self) -> None:
         """End the server; requests under way are cut. Waits at most the stop timeout and 5 s."""
         pid = self._pid or self._recorded_pid()

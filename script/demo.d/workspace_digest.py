@@ -14,7 +14,7 @@ def digests(workspace: Path) -> dict[str, str]:
         here = Path(folder)
         if here == workspace:
             names[:] = [name for name in names if name not in NOT_SYNCED]
-            files = [name for name in files if name not in NOT_SYNCED]
+            files = [name for name in files if name not in NOT_SYNCED]  # noqa: PLW2901  # os.walk's own list stays
         for name in [*names, *files]:
             path = here / name
             found[str(path.relative_to(workspace))] = _digest(path)
