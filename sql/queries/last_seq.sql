@@ -1,2 +1,2 @@
--- The seq of a stream's last event; no row for a stream without events.
-SELECT last_seq FROM streams WHERE tenant = %(tenant)s AND stream = %(stream)s
+-- The seq of a stream's last event, 0 when it has none.
+SELECT coalesce((SELECT last_seq FROM streams WHERE tenant = %(tenant)s AND stream = %(stream)s), 0)
