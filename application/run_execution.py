@@ -2,6 +2,7 @@
 stands: a crash, a deploy and a stolen lease are all the same to it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -30,7 +31,7 @@ from domain.run.commands import (
 )
 from domain.run.state import Active, Finishing, Run
 from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
-from domain.session.commands import ActivateSession, AttachRun, RequestSync
+from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync
 from domain.session.state import Running, SessionWorker
 from domain.workspace.sync import SyncRef
 
@@ -102,7 +103,14 @@ class _Execution:
                 case Finishing():
                     run = await self._finish(run, run.stage)
                 case _:
+                    await self._detach(run)
                     return run
+
+    async def _detach(self, run: Run) -> None:
+        """Let go of the session at once. The process manager wants the same, for when this process dies before it."""
+        with contextlib.suppress(NotFound):
+            command = DetachRun(run_id=self._run_id)
+            await self._workers.sessions.handle(run.session_id, command, self.context("detach"))
 
     def context(self, step: str) -> CommandContext:
         return run_context(self._lease, step)
@@ -163,10 +171,9 @@ class _Execution:
         except DomainError as error:
             raise _NotReady(str(error), final=True) from error
         if not isinstance(handled.state.lifecycle, Running):
-            restored = await self._session_reaches(spec.session_id, lambda state: state.restored)
-            if restored is not None:
-                await self._phase("linking")
-            await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
+            await self._session_reaches(spec.session_id, lambda state: state.restored)
+        await self._phase("linking")
+        await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
         worker = await self._workers.find(spec.session_id)
         if not isinstance(worker.state.lifecycle, Running):
             reason = worker.state.last_error or f"it is {worker.state.public_state}"

@@ -2,7 +2,7 @@
 
 import os
 
-from application.ports import WorkerRuntime
+
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.foundation import Foundation
@@ -11,7 +11,7 @@ from interfaces.settings import SettingsError
 MODEL_CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
-def worker_runtime(foundation: Foundation) -> WorkerRuntime:
+def worker_runtime(foundation: Foundation) -> ProcessWorkerRuntime:
     """Raises SettingsError for a runtime that is not there."""
     settings = foundation.settings
     if settings.worker_runtime != "process":
