@@ -1,5 +1,6 @@
 """Runs that are driven from outside, by callbacks alone."""
 
+import json
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_an_array_and_ndjson_are_taken_in_order(shared_fleetlog: FleetlogServer,
     array = [{"eventId": f"a{n}", "type": "message.delta", "payload": {"text": str(n)}} for n in range(3)]
     answers = shared_fleetlog.ok("POST", f"/api/runs/{run_id}/callbacks", json=array)
     ndjson = "\n".join(
-        '{"eventId": "b%d", "type": "message.delta", "payload": {"text": "n%d"}}' % (n, n) for n in range(3)
+    ndjson = "\n".join(json.dumps(line | {"eventId": f"b{n}", "payload": {"text": f"n{n}"}}) for n, line in enumerate(array))
     )
     more = shared_fleetlog.ok(
         "POST",
