@@ -249,7 +249,7 @@ class Projector:
 
     async def _delete_retired(self, connection: AsyncConnection[Any], row: "VersionRow") -> None:
         deleted = await connection.execute(
-            template("delete_retired_rows", table=table(row.projection)),
+            template("projections/delete_retired_rows", table=table(row.projection)),
             {"version": row.version, "limit": RETIRED_ROWS_AT_ONCE},
         )
         if deleted.rowcount < RETIRED_ROWS_AT_ONCE:
