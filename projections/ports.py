@@ -160,7 +160,7 @@ class ReadModels(Protocol):
 
 
 class HousekeepingReads(Protocol):
-    """Candidates, each a session id, the longest waiting first. The session's stream decides; these only point at it."""
+    """Candidates, each a session id, the longest waiting first. The session's stream decides; these only point."""
 
     async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
         """Running, last active before then; no run attached, no stop under way, no open question of its runs."""

@@ -120,7 +120,9 @@ class Projector:
         busy = False
         ahead = sorted(places)
         for number, place in enumerate(ahead):
-            units = places[place]
+            units = [unit for unit in places[place] if self._units.get((unit.name, unit.version)) is unit]
+            if not units:
+                continue  # retired in this very round
             rebuilding = all(unit.state == "building" for unit in units)
             up_to = place + (self._rebuild_page_positions if rebuilding else self._page_positions)
             if number + 1 < len(ahead):
