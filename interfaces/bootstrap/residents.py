@@ -44,6 +44,6 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         "process managers": process_managers.run(),
         "effects": effects.run(),
         "runs": plane.run_worker.run(),
-        "projections": plane.reads.project(),
+        "projections": plane.reads.projector.run(),
         "schedule": schedule.run(),
     }

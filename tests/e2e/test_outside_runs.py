@@ -89,9 +89,8 @@ def test_a_callback_for_an_unknown_run_is_kept(shared_fleetlog: FleetlogServer, 
 def test_an_array_and_ndjson_are_taken_in_order(shared_fleetlog: FleetlogServer, run_id: str) -> None:
     array = [{"eventId": f"a{n}", "type": "message.delta", "payload": {"text": str(n)}} for n in range(3)]
     answers = shared_fleetlog.ok("POST", f"/api/runs/{run_id}/callbacks", json=array)
-    ndjson = "\n".join(
-    ndjson = "\n".join(json.dumps(line | {"eventId": f"b{n}", "payload": {"text": f"n{n}"}}) for n, line in enumerate(array))
-    )
+    more_of_them = [line | {"eventId": f"b{n}", "payload": {"text": f"n{n}"}} for n, line in enumerate(array)]
+    ndjson = "\n".join(json.dumps(line) for line in more_of_them)
     more = shared_fleetlog.ok(
         "POST",
         f"/api/runs/{run_id}/callbacks",
