@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from application.idempotency import Begun, InProgress, OtherBody, StoredAnswer
 from interfaces.http.dependencies import ApiDependencies
@@ -88,10 +88,10 @@ def keyed_command(request: Request, exchange: Exchange, raw: bytes) -> KeyedComm
 
 
 def _kept(response: Response) -> StoredAnswer:
-    body = None if isinstance(response, StreamingResponse) else bytes(response.body)
+    media_type = response.headers.get("content-type", "application/json")
+    body = None if media_type.startswith("text/event-stream") else bytes(response.body)
     if body is not None and len(body) > MAX_KEPT_BYTES:
         body = None
-    media_type = response.headers.get("content-type", "application/json")
     return StoredAnswer(status=response.status_code, media_type=media_type, body=body)
 
 

@@ -1,0 +1,127 @@
+"""Questions that agents ask people, and the answers."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from domain.errors import InvalidInput
+from domain.identifiers import check_id
+from interfaces.http.bodies import check_free_form
+from interfaces.http.endpoint import Answer, Call, Endpoint
+from interfaces.http.history import as_of, questions_as_of
+from interfaces.http.queries import AsOfQuery, Limit, Text, WaitQuery
+from interfaces.http.views import View
+from projections.human_loop import PENDING, HumanLoopRequest, RequestStatus
+
+
+class RequestsQuery(AsOfQuery, frozen=True, kw_only=True):
+    """The state as it was can be read for one run alone."""
+
+    run_id: Text | None = None
+    status: RequestStatus | None = None
+    limit: Limit = 100
+
+
+class Requests(View, frozen=True, kw_only=True):
+    """In the order in which they were asked. `total` counts all that match, also those beyond the limit."""
+
+    total: int
+    requests: tuple[HumanLoopRequest, ...]
+    as_of_position: int
+
+
+class ReplyBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`answer` is any JSON value that the provider understands; mostly a text."""
+
+    run_id: str
+    question_id: str
+    answer: Any
+
+
+class Replied(View, frozen=True, kw_only=True):
+    """`status`: `answering` while the answer is on its way into the agent, then `resolved`. `duplicate`: another reply
+    came first, and stands."""
+
+    ok: Literal[True] = True
+    duplicate: bool
+    status: RequestStatus
+    position: int
+
+
+async def pending(call: Call[None, RequestsQuery]) -> Answer:
+    return await _listed(call, frozenset({call.query.status} & PENDING) if call.query.status else PENDING)
+
+
+async def requests(call: Call[None, RequestsQuery]) -> Answer:
+    return await _listed(call, frozenset({call.query.status}) if call.query.status else None)
+
+
+async def _listed(call: Call[None, RequestsQuery], statuses: frozenset[str] | None) -> Answer:
+    query, point = call.query, as_of(call.query)
+    run_id = query.run_id or None
+    if run_id is not None:
+        check_id("runId", run_id)
+    if point is None:
+        page = await call.deps.reads.human_loop(
+            run_id=run_id, statuses=statuses, limit=query.limit, min_position=query.min_position
+        )
+        return Answer(Requests(total=page.total or 0, requests=page.items, as_of_position=page.as_of_position))
+    if run_id is None:
+        raise InvalidInput("runId", "is required to read the state as it was")
+    past = await questions_as_of(call.deps.store, run_id, point)
+    chosen = tuple(request for request in past.value if statuses is None or request.status in statuses)
+    return Answer(
+        Requests(total=len(chosen), requests=chosen[: query.limit], as_of_position=past.as_of_position)
+    )
+
+
+async def reply(call: Call[ReplyBody, WaitQuery]) -> Answer:
+    body = call.body
+    check_id("runId", body.run_id)
+    check_free_form("answer", body.answer)
+    replied = await call.deps.runs.reply(
+        body.run_id, body.question_id, body.answer, call.context, wait_s=call.query.wait_ms / 1000
+    )
+    return Answer(
+        Replied(
+            duplicate=replied.duplicate,
+            status=replied.status,  # type: ignore[arg-type]  # a question's status
+            position=replied.position,
+        )
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/human-loop/pending",
+        handler=pending,
+        tag="human loop",
+        summary="Questions that wait for an answer",
+        query=RequestsQuery,
+        answers={200: Requests},
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/human-loop/requests",
+        handler=requests,
+        tag="human loop",
+        summary="All questions",
+        query=RequestsQuery,
+        answers={200: Requests},
+        errors=(404,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/human-loop/reply",
+        handler=reply,
+        tag="human loop",
+        summary="Answer a question; the first answer counts",
+        body=ReplyBody,
+        query=WaitQuery,
+        answers={200: Replied},
+        command=True,
+        errors=(404, 409),
+    ),
+)
