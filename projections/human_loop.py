@@ -1,7 +1,7 @@
 """Questions that agents asked people, each in a row of its own, and for every run the row that says whose they are.
 
-A question's events don't name its session; the run's first event does. Both rows have the run's id, so that a read joins
-them within one read model and one snapshot.
+A question's events don't name its session; the run's first event does. Both rows have the run's id, so that a read
+joins them within one read model and one snapshot.
 """
 
 import hashlib
@@ -51,8 +51,8 @@ class OptionView(View, frozen=True, kw_only=True):
 
 
 class HumanLoopRequest(View, frozen=True, kw_only=True):
-    """`status`: `answering` while an accepted answer is on its way into the agent. `resolvedAt`: when it ended, however;
-    `reason`: why it was canceled or expired. `seq` and `position` are those of the event that asked."""
+    """`status`: `answering` while an accepted answer is on its way to the agent. `resolvedAt`: when it ended, whatever
+    the end; `reason`: why it was canceled or expired. `seq` and `position` are those of the event that asked."""
 
     run_id: str
     session_id: str
@@ -128,7 +128,7 @@ def fold(row: AskingRun | HumanLoopRow | None, recorded: RecordedEvent) -> Askin
 
 
 def columns(row: AskingRun | HumanLoopRow) -> tuple[Column, ...]:
-    """In the order of the table: the run, the status (null in a run's row), and the position of the request (0 there)."""
+    """In the order of the table: the run, the status (null in a run's row), the request's position (0 there)."""
     if isinstance(row, AskingRun):
         return (row.run_id, None, 0)
     return (row.run_id, row.status, row.position)

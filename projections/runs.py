@@ -1,11 +1,12 @@
 """Runs: their snapshots.
 
-Deltas are no part of the row: they would rewrite it twenty times a second and say nothing new about the run's state. The
-text of a snapshot is read off the log where it is shown (`last_message`), and so is the stream's end.
+Deltas are no part of the row: they would rewrite it twenty times a second and say nothing new about the run's state.
+The text of a snapshot is read off the log where it is shown (`last_message`), and so is the stream's end.
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -22,15 +23,15 @@ MAX_PIECES = 4000
 MAX_WARNINGS = 100
 
 
-class ToolCounts(RowStruct, frozen=True, kw_only=True, rename="camel"):
+class ToolCounts(View, frozen=True, kw_only=True):
     started: int = 0
     finished: int = 0
     failed: int = 0
 
 
 class MessageMarks(RowStruct, frozen=True, kw_only=True):
-    """Where the last message lies in the stream: after seq `begins_after`; the last message.stop is at `ends_at`, 0 when
-    none came since. `count` of messages that ended."""
+    """Where the last message lies in the stream: after seq `begins_after`; the last message.stop is at `ends_at`, 0
+    when none came since. `count` of messages that ended."""
 
     begins_after: int = 0
     ends_at: int = 0
@@ -77,9 +78,9 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class RunSummary(View, frozen=True, kw_only=True):
-    """`state` as SPEC §3 names it. `error`: why it failed, or why its last attempt did. `availableAt`: not before, while
-    it is queued again. `seq` is the last event of its stream (a cursor for the live stream), `position` its place in the
-    log, `updatedAt` its time."""
+    """`state` as SPEC §3 names it. `error`: why it failed, or why its last attempt did. `availableAt`: not before,
+    while it is queued again. `seq` is the last event of its stream (a cursor for the live stream), `position` its place
+    in the log, `updatedAt` its time."""
 
     run_id: str
     session_id: str
@@ -123,7 +124,6 @@ def fold(row: RunRow | None, recorded: RecordedEvent) -> RunRow | None:
     run = evolve(row.run if row else None, recorded)
     if run is None:
         return None
-    event = recorded.event
     if row is None:
         return RunRow(
             run_id=id_of_stream(recorded),
@@ -133,7 +133,12 @@ def fold(row: RunRow | None, recorded: RecordedEvent) -> RunRow | None:
         )
     if run is not row.run:
         row = replace(row, run=_slim_questions(run) if run.questions else run)
-    match event:
+    return _told(row, recorded)
+
+
+def _told(row: RunRow, recorded: RecordedEvent) -> RunRow:
+    """What reads show beyond the aggregate's state."""
+    match recorded.event:
         case e.ToolStarted():
             return replace(row, tools=replace(row.tools, started=row.tools.started + 1))
         case e.ToolEnded(ok=ok):
@@ -211,7 +216,7 @@ def snapshot(row: RunRow, end: StreamEnd, pieces: Sequence[Piece]) -> RunSnapsho
     return RunSnapshot(**_fields(row, end), text=text, text_truncated=truncated)
 
 
-def _fields(row: RunRow, end: StreamEnd) -> dict[str, object]:
+def _fields(row: RunRow, end: StreamEnd) -> dict[str, Any]:
     run, stage = row.run, row.run.stage
     spec = run.spec or RunSpec(session_id=run.session_id, app_id="", project_name="", user_login_name="",
                                provider="", messages=(), max_attempts=0)  # fmt: skip

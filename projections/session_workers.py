@@ -47,8 +47,8 @@ class SessionWorkerRow(RowStruct, frozen=True, kw_only=True):
 
 
 class SessionWorkerView(View, frozen=True, kw_only=True):
-    """`state` is running, stopped or deleted; `phase` is where in it the worker is. `lastError`: why the last activation
-    failed, else "". `seq` and `position` are those of the session's last event."""
+    """`state` is running, stopped or deleted; `phase` is where in it the worker is. `lastError`: why the last
+    activation failed, else "". `seq` and `position` are those of the session's last event."""
 
     session_id: str
     app_id: str
@@ -101,9 +101,8 @@ def _slim(worker: SessionWorker) -> SessionWorker:
 
 
 def columns(row: SessionWorkerRow) -> tuple[Column, ...]:
-    """In the order of the table: the last three are when the worker fell idle (null while something keeps it up), when it
-    stopped (null while a removal is under way), and since when its workspace waits to be synced (null when none does).
-    """
+    """In the order of the table. The last three: since when the worker is idle (null while something keeps it up), when
+    it stopped (null while a removal is under way), and since when no sync covers it (null while one is under way)."""
     worker = row.worker
     return (
         row.created_position,

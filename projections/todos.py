@@ -1,4 +1,4 @@
-"""The current todo list of each run. The history of its changes is in the log: events `todo.update`, `todo.snapshot`."""
+"""The current todo list of each run. The history of its changes is in the log: `todo.update` and `todo.snapshot`."""
 
 from datetime import datetime
 
