@@ -11,7 +11,7 @@ class QueueControl(Protocol):
     async def drain(
         self, *, owner: str, limit: int, lock_ms: int | None, retry_delay_ms: int | None, wait_s: float
     ) -> DrainCounts:
-        """Claim up to `limit` runs and work them to their end, as a resident worker does; those that are still under way
+        """Claim up to `limit` runs and work them to their end, as a resident worker does; those still under way
         after `wait_s` go on and are counted as claimed alone. `owner` may be empty; None: the settings' value."""
         ...
 

@@ -18,9 +18,7 @@ _ALREADY_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctim
 
 
 @contextmanager
-def log_context(
-    *, trace_id: str = "", session_id: str = "", run_id: str = "", effect_id: str = ""
-) -> Iterator[None]:
+def log_context(*, trace_id: str = "", session_id: str = "", run_id: str = "", effect_id: str = "") -> Iterator[None]:
     """Bind the ids that are given; the others stay as they were outside."""
     given = {"traceId": trace_id, "sessionId": session_id, "runId": run_id, "effectId": effect_id}
     token = _bound.set({**_bound.get(), **{name: value for name, value in given.items() if value}})
@@ -35,7 +33,9 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "logger": record.name,

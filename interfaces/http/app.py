@@ -21,8 +21,8 @@ from interfaces.http.routes import ENDPOINTS
 
 
 def create_app(deps: ApiDependencies, *, more_routes: tuple[Route, ...] = ()) -> Starlette:
-    """The app with every endpoint of the table, its OpenAPI document and page, and `more_routes` (open ones, such as the
-    console's pages)."""
+    """The app with every endpoint of the table, its OpenAPI document and page, and `more_routes` (open ones, such
+    as the console's pages)."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in ENDPOINTS:
         by_path[endpoint.path][endpoint.method] = endpoint

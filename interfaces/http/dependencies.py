@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
-
-import msgspec
+from typing import Protocol
 
 from application.callbacks import RecordCallbacks
 from application.event_streams import EventStreams
@@ -16,72 +14,7 @@ from application.run_commands import RunCommands
 from application.session_commands import SessionCommands
 from interfaces.http.auth import KeyHash
 from interfaces.http.metrics import RequestMetrics
-from projections.human_loop import HumanLoopRequest
-from projections.runs import RunSnapshot, RunSummary
-from projections.session_workers import SessionWorkerView
-from projections.todos import TodoChange, TodoView
-from projections.usage import RunUsage
-
-Value = TypeVar("Value")
-
-
-class Read(msgspec.Struct, Generic[Value], frozen=True, kw_only=True):
-    """What a read model says, and the position up to which it has seen the log."""
-
-    value: Value
-    as_of_position: int
-
-
-class Page(msgspec.Struct, Generic[Value], frozen=True, kw_only=True):
-    """`next_cursor` is None on the last page."""
-
-    items: tuple[Value, ...]
-    next_cursor: str | None
-    as_of_position: int
-    total: int | None = None
-
-
-class ReadModels(Protocol):
-    """The reads of the API. `min_position`: wait, within bounds, until the read model has seen it; then NotThereYet.
-    Cursors are opaque; a malformed one raises InvalidInput for `cursor`. Unknown runs and sessions read as None."""
-
-    async def session_worker(self, session_id: str, *, min_position: int | None) -> Read[SessionWorkerView | None]: ...
-
-    async def session_workers(
-        self,
-        *,
-        state: str | None,
-        app_id: str | None,
-        project_name: str | None,
-        user_login_name: str | None,
-        last_sync_status: str | None,
-        limit: int,
-        cursor: str | None,
-        min_position: int | None,
-    ) -> Page[SessionWorkerView]: ...
-
-    async def run(self, run_id: str, *, min_position: int | None) -> Read[RunSnapshot | None]: ...
-
-    async def runs(
-        self,
-        *,
-        session_id: str | None,
-        state: str | None,
-        provider: str | None,
-        app_id: str | None,
-        user_login_name: str | None,
-        limit: int,
-        cursor: str | None,
-        min_position: int | None,
-    ) -> Page[RunSummary]: ...
-
-    async def todos(self, run_id: str, *, min_position: int | None) -> Read[tuple[TodoView, ...] | None]: ...
-
-    async def todo_changes(self, run_id: str, *, min_position: int | None) -> Read[tuple[TodoChange, ...] | None]: ...
-
-    async def human_loop(
-        self, *, run_id: str | None, statuses: frozenset[str] | None, limit: int, min_position: int | None
-    ) -> Page[HumanLoopRequest]: ...
+from projections.ports import ProjectionProgress, ReadModels
 
 
 class CallbackTokens(Protocol):
@@ -103,6 +36,7 @@ class ApiDependencies:
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels
+    progress: ProjectionProgress
     streams: EventStreams
     idempotency_keys: IdempotencyKeys
     callback_tokens: CallbackTokens
@@ -115,4 +49,3 @@ class ApiDependencies:
     api_keys: tuple[KeyHash, ...] = ()
     idle_timeout_ms: int = 900_000
     remove_after_ms: int = 86_400_000
-

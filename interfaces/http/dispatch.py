@@ -88,7 +88,7 @@ def _decoded(endpoint: Endpoint, request: Request, raw: bytes) -> Any:
     if endpoint.raw_body or request.method != "POST":
         return None
     if not raw and (endpoint.body is None or endpoint.body_optional):
-        return (endpoint.body() if endpoint.body else None)
+        return endpoint.body() if endpoint.body else None
     bodies.check_json_content(request)
     return bodies.decode_body(raw, endpoint.decoder)
 
@@ -139,4 +139,3 @@ async def _cancelled(task: "asyncio.Future[Any]") -> None:
         await asyncio.wait({task})
     if not task.cancelled():
         task.exception()
-

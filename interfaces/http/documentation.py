@@ -10,7 +10,9 @@ from starlette.routing import Route
 from interfaces.http.openapi import openapi_document
 from interfaces.http.routes import ENDPOINTS
 
-_POLICY = "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
+_POLICY = (
+    "default-src 'none'; connect-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'"
+)
 
 
 async def openapi_json(_request: Request) -> Response:

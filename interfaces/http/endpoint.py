@@ -20,8 +20,8 @@ from interfaces.http.exchange import Exchange
 from interfaces.http.problems import Problem, invalid
 from interfaces.http.queries import Query
 
-BodyType = TypeVar("BodyType")
-QueryType = TypeVar("QueryType", bound=Query)
+BodyType = TypeVar("BodyType", covariant=True)
+QueryType = TypeVar("QueryType", bound=Query, covariant=True)
 Access = Literal["open", "key", "key or worker token"]
 _PARAMETER = re.compile(r"\{(\w+)\}")
 

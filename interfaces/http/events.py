@@ -12,6 +12,7 @@ from domain.event import encode
 from domain.record import Metadata, RecordedEvent
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.queries import Limit, Moment, Number, Query, ReadQuery, Text
+from interfaces.http.reading import within_log
 from interfaces.http.sse import stream_feed
 from interfaces.http.views import View
 
@@ -80,9 +81,9 @@ async def list_events(call: Call[None, EventsQuery]) -> Answer | Response:
     )
     if call.wants_events:
         return await stream_feed(call.request, call.deps.streams, wanted)
-    end = await call.deps.store.last_position()
-    if query.after > end:
-        raise InvalidInput("after", f"{query.after} is beyond the end of the log, which is at {end}")
+    end = await within_log(call, "after", query.after)
+    if query.min_position is not None:
+        await within_log(call, "minPosition", query.min_position)
     page = await call.deps.streams.read_feed(wanted, query.after, query.limit)
     return Answer(
         StoredEventList(

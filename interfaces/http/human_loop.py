@@ -8,10 +8,11 @@ from domain.errors import InvalidInput
 from domain.identifiers import check_id
 from interfaces.http.bodies import check_free_form
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.history import as_of, questions_as_of
-from interfaces.http.queries import AsOfQuery, Limit, Text, WaitQuery
+from interfaces.http.queries import AsOfQuery, PageLimit, Text, WaitQuery
+from interfaces.http.reading import caught_up, found, moment_of
 from interfaces.http.views import View
-from projections.human_loop import PENDING, HumanLoopRequest, RequestStatus
+from projections.human_loop import HUMAN_LOOP, PENDING, RequestStatus
+from projections.ports import HumanLoopRequests
 
 
 class RequestsQuery(AsOfQuery, frozen=True, kw_only=True):
@@ -19,15 +20,8 @@ class RequestsQuery(AsOfQuery, frozen=True, kw_only=True):
 
     run_id: Text | None = None
     status: RequestStatus | None = None
-    limit: Limit = 100
-
-
-class Requests(View, frozen=True, kw_only=True):
-    """In the order in which they were asked. `total` counts all that match, also those beyond the limit."""
-
-    total: int
-    requests: tuple[HumanLoopRequest, ...]
-    as_of_position: int
+    limit: PageLimit = 100
+    cursor: Text | None = None
 
 
 class ReplyBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -49,7 +43,7 @@ class Replied(View, frozen=True, kw_only=True):
 
 
 async def pending(call: Call[None, RequestsQuery]) -> Answer:
-    return await _listed(call, frozenset({call.query.status} & PENDING) if call.query.status else PENDING)
+    return await _listed(call, PENDING & {call.query.status} if call.query.status else PENDING)
 
 
 async def requests(call: Call[None, RequestsQuery]) -> Answer:
@@ -57,21 +51,31 @@ async def requests(call: Call[None, RequestsQuery]) -> Answer:
 
 
 async def _listed(call: Call[None, RequestsQuery], statuses: frozenset[str] | None) -> Answer:
-    query, point = call.query, as_of(call.query)
+    query, moment = call.query, moment_of(call.query)
     run_id = query.run_id or None
     if run_id is not None:
         check_id("runId", run_id)
-    if point is None:
-        page = await call.deps.reads.human_loop(
-            run_id=run_id, statuses=statuses, limit=query.limit, min_position=query.min_position
+    await caught_up(call, HUMAN_LOOP.name)
+    if moment is None:
+        listed = await call.deps.reads.human_loop_requests(
+            run_id=run_id,
+            statuses=None if statuses is None else sorted(statuses),
+            limit=query.limit,
+            cursor=query.cursor,
         )
-        return Answer(Requests(total=page.total or 0, requests=page.items, as_of_position=page.as_of_position))
+        return Answer(listed)
     if run_id is None:
         raise InvalidInput("runId", "is required to read the state as it was")
-    past = await questions_as_of(call.deps.store, run_id, point)
-    chosen = tuple(request for request in past.value if statuses is None or request.status in statuses)
+    read = await call.deps.reads.human_loop_of_run(run_id, at=moment)
+    then = found(read.value, f"no run {run_id!r} is known")
+    chosen = tuple(request for request in then.requests if statuses is None or request.status in statuses)
     return Answer(
-        Requests(total=len(chosen), requests=chosen[: query.limit], as_of_position=past.as_of_position)
+        HumanLoopRequests(
+            total=len(chosen),
+            requests=chosen[: query.limit],
+            next_cursor=None,
+            as_of_position=read.as_of_position,
+        )
     )
 
 
@@ -99,7 +103,7 @@ ENDPOINTS = (
         tag="human loop",
         summary="Questions that wait for an answer",
         query=RequestsQuery,
-        answers={200: Requests},
+        answers={200: HumanLoopRequests},
         errors=(404,),
     ),
     Endpoint(
@@ -109,7 +113,7 @@ ENDPOINTS = (
         tag="human loop",
         summary="All questions",
         query=RequestsQuery,
-        answers={200: Requests},
+        answers={200: HumanLoopRequests},
         errors=(404,),
     ),
     Endpoint(

@@ -98,4 +98,3 @@ def _kept(response: Response) -> StoredAnswer:
 def _conflict(reason: str, detail: str, retry: str = "") -> Problem:
     headers = {"retry-after": retry} if retry else {}
     return Problem(409, "conflict", "Idempotency conflict", detail, extra={"reason": reason}, headers=headers)
-

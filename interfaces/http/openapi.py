@@ -76,7 +76,10 @@ def _operation(endpoint: Endpoint, schema_of: Any, components: Mapping[str, Any]
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": _id_schema(name)} for name in endpoint.parameters),
+            *(
+                {"name": name, "in": "path", "required": True, "schema": _id_schema(name)}
+                for name in endpoint.parameters
+            ),
             *_query_parameters(endpoint.query, components),
             *(
                 {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 255}}

@@ -10,16 +10,16 @@ from domain.identifiers import run_stream
 from domain.run.events import RunWarning
 from domain.run.state import Blocked, Run
 from domain.run.values import Warn
-from interfaces.http.endpoint import Answer, Call, Endpoint, Nothing
+from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.events import EventView, event_view
-from interfaces.http.history import Point, as_of, run_as_of
 from interfaces.http.problems import Problem
-from interfaces.http.queries import AsOfQuery, Limit, Number, Query, ReadQuery, Text, WaitQuery
-from interfaces.http.reading import found, shown_as
+from interfaces.http.queries import AsOfQuery, Number, PageLimit, Query, ReadQuery, Text, WaitQuery
+from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from interfaces.http.run_requests import EnqueueBody, StartBody, run_request
 from interfaces.http.sse import stream_run
 from interfaces.http.views import Pending, View
-from projections.runs import RunSnapshot, RunSummary
+from projections.ports import AtSeq, Page, RunFilter
+from projections.runs import RUNS, RunSnapshot, RunSummary
 
 MAX_EVENTS = 10_000
 RunState = Literal[
@@ -101,19 +101,13 @@ class RunRead(RunSnapshot, frozen=True, kw_only=True):
     as_of_position: int
 
 
-class RunPage(View, frozen=True, kw_only=True):
-    items: tuple[RunSummary, ...]
-    next_cursor: str | None
-    as_of_position: int
-
-
 class ListRunsQuery(ReadQuery, frozen=True, kw_only=True):
     session_id: Text | None = None
     state: RunState | None = None
     provider: Text | None = None
     app_id: Text | None = None
     user_login_name: Text | None = None
-    limit: Limit = 100
+    limit: PageLimit = 100
     cursor: Text | None = None
 
 
@@ -130,17 +124,18 @@ async def start(call: Call[StartBody, WaitQuery]) -> Answer | Response:
         return Answer(
             StartPending(run_id=run_id, accepted=True, warnings=warnings, position=handled.position), status=202
         )
-    past = await run_as_of(call.deps.store, run_id, Point(seq=ended.seq))
+    read = await call.deps.reads.run(run_id, at=AtSeq(ended.seq))
+    snapshot = found(read.value, f"no run {run_id!r} is known")
     events = await call.deps.store.read_stream(run_stream(run_id), up_to_seq=ended.seq, limit=MAX_EVENTS)
     return Answer(
         Started(
             run_id=run_id,
             accepted=True,
-            warnings=past.value.warnings,
+            warnings=snapshot.warnings,
             events=tuple(event_view(event) for event in events),
             events_truncated=ended.seq > MAX_EVENTS,
-            snapshot=past.value,
-            position=past.as_of_position,
+            snapshot=snapshot,
+            position=read.as_of_position,
         )
     )
 
@@ -180,28 +175,24 @@ def _blocked(run_id: str, stage: Blocked, position: int) -> Problem:
 
 
 async def get_run(call: Call[None, AsOfQuery]) -> Answer:
-    run_id, point = call.path["runId"], as_of(call.query)
-    if point is not None:
-        past = await run_as_of(call.deps.store, run_id, point)
-        return Answer(shown_as(RunRead, past.value, past.as_of_position))
-    read = await call.deps.reads.run(run_id, min_position=call.query.min_position)
+    run_id = call.path["runId"]
+    await caught_up(call, RUNS.name)
+    read = await call.deps.reads.run(run_id, at=moment_of(call.query))
     run = found(read.value, f"no run {run_id!r} is known")
     return Answer(shown_as(RunRead, run, read.as_of_position))
 
 
 async def list_runs(call: Call[None, ListRunsQuery]) -> Answer:
     query = call.query
-    page = await call.deps.reads.runs(
-        session_id=query.session_id,
+    await caught_up(call, RUNS.name)
+    matching = RunFilter(
         state=query.state,
+        session_id=query.session_id,
         provider=query.provider,
         app_id=query.app_id,
         user_login_name=query.user_login_name,
-        limit=query.limit,
-        cursor=query.cursor,
-        min_position=query.min_position,
     )
-    return Answer(RunPage(items=page.items, next_cursor=page.next_cursor, as_of_position=page.as_of_position))
+    return Answer(await call.deps.reads.runs(matching, limit=query.limit, cursor=query.cursor))
 
 
 async def stream(call: Call[None, StreamQuery]) -> Response:
@@ -264,7 +255,7 @@ ENDPOINTS = (
         tag=_TAG,
         summary="Runs, newest first",
         query=ListRunsQuery,
-        answers={200: RunPage},
+        answers={200: Page[RunSummary]},
     ),
     Endpoint(
         method="GET",

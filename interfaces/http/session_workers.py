@@ -11,11 +11,11 @@ from domain.session.events import ActivationAction
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.sync import SyncRef
 from interfaces.http.endpoint import Answer, Call, Endpoint, Nothing
-from interfaces.http.history import as_of, worker_as_of
-from interfaces.http.queries import AsOfQuery, Limit, ReadQuery, Text, WaitQuery
-from interfaces.http.reading import found, shown_as
+from interfaces.http.queries import AsOfQuery, PageLimit, ReadQuery, Text, WaitQuery
+from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from interfaces.http.views import Pending, View
-from projections.session_workers import SessionWorkerRow, SessionWorkerView, view
+from projections.ports import Page, SessionWorkerFilter
+from projections.session_workers import SESSION_WORKERS, SessionWorkerRow, SessionWorkerView, view
 
 WorkerState = Literal["running", "stopped", "deleted"]
 
@@ -56,19 +56,13 @@ class WorkerRead(SessionWorkerView, frozen=True, kw_only=True):
     as_of_position: int
 
 
-class WorkerPage(View, frozen=True, kw_only=True):
-    items: tuple[SessionWorkerView, ...]
-    next_cursor: str | None
-    as_of_position: int
-
-
 class ListWorkersQuery(ReadQuery, frozen=True, kw_only=True):
     state: WorkerState | None = None
     app_id: Text | None = None
     project_name: Text | None = None
     user_login_name: Text | None = None
     last_sync_status: Literal["idle", "running", "success", "failed"] | None = None
-    limit: Limit = 100
+    limit: PageLimit = 100
     cursor: Text | None = None
 
 
@@ -108,30 +102,24 @@ async def stop(call: Call[Nothing, WaitQuery]) -> Answer:
 
 
 async def get_worker(call: Call[None, AsOfQuery]) -> Answer:
-    session_id, point = call.path["sessionId"], as_of(call.query)
-    if point is not None:
-        past = await worker_as_of(call.deps.store, session_id, point)
-        return Answer(shown_as(WorkerRead, past.value, past.as_of_position))
-    read = await call.deps.reads.session_worker(session_id, min_position=call.query.min_position)
+    session_id = call.path["sessionId"]
+    await caught_up(call, SESSION_WORKERS.name)
+    read = await call.deps.reads.session_worker(session_id, at=moment_of(call.query))
     worker = found(read.value, f"no session {session_id!r} is known")
     return Answer(shown_as(WorkerRead, worker, read.as_of_position))
 
 
 async def list_workers(call: Call[None, ListWorkersQuery]) -> Answer:
     query = call.query
-    page = await call.deps.reads.session_workers(
+    await caught_up(call, SESSION_WORKERS.name)
+    matching = SessionWorkerFilter(
         state=query.state,
         app_id=query.app_id,
         project_name=query.project_name,
         user_login_name=query.user_login_name,
         last_sync_status=query.last_sync_status,
-        limit=query.limit,
-        cursor=query.cursor,
-        min_position=query.min_position,
     )
-    return Answer(
-        WorkerPage(items=page.items, next_cursor=page.next_cursor, as_of_position=page.as_of_position)
-    )
+    return Answer(await call.deps.reads.session_workers(matching, limit=query.limit, cursor=query.cursor))
 
 
 def pending(settled: Settled) -> Answer:
@@ -207,6 +195,6 @@ ENDPOINTS = (
         tag=_TAG,
         summary="Workers, newest first",
         query=ListWorkersQuery,
-        answers={200: WorkerPage},
+        answers={200: Page[SessionWorkerView]},
     ),
 )

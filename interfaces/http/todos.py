@@ -1,47 +1,43 @@
 """A run's todo list, and the history of its changes."""
 
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.history import as_of, todos_as_of
-from interfaces.http.queries import AsOfQuery, ReadQuery
-from interfaces.http.reading import found
-from interfaces.http.views import View
-from projections.todos import TodoChange, TodoView
+from interfaces.http.queries import AsOfQuery, Number, PageLimit, ReadQuery
+from interfaces.http.reading import caught_up, found, moment_of, shown_as
+from projections.ports import TodoHistory, TodoList
+from projections.todos import TODOS
 
 
-class TodoList(View, frozen=True, kw_only=True):
+class TodoListRead(TodoList, frozen=True, kw_only=True):
     """`items` by `order`, ties by first appearance."""
 
-    run_id: str
-    total: int
-    items: tuple[TodoView, ...]
     as_of_position: int
 
 
-class TodoHistory(View, frozen=True, kw_only=True):
-    """Every change, oldest first."""
+class TodoHistoryRead(TodoHistory, frozen=True, kw_only=True):
+    """Oldest first; go on with `?after=` the last seq."""
 
-    run_id: str
-    total: int
-    events: tuple[TodoChange, ...]
     as_of_position: int
+
+
+class ChangesQuery(ReadQuery, frozen=True, kw_only=True):
+    """`after`: the seq of the last change seen."""
+
+    after: Number = 0
+    limit: PageLimit = 500
 
 
 async def list_todos(call: Call[None, AsOfQuery]) -> Answer:
-    run_id, point = call.path["runId"], as_of(call.query)
-    if point is not None:
-        past = await todos_as_of(call.deps.store, run_id, point)
-        items, position = past.value, past.as_of_position
-    else:
-        read = await call.deps.reads.todos(run_id, min_position=call.query.min_position)
-        items, position = found(read.value, f"no run {run_id!r} is known"), read.as_of_position
-    return Answer(TodoList(run_id=run_id, total=len(items), items=items, as_of_position=position))
-
-
-async def list_changes(call: Call[None, ReadQuery]) -> Answer:
     run_id = call.path["runId"]
-    read = await call.deps.reads.todo_changes(run_id, min_position=call.query.min_position)
-    events = found(read.value, f"no run {run_id!r} is known")
-    return Answer(TodoHistory(run_id=run_id, total=len(events), events=events, as_of_position=read.as_of_position))
+    await caught_up(call, TODOS.name)
+    read = await call.deps.reads.todos(run_id, at=moment_of(call.query))
+    return Answer(shown_as(TodoListRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
+
+
+async def list_changes(call: Call[None, ChangesQuery]) -> Answer:
+    run_id = call.path["runId"]
+    await caught_up(call, TODOS.name)
+    read = await call.deps.reads.todo_history(run_id, after_seq=call.query.after, limit=call.query.limit)
+    return Answer(shown_as(TodoHistoryRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
 
 
 ENDPOINTS = (
@@ -52,7 +48,7 @@ ENDPOINTS = (
         tag="todos",
         summary="The run's todo list, now or as it was",
         query=AsOfQuery,
-        answers={200: TodoList},
+        answers={200: TodoListRead},
         errors=(404,),
     ),
     Endpoint(
@@ -61,8 +57,8 @@ ENDPOINTS = (
         handler=list_changes,
         tag="todos",
         summary="The history of the run's todo list",
-        query=ReadQuery,
-        answers={200: TodoHistory},
+        query=ChangesQuery,
+        answers={200: TodoHistoryRead},
         errors=(404,),
     ),
 )
