@@ -20,8 +20,8 @@ from interfaces.http.exchange import Exchange
 from interfaces.http.problems import Problem, invalid
 from interfaces.http.queries import Query
 
-BodyType = TypeVar("BodyType", covariant=True)
-QueryType = TypeVar("QueryType", bound=Query, covariant=True)
+BodyT_co = TypeVar("BodyT_co", covariant=True)
+QueryT_co = TypeVar("QueryT_co", bound=Query, covariant=True)
 Access = Literal["open", "key", "key or worker token"]
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call(Generic[BodyType, QueryType]):
+class Call(Generic[BodyT_co, QueryT_co]):
     """What a handler gets. `path` holds the checked path parameters; `raw` the body's bytes where the endpoint declares
     no type for it."""
 
@@ -45,8 +45,8 @@ class Call(Generic[BodyType, QueryType]):
     exchange: Exchange
     context: CommandContext
     path: Mapping[str, str]
-    query: QueryType
-    body: BodyType
+    query: QueryT_co
+    body: BodyT_co
     raw: bytes = b""
 
     @property
@@ -62,7 +62,7 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a command that takes none: absent, or an empty object."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Endpoint:
     """`answers`: JSON type by status; `streams`: it can answer with server-sent events. `command`: it changes
     something, takes an Idempotency-Key, and stops waiting when its caller goes away. `errors`: the problem statuses

@@ -33,7 +33,7 @@ class CleanupStoppedBody(msgspec.Struct, frozen=True, kw_only=True, rename="came
 
 
 class CleanedUp(View, frozen=True, kw_only=True):
-    """`total` = `succeeded` + `skipped` (not idle any more, or busy) + `failed` (its sync failed: it stays as it was)."""
+    """`total` = `succeeded` + `skipped` (not idle any more, or busy) + `failed` (its sync failed: it stays)."""
 
     total: int
     succeeded: int

@@ -1,4 +1,4 @@
-"""Prometheus metrics: requests as they are counted here, and the numbers that the rest of the system gives on a scrape."""
+"""Prometheus metrics: requests as counted here, and the numbers that the rest of the system gives on a scrape."""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from interfaces.http.endpoint import Endpoint
+from interfaces.http.endpoint import STREAM_ID, Endpoint
 from interfaces.http.problems import MEDIA_TYPE, ProblemDocument
 from interfaces.http.queries import Query
 
 VERSION = "1.0.0"
 _TEMPLATE = "#/components/schemas/{name}"
+CALLER_ID = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}"
 _COMMAND_HEADERS = ("Idempotency-Key",)
 _STATUS_TEXT = {
     200: "Done",
@@ -76,10 +77,7 @@ def _operation(endpoint: Endpoint, schema_of: Any, components: Mapping[str, Any]
         "tags": [endpoint.tag],
         "summary": endpoint.summary,
         "parameters": [
-            *(
-                {"name": name, "in": "path", "required": True, "schema": _id_schema(name)}
-                for name in endpoint.parameters
-            ),
+            *(_path_parameter(name) for name in endpoint.parameters),
             *_query_parameters(endpoint.query, components),
             *(
                 {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 255}}
@@ -163,10 +161,9 @@ def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     return shown
 
 
-def _id_schema(name: str) -> dict[str, Any]:
-    if name == "streamId":
-        return {"type": "string", "pattern": r"^[a-z][a-z_]{0,39}:[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}$"}
-    return {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}$"}
+def _path_parameter(name: str) -> dict[str, Any]:
+    pattern = STREAM_ID.pattern if name == "streamId" else CALLER_ID
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{pattern}$"}}
 
 
 def _no_schema(kind: type) -> dict[str, Any]:

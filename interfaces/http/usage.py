@@ -17,7 +17,7 @@ class RunUsageRead(RunUsage, frozen=True, kw_only=True):
 
 
 class UsageQuery(ReadQuery, frozen=True, kw_only=True):
-    """`groupBy` may be given several times. `fromDay` and `toDay` are days in UTC, both included, such as 2026-03-04."""
+    """`groupBy` may be given several times. `fromDay` and `toDay`: days in UTC, both included, such as 2026-03-04."""
 
     group_by: tuple[Dimension, ...] = ()
     session_id: Text | None = None
