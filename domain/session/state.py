@@ -42,14 +42,15 @@ class PendingRemove(_Value, frozen=True, kw_only=True):
 
 
 class Reactivation(_Value, frozen=True, kw_only=True):
-    """A message waits for a worker that is on its way down."""
-
-    manifest: RuntimeManifest | None
+    """A message waits for a worker that is on its way down. What manifest it brought, the session remembers."""
 
 
 class Activating(_Value, frozen=True, kw_only=True):
+    """`linked`: this activation has linked the agent data."""
+
     kind: ActivationKind
     boot: Boot | None = None
+    linked: bool = False
 
 
 class Running(_Value, frozen=True, kw_only=True):
