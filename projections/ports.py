@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from application.command_context import CommandContext
+from domain.record import Metadata
 from projections.human_loop import HumanLoopRequest
 from projections.projection import View
 from projections.runs import RunSnapshot, RunSummary
@@ -123,9 +123,7 @@ class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadModels(Protocol):
-    async def session_worker(
-        self, session_id: str, *, at: Moment | None = None
-    ) -> Answer[SessionWorkerView]: ...
+    async def session_worker(self, session_id: str, *, at: Moment | None = None) -> Answer[SessionWorkerView]: ...
 
     async def session_workers(
         self, matching: SessionWorkerFilter, *, limit: int = 50, cursor: str | None = None
@@ -137,9 +135,7 @@ class ReadModels(Protocol):
 
     async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunSnapshot]: ...
 
-    async def runs(
-        self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[RunSummary]: ...
+    async def runs(self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None) -> Page[RunSummary]: ...
 
     async def todos(self, run_id: str, *, at: Moment | None = None) -> Answer[TodoList]: ...
 
@@ -164,10 +160,10 @@ class ReadModels(Protocol):
 
 
 class HousekeepingReads(Protocol):
-    """Candidates, each a session id, the longest waiting first. The session's stream decides; these only point at it."""
+    """Candidates, each a session id, the longest waiting first. The session's stream decides; these only point."""
 
     async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
-        """Running, last active before then, no run attached, no stop under way, no open question of its runs."""
+        """Running, last active before then; no run attached, no stop under way, no open question of its runs."""
         ...
 
     async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
@@ -206,19 +202,21 @@ class ProjectionProgress(Protocol):
 
 
 class ProjectionAdministration(Protocol):
-    """All of it is in the log: stream `projection:{name}`. Unknown names raise NotFound."""
+    """All of it is in the log: stream `projection:{name}`, with `by` as metadata; the same `command_id` again changes
+    nothing. Unknown names raise NotFound. Each answers with a position but `rebuild`.
+    """
 
     async def status(self) -> list[ProjectionStatus]: ...
 
-    async def retry(self, name: str, context: CommandContext, *, reason: str = "") -> int:
+    async def retry(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
         """Try the event again at which each paused version stands. Raises NotPaused (Conflict) when none is."""
         ...
 
-    async def skip(self, name: str, at_position: int, context: CommandContext, *, reason: str = "") -> int:
+    async def skip(self, name: str, at_position: int, *, by: Metadata, command_id: str, reason: str = "") -> int:
         """Go on without that event, now and in rebuilds by the same fold. Raises NotPaused (Conflict)."""
         ...
 
-    async def rebuild(self, name: str, context: CommandContext, *, reason: str = "") -> int:
+    async def rebuild(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
         """Begin a new version beside the present one (or find it begun); returns its number. Projectors build it, and
         readers see it once it holds all that the present one holds."""
         ...

@@ -1,7 +1,8 @@
 """What each run used, settled once, by the event that ends it."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -10,6 +11,7 @@ from domain.run import events as e
 from domain.run.values import Outcome, Usage
 from projections.projection import Column, Projection, RowStruct, View, id_of_stream
 
+MAX_TOKENS = 2**62
 Dimension = Literal["runId", "sessionId", "appId", "projectName", "userLoginName", "provider", "model", "day"]
 
 
@@ -79,11 +81,16 @@ def columns(row: UsageRow) -> tuple[Column, ...]:
         row.provider,
         row.model,
         day(row),
-        row.usage.input_tokens,
-        row.usage.output_tokens,
-        row.usage.cached_input_tokens,
+        _bounded(row.usage.input_tokens),
+        _bounded(row.usage.output_tokens),
+        None if row.usage.cached_input_tokens is None else _bounded(row.usage.cached_input_tokens),
         row.usage.cost_usd,
     )
+
+
+def _bounded(tokens: int) -> int:
+    """Whatever a provider claims, a sum of it stays a number that Postgres can hold."""
+    return max(-MAX_TOKENS, min(tokens, MAX_TOKENS))
 
 
 def day(row: UsageRow) -> str | None:
@@ -109,6 +116,49 @@ def view(row: UsageRow) -> RunUsage:
         cached_input_tokens=row.usage.cached_input_tokens,
         cost_usd=row.usage.cost_usd,
     )
+
+
+_DIMENSIONS: tuple[Dimension, ...] = (
+    "runId",
+    "sessionId",
+    "appId",
+    "projectName",
+    "userLoginName",
+    "provider",
+    "model",
+    "day",
+)
+
+
+def report(
+    group_by: Sequence[Dimension], sums: Iterable[Sequence[Any]]
+) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    """The groups of a report, and their total. `sums` are rows of the eight dimensions, then runs, input, output and
+    cached tokens, and the cost; the last two are None where no run told."""
+    rows = [list(row) for row in sums]
+    groups = tuple(
+        {
+            **{name: value for name, value in zip(_DIMENSIONS, row, strict=False) if name in group_by},
+            **_numbers([row[len(_DIMENSIONS) :]]),
+        }
+        for row in rows
+    )
+    return groups, _numbers([row[len(_DIMENSIONS) :] for row in rows])
+
+
+def _numbers(rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    added: list[Any] = []
+    for column in range(5):
+        told = [row[column] for row in rows if row[column] is not None]
+        added.append(sum(told) if told or column < 3 else None)
+    runs, tokens_in, tokens_out, cached, cost = added
+    return {
+        "runs": runs,
+        "inputTokens": int(tokens_in),
+        "outputTokens": int(tokens_out),
+        "cachedInputTokens": None if cached is None else int(cached),
+        "costUsd": None if cost is None else float(cost),
+    }
 
 
 USAGE: Projection[UsageRow] = Projection(

@@ -1,8 +1,8 @@
 """Connections whose every wait is bounded.
 
 `connect` and `open_pool` give autocommit connections in UTF-8 with timeouts for locks, statements, idle transactions
-and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled; times are
-read in UTC, whatever the server's time zone.
+and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled; times
+are read in UTC, whatever the server's time zone.
 """
 
 from typing import Any

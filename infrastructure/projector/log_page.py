@@ -55,10 +55,11 @@ async def read_page(
     else:
         # Positions appear in order: whatever lies up to the head that was read first has been seen.
         reached = max(min(head, up_to), last, after)
-    return LogPage(after=after, up_to=reached, events=[_event(row) for row in rows], at_end=reached >= head)
+    return LogPage(after=after, up_to=reached, events=[recorded_event(row) for row in rows], at_end=reached >= head)
 
 
-def _event(row: tuple[Any, ...]) -> RecordedEvent | Undecodable:
+def recorded_event(row: tuple[Any, ...]) -> RecordedEvent | Undecodable:
+    """A row of `projections/read_page`, decoded as far as this code can."""
     position, stream, seq, wire_name, schema_version, event_id, occurred_at, recorded_at, metadata, payload, tenant = (
         row
     )

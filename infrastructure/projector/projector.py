@@ -120,7 +120,9 @@ class Projector:
         busy = False
         ahead = sorted(places)
         for number, place in enumerate(ahead):
-            units = places[place]
+            units = [unit for unit in places[place] if self._units.get((unit.name, unit.version)) is unit]
+            if not units:
+                continue  # retired in this very round
             rebuilding = all(unit.state == "building" for unit in units)
             up_to = place + (self._rebuild_page_positions if rebuilding else self._page_positions)
             if number + 1 < len(ahead):
@@ -249,7 +251,7 @@ class Projector:
 
     async def _delete_retired(self, connection: AsyncConnection[Any], row: "VersionRow") -> None:
         deleted = await connection.execute(
-            template("delete_retired_rows", table=table(row.projection)),
+            template("projections/delete_retired_rows", table=table(row.projection)),
             {"version": row.version, "limit": RETIRED_ROWS_AT_ONCE},
         )
         if deleted.rowcount < RETIRED_ROWS_AT_ONCE:

@@ -8,7 +8,7 @@ from psycopg import sql as composing
 
 import sql
 from infrastructure.projector.unit import RowKey, Unit
-from projections.projection import Column, encode_row
+from projections.projection import encode_row
 
 MAX_COLUMN_TEXT = 600
 OWN_COLUMNS = 4
@@ -16,8 +16,8 @@ OWN_COLUMNS = 4
 
 
 def template(name: str, **parts: composing.Composable) -> composing.Composed:
-    """A named query of sql/queries/projections with its table and columns filled in."""
-    return composing.SQL(sql.query(f"projections/{name}")).format(**parts)
+    """A named query with its table and columns filled in."""
+    return composing.SQL(sql.query(name)).format(**parts)
 
 
 def table(projection: str) -> composing.Identifier:
@@ -39,7 +39,7 @@ class RowTables:
     async def load(self, connection: AsyncConnection[Any], unit: Unit, keys: Sequence[RowKey]) -> dict[RowKey, Any]:
         """The rows of these keys, as far as there are any."""
         cursor = await connection.execute(
-            template("load_rows", table=table(unit.name)),
+            template("projections/load_rows", table=table(unit.name)),
             {"version": unit.version, "tenants": [key[0] for key in keys], "keys": [key[1] for key in keys]},
         )
         decode = unit.projection.decoder.decode
@@ -52,11 +52,13 @@ class RowTables:
 
 def stored(unit: Unit, key: RowKey, row: Any) -> tuple[Any, ...]:
     """A row as its table takes it."""
-    return (unit.version, *key, encode_row(row).decode(), *map(_storable, unit.projection.columns(row)))
+    return (unit.version, *key, encode_row(row).decode(), *map(storable, unit.projection.columns(row)))
 
 
-def _storable(value: Column) -> Column:
-    """Postgres refuses NUL in texts, and very long ones in indexes: no value that anybody filters by."""
+def storable(value: Any) -> Any:
+    """A column's value, or one to compare it with. Postgres refuses NUL in texts, and very long ones in indexes."""
+    if isinstance(value, list):
+        return [storable(element) for element in value]
     return value[:MAX_COLUMN_TEXT].replace("\0", "\u2400") if isinstance(value, str) else value
 
 
@@ -64,7 +66,7 @@ def _upsert(name: str, columns: Sequence[str]) -> composing.Composed:
     names = [composing.Identifier(column) for column in columns]
     set_all = [composing.SQL("{0} = excluded.{0}").format(column) for column in [composing.Identifier("body"), *names]]
     return template(
-        "upsert_row",
+        "projections/upsert_row",
         table=table(name),
         columns=composing.SQL(", ").join(
             [composing.Identifier(c) for c in ("version", "tenant", "key", "body")] + names
