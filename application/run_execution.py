@@ -12,7 +12,7 @@ from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
 from application.executor_protocol import StartRequest
-from application.ports import ExecutorError, LogTail
+from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
 from application.run_queue import RunLease, run_context
@@ -125,13 +125,16 @@ class _Execution:
         assert run.spec is not None
         try:
             await self._phase("restoring")
-            worker = await self._activate(run.spec)
+            await self._activate(run.spec)
+            if not await self._workers.ensure_up(run.session_id, self.context):
+                raise _NotReady("the session's container was gone", final=False)
+            worker = await self._workers.find(run.session_id)
             await self._attach(run.session_id)
             await self._phase("preparing")
             health = await self._workers.executor(worker, self._run_id).health()
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
-        except (ExecutorError, EffectObsolete) as error:
+        except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
         return await self._do(
             StartAgent(
