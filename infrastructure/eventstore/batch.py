@@ -112,7 +112,7 @@ def append_request(stream: str, expected_seq: int, events: Sequence[EncodedEvent
     """Raises AppendRefused for no events or too many of them, a repeated event id, or a negative seq."""
     if not 0 < len(events) <= MAX_REQUEST_EVENTS:
         raise AppendRefused(f"an append to {stream} takes 1 to {MAX_REQUEST_EVENTS:,} events, got {len(events):,}")
-    if not 0 <= expected_seq < 2**62:
+    if not -1 <= expected_seq < 2**62:
         raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
     if len(events) > 1 and len({event.event_id for event in events}) < len(events):
         raise AppendRefused(f"an event id occurs twice in one append to {stream}")

@@ -17,7 +17,7 @@ import sql
 from application.ports import AppendResult
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import NewEvent, RecordedEvent
-from infrastructure.eventstore.batch import append_request, encode_new_event
+from infrastructure.eventstore.batch import AppendRefused, append_request, encode_new_event
 from infrastructure.eventstore.group_commit import GroupCommit
 from infrastructure.eventstore.reading import StoredRow, recorded_event, stored_row_factory
 from infrastructure.postgres.sessions import open_pool
@@ -61,6 +61,8 @@ class GroupCommitEventStore:
         database stays away, EventStoreClosed. After EventStoreUnavailable, or when the caller is cancelled, the events
         may have been written: appending them again with the same event ids is safe and tells.
         """
+        if expected_seq < 0:
+            raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
         return await self._commits.append(
             append_request(stream, expected_seq, [encode_new_event(event) for event in events])
         )
@@ -85,8 +87,8 @@ class GroupCommitEventStore:
     async def read_all_raw(self, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()) -> list[StoredRow]:
         """The stored bytes of events with a position greater than `after`, in order; of some types only, if given."""
         if types:
-            return await self._rows("read_all_of_types", after=after, limit=limit, types=list(types))
-        return await self._rows("read_all", after=after, limit=limit)
+            return await self._rows("read_all_of_types", after=after, up_to=_NO_BOUND, limit=limit, types=list(types))
+        return await self._rows("read_all", after=after, up_to=_NO_BOUND, limit=limit)
 
     async def last_position(self) -> int:
         async with self._connections().connection() as connection:

@@ -7,10 +7,10 @@ are read in UTC, whatever the server's time zone.
 
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 10
@@ -45,6 +45,11 @@ async def connect(dsn: str, **settings: str) -> AsyncConnection[TupleRow]:
     return await AsyncConnection.connect(bounded(dsn, **settings), autocommit=True)
 
 
+def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
+    """`connect` for threads."""
+    return Connection.connect(bounded(dsn, **settings), autocommit=True)
+
+
 async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds."""
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
@@ -58,3 +63,16 @@ async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnect
     )
     await pool.open()
     return pool
+
+
+def open_thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:
+    """`open_pool` for threads."""
+    return ConnectionPool(
+        bounded(dsn, **settings),
+        min_size=1,
+        max_size=size,
+        kwargs={"autocommit": True},
+        timeout=10,
+        open=True,
+        check=ConnectionPool.check_connection,
+    )

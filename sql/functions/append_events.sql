@@ -2,7 +2,7 @@
 --
 -- Request i is `request_sizes[i]` consecutive events for one stream, which must be at `request_seqs[i]`. The event arrays
 -- hold the events of all requests in order; `event_streams` are indexes into `batch_streams`, which names each stream once.
--- No event id may occur twice for one stream in one batch: the caller puts the second one into a later batch.
+-- A new stream is at 0, or at -1 for a caller who counts from 0 (some of the eventsourcing library's do). No event id may occur twice for one stream in one batch: the caller puts the second one into a later batch.
 --
 -- Returns the last position before this batch, and the requests that were refused, as a JSON array, null when there are
 -- none: {"request": i, "actual": seq} when the stream is at another seq or has only some of the event ids already;
@@ -62,7 +62,7 @@ BEGIN
     END IF;
     position_before := last;
 
-    SELECT array_agg(coalesce(h.last_seq, 0) ORDER BY s.number),
+    SELECT array_agg(h.last_seq ORDER BY s.number),
            array_agg(coalesce(h.chain_hash, '') ORDER BY s.number)
     INTO head_seqs, head_hashes
     FROM unnest(batch_streams) WITH ORDINALITY AS s (stream, number)
@@ -76,12 +76,12 @@ BEGIN
     INTO known
     FROM unnest(event_streams, event_ids) WITH ORDINALITY AS n (stream_number, event_id, number)
     JOIN events e ON e.event_id = n.event_id AND e.stream = batch_streams[n.stream_number] AND e.tenant || '' = batch_tenant
-    WHERE head_seqs[n.stream_number] > 0;
+    WHERE head_seqs[n.stream_number] IS NOT NULL;
 
     FOR request IN 1 .. cardinality(request_sizes) LOOP
         stream_number := event_streams[first_event];
         past_event := first_event + request_sizes[request];
-        head := head_seqs[stream_number];
+        head := coalesce(head_seqs[stream_number], least(request_seqs[request], 0));
         IF known IS NOT NULL THEN
             SELECT count(*) INTO known_count
             FROM generate_series(first_event, past_event - 1) AS n (number) WHERE known ? n.number::text;
