@@ -16,7 +16,7 @@ from domain.workspace.plan import build_restore_plan
 from domain.workspace.sync import SyncRef
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
-WORDS = "the agent reads a file, thinks about it, and then writes a better one beside it while the tests run ".split()
+WORDS = ["the", "agent", "reads", "a", "file,", "thinks", "about", "it,", "and", "then", "writes", "a", "better", "one", "beside", "it", "while", "the", "tests", "run"]
 
 
 class Clock:
