@@ -16,6 +16,7 @@ BIGGEST = 2**63 - 1
 DEFAULT_WAIT_MS = 60_000
 MAX_WAIT_MS = 600_000
 MAX_LIMIT = 1000
+YEAR_MS = 31_536_000_000
 
 Number = Annotated[int, Meta(ge=0, le=BIGGEST)]
 WaitMs = Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)]

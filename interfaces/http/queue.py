@@ -9,11 +9,9 @@ from application.run_queue import QueueItem
 from domain.identifiers import check_id
 from interfaces.http.background import wait_at_most
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Query, WaitQuery
+from interfaces.http.queries import YEAR_MS, Query, WaitQuery
 from interfaces.http.reading import found, shown_as
 from interfaces.http.views import Pending, View
-
-YEAR_MS = 31_536_000_000
 
 
 class DrainBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

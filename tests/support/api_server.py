@@ -164,7 +164,9 @@ async def open_dependencies(
             new_id=_new_id,
         ),
         runs=run_commands,
-        callbacks=RecordCallbacks(runs=runs, store=store, clock=lambda: datetime.now(UTC)),
+        callbacks=RecordCallbacks(
+            runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
+        ),
         queue=IdleQueue(),
         reconcilers=IdleReconcilers(),
         store=store,
