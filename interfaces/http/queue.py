@@ -14,6 +14,9 @@ from interfaces.http.reading import found, shown_as
 from interfaces.http.views import Pending, View
 
 
+GRACE_S = 2.0
+
+
 class DrainBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """`lockMs` and `retryDelayMs` default to the installation's settings, `owner` to a name of the process."""
 
@@ -52,7 +55,7 @@ async def drain(call: Call[DrainBody, WaitQuery]) -> Answer:
             retry_delay_ms=body.retry_delay_ms,
             wait_s=wait_s,
         ),
-        wait_s,
+        wait_s + GRACE_S,
     )
     position = await call.deps.store.last_position()
     if counts is None:

@@ -206,7 +206,7 @@ def running_api(dsn: str, **options: Any) -> Iterator[ApiServer]:
         async with AsyncExitStack() as stack:
             deps, hub = await open_dependencies(dsn, stack, **options)
             url = await stack.enter_async_context(
-                serving(create_app(deps), host="127.0.0.1", port=0, before_shutdown=hub.end_streams)
+                serving(create_app(deps), host="127.0.0.1", port=0, end_streams=hub.end_streams)
             )
             started.append(ApiServer(url=url, dsn=dsn, deps=deps, loop=asyncio.get_running_loop()))
             stopping = asyncio.Event()

@@ -17,7 +17,7 @@ def api(postgres_server: PostgresServer) -> Iterator[ApiServer]:
     postgres_server.drop_database(dsn)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(api: ApiServer) -> Iterator[httpx.Client]:
     with api.client() as client:
         yield client
