@@ -10,13 +10,14 @@ from application.aggregates import Aggregates, Clock, Handled, Loaded
 from application.command_context import CommandContext
 from application.ports import LogTail
 from application.waiting import wait_for_state
-from domain.errors import Conflict, DomainError, NotFound
+from domain.errors import Conflict, DomainError, NotFound, RunAttached
 from domain.identifiers import session_stream
 from domain.session.commands import ActivateSession, RemoveSession, RequestSync, SessionCommand, StopSession
 from domain.session.events import ActivationAction, StopReason
-from domain.session.state import Activating, Removing, Running, SessionWorker, Stopped, Stopping
+from domain.session.state import Removing, Running, SessionWorker, Stopped, Stopping
 from domain.workspace.sync import SyncReason
 
+DETACH_TIMEOUT_S = 10.0
 Sessions = Aggregates[SessionWorker, SessionCommand]
 
 
@@ -72,12 +73,13 @@ class SessionCommands:
         *,
         sessions: Sessions,
         tail: LogTail,
+        run_has_ended: Callable[[str], Awaitable[bool]],
         candidates: HousekeepingCandidates,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
         self._sessions, self._tail, self._candidates = sessions, tail, candidates
-        self._clock, self._new_id = clock, new_id
+        self._clock, self._new_id, self._run_has_ended = clock, new_id, run_has_ended
 
     async def get(self, session_id: str) -> Loaded[SessionWorker]:
         """The aggregate itself. Raises NotFound."""
@@ -110,7 +112,7 @@ class SessionCommands:
     ) -> Settled:
         """Sync, then stop. What is stopped or deleted already succeeds. Raises NotFound, RunAttached, SyncRefused."""
         command = StopSession(reason=reason, sync_id=self._new_id(), idle_before=idle_before)
-        handled = await self._sessions.handle(session_id, command, context)
+        handled = await self._handle_detached(session_id, command, context, wait_s)
 
         def reached(state: SessionWorker | None) -> bool:
             match state.lifecycle if state else None:
@@ -138,8 +140,9 @@ class SessionCommands:
             return state is not None and all(sync.sync_id != sync_id for sync in state.pending_syncs)
 
         settled = await self._wait(session_id, reached, handled, wait_s)
-        if not settled.pending and settled.state.last_sync_status == "failed":
-            raise SyncRefused(settled.state.last_sync_error)
+        ended = settled.state.settled_sync(sync_id)
+        if ended is not None and ended.sync is None:
+            raise SyncRefused(ended.error)
         return settled
 
     async def remove(
@@ -147,7 +150,7 @@ class SessionCommands:
     ) -> Settled:
         """Sync a stopped worker once more in maintenance, then remove its container."""
         command = RemoveSession(sync_id=self._new_id(), stopped_before=stopped_before)
-        handled = await self._sessions.handle(session_id, command, context)
+        handled = await self._handle_detached(session_id, command, context, wait_s)
 
         def reached(state: SessionWorker | None) -> bool:
             match state.lifecycle if state else None:
@@ -189,6 +192,26 @@ class SessionCommands:
             return await self.remove(session_id, item, wait_s=wait_s, stopped_before=before)
 
         return await self._each(found, remove, context, done=("deleted",))
+
+    async def _handle_detached(
+        self, session_id: str, command: StopSession | RemoveSession, context: CommandContext, wait_s: float
+    ) -> Handled[SessionWorker]:
+        """Handle a command that an attached run forbids; one that has ended is about to let go, and is waited for."""
+        try:
+            return await self._sessions.handle(session_id, command, context)
+        except RunAttached:
+            attached = (await self.get(session_id)).state
+            if attached is None or not all([await self._run_has_ended(run) for run in attached.attached_runs]):
+                raise
+        await wait_for_state(
+            self._sessions,
+            self._tail,
+            key=session_id,
+            stream=session_stream(session_id),
+            reached=lambda state: state is not None and not state.attached_runs,
+            timeout_s=min(wait_s, DETACH_TIMEOUT_S),
+        )
+        return await self._sessions.handle(session_id, command, context)
 
     async def _each(
         self,
@@ -237,10 +260,4 @@ class SessionCommands:
 
 
 def _activation_settled(state: SessionWorker | None) -> bool:
-    match state.lifecycle if state else None:
-        case Activating():
-            return False
-        case Stopping(reactivation=wish) | Removing(reactivation=wish):
-            return wish is None
-        case _:
-            return True
+    return state is not None and not state.on_the_way_up

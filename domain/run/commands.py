@@ -56,10 +56,12 @@ class RecordCallback(_Command, frozen=True, kw_only=True):
 
 
 class FailAttempt(_Leased, frozen=True, kw_only=True):
-    """The attempt could not go on: before the agent started, or because its executor is lost."""
+    """The attempt could not go on: before the agent started, or because its executor is lost. `never_started`: although
+    the log says that the agent was about to start, the executor knows for certain that it did not."""
 
     error: RunError
     retry_at: datetime
+    never_started: bool = False
     tail_lost: bool = False
 
 

@@ -10,6 +10,7 @@ from domain.event import Event
 from domain.record import Occurrence
 from domain.session import events as e
 from domain.session.state import (
+    SETTLED_SYNCS_KEPT,
     Activating,
     Boot,
     Container,
@@ -21,6 +22,7 @@ from domain.session.state import (
     Removing,
     Running,
     SessionWorker,
+    SettledSync,
     Stopped,
     Stopping,
 )
@@ -69,8 +71,8 @@ def _activation_requested(state: SessionWorker | None, event: e.ActivationReques
 
 def _reactivation_requested(state: SessionWorker, event: e.ReactivationRequested, at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Stopping | Removing):
-        state = replace(state, lifecycle=replace(state.lifecycle, reactivation=Reactivation(manifest=event.manifest)))
-    return replace(state, last_active_at=at)
+        state = replace(state, lifecycle=replace(state.lifecycle, reactivation=Reactivation()))
+    return replace(state, last_active_at=at, manifest=event.manifest or state.manifest)
 
 
 def _container_created(state: SessionWorker, event: e.ContainerCreated, _at: datetime) -> SessionWorker:
@@ -93,6 +95,12 @@ def _container_started(state: SessionWorker, event: e.ContainerStarted, _at: dat
 
 def _workspace_restored(state: SessionWorker, _event: e.WorkspaceRestored, _at: datetime) -> SessionWorker:
     return replace(state, restored=True)
+
+
+def _linked(state: SessionWorker, _event: e.AgentDataLinked, _at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Activating):
+        return replace(state, lifecycle=replace(state.lifecycle, linked=True))
+    return state
 
 
 def _activated(state: SessionWorker, event: e.SessionActivated, at: datetime) -> SessionWorker:
@@ -138,6 +146,7 @@ def _synced(state: SessionWorker, event: e.SessionSynced, at: datetime) -> Sessi
     return replace(
         state,
         pending_syncs=tuple(sync for sync in state.pending_syncs if sync.sync_id != event.sync_id),
+        settled_syncs=_settle(state, SettledSync(sync_id=event.sync_id, sync=event.sync)),
         last_sync=event.sync,
         last_sync_at=at,
         last_sync_status="success",
@@ -146,10 +155,18 @@ def _synced(state: SessionWorker, event: e.SessionSynced, at: datetime) -> Sessi
 
 
 def _sync_failed(state: SessionWorker, event: e.SessionSyncFailed, _at: datetime) -> SessionWorker:
-    pending = state.pending_syncs
-    if event.final:
-        pending = tuple(sync for sync in pending if sync.sync_id != event.sync_id)
-    return replace(state, pending_syncs=pending, last_sync_status="failed", last_sync_error=event.error)
+    state = replace(state, last_sync_status="failed", last_sync_error=event.error)
+    if not event.final:
+        return state
+    return replace(
+        state,
+        pending_syncs=tuple(sync for sync in state.pending_syncs if sync.sync_id != event.sync_id),
+        settled_syncs=_settle(state, SettledSync(sync_id=event.sync_id, sync=None, error=event.error)),
+    )
+
+
+def _settle(state: SessionWorker, settled: SettledSync) -> tuple[SettledSync, ...]:
+    return (*state.settled_syncs, settled)[-SETTLED_SYNCS_KEPT:]
 
 
 def _stop_requested(state: SessionWorker, event: e.StopRequested, _at: datetime) -> SessionWorker:
@@ -161,8 +178,16 @@ def _stop_requested(state: SessionWorker, event: e.StopRequested, _at: datetime)
 
 def _stop_canceled(state: SessionWorker, _event: e.StopCanceled, _at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Running):
-        return replace(state, lifecycle=replace(state.lifecycle, stop=None))
+        return _sync_settled(replace(state, lifecycle=replace(state.lifecycle, stop=None)))
     return state
+
+
+def _sync_settled(state: SessionWorker) -> SessionWorker:
+    """A sync that is no longer wanted leaves no `running` behind."""
+    if state.last_sync_status != "running" or state.pending_syncs:
+        return state
+    known = "failed" if state.last_sync_error else "success" if state.last_sync else "idle"
+    return replace(state, last_sync_status=known)
 
 
 def _stopping(state: SessionWorker, event: e.SessionStopping, _at: datetime) -> SessionWorker:
@@ -179,15 +204,16 @@ def _stopped(state: SessionWorker, _event: e.SessionStopped, at: datetime) -> Se
 def _remove_requested(state: SessionWorker, event: e.RemoveRequested, _at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Stopped):
         remove = PendingRemove(sync_id=event.sync_id)
-        return replace(state, lifecycle=replace(state.lifecycle, remove=remove))
+        status = state.last_sync_status if event.never_restored else "running"
+        return replace(state, lifecycle=replace(state.lifecycle, remove=remove), last_sync_status=status)
     return state
 
 
 def _remove_canceled(state: SessionWorker, event: e.RemoveCanceled, _at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Stopped):
-        if event.in_maintenance:
-            return replace(state, lifecycle=Stopping(reason="maintenance", stopped_since=state.lifecycle.since))
-        return replace(state, lifecycle=replace(state.lifecycle, remove=None))
+        since = state.lifecycle.since
+        down = Stopping(reason="maintenance", stopped_since=since) if event.in_maintenance else Stopped(since=since)
+        return _sync_settled(replace(state, lifecycle=down))
     return state
 
 
@@ -196,15 +222,10 @@ def _removing(state: SessionWorker, _event: e.SessionRemoving, _at: datetime) ->
 
 
 def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: datetime) -> SessionWorker:
-    return replace(
-        state,
-        lifecycle=Deleted(since=at),
-        container=None,
-        restored=False,
-        ever_active=False,
-        pending_syncs=(),
-        last_sync_status="idle" if state.last_sync_status == "running" else state.last_sync_status,
+    state = replace(
+        state, lifecycle=Deleted(since=at), container=None, restored=False, ever_active=False, pending_syncs=()
     )
+    return _sync_settled(state)
 
 
 _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWorker]] = {
@@ -212,6 +233,7 @@ _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWor
     e.ContainerCreated: _container_created,
     e.ContainerStarted: _container_started,
     e.WorkspaceRestored: _workspace_restored,
+    e.AgentDataLinked: _linked,
     e.SessionActivated: _activated,
     e.ActivationFailed: _activation_failed,
     e.SessionTouched: _touched,

@@ -42,14 +42,15 @@ class PendingRemove(_Value, frozen=True, kw_only=True):
 
 
 class Reactivation(_Value, frozen=True, kw_only=True):
-    """A message waits for a worker that is on its way down."""
-
-    manifest: RuntimeManifest | None
+    """A message waits for a worker that is on its way down. What manifest it brought, the session remembers."""
 
 
 class Activating(_Value, frozen=True, kw_only=True):
+    """`linked`: this activation has linked the agent data."""
+
     kind: ActivationKind
     boot: Boot | None = None
+    linked: bool = False
 
 
 class Running(_Value, frozen=True, kw_only=True):
@@ -90,6 +91,17 @@ class PendingSync(_Value, frozen=True, kw_only=True):
     run_id: str = ""
 
 
+class SettledSync(_Value, frozen=True, kw_only=True):
+    """How a sync ended: `sync` is None when it failed for good, with the `error`."""
+
+    sync_id: str
+    sync: SyncRef | None
+    error: str = ""
+
+
+SETTLED_SYNCS_KEPT = 20
+
+
 class SessionWorker(_Value, frozen=True, kw_only=True):
     """All times are the events' times of occurrence. `last_sync` is the workspace as the log knows it; `restored` and
     `ever_active` speak of the current generation.
@@ -108,6 +120,7 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     ever_active: bool = False
     attached_runs: tuple[str, ...] = ()
     pending_syncs: tuple[PendingSync, ...] = ()
+    settled_syncs: tuple[SettledSync, ...] = ()
     last_sync: SyncRef | None = None
     last_sync_at: datetime | None = None
     last_sync_status: str = "idle"
@@ -117,6 +130,10 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     last_error: str = ""
     last_missing_paths: tuple[str, ...] = ()
     last_action: ActivationAction | None = None
+
+    def settled_sync(self, sync_id: str) -> SettledSync | None:
+        """How the sync of this id ended, if it was one of the last few."""
+        return next((sync for sync in self.settled_syncs if sync.sync_id == sync_id), None)
 
     @property
     def public_state(self) -> str:
@@ -132,6 +149,17 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
                 return "stopped"
             case _:
                 return "deleted"
+
+    @property
+    def on_the_way_up(self) -> bool:
+        """Whether the worker is being activated, or will be as soon as it is down."""
+        match self.lifecycle:
+            case Activating():
+                return True
+            case Stopping(reactivation=wish) | Removing(reactivation=wish):
+                return wish is not None
+            case _:
+                return False
 
     @property
     def boot(self) -> Boot | None:

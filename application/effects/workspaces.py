@@ -1,0 +1,163 @@
+"""Effects on workspaces: restore, link agent data, validate, and sync with its gate."""
+
+from application.effects.containers import fail_activation
+from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
+from application.effects.workers import Worker, Workers
+from application.executor_protocol import RestoreRequest, SyncRequest, ValidateRequest
+from application.ports import ExecutorError
+from domain.session.commands import (
+    RecordAgentDataLinked,
+    RecordSynced,
+    RecordSyncFailed,
+    RecordWorkspaceRestored,
+    RecordWorkspaceValidated,
+)
+from domain.session.decide import wanted_sync
+from domain.session.state import Activating, Running, Stopped
+from domain.workspace.sync import GATE_REASONS
+
+
+class _WorkspaceEffect:
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    async def _activating(self, effect: ClaimedEffect) -> Worker:
+        worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
+        if not isinstance(worker.state.lifecycle, Activating):
+            raise EffectObsolete("the worker is not being activated any more")
+        return worker
+
+
+class RestoreWorkspace(_WorkspaceEffect):
+    async def perform(self, effect: ClaimedEffect) -> None:
+        worker = await self._activating(effect)
+        call = worker.call()
+        result = await self._workers.executor(worker).restore(
+            RestoreRequest(
+                session_id=call.session_id,
+                container_id=call.container_id,
+                generation=call.generation,
+                plan=worker.state.plan,
+                workspace_s3_prefix=worker.state.workspace_prefix,
+            )
+        )
+        await self._workers.sessions.handle(
+            worker.session_id,
+            RecordWorkspaceRestored(
+                generation=call.generation, files=result.files, bytes=result.bytes, sync=result.sync
+            ),
+            effect.context("restored"),
+        )
+
+    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
+        await fail_activation(self._workers, effect, "restore", error)
+
+
+class LinkAgentData(_WorkspaceEffect):
+    async def perform(self, effect: ClaimedEffect) -> None:
+        worker = await self._activating(effect)
+        result = await self._workers.executor(worker).link_agent_data(worker.call())
+        await self._workers.sessions.handle(
+            worker.session_id,
+            RecordAgentDataLinked(generation=worker.state.generation, linked=result.linked, migrated=result.migrated),
+            effect.context("linked"),
+        )
+
+    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
+        await fail_activation(self._workers, effect, "link", error)
+
+
+class ValidateWorkspace(_WorkspaceEffect):
+    async def perform(self, effect: ClaimedEffect) -> None:
+        worker = await self._activating(effect)
+        call = worker.call()
+        result = await self._workers.executor(worker).validate(
+            ValidateRequest(
+                session_id=call.session_id,
+                container_id=call.container_id,
+                generation=call.generation,
+                required_paths=worker.state.plan.required_paths,
+            )
+        )
+        await self._workers.sessions.handle(
+            worker.session_id,
+            RecordWorkspaceValidated(generation=call.generation, missing_required_paths=result.missing_required_paths),
+            effect.context("validated"),
+        )
+
+    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
+        await fail_activation(self._workers, effect, "validate", error)
+
+
+class SyncWorkspace:
+    """Every sync, the gates' own included. A worker whose executor has died is revived for it."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    async def perform(self, effect: ClaimedEffect) -> None:
+        worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
+        sync_id = self._sync_id(effect, worker)
+        wanted = wanted_sync(worker.state, sync_id)
+        if wanted is None:
+            raise EffectObsolete("nobody waits for this sync any more")
+        call = worker.call()
+        request = SyncRequest(
+            session_id=call.session_id,
+            container_id=call.container_id,
+            generation=call.generation,
+            workspace_s3_prefix=worker.state.workspace_prefix,
+            sync_id=sync_id,
+            reason=wanted.reason,
+            gate=wanted.reason in GATE_REASONS,
+            previous=worker.state.last_sync,
+        )
+        try:
+            result = await self._workers.executor(worker).sync(request)
+        except ExecutorError as error:
+            await self._record_failure(effect, worker, sync_id, str(error), final=False)
+            if error.kind != "http" and isinstance(worker.state.lifecycle, Running):
+                await self._workers.revive(worker, effect.context)
+            raise EffectFailed(str(error)) from error
+        await self._workers.sessions.handle(
+            worker.session_id,
+            RecordSynced(
+                generation=call.generation,
+                sync_id=sync_id,
+                sync=result.sync,
+                unchanged=result.unchanged,
+                files=result.files,
+                bytes=result.bytes,
+                uploaded_files=result.uploaded_files,
+                uploaded_bytes=result.uploaded_bytes,
+                unstable_paths=result.unstable_paths,
+                skipped_paths=result.skipped_paths,
+            ),
+            effect.context("synced"),
+        )
+
+    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
+        worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
+        await self._record_failure(effect, worker, self._sync_id(effect, worker), error, final=True)
+
+    async def _record_failure(
+        self, effect: ClaimedEffect, worker: Worker, sync_id: str, error: str, *, final: bool
+    ) -> None:
+        await self._workers.sessions.handle(
+            worker.session_id,
+            RecordSyncFailed(
+                generation=worker.state.generation,
+                sync_id=sync_id,
+                error=error,
+                attempt=effect.attempt,
+                final=final,
+            ),
+            effect.context("given_up" if final else f"failed/{effect.attempt}"),
+        )
+
+    def _sync_id(self, effect: ClaimedEffect, worker: Worker) -> str:
+        if effect.kind == "workspace.sync":
+            return str(effect.params["syncId"])
+        if isinstance(worker.state.lifecycle, Stopped) and worker.state.lifecycle.remove is not None:
+            return worker.state.lifecycle.remove.sync_id
+        raise EffectObsolete("the removal was canceled")

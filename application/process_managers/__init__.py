@@ -1,0 +1,1 @@
+"""Process managers: pure functions from an event to what it makes wanted, named as sentences."""

@@ -1,0 +1,77 @@
+"""How a session worker's events lead to the next effect on its container and workspace."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from application.reactions import EffectKind, Reaction, WantedEffect
+from domain.record import RecordedEvent
+from domain.session import events as e
+
+
+def _wanted(recorded: RecordedEvent, kind: EffectKind, **params: Any) -> tuple[WantedEffect]:
+    session_id = recorded.stream.removeprefix("session:")
+    generation = getattr(recorded.event, "generation", 0)
+    return (
+        WantedEffect(
+            effect_id=f"{kind}/{recorded.stream}/{recorded.seq}",
+            kind=kind,
+            lane=recorded.stream,
+            params={"sessionId": session_id, "generation": generation, **params},
+        ),
+    )
+
+
+def create_or_start_container_on_activation_requested(
+    recorded: RecordedEvent, event: e.ActivationRequested
+) -> Sequence[Reaction]:
+    return _wanted(recorded, "container.create" if event.kind == "create" else "container.start")
+
+
+def start_container_on_created(recorded: RecordedEvent, _event: e.ContainerCreated) -> Sequence[Reaction]:
+    return _wanted(recorded, "container.start")
+
+
+def go_on_with_workspace_on_started(recorded: RecordedEvent, event: e.ContainerStarted) -> Sequence[Reaction]:
+    match event.purpose:
+        case "revival":
+            return ()
+        case "maintenance":
+            return _wanted(recorded, "workspace.sync_before_remove")
+        case "activation":
+            return _wanted(recorded, "agent_data.link" if event.restored else "workspace.restore")
+
+
+def link_agent_data_on_restored(recorded: RecordedEvent, _event: e.WorkspaceRestored) -> Sequence[Reaction]:
+    return _wanted(recorded, "agent_data.link")
+
+
+def validate_workspace_on_linked(recorded: RecordedEvent, _event: e.AgentDataLinked) -> Sequence[Reaction]:
+    return _wanted(recorded, "workspace.validate")
+
+
+def take_container_down_on_activation_failed(recorded: RecordedEvent, event: e.ActivationFailed) -> Sequence[Reaction]:
+    return _wanted(recorded, "container.remove" if event.discard else "container.stop")
+
+
+def sync_workspace_on_sync_requested(recorded: RecordedEvent, event: e.SyncRequested) -> Sequence[Reaction]:
+    return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
+
+
+def sync_workspace_on_stop_requested(recorded: RecordedEvent, event: e.StopRequested) -> Sequence[Reaction]:
+    return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
+
+
+def stop_container_on_stopping(recorded: RecordedEvent, _event: e.SessionStopping) -> Sequence[Reaction]:
+    return _wanted(recorded, "container.stop")
+
+
+def start_maintenance_on_remove_requested(recorded: RecordedEvent, event: e.RemoveRequested) -> Sequence[Reaction]:
+    return () if event.never_restored else _wanted(recorded, "container.start_maintenance")
+
+
+def stop_container_on_remove_canceled(recorded: RecordedEvent, event: e.RemoveCanceled) -> Sequence[Reaction]:
+    return _wanted(recorded, "container.stop") if event.in_maintenance else ()
+
+
+def remove_container_on_removing(recorded: RecordedEvent, _event: e.SessionRemoving) -> Sequence[Reaction]:
+    return _wanted(recorded, "container.remove")

@@ -1,0 +1,45 @@
+"""The table of contents: which process managers an event wakes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from application.process_managers import run_life, session_life
+from application.reactions import Reaction
+from domain.event import Event
+from domain.record import RecordedEvent
+from domain.run import events as run
+from domain.session import events as session
+
+ProcessManager = Callable[[RecordedEvent, Any], Sequence[Reaction]]
+
+PROCESS_MANAGERS: dict[type[Event], ProcessManager] = {
+    session.ActivationRequested: session_life.create_or_start_container_on_activation_requested,
+    session.ContainerCreated: session_life.start_container_on_created,
+    session.ContainerStarted: session_life.go_on_with_workspace_on_started,
+    session.WorkspaceRestored: session_life.link_agent_data_on_restored,
+    session.AgentDataLinked: session_life.validate_workspace_on_linked,
+    session.ActivationFailed: session_life.take_container_down_on_activation_failed,
+    session.SyncRequested: session_life.sync_workspace_on_sync_requested,
+    session.StopRequested: session_life.sync_workspace_on_stop_requested,
+    session.SessionStopping: session_life.stop_container_on_stopping,
+    session.RemoveRequested: session_life.start_maintenance_on_remove_requested,
+    session.RemoveCanceled: session_life.stop_container_on_remove_canceled,
+    session.SessionRemoving: session_life.remove_container_on_removing,
+    run.RunQueued: run_life.enqueue_run_on_queued,
+    run.MessageStopped: run_life.sync_workspace_on_message_stop,
+    run.HumanLoopReplyAccepted: run_life.deliver_reply_on_accepted,
+    run.RunAgentFinished: run_life.finish_outside_run_on_agent_finished,
+    run.RunRetryScheduled: run_life.postpone_and_detach_on_retry_scheduled,
+    run.RunFinished: run_life.dequeue_and_detach_on_finished,
+}
+
+
+def wire_names() -> tuple[str, ...]:
+    """The events that any process manager waits for."""
+    return tuple(sorted(event_type.wire_name for event_type in PROCESS_MANAGERS))
+
+
+def react(recorded: RecordedEvent) -> Sequence[Reaction]:
+    """All that an event makes wanted."""
+    manager = PROCESS_MANAGERS.get(type(recorded.event))
+    return manager(recorded, recorded.event) if manager else ()

@@ -1,0 +1,61 @@
+"""What a process manager may want: effects on the outside world, and changes of the run queue.
+
+Reactions are recorded in the transaction that moves the process managers' checkpoint; their ids make them repeatable.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+EffectKind = Literal[
+    "container.create",
+    "container.start",
+    "container.start_maintenance",
+    "container.stop",
+    "container.remove",
+    "workspace.restore",
+    "workspace.sync",
+    "workspace.sync_before_remove",
+    "workspace.validate",
+    "agent_data.link",
+    "session.request_sync",
+    "session.detach_run",
+    "human_loop.deliver_reply",
+]
+
+
+class WantedEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """`effect_id` derives from the event that wants it. Effects of one `lane` run one at a time, oldest first; one that
+    waits for its next try lets others pass."""
+
+    effect_id: str
+    kind: EffectKind
+    lane: str
+    params: dict[str, Any]
+
+
+class EnqueueRun(msgspec.Struct, frozen=True, kw_only=True):
+    """`session_id`: its runs go one at a time, in the order of the log."""
+
+    run_id: str
+    session_id: str
+    max_attempts: int
+
+
+class EnqueueFinish(msgspec.Struct, frozen=True, kw_only=True):
+    """An outside run has ended: somebody must see it through to its end."""
+
+    run_id: str
+
+
+class PostponeRun(msgspec.Struct, frozen=True, kw_only=True):
+    run_id: str
+    available_at: datetime
+
+
+class DequeueRun(msgspec.Struct, frozen=True, kw_only=True):
+    run_id: str
+
+
+Reaction = WantedEffect | EnqueueRun | EnqueueFinish | PostponeRun | DequeueRun

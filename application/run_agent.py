@@ -1,0 +1,195 @@
+"""Following a running agent: its journal into the log, and the log's wish to end it into the agent."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from application.command_context import CommandContext
+from application.effects.effect import EffectObsolete
+from application.effects.workers import Worker
+from application.executor_protocol import JournalEntry, StartRequest
+from application.ports import Executor, ExecutorError, RuntimeUnavailable, StartFailed
+from application.run_queue import RunLease, run_context
+from application.waiting import wait_for_state
+from domain.event import UnknownEventType, decode, event_types
+from domain.identifiers import run_stream
+from domain.run.commands import FailAttempt, RecordJournalEntry, RunCommand
+from domain.run.events import LeasedEvent, RunWarning
+from domain.run.evolve import journal_event_id
+from domain.run.state import Active, Run
+from domain.run.values import ErrorClass, RunError, Warn
+
+if TYPE_CHECKING:
+    from application.run_execution import RunExecutions
+
+log = logging.getLogger(__name__)
+RECONNECT_DELAY_S = 1.0
+WATCH_INTERVAL_S = 60.0
+
+
+class FollowAgent:
+    """Follows one attempt's journal from the log's cursor. Whatever is lost on the way is read again by that cursor."""
+
+    def __init__(self, parts: "RunExecutions", lease: RunLease) -> None:
+        self._parts, self._lease, self._run_id = parts, lease, lease.run_id
+
+    async def to_its_end(self, run: Run, start: StartRequest | None) -> Run:
+        """The run after its agent's end is recorded."""
+        if start is None:
+            return await self._ended(run)
+        watch = asyncio.create_task(self._stop_agent_when_wanted(), name=f"watch {self._run_id}")
+        try:
+            while isinstance(run.stage, Active) and run.stage.phase == "running":
+                run = await self._follow_once(run, start)
+            return run
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+    async def _follow_once(self, run: Run, start: StartRequest) -> Run:
+        try:
+            worker = await self._parts.workers.find(run.session_id)
+            if worker.state.container is None or worker.state.generation != self._generation(run):
+                return await self._lost(run, "the session's container is gone", tail_lost=True)
+            executor = self._parts.workers.executor(worker, self._run_id)
+            if not await self._started(run, worker, executor, start):
+                return (await self._parts.runs.load(self._run_id)).state or run
+            async for batch in executor.follow(self._run_id, run.entries):
+                run = await self._record(batch)
+            return run
+        except EffectObsolete as error:
+            return await self._lost(run, str(error), tail_lost=True)
+        except ExecutorError as error:
+            log.warning("run %s: lost its executor: %s", self._run_id, error)
+            return await self._recover(run, error)
+
+    def _generation(self, run: Run) -> int:
+        assert isinstance(run.stage, Active)
+        return run.stage.generation
+
+    async def _started(self, run: Run, worker: Worker, executor: Executor, start: StartRequest) -> bool:
+        """Start the agent unless its journal is there already. False when the executor refused for good."""
+        known = await executor.run_state(self._run_id)
+        if known is not None and known.attempt == run.attempt:
+            return True
+        call = worker.call()
+        request = msgspec.structs.replace(start, container_id=call.container_id, generation=call.generation)
+        try:
+            await executor.start_run(request)
+        except ExecutorError as error:
+            if error.kind != "http":
+                raise
+            error_class: ErrorClass = "bad_input" if error.status in {400, 422} else "environment"
+            await self._fail(run, error_class, f"the executor did not start the agent: {error}", never_started=True)
+            return False
+        return True
+
+    async def _record(self, batch: Sequence[JournalEntry]) -> Run:
+        commands: list[tuple[RunCommand, str]] = []
+        for entry in batch:
+            command = RecordJournalEntry(
+                lease_generation=self._lease.generation,
+                attempt=entry.attempt,
+                n=entry.n,
+                event=_event_of(entry),
+            )
+            commands.append((command, journal_event_id(self._run_id, entry.attempt, entry.boot_id, entry.n)))
+        handled = await self._parts.runs.handle_batch(self._run_id, commands, self._context("journal"))
+        return handled.state
+
+    async def _recover(self, run: Run, error: ExecutorError) -> Run:
+        """Find out what became of the executor: it answers again, it can be started again, or its container is gone."""
+        try:
+            worker = await self._parts.workers.find(run.session_id)
+            executor = self._parts.workers.executor(worker, self._run_id)
+            try:
+                health = await executor.health()
+                recovered = health.session_id == run.session_id
+            except ExecutorError:
+                recovered = False
+            if not recovered and await self._parts.workers.revive(worker, self._context) is None:
+                return await self._lost(run, "the session's container is gone", tail_lost=True)
+        except EffectObsolete as obsolete:
+            return await self._lost(run, str(obsolete), tail_lost=True)
+        except (RuntimeUnavailable, StartFailed, ExecutorError) as unavailable:
+            log.warning("run %s: its executor can't be reached yet: %s; after %s", self._run_id, unavailable, error)
+            await asyncio.sleep(RECONNECT_DELAY_S)
+        return (await self._parts.runs.load(self._run_id)).state or run
+
+    async def _lost(self, run: Run, reason: str, *, tail_lost: bool) -> Run:
+        return await self._fail(run, "executor_lost", reason, tail_lost=tail_lost)
+
+    async def _fail(
+        self,
+        run: Run,
+        error_class: ErrorClass,
+        message: str,
+        *,
+        never_started: bool = False,
+        tail_lost: bool = False,
+    ) -> Run:
+        command = FailAttempt(
+            lease_generation=self._lease.generation,
+            error=RunError(error_class=error_class, message=message),
+            retry_at=self._parts.clock() + self._parts.delay(run.attempt),
+            never_started=never_started,
+            tail_lost=tail_lost,
+        )
+        context = self._context(f"failed/{run.attempt}")
+        return (await self._parts.runs.handle(self._run_id, command, context)).state
+
+    async def _stop_agent_when_wanted(self) -> None:
+        """Tell the executor to end the agent once a cancel or an expired question wants it; until it has."""
+        while True:
+            wanted = await wait_for_state(
+                self._parts.runs,
+                self._parts.tail,
+                key=self._run_id,
+                stream=run_stream(self._run_id),
+                reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
+                timeout_s=WATCH_INTERVAL_S,
+            )
+            if wanted is None or wanted.state is None:
+                continue
+            try:
+                worker = await self._parts.workers.find(wanted.state.session_id)
+                await self._parts.workers.executor(worker, self._run_id).stop_run(self._run_id)
+            except (ExecutorError, EffectObsolete) as error:
+                log.warning("run %s: its agent could not be stopped yet: %s", self._run_id, error)
+            await asyncio.sleep(RECONNECT_DELAY_S)
+
+    async def _ended(self, run: Run) -> Run:
+        """An outside run: callbacks bring its end."""
+        loaded = await wait_for_state(
+            self._parts.runs,
+            self._parts.tail,
+            key=self._run_id,
+            stream=run_stream(self._run_id),
+            reached=lambda state: state is not None and not isinstance(state.stage, Active),
+            timeout_s=WATCH_INTERVAL_S,
+        )
+        return loaded.state if loaded and loaded.state else run
+
+    def _context(self, step: str) -> CommandContext:
+        return run_context(self._lease, step)
+
+
+def _event_of(entry: JournalEntry) -> LeasedEvent:
+    """The event of a journal entry; one that this code can't read is kept as a warning, never a crash."""
+    payload = bytes(entry.payload)
+    try:
+        event_type = event_types().get(entry.type)
+        version = event_type.schema_version if event_type else 1
+        event = decode(entry.type, version, payload)
+        if isinstance(event, LeasedEvent):
+            return event
+        problem = "it is not an agent's to report"
+    except (UnknownEventType, msgspec.ValidationError) as error:
+        problem = str(error)
+    text = payload.decode(errors="replace")[:4096]
+    return RunWarning(warning=Warn(code="unreadable_journal_entry", message=f"{entry.type}: {problem}: {text}"))

@@ -1,0 +1,268 @@
+"""One run, from its claim to its end. Every step reads the log first, so whoever holds the lease goes on where the log
+stands: a crash, a deploy and a stolen lease are all the same to it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from application.aggregates import Clock
+from application.command_context import CommandContext
+from application.effects.effect import EffectObsolete
+from application.effects.workers import Worker, Workers
+from application.executor_protocol import StartRequest
+from application.ports import ExecutorError, LogTail
+from application.run_agent import FollowAgent
+from application.run_commands import Runs
+from application.run_queue import RunLease, run_context
+from application.waiting import wait_for_state
+from domain.errors import Conflict, DomainError, Fenced, NotFound
+from domain.identifiers import session_stream
+from domain.run.commands import (
+    BeginFinalSync,
+    ClaimRun,
+    EnterPhase,
+    FailAttempt,
+    FinishRun,
+    RecordExported,
+    RunCommand,
+    StartAgent,
+)
+from domain.run.state import Active, Finishing, Run
+from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
+from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync
+from domain.session.state import Running, SessionWorker
+from domain.workspace.sync import SyncRef
+
+log = logging.getLogger(__name__)
+ACTIVATION_TIMEOUT_S = 600.0
+FINAL_SYNC_TIMEOUT_S = 900.0
+BUSY_SESSION_TIMEOUT_S = 60.0
+
+
+class RunExecutions:
+    """Executes runs under their leases. One call of `execute` per lease; cancelling it leaves the run as it stands."""
+
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        workers: Workers,
+        tail: LogTail,
+        clock: Clock,
+        retry_delay: timedelta,
+        human_loop_timeout: timedelta,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.runs, self.workers, self.tail, self.clock = runs, workers, tail, clock
+        self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
+
+    async def execute(self, lease: RunLease) -> Run | None:
+        """See a run through to its end, or to its next retry. None when another holder has taken over.
+
+        Raises whatever is unexpected; the caller releases the lease then.
+        """
+        try:
+            execution = _Execution(self, lease)
+            return await execution.run()
+        except Fenced as error:
+            log.info("run %s: another worker has taken over: %s", lease.run_id, error)
+            return None
+
+    def with_retry_delay(self, retry_delay: timedelta) -> "RunExecutions":
+        """The same, but with another pause before a retry."""
+        return RunExecutions(
+            runs=self.runs,
+            workers=self.workers,
+            tail=self.tail,
+            clock=self.clock,
+            retry_delay=retry_delay,
+            human_loop_timeout=self.human_loop_timeout,
+            jitter=self._jitter,
+        )
+
+    def delay(self, attempt: int) -> timedelta:
+        """How long a failed attempt waits for the next: linear in the attempt, with up to 20 % of jitter."""
+        return self.retry_delay * attempt * (1 + 0.2 * self._jitter())
+
+
+class _Execution:
+    def __init__(self, parts: RunExecutions, lease: RunLease) -> None:
+        self._parts, self._lease, self._run_id = parts, lease, lease.run_id
+        self._runs, self._workers = parts.runs, parts.workers
+
+    async def run(self) -> Run | None:
+        run = await self._do(ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner), "claimed")
+        while True:
+            match run.stage:
+                case Active(phase="running"):
+                    run = await FollowAgent(self._parts, self._lease).to_its_end(run, self.start_request(run))
+                case Active():
+                    run = await self._prepare(run)
+                case Finishing():
+                    run = await self._finish(run, run.stage)
+                case _:
+                    await self._detach(run)
+                    return run
+
+    async def _detach(self, run: Run) -> None:
+        """Let go of the session at once. The process manager wants the same, for when this process dies before it."""
+        with contextlib.suppress(NotFound):
+            command = DetachRun(run_id=self._run_id)
+            await self._workers.sessions.handle(run.session_id, command, self.context("detach"))
+
+    def context(self, step: str) -> CommandContext:
+        return run_context(self._lease, step)
+
+    async def _do(self, command: RunCommand, step: str) -> Run:
+        return (await self._runs.handle(self._run_id, command, self.context(step))).state
+
+    async def _prepare(self, run: Run) -> Run:
+        """Activate the session, attach to it, and tell the log that the agent is about to start."""
+        if run.cancel_requested:
+            return await self._fail(run, "internal", "canceled before the agent started")
+        assert run.spec is not None
+        try:
+            await self._phase("restoring")
+            worker = await self._activate(run.spec)
+            await self._attach(run.session_id)
+            await self._phase("preparing")
+            health = await self._workers.executor(worker, self._run_id).health()
+        except _NotReady as error:
+            return await self._fail(run, "bad_input" if error.final else "environment", str(error))
+        except (ExecutorError, EffectObsolete) as error:
+            return await self._fail(run, "environment", str(error))
+        return await self._do(
+            StartAgent(
+                lease_generation=self._lease.generation,
+                generation=worker.state.generation,
+                boot_id=health.boot_id,
+            ),
+            "started",
+        )
+
+    def start_request(self, run: Run) -> StartRequest | None:
+        """What starts the agent of this attempt; None for an outside run."""
+        if run.spec is None:
+            return None
+        return StartRequest(
+            session_id=run.session_id,
+            container_id="",
+            generation=0,
+            run_id=self._run_id,
+            attempt=run.attempt,
+            spec=run.spec,
+            human_loop_timeout_ms=int(self._parts.human_loop_timeout.total_seconds() * 1000),
+        )
+
+    async def _phase(self, phase: Phase) -> None:
+        await self._do(EnterPhase(lease_generation=self._lease.generation, phase=phase), phase)
+
+    async def _activate(self, spec: RunSpec) -> Worker:
+        command = ActivateSession(
+            session_id=spec.session_id,
+            app_id=spec.app_id,
+            project_name=spec.project_name,
+            user_login_name=spec.user_login_name,
+        )
+        try:
+            handled = await self._workers.sessions.handle(spec.session_id, command, self.context("activate"))
+        except DomainError as error:
+            raise _NotReady(str(error), final=True) from error
+        if not isinstance(handled.state.lifecycle, Running):
+            await self._session_reaches(spec.session_id, lambda state: state.restored)
+        await self._phase("linking")
+        await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
+        worker = await self._workers.find(spec.session_id)
+        if not isinstance(worker.state.lifecycle, Running):
+            reason = worker.state.last_error or f"it is {worker.state.public_state}"
+            final = bool(worker.state.last_missing_paths)
+            raise _NotReady(f"the session's worker did not become ready: {reason}", final=final)
+        return worker
+
+    async def _session_reaches(self, session_id: str, reached: Callable[[SessionWorker], bool]) -> SessionWorker | None:
+        """The session once `reached` holds; None when its activation ends otherwise, or takes too long."""
+        loaded = await wait_for_state(
+            self._workers.sessions,
+            self._parts.tail,
+            key=session_id,
+            stream=session_stream(session_id),
+            reached=lambda state: state is not None and (reached(state) or not state.on_the_way_up),
+            timeout_s=ACTIVATION_TIMEOUT_S,
+        )
+        return loaded.state if loaded and loaded.state and reached(loaded.state) else None
+
+    async def _attach(self, session_id: str) -> None:
+        deadline = asyncio.get_running_loop().time() + BUSY_SESSION_TIMEOUT_S
+        while True:
+            seq = (await self._workers.sessions.load(session_id)).seq
+            try:
+                await self._workers.sessions.handle(
+                    session_id, AttachRun(run_id=self._run_id), self.context(f"attach/{seq}")
+                )
+                return
+            except Conflict as error:
+                if error.reason != "session_busy" or asyncio.get_running_loop().time() > deadline:
+                    raise _NotReady(str(error), final=False) from error
+                await self._parts.tail.wait_for_stream(session_stream(session_id), seq, 5.0)
+
+    async def _fail(self, run: Run, error_class: ErrorClass, message: str) -> Run:
+        command = FailAttempt(
+            lease_generation=self._lease.generation,
+            error=RunError(error_class=error_class, message=message),
+            retry_at=self._parts.clock() + self._parts.delay(run.attempt),
+        )
+        return await self._do(command, f"failed/{run.attempt}")
+
+    async def _finish(self, run: Run, stage: Finishing) -> Run:
+        """The final sync, and the end. Past its limit the run ends without an export, with a warning."""
+        lease = self._lease.generation
+        sync_id = stage.sync_id or f"{self._run_id}/{run.attempt}/final"
+        if not stage.sync_id:
+            await self._do(BeginFinalSync(lease_generation=lease, sync_id=sync_id), "syncing")
+        warning: Warn | None = None
+        commands: list[tuple[RunCommand, str]] = []
+        if not stage.exported:
+            try:
+                settled = await self._final_sync(run.session_id, sync_id)
+                commands.append((RecordExported(lease_generation=lease, sync=settled), ""))
+            except (_NotReady, NotFound, Conflict) as error:
+                message = f"the workspace was not exported after the run: {error}"
+                warning = Warn(code="not_exported", message=message)
+        retry_at = self._parts.clock() + self._parts.delay(run.attempt)
+        commands.append((FinishRun(lease_generation=lease, warning=warning, retry_at=retry_at), ""))
+        handled = await self._runs.handle_batch(self._run_id, commands, self.context("finished"))
+        return handled.state
+
+    async def _final_sync(self, session_id: str, sync_id: str) -> SyncRef:
+        sessions = self._workers.sessions
+        state = (await sessions.load(session_id)).state
+        if state is None:
+            raise NotFound(f"no session {session_id} is known")
+        if state.settled_sync(sync_id) is None and all(sync.sync_id != sync_id for sync in state.pending_syncs):
+            request = RequestSync(sync_id=sync_id, reason="run.finished", run_id=self._run_id)
+            await sessions.handle(session_id, request, self.context("request_sync"))
+        loaded = await wait_for_state(
+            sessions,
+            self._parts.tail,
+            key=session_id,
+            stream=session_stream(session_id),
+            reached=lambda state: (
+                state is not None
+                and (state.settled_sync(sync_id) is not None or not isinstance(state.lifecycle, Running))
+            ),
+            timeout_s=FINAL_SYNC_TIMEOUT_S,
+        )
+        settled = loaded.state.settled_sync(sync_id) if loaded and loaded.state else None
+        if settled is None or settled.sync is None:
+            raise _NotReady(settled.error if settled else "the final sync did not end in time", final=True)
+        return settled.sync
+
+
+class _NotReady(Exception):
+    """The session can't take the run; `final`: trying again would not help."""
+
+    def __init__(self, message: str, *, final: bool) -> None:
+        super().__init__(message)
+        self.final = final

@@ -1,0 +1,71 @@
+"""The run queue as the application sees it. Its rows are operational: what matters of them is in the log too."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+import msgspec
+
+from application.command_context import CommandContext
+
+
+class RunLease(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones."""
+
+    run_id: str
+    owner: str
+    generation: int
+
+
+class QueueItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A row of the queue. Times are ISO 8601 UTC."""
+
+    run_id: str
+    session_id: str
+    state: str
+    position: int
+    attempts: int
+    max_attempts: int
+    available_at: str
+    lease_owner: str | None = None
+    lease_generation: int = 0
+    lease_expires_at: str | None = None
+
+
+class DrainCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    claimed: int = 0
+    succeeded: int = 0
+    retried: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+
+class RunQueue(Protocol):
+    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[RunLease]:
+        """Claim the oldest due run of each session that has none running, at most `limit`; the claims are committed."""
+        ...
+
+    async def renew(self, lease: RunLease, duration: timedelta) -> bool:
+        """False when somebody else holds the run by now."""
+        ...
+
+    async def release(self, lease: RunLease, delay: timedelta) -> None:
+        """Give the run back, to be claimed again after `delay`. Nothing happens when the lease is not ours any more."""
+        ...
+
+    async def item(self, run_id: str) -> QueueItem | None: ...
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        """Return when something may have become due, or after `timeout_s`."""
+        ...
+
+
+def run_context(lease: RunLease, step: str) -> CommandContext:
+    """The context of the commands that a lease's holder sends for its run."""
+    cause = f"lease/{lease.run_id}/{lease.generation}"
+    return CommandContext(
+        actor=f"run-worker/{lease.owner}",
+        command_id=f"{cause}/{step}",
+        correlation_id=lease.run_id,
+        causation_id=cause,
+    )

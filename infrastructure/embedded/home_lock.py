@@ -1,0 +1,65 @@
+"""One Fleetlog per home: the folder itself and the lock that a running Fleetlog holds on it."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from infrastructure.embedded.errors import HomeInUse
+
+LOCK_FILE = "lock"
+
+
+def prepare_home(home: Path) -> Path:
+    """Create the folder where it is missing and return its absolute path.
+
+    A home made by root can be entered, not listed, by other users (0711), because an ordinary user then runs Postgres
+    below it; whatever holds data or secrets in it is closed by itself.
+    """
+    home = home.absolute()
+    if not home.exists():
+        home.mkdir(parents=True)
+        home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    return home.resolve()
+
+
+class HomeLock:
+    """An exclusive lock on a home, held until `release` or the end of this process, however it ends.
+
+    The lock is the kernel's (`flock`), so a killed Fleetlog leaves none behind; the embedded servers do not inherit it.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock at once, or raise `HomeInUse` with the process that holds it."""
+        path = prepare_home(self._home) / LOCK_FILE
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 20, 0).decode().strip()
+            os.close(descriptor)
+            raise HomeInUse(self._home, f"process {holder}" if holder else "process unknown") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; without one this does nothing."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

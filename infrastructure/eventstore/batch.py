@@ -1,0 +1,218 @@
+"""A batch of append requests: what `append_events` takes, and what its answer means to each caller. No I/O.
+
+AppendRefused (ValueError)  events that the log can never take; nothing was written
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from application.ports import AppendResult, ExpectedSeqConflict
+from domain.event import MAX_PAYLOAD_BYTES, encode
+from domain.record import Metadata, NewEvent
+from infrastructure.eventstore.binary_arrays import (
+    bigint_array,
+    bytea_array,
+    integer_array,
+    text_array,
+    timestamptz_array,
+)
+
+MAX_NAME_BYTES = 512
+MAX_REQUEST_EVENTS = 10_000
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+_metadata_encoder = msgspec.json.Encoder()
+
+
+class AppendRefused(ValueError):
+    """The log can never take these events: no events, a payload that is too large, a repeated event id and so on."""
+
+
+class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event as its row stores it; texts are UTF-8, `occurred_at` is in microseconds since 2000-01-01T00:00:00Z."""
+
+    event_id: bytes
+    type: bytes
+    schema_version: int
+    occurred_at: int
+    metadata: bytes
+    payload: bytes
+
+
+class AppendRequest(msgspec.Struct, frozen=True, gc=False):
+    stream: str
+    stream_name: bytes
+    expected_seq: int
+    events: tuple[EncodedEvent, ...]
+    size: int
+    """Payload and metadata bytes, for the bounds of queues and batches."""
+
+
+def checked_name(what: str, value: str) -> bytes:
+    """A stream, event id or type as UTF-8. Raises AppendRefused when Postgres could not store or index it."""
+    encoded = value.encode()
+    if not 0 < len(encoded) <= MAX_NAME_BYTES or b"\0" in encoded:
+        raise AppendRefused(
+            f"{what} {value[:80]!r} must have 1 to {MAX_NAME_BYTES} bytes of UTF-8 and no zero byte, has {len(encoded)}"
+        )
+    return encoded
+
+
+def encoded_event(
+    *, event_id: str, wire_name: str, schema_version: int, occurred_at: datetime, metadata: bytes, payload: bytes
+) -> EncodedEvent:
+    """Raises AppendRefused for a payload over 256 KiB, a time without zone, or a name that can't be stored."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise AppendRefused(
+            f"the payload of {wire_name} {event_id[:80]!r} has {len(payload):,} bytes; the log takes "
+            f"{MAX_PAYLOAD_BYTES:,} at most: put larger output into the object store and point to it"
+        )
+    if b"\0" in metadata or len(metadata) > MAX_PAYLOAD_BYTES:
+        raise AppendRefused(f"the metadata of {event_id[:80]!r} has {len(metadata):,} bytes, or a zero byte")
+    return EncodedEvent(
+        checked_name("event id", event_id),
+        checked_name("event type", wire_name),
+        schema_version,
+        microseconds(occurred_at),
+        metadata,
+        payload,
+    )
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 2000-01-01T00:00:00Z. Raises AppendRefused for a time without zone."""
+    if moment.tzinfo is None:
+        raise AppendRefused(f"the time of occurrence {moment.isoformat()} has no time zone")
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def encode_new_event(new: NewEvent) -> EncodedEvent:
+    """Raises AppendRefused, or TypeError for a payload that msgspec can't encode."""
+    event = new.event
+    return encoded_event(
+        event_id=new.event_id,
+        wire_name=event.wire_name,
+        schema_version=event.schema_version,
+        occurred_at=new.occurred_at,
+        metadata=encode_metadata(new.metadata),
+        payload=encode(event),
+    )
+
+
+def encode_metadata(metadata: Metadata) -> bytes:
+    return _metadata_encoder.encode(metadata)
+
+
+def append_request(stream: str, expected_seq: int, events: Sequence[EncodedEvent]) -> AppendRequest:
+    """Raises AppendRefused for no events or too many of them, a repeated event id, or a negative seq."""
+    if not 0 < len(events) <= MAX_REQUEST_EVENTS:
+        raise AppendRefused(f"an append to {stream} takes 1 to {MAX_REQUEST_EVENTS:,} events, got {len(events):,}")
+    if not -1 <= expected_seq < 2**62:
+        raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
+    if len(events) > 1 and len({event.event_id for event in events}) < len(events):
+        raise AppendRefused(f"an event id occurs twice in one append to {stream}")
+    size = sum([len(event.payload) + len(event.metadata) for event in events])
+    if size > MAX_REQUEST_BYTES:
+        raise AppendRefused(f"an append to {stream} has {size:,} bytes, more than {MAX_REQUEST_BYTES:,}")
+    return AppendRequest(stream, checked_name("stream", stream), expected_seq, tuple(events), size)
+
+
+def parameters(tenant: str, requests: Sequence[AppendRequest]) -> tuple[Any, ...]:
+    """The arguments of `append_events` for requests that share no event id of one stream."""
+    numbers: dict[bytes, int] = {}
+    event_streams: list[int] = []
+    events: list[EncodedEvent] = []
+    for request in requests:
+        number = numbers.setdefault(request.stream_name, len(numbers) + 1)
+        event_streams += [number] * len(request.events)
+        events += request.events
+    return (
+        tenant,
+        text_array(list(numbers)),
+        integer_array([len(request.events) for request in requests]),
+        bigint_array([request.expected_seq for request in requests]),
+        integer_array(event_streams),
+        text_array([event.type for event in events]),
+        integer_array([event.schema_version for event in events]),
+        text_array([event.event_id for event in events]),
+        timestamptz_array([event.occurred_at for event in events]),
+        text_array([event.metadata for event in events]),
+        bytea_array([event.payload for event in events]),
+    )
+
+
+class Refusal(msgspec.Struct, frozen=True, rename="camel"):
+    """One element of the `refused` of `append_events`; `request` counts from 1."""
+
+    request: int
+    actual: int | None = None
+    positions: tuple[int, ...] = ()
+    last_seq: int = 0
+    same: bool = False
+
+
+_refusals = msgspec.json.Decoder(list[Refusal])
+
+Outcome = AppendResult | ExpectedSeqConflict
+
+
+def outcomes(
+    requests: Sequence[AppendRequest], position_before: int, refused: bytes | str | None, *, in_doubt: bool
+) -> list[Outcome]:
+    """The outcome of each request.
+
+    `in_doubt`: an earlier attempt of this batch lost its connection, so it may have been committed. What is found in
+    the log exactly as this request would have written it is then this request's own success, not a duplicate.
+    """
+    refusals = {refusal.request: refusal for refusal in _refusals.decode(refused)} if refused is not None else {}
+    results: list[Outcome] = []
+    position = position_before
+    for number, request in enumerate(requests, 1):
+        refusal = refusals.get(number)
+        count = len(request.events)
+        if refusal is None:
+            results.append(
+                AppendResult(
+                    positions=tuple(range(position + 1, position + count + 1)), last_seq=request.expected_seq + count
+                )
+            )
+            position += count
+        elif refusal.actual is not None:
+            results.append(ExpectedSeqConflict(request.stream, request.expected_seq, refusal.actual))
+        else:
+            results.append(
+                AppendResult(
+                    positions=refusal.positions,
+                    last_seq=refusal.last_seq,
+                    duplicate=not (in_doubt and refusal.same),
+                )
+            )
+    return results
+
+
+class Gathering:
+    """Picks requests for one batch, within its bounds and without an event id twice in a stream."""
+
+    def __init__(self, max_events: int, max_bytes: int) -> None:
+        self._max_events, self._max_bytes = max_events, max_bytes
+        self._events = self._bytes = 0
+        self._ids: set[tuple[bytes, bytes]] = set()
+
+    def takes(self, request: AppendRequest) -> bool:
+        """Whether the request goes into this batch; the first one always does."""
+        if self._events and (
+            self._events + len(request.events) > self._max_events or self._bytes + request.size > self._max_bytes
+        ):
+            return False
+        ids = [(request.stream_name, event.event_id) for event in request.events]
+        if not self._ids.isdisjoint(ids):
+            return False
+        self._ids.update(ids)
+        self._events += len(request.events)
+        self._bytes += request.size
+        return True

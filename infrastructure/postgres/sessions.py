@@ -1,0 +1,76 @@
+"""Connections whose every wait is bounded.
+
+`connect` and `open_pool` give autocommit connections in UTF-8 with timeouts for locks, statements, idle transactions
+and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled.
+"""
+
+from typing import Any
+
+from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+CONNECT_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 10
+STATEMENT_TIMEOUT_SECONDS = 30
+
+_SETTINGS = {
+    "client_encoding": "UTF8",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+
+
+def bounded(dsn: str, **settings: str) -> str:
+    """The DSN with Fleetlog's session settings; `settings` are server settings that replace them."""
+    options = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **settings}.items())
+    return make_conninfo(
+        dsn,
+        client_encoding="UTF8",
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        options=options,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=STATEMENT_TIMEOUT_SECONDS * 1000,
+    )
+
+
+async def connect(dsn: str, **settings: str) -> AsyncConnection[TupleRow]:
+    """An autocommit connection. Raises psycopg.OperationalError when the server can't be reached within its timeout."""
+    return await AsyncConnection.connect(bounded(dsn, **settings), autocommit=True)
+
+
+def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
+    """`connect` for threads."""
+    return Connection.connect(bounded(dsn, **settings), autocommit=True)
+
+
+async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds."""
+    pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+        bounded(dsn, **settings),
+        min_size=1,
+        max_size=size,
+        kwargs={"autocommit": True},
+        timeout=10,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+    )
+    await pool.open()
+    return pool
+
+
+def open_thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:
+    """`open_pool` for threads."""
+    return ConnectionPool(
+        bounded(dsn, **settings),
+        min_size=1,
+        max_size=size,
+        kwargs={"autocommit": True},
+        timeout=10,
+        open=True,
+        check=ConnectionPool.check_connection,
+    )

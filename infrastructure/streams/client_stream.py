@@ -1,0 +1,215 @@
+"""One client's stream: what the log holds, then what a topic brings live, without a gap, a repeat or a reorder.
+
+A stream is either reading the log, at the pace of its client, or attached to its topic, which pushes into its queue.
+The topic exists before the first read, so a read that reaches the end of the log may attach when nothing has passed by
+the topic beyond what was read; otherwise it reads on. A client too slow for its queue goes back to reading the log.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from infrastructure.streams.run_frames import HEARTBEAT
+from infrastructure.streams.topic import Topic
+
+QUEUE_BYTES = 256 * 1024
+SMALL_READ_BYTES = 64 * 1024
+LARGE_READ_BYTES = 512 * 1024
+FAST_WRITE_SECONDS = 0.1
+"""A client that takes a batch within this time gets larger ones, and the next one is read while it takes the last."""
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 2.0
+
+_logger = logging.getLogger(__name__)
+
+
+class LogUnavailable(Exception):
+    """The log can't be read now."""
+
+
+class LogBatch(msgspec.Struct, frozen=True, gc=False):
+    """Frames read from the log. `last`: the coordinate up to which it was read; `more`: there is more behind it;
+    `ended`: nothing will ever follow."""
+
+    frames: bytes
+    last: int
+    more: bool
+    ended: bool
+
+
+class LogReading(Protocol):
+    async def read(self, after: int, max_bytes: int) -> LogBatch:
+        """The batch after a coordinate, of about `max_bytes`. Raises LogUnavailable."""
+        ...
+
+
+class ClientStream:
+    """The ByteStream port. Owned by the hub, which ends it; see `Hub`."""
+
+    def __init__(
+        self, *, topic: Topic, log: LogReading, after: int, on_close: Callable[["ClientStream"], None]
+    ) -> None:
+        self.after = after
+        self._topic, self._log, self._on_close = topic, log, on_close
+        self._queue: list[bytes] = []
+        self._queued_bytes = 0
+        self._live = False
+        self._caught_up = False
+        self._over = False  # nothing follows what is queued but `run.closed`
+        self._closing = False  # nothing follows what is queued: the server goes, the client resumes elsewhere
+        self._closed = False
+        self._heartbeat_due = False
+        self._news: asyncio.Future[None] | None = None
+        self._read_bytes = SMALL_READ_BYTES
+        self._ahead: asyncio.Task[LogBatch] | None = None
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self._handed_out_at: float | None = None
+        self._reader: asyncio.Task[object] | None = None
+        self.dropped = False
+
+    async def next_body(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        self._reader = asyncio.current_task()
+        if self._handed_out_at is not None:
+            self._adapt(loop.time() - self._handed_out_at)
+            self._handed_out_at = None
+        while True:
+            body = b"" if self._closed else self._take()
+            if body or self._closed or self._closing:
+                break
+            if self._over:
+                self._closing = True
+                body = self._topic.closed
+                break
+            if self._live:
+                await self._wait_for_news(loop)
+            elif body := await self._read_log(loop):
+                break
+        if body:
+            self._handed_out_at = loop.time()
+        return body
+
+    def push(self, frames: bytes, last: int, *, ended: bool) -> None:
+        """From the topic, in order. A client whose queue is full is detached: it will read the log."""
+        if self._queue and self._queued_bytes + len(frames) > QUEUE_BYTES:
+            self._detach()
+            return
+        self._queue.append(frames)
+        self._queued_bytes += len(frames)
+        self.after = last
+        if ended:
+            self._over = True
+            self._detach()
+        self._wake()
+
+    def heartbeat(self, now: float, stuck_after: float) -> bool:
+        """Have a comment line sent when nothing else is. False when the client has not taken what it was given for
+        `stuck_after` seconds."""
+        if self._handed_out_at is None:
+            self._heartbeat_due = True
+            self._wake()
+            return True
+        return now - self._handed_out_at < stuck_after
+
+    def drop(self) -> None:
+        """Cancel the task that writes to a client which takes nothing; `dropped` tells it why."""
+        self.dropped = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def end(self) -> None:
+        """Stop after what is queued, without `run.closed`."""
+        self._closing = True
+        self._detach()
+        self._wake()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._detach()
+        self._queue.clear()
+        if self._ahead is not None:
+            self._ahead.add_done_callback(_forget)
+            self._ahead.cancel()
+        self._wake()
+        self._on_close(self)
+
+    def _take(self) -> bytes:
+        if not self._queue:
+            due, self._heartbeat_due = self._heartbeat_due, False
+            return HEARTBEAT if due and not self._closing else b""
+        self._heartbeat_due = False
+        body = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
+        self._queue.clear()
+        self._queued_bytes = 0
+        return body
+
+    async def _read_log(self, loop: asyncio.AbstractEventLoop) -> bytes:
+        try:
+            batch = await self._next_batch()
+        except LogUnavailable as error:
+            _logger.warning("a stream waits for the log", extra={"error": str(error)})
+            await self._wait_for_news(loop, self._retry_seconds)
+            self._retry_seconds = min(2 * self._retry_seconds, LAST_RETRY_SECONDS)
+            return b""
+        self._retry_seconds = FIRST_RETRY_SECONDS
+        self.after = max(self.after, batch.last)
+        if batch.ended:
+            self._over = True
+        elif batch.more:
+            if self._read_bytes > SMALL_READ_BYTES and not self._closing:
+                self._ahead = asyncio.create_task(self._log.read(self.after, self._read_bytes))
+            return batch.frames
+        elif self._topic.last > self.after:
+            return batch.frames
+        elif not self._closing and not self._closed:
+            self._live = True
+            self._topic.subscribers.add(self)
+        if self._caught_up:
+            return batch.frames
+        self._caught_up = True
+        return batch.frames + self._topic.caught_up
+
+    async def _next_batch(self) -> LogBatch:
+        if self._ahead is None:
+            return await self._log.read(self.after, self._read_bytes)
+        ahead, self._ahead = self._ahead, None
+        return await ahead
+
+    async def _wait_for_news(self, loop: asyncio.AbstractEventLoop, seconds: float | None = None) -> None:
+        """Until something is queued, a heartbeat is due (the hub sees to that), or the stream ends."""
+        if self._queue or self._heartbeat_due or self._over or self._closing or self._closed:
+            return
+        self._news = loop.create_future()
+        try:
+            if seconds is None:
+                await self._news
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._news
+        finally:
+            self._news = None
+
+    def _adapt(self, write_seconds: float) -> None:
+        fast = write_seconds < FAST_WRITE_SECONDS
+        self._read_bytes = min(2 * self._read_bytes, LARGE_READ_BYTES) if fast else SMALL_READ_BYTES
+
+    def _detach(self) -> None:
+        self._live = False
+        self._topic.subscribers.discard(self)
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+
+def _forget(read: asyncio.Task[LogBatch]) -> None:
+    """Nobody wants the batch any more, nor why it could not be read."""
+    if not read.cancelled():
+        read.exception()

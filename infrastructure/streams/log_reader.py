@@ -1,0 +1,135 @@
+"""Reads of the log for streams: on a few connections of their own, so that a thousand clients that resume at once leave
+those of the commands alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+import sql
+from application.event_streams import EventFilter
+from domain.event import NewerSchemaVersion, UnknownEventType, decode
+from domain.identifiers import run_stream
+from infrastructure.eventstore.reading import StoredRow, stored_row_factory
+from infrastructure.postgres.sessions import bounded
+from infrastructure.streams.client_stream import LogBatch, LogUnavailable
+from infrastructure.streams.feed_query import SCANNED_POSITIONS, feed_query
+from infrastructure.streams.run_frames import (
+    FINISHED,
+    FOLLOWED_BY_STATUS,
+    RunFrames,
+    RunIdentity,
+    aged_versions,
+    identity_of,
+)
+
+MAX_ROWS = 2000
+_UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
+
+
+class RunHead(msgspec.Struct, frozen=True, kw_only=True):
+    """A run at the end of its stream: `over` when nothing will follow."""
+
+    identity: RunIdentity
+    last_seq: int
+    over: bool
+
+
+class LogReader:
+    """Every method raises LogUnavailable when the database can't be reached."""
+
+    def __init__(self, dsn: str, *, tenant: str, connections: int) -> None:
+        self._tenant = tenant
+        self._pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+            bounded(dsn), min_size=1, max_size=connections, kwargs={"autocommit": True}, timeout=10, open=False
+        )
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def run_head(self, run_id: str) -> RunHead | None:
+        """None for an unknown run."""
+        rows = await self._fetch("read_run_head", stream=run_stream(run_id), finished=FINISHED)
+        if not rows:
+            return None
+        last_seq, finished, wire_name, version, payload = rows[0]
+        try:
+            first = decode(wire_name, version, payload)
+        except (UnknownEventType, NewerSchemaVersion) as error:
+            raise LogUnavailable(f"run {run_id} was begun by a newer version of Fleetlog: {error}") from error
+        identity = identity_of(run_id, first)
+        return RunHead(identity=identity, last_seq=last_seq, over=finished or identity.blocked)
+
+    async def run_frames(self, frames: RunFrames, run_id: str, after_seq: int, max_bytes: int) -> tuple[LogBatch, bool]:
+        """A batch of frames built by the database, and whether the next event needs an upcast, which it can't do."""
+        row = (
+            await self._fetch(
+                "read_run_frames",
+                stream=run_stream(run_id),
+                after=after_seq,
+                envelope=frames.envelope,
+                max_rows=MAX_ROWS,
+                max_bytes=max_bytes,
+                last_types=list(FOLLOWED_BY_STATUS),
+                aged=sorted(aged_versions()),
+            )
+        )[0]
+        body, last_seq, more, aged, last_type, last_version, last_moment, last_payload = row
+        if last_type is not None:
+            body += frames.status(last_type, last_version, last_payload, last_moment)
+        ended = last_type == FINISHED
+        return LogBatch(body or b"", last_seq or after_seq, bool(more) and not ended, ended), aged
+
+    async def run_rows(self, run_id: str, after_seq: int, max_bytes: int) -> list[StoredRow]:
+        return await self._rows(
+            sql.query("read_stream_tail"),
+            stream=run_stream(run_id),
+            after=after_seq,
+            max_rows=MAX_ROWS,
+            max_bytes=max_bytes,
+        )
+
+    async def feed_rows(
+        self, wanted: EventFilter, after: int, max_rows: int, max_bytes: int
+    ) -> tuple[list[StoredRow], int]:
+        """Matching rows after a position, and the position up to which the log was searched: that of the last row when
+        the search ended there, else at most SCANNED_POSITIONS further, and never beyond the end of the log."""
+        end = await self.last_position()
+        up_to = min(end, after + SCANNED_POSITIONS)
+        if up_to <= after:
+            return [], after
+        statement, arguments = feed_query(wanted)
+        rows = await self._rows(
+            statement, after=after, up_to=up_to, max_rows=max_rows, max_bytes=max_bytes, **arguments
+        )
+        cut = len(rows) == max_rows or sum(len(row.payload) for row in rows) >= max_bytes
+        return rows, rows[-1].position if cut else up_to
+
+    async def last_position(self) -> int:
+        return int((await self._fetch("last_position"))[0][0])
+
+    async def last_seq(self, stream: str) -> int:
+        return int((await self._fetch("last_seq", stream=stream))[0][0])
+
+    async def _fetch(self, query: str, **arguments: Any) -> Sequence[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = await self._execute(sql.query(query), None, arguments)
+        return rows
+
+    async def _rows(self, statement: str, **arguments: Any) -> list[StoredRow]:
+        rows: list[StoredRow] = await self._execute(statement, stored_row_factory, arguments)
+        return rows
+
+    async def _execute(self, statement: str, row_factory: Any, arguments: dict[str, Any]) -> Any:
+        try:
+            async with self._pool.connection() as connection:
+                cursor = connection.cursor(binary=True, **({"row_factory": row_factory} if row_factory else {}))
+                await cursor.execute(statement, {"tenant": self._tenant, **arguments}, prepare=True)
+                return await cursor.fetchall()
+        except _UNREACHABLE as error:
+            raise LogUnavailable(f"the log can't be read: {error}") from error

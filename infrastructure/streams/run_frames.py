@@ -1,0 +1,144 @@
+"""The SSE frames of a run (SPEC §4): stored bytes with an envelope around them, and what is derived for clients.
+
+A frame of a stored event:
+
+    id: 7
+    event: message.delta
+    data: {"type":"message.delta","runId":"r","sessionId":"s","provider":"p","seq":7,"position":9,"ts":"…","text":"hi"}
+
+`ts` is the event's time of occurrence in UTC with microseconds. sql/queries/read_run_frames.sql builds the same bytes in
+the database. A payload is decoded only when an older schema version wrote it, or a derived frame follows.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+
+import msgspec
+
+from domain.event import Event, NewerSchemaVersion, UnknownEventType, decode, encode, event_types
+from domain.run.events import RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
+from infrastructure.eventstore.reading import StoredRow
+
+FINISHED = RunFinished.wire_name
+FOLLOWED_BY_STATUS = (RunStarted.wire_name, RunBlocked.wire_name, RunFinished.wire_name)
+HEARTBEAT = b": still here\n\n"
+
+
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run's first event says. `provider` is empty for an outside run. A blocked run gets no further events but
+    those of its cancelation."""
+
+    run_id: str
+    session_id: str
+    provider: str
+    blocked: bool = False
+
+
+class RunFrames:
+    """Encodes the frames of one run."""
+
+    def __init__(self, identity: RunIdentity) -> None:
+        self.envelope = (
+            f'","runId":{_json(identity.run_id)},"sessionId":{_json(identity.session_id)}'
+            f',"provider":{_json(identity.provider)},"seq":'
+        )
+        """The middle of every stored event's envelope, from after the type to before the seq."""
+        self._envelope = self.envelope.encode()
+        self._status = f',"runId":{_json(identity.run_id)},"provider":{_json(identity.provider)},"status":'
+        self.caught_up = _derived("caught-up", f',"runId":{_json(identity.run_id)}')
+        self.closed = _derived("run.closed", f',"runId":{_json(identity.run_id)}')
+
+    def stored(self, row: StoredRow) -> bytes:
+        """The frame of a stored event, and behind it the run.status that clients see because of it, if any."""
+        wire_name = row.type.encode()
+        moment = timestamp(row.occurred_at)
+        frame = b'id: %d\nevent: %b\ndata: {"type":"%b%b%d,"position":%d,"ts":"%b"%b\n\n' % (
+            row.seq,
+            wire_name,
+            wire_name,
+            self._envelope,
+            row.seq,
+            row.position,
+            moment,
+            rest_of_object(current_payload(row)),
+        )
+        if row.type in FOLLOWED_BY_STATUS:
+            frame += self.status(row.type, row.schema_version, row.payload, moment)
+        return frame
+
+    def status(self, wire_name: str, schema_version: int, payload: bytes, moment: bytes) -> bytes:
+        """The run.status frame after an event of FOLLOWED_BY_STATUS; `moment` is its time as `timestamp` gives it."""
+        try:
+            event = decode(wire_name, schema_version, payload)
+        except (NewerSchemaVersion, msgspec.ValidationError):
+            return b""
+        match event:
+            case RunStarted():
+                status, detail = "started", ""
+            case RunBlocked(reason=reason):
+                status, detail = "blocked", reason
+            case RunFinished(outcome="failed", error=error):
+                status, detail = "failed", error.message if error is not None else "failed"
+            case RunFinished(outcome=outcome):
+                status, detail = "finished", outcome
+            case _:
+                return b""
+        detailed = f',"detail":{_json(detail)}' if detail else ""
+        return _derived("run.status", f'{self._status}{_json(status)},"ts":"{moment.decode()}"{detailed}')
+
+
+def identity_of(run_id: str, first: Event) -> RunIdentity:
+    """The identity of a run by the first event of its stream."""
+    match first:
+        case RunQueued(spec=spec):
+            return RunIdentity(run_id=run_id, session_id=spec.session_id, provider=spec.provider)
+        case RunBlocked(spec=spec):
+            return RunIdentity(run_id=run_id, session_id=spec.session_id, provider=spec.provider, blocked=True)
+        case RunBound(bound_session_id=session_id):
+            return RunIdentity(run_id=run_id, session_id=session_id, provider="")
+        case _:
+            return RunIdentity(run_id=run_id, session_id="", provider="")
+
+
+def timestamp(moment: datetime) -> bytes:
+    """Such as 2026-03-04T05:06:07.891011Z."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6].encode() + b"Z"
+
+
+def rest_of_object(payload: bytes) -> bytes:
+    """What goes behind an envelope's last member: the payload's members, if it has any, and the closing brace."""
+    return b"," + payload[1:] if len(payload) > 2 else b"}"
+
+
+def current_payload(row: StoredRow) -> bytes:
+    """The payload as stored, or upcast when an older version of this code wrote it."""
+    aged = aged_versions()
+    if not aged or aged_version(row.type, row.schema_version) not in aged:
+        return row.payload
+    try:
+        return encode(decode(row.type, row.schema_version, row.payload))
+    except (UnknownEventType, msgspec.MsgspecError):
+        return row.payload
+
+
+@cache
+def aged_versions() -> frozenset[str]:
+    """The (type, version) pairs that must be upcast, each as `aged_version` writes it."""
+    types: Mapping[str, type[Event]] = event_types()
+    return frozenset(
+        aged_version(name, version) for name, event in types.items() for version in range(1, event.schema_version)
+    )
+
+
+def aged_version(wire_name: str, version: int) -> str:
+    return f"{wire_name} {version}"
+
+
+def _derived(wire_name: str, members: str) -> bytes:
+    return f'event: {wire_name}\ndata: {{"type":"{wire_name}"{members}}}\n\n'.encode()
+
+
+def _json(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)

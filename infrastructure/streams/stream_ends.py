@@ -1,0 +1,57 @@
+"""Where streams end, as far as this process has seen, and who waits for them to go on."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+
+MAX_STREAMS = 65_536
+LONGEST_GAP_SECONDS = 60.0
+"""A caller has read its stream no longer than this before it begins to wait."""
+
+
+class StreamEnds:
+    """Remembers the last seqs of the streams that went on most recently, `max_streams` of them."""
+
+    def __init__(self, *, max_streams: int = MAX_STREAMS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._max_streams, self._clock = max_streams, clock
+        self._ends: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._forgotten_at = float("-inf")
+        self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
+
+    def advance(self, ends: dict[str, int]) -> None:
+        """Streams have new last seqs: remember them and wake who waits for them."""
+        now = self._clock()
+        for stream, seq in ends.items():
+            self._ends[stream] = (seq, now)
+            self._ends.move_to_end(stream)
+            for waiting, after_seq in self._waiting.get(stream, {}).items():
+                if after_seq < seq and not waiting.done():
+                    waiting.set_result(None)
+        while len(self._ends) > self._max_streams:
+            self._forgotten_at = self._ends.popitem(last=False)[1][1]
+
+    async def wait(
+        self, stream: str, after_seq: int, timeout: float, last_seq: Callable[[str], Awaitable[int]]
+    ) -> bool:
+        """True as soon as `stream` is known to have an event after `after_seq`, which the caller has read just now;
+        False after `timeout` seconds. `last_seq` asks the log; that is needed only when so many streams went on lately
+        that this one's end may have been forgotten between the caller's read and this call."""
+        known = self._ends.get(stream)
+        if known is not None and known[0] > after_seq:
+            return True
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(stream, {})[woken] = after_seq
+        try:
+            async with asyncio.timeout(timeout):
+                may_be_forgotten = known is None and self._clock() - self._forgotten_at < LONGEST_GAP_SECONDS
+                if may_be_forgotten and await last_seq(stream) > after_seq:
+                    return True
+                await woken
+                return True
+        except TimeoutError:
+            return False
+        finally:
+            del self._waiting[stream][woken]
+            if not self._waiting[stream]:
+                del self._waiting[stream]

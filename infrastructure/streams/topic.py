@@ -1,0 +1,107 @@
+"""What live subscribers share: the events of a run, or of the log through one filter, encoded once for all of them.
+
+A coordinate is an event's place in its topic: the seq in a run, the position in the log.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from application.event_streams import EventFilter
+from infrastructure.eventstore.reading import StoredRow
+from infrastructure.streams.feed_frames import feed_frame, is_past, matches
+from infrastructure.streams.recent_events import RecentEvent
+from infrastructure.streams.run_frames import FINISHED, RunFrames, RunIdentity
+
+
+class Subscriber(Protocol):
+    """Takes what a topic has. `after`: the coordinate of the last event that it has or has queued."""
+
+    after: int
+
+    def push(self, frames: bytes, last: int, *, ended: bool) -> None: ...
+
+
+class Topic:
+    """The live end of a sequence of events. `last` is the highest coordinate that went by since the topic was made."""
+
+    caught_up: bytes
+    closed: bytes
+    """The derived frames that tell a client that live events begin, and that the stream is over."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.users = 0
+        self.subscribers: set[Subscriber] = set()
+
+    def coordinate(self, row: StoredRow) -> int:
+        raise NotImplementedError
+
+    def frame(self, event: RecentEvent) -> bytes:
+        """Empty for an event that the topic leaves out."""
+        raise NotImplementedError
+
+    def ends_with(self, row: StoredRow) -> bool:
+        """No event of the topic can follow this one."""
+        raise NotImplementedError
+
+    def offer(self, events: Sequence[RecentEvent]) -> None:
+        """Pass events on, in order, to all subscribers that don't have them."""
+        frames = [(self.coordinate(event.row), frame) for event in events if (frame := self.frame(event))]
+        ended = self.ends_with(events[-1].row)
+        if not frames and not ended:
+            return
+        first, last = (frames[0][0], frames[-1][0]) if frames else (0, 0)
+        self.last = max(self.last, last)
+        joined = frames[0][1] if len(frames) == 1 else b"".join([frame for _, frame in frames])
+        for subscriber in tuple(self.subscribers):
+            after = subscriber.after
+            if after < first or (ended and after >= last):
+                subscriber.push(joined if after < first else b"", max(last, after), ended=ended)
+            elif after < last:
+                rest = b"".join([frame for coordinate, frame in frames if coordinate > after])
+                subscriber.push(rest, last, ended=ended)
+
+
+class RunTopic(Topic):
+    """A run's events by seq."""
+
+    def __init__(self, identity: RunIdentity) -> None:
+        super().__init__()
+        self.identity = identity
+        self.frames = RunFrames(identity)
+        self.caught_up, self.closed = self.frames.caught_up, self.frames.closed
+
+    def coordinate(self, row: StoredRow) -> int:
+        return row.seq
+
+    def frame(self, event: RecentEvent) -> bytes:
+        if not event.run_frame:
+            event.run_frame = self.frames.stored(event.row)
+        return event.run_frame
+
+    def ends_with(self, row: StoredRow) -> bool:
+        return row.type == FINISHED
+
+
+class FeedTopic(Topic):
+    """The events of the log that a filter lets pass, by position."""
+
+    caught_up = b'event: caught-up\ndata: {"type":"caught-up"}\n\n'
+    closed = b'event: feed.closed\ndata: {"type":"feed.closed"}\n\n'
+
+    def __init__(self, wanted: EventFilter) -> None:
+        super().__init__()
+        self.wanted = wanted
+
+    def coordinate(self, row: StoredRow) -> int:
+        return row.position
+
+    def frame(self, event: RecentEvent) -> bytes:
+        if not matches(self.wanted, event.row):
+            return b""
+        if not event.feed_frame:
+            event.feed_frame = feed_frame(event.row)
+        return event.feed_frame
+
+    def ends_with(self, row: StoredRow) -> bool:
+        return is_past(self.wanted, row)

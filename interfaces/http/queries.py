@@ -1,0 +1,97 @@
+"""Query parameters: decoded into structs as strictly as bodies; parameters that a route doesn't know are ignored."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from interfaces.http.field_paths import validation_problem
+from interfaces.http.problems import invalid
+
+QueryType = TypeVar("QueryType", bound="Query")
+BIGGEST = 2**63 - 1
+DEFAULT_WAIT_MS = 60_000
+MAX_WAIT_MS = 600_000
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1000
+
+Number = Annotated[int, Meta(ge=0, le=BIGGEST)]
+WaitMs = Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)]
+Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
+Text = Annotated[str, Meta(max_length=500)]
+Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of all queries; a route without parameters takes this one."""
+
+
+class WaitQuery(Query, frozen=True, kw_only=True):
+    """`wait_ms`: how long to wait for the effect; then the answer is 202 with `pending: true`."""
+
+    wait_ms: WaitMs = DEFAULT_WAIT_MS
+
+
+class ReadQuery(Query, frozen=True, kw_only=True):
+    """`min_position`: wait, within bounds, until the read model has seen this position."""
+
+    min_position: Number | None = None
+
+
+class AsOfQuery(ReadQuery, frozen=True, kw_only=True):
+    """The state as it was: after the stream's event `at_seq`, after the last event recorded at or before `at`, or after
+    the log's `at_position`; one of them at most."""
+
+    at_seq: Number | None = None
+    at: Moment | None = None
+    at_position: Number | None = None
+
+
+def decode_query(query_type: type[QueryType], pairs: Iterable[tuple[str, str]]) -> QueryType:
+    """The query's struct. Raises Problem 400 that names the parameter."""
+    kinds = _parameters(query_type)
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        kind = kinds.get(name)
+        if kind is None:
+            continue
+        if "\0" in value:
+            raise invalid(name, "holds a NUL character")
+        if kind == "many":
+            given.setdefault(name, []).append(value)
+        elif name in given:
+            raise invalid(name, "is given twice")
+        else:
+            # A plus sign of a time zone that was not percent-encoded arrives as a space.
+            given[name] = value.replace(" ", "+") if kind == "moment" else value
+    try:
+        query = msgspec.convert(given, query_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise validation_problem(error) from error
+    for name in query_type.__struct_fields__:
+        value = getattr(query, name)
+        if isinstance(value, datetime):
+            try:
+                value.astimezone(UTC)
+            except OverflowError as error:
+                raise invalid(msgspec.structs.asdict(query) and name, "is out of range") from error
+    return query
+
+
+@cache
+def _parameters(query_type: type[Query]) -> dict[str, str]:
+    """Wire name → `many`, `moment` or `one`."""
+    hints = get_type_hints(query_type)
+    return {
+        wire: _kind(hints[name])
+        for name, wire in zip(query_type.__struct_fields__, query_type.__struct_encode_fields__, strict=True)
+    }
+
+
+def _kind(hint: Any) -> str:
+    if get_origin(hint) is tuple:
+        return "many"
+    return "moment" if datetime in {hint, *get_args(hint)} else "one"

@@ -1,0 +1,103 @@
+"""Server-sent events: the run and feed streams of SPEC §4 over HTTP.
+
+Routes are mounted by the API like this:
+
+    async def stream(request): return await stream_run(request, streams, run_id)
+    async def events(request): return await stream_feed(request, streams, EventFilter(…), after)
+
+Answers: 200 with the stream; 204 at the end of a run that is over; Problem 400 for a cursor that is no seq or beyond
+the end (field `cursor`, `after` or `Last-Event-ID`); NotFound; Problem 503 with Retry-After beyond MAX_STREAMS, while
+the log can't be read and during a shutdown. The server must end its streams when it begins to shut down:
+`StreamHub.end_streams`, called by `DrainingServer`.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from application.event_streams import ByteStream, EventFilter, EventStreams, StreamRefused
+from domain.errors import InvalidInput
+from interfaces.http.problems import invalid, unavailable
+
+LAST_EVENT_ID = "last-event-id"
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+_CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+async def stream_run(request: Request, streams: EventStreams, run_id: str) -> Response:
+    """`GET /api/runs/{runId}/stream`: the run's events after `Last-Event-ID`, else `?cursor=`, else from the first."""
+    field, cursor = requested_cursor(request, "cursor")
+    with _refusals(field):
+        stream = await streams.open_run(run_id, cursor)
+    return Response(status_code=204, headers={"cache-control": "no-cache"}) if stream is None else EventStream(stream)
+
+
+async def stream_feed(request: Request, streams: EventStreams, wanted: EventFilter) -> Response:
+    """`GET /api/events` with `Accept: text/event-stream`: the log's events after `Last-Event-ID`, else `?after=`, else
+    from the first; ids are positions."""
+    field, after = requested_cursor(request, "after")
+    with _refusals(field):
+        stream = await streams.open_feed(wanted, after)
+    return EventStream(stream)
+
+
+def requested_cursor(request: Request, parameter: str) -> tuple[str, int]:
+    """The field that names the client's place, and that place; 0 when none does. Raises Problem 400."""
+    header = request.headers.get(LAST_EVENT_ID, "")
+    field, value = ("Last-Event-ID", header) if header else (parameter, request.query_params.get(parameter, ""))
+    if not value:
+        return field, 0
+    if not _CURSOR.fullmatch(value):
+        raise invalid(field, f"{value[:40]!r} is not the id of an event of this stream, a number such as 17")
+    return field, int(value)
+
+
+class EventStream(Response):
+    """Sends a stream's bytes at its client's pace until the stream is over or the client is gone."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        super().__init__(status_code=200, headers=HEADERS)
+        del self.headers["content-length"]
+        self._stream = stream
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        stream = self._stream
+        watcher = asyncio.create_task(_close_on_disconnect(stream, receive), name="stream client")
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while body := await stream.next_body():
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:
+            if not stream.dropped:
+                raise
+        finally:
+            stream.close()
+            watcher.cancel()
+
+
+async def _close_on_disconnect(stream: ByteStream, receive: Receive) -> None:
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    finally:
+        stream.close()
+
+
+@contextlib.contextmanager
+def _refusals(field: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise invalid(field, error.message) from error
+    except StreamRefused as error:
+        raise unavailable(str(error), reason=error.reason, retry_after_s=error.retry_after_s) from error

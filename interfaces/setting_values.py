@@ -1,0 +1,130 @@
+"""The kinds of values that settings take: how each is parsed and how it is described to a person."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Generic, Literal, TypeVar, cast
+from urllib.parse import urlsplit
+
+Value_co = TypeVar("Value_co", covariant=True)
+
+YEAR_MS: Final = 365 * 24 * 3600 * 1000
+SECRET_LENGTH: Final = 32
+
+
+class Refused(ValueError):  # errors are named after the broken rule
+    """A malformed value; its text says why, holds nothing secret and may be shown."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[Value_co]):
+    """`parse` takes the trimmed text, never an empty one, and raises ValueError."""
+
+    parse: Callable[[str], Value_co]
+    allowed: str
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """Who may call: `name` is the actor in the log, `sha256` the hexadecimal hash of the key."""
+
+    name: str
+    sha256: str
+
+
+def integer(lowest: int, highest: int) -> Kind[int]:
+    """Whole numbers in ASCII digits, bounds included."""
+
+    def parse(text: str) -> int:
+        if re.fullmatch(r"-?[0-9]{1,20}", text) is None:
+            raise Refused("not a whole number")
+        number = int(text)
+        if not lowest <= number <= highest:
+            raise Refused("out of range")
+        return number
+
+    return Kind(parse, f"a whole number from {lowest} to {highest}")
+
+
+def _url(schemes: frozenset[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes:
+            raise Refused("another scheme")
+        if any(letter.isspace() for letter in text):
+            raise Refused("it holds a space")
+        _ = parts.port  # raises ValueError when malformed
+        return text
+
+    return parse
+
+
+def _http_url(text: str) -> str:
+    url = _url(frozenset({"http", "https"}))(text)
+    if not urlsplit(url).hostname:
+        raise Refused("it names no host")
+    return url.rstrip("/")
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise Refused("malformed")
+        return text
+
+    return parse
+
+
+def _secret(text: str) -> str:
+    if len(text) < SECRET_LENGTH:
+        raise Refused(f"it has {len(text)} characters")
+    return text
+
+
+def _api_keys(text: str) -> tuple[ApiKey, ...]:
+    keys: dict[str, ApiKey] = {}
+    for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
+        name, _, digest = entry.partition(":")
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,119}", name) is None:
+            raise Refused(f"entry {number} has no usable name")
+        if re.fullmatch(r"[0-9a-fA-F]{64}", digest) is None:
+            raise Refused(f"entry {number} has no SHA-256; make it with `printf %s KEY | sha256sum`")
+        if name in keys:
+            raise Refused(f"entry {number} repeats a name")
+        keys[name] = ApiKey(name, digest.lower())
+    return tuple(keys.values())
+
+
+def _worker_runtime(text: str) -> Literal["process", "docker"]:
+    if text not in {"process", "docker"}:
+        raise Refused("unknown")
+    return cast("Literal['process', 'docker']", text)
+
+
+def _server_error_codes(text: str) -> frozenset[int]:
+    parse = integer(500, 599).parse
+    return frozenset(parse(part.strip()) for part in text.split(","))
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+TEXT: Final[Kind[str]] = Kind(str, "any text")
+FOLDER: Final[Kind[Path]] = Kind(_folder, "a folder's path; it is made where it is missing")
+COUNT: Final[Kind[int]] = integer(1, 1_000_000)
+DURATION_MS: Final[Kind[int]] = integer(1, YEAR_MS)
+HTTP_URL: Final[Kind[str]] = Kind(_http_url, "a URL that begins with http:// or https://")
+DATABASE_URL: Final[Kind[str]] = Kind(
+    _url(frozenset({"postgres", "postgresql"})), "a URL such as postgresql://user:password@host:5432/database"
+)
+BUCKET: Final[Kind[str]] = Kind(
+    _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"), "3 to 63 lower-case letters, digits, dots and hyphens"
+)
+SECRET: Final[Kind[str]] = Kind(_secret, f"any text of at least {SECRET_LENGTH} characters")
+API_KEYS: Final[Kind[tuple[ApiKey, ...]]] = Kind(_api_keys, "`name:sha256-of-key`, several with commas between them")
+WORKER_RUNTIME: Final[Kind[Literal["process", "docker"]]] = Kind(_worker_runtime, "`process` or `docker`")
+SERVER_ERROR_CODES: Final[Kind[frozenset[int]]] = Kind(
+    _server_error_codes, "HTTP statuses from 500 to 599 with commas between them"
+)

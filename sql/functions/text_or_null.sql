@@ -1,0 +1,9 @@
+-- The UTF-8 text of some bytes, or null where they are none (a compressed or encrypted payload, or one with a zero byte).
+CREATE OR REPLACE FUNCTION text_or_null(bytes bytea) RETURNS text
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    RETURN convert_from(bytes, 'UTF8');
+EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
+    RETURN NULL;
+END
+$$;

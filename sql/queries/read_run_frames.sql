@@ -1,0 +1,39 @@
+-- The SSE frames of a run's events after a seq, as infrastructure/streams/run_frames.py writes them, in one value: those of up
+-- to max_rows events and about max_bytes. The batch ends behind an event of the types `last_types`, whose columns come with it,
+-- and before one whose "type version" is in `aged`, because that one must be upcast.
+SELECT
+    string_agg(
+        convert_to(
+            'id: ' || seq || E'\nevent: ' || type || E'\ndata: {"type":"' || type || %(envelope)s || seq
+            || ',"position":' || position
+            || ',"ts":"' || to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+            || CASE WHEN octet_length(payload) > 2 THEN '",' ELSE '"}' END, 'UTF8')
+        || CASE WHEN octet_length(payload) > 2 THEN substr(payload, 2) ELSE ''::bytea END
+        || '\x0a0a'::bytea,
+        ''::bytea ORDER BY seq) FILTER (WHERE taken) AS frames,
+    max(seq) FILTER (WHERE taken) AS last_seq,
+    count(*) = %(max_rows)s OR bool_or(NOT taken) AS more,
+    coalesce(bool_or(aged), false) AS aged,
+    max(type) FILTER (WHERE taken AND is_last) AS last_type,
+    max(schema_version) FILTER (WHERE taken AND is_last) AS last_version,
+    convert_to(max(to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+        FILTER (WHERE taken AND is_last), 'UTF8') AS last_moment,
+    string_agg(payload, ''::bytea) FILTER (WHERE taken AND is_last) AS last_payload
+FROM (
+    SELECT
+        *,
+        coalesce(sum(octet_length(payload) + 256) OVER earlier < %(max_bytes)s, true)
+        AND coalesce(NOT bool_or(is_last) OVER earlier, true)
+        AND NOT bool_or(aged) OVER (ORDER BY seq) AS taken
+    FROM (
+        SELECT
+            seq, position, type, schema_version, occurred_at, payload,
+            type = ANY(%(last_types)s::text[]) AS is_last,
+            type || ' ' || schema_version = ANY(%(aged)s::text[]) AS aged
+        FROM events
+        WHERE tenant = %(tenant)s AND stream = %(stream)s AND seq > %(after)s
+        ORDER BY seq
+        LIMIT %(max_rows)s
+    ) next
+    WINDOW earlier AS (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) bounded
