@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -46,6 +47,9 @@ class ProcessBench:
         )
         self._runtimes.append(runtime)
         return runtime
+
+    def with_idle_exit(self, seconds: int) -> ExecutorSetup:
+        return replace(self.setup, idle_exit_s=seconds)
 
     def folder(self, spec: ContainerSpec) -> WorkerFolder:
         return folder_of((self.home / "workers").resolve(), spec)
