@@ -79,11 +79,14 @@ def callback_event(callback: Callback, field: str = "payload") -> Event:
 class RecordCallbacks:
     """Handles one callback at a time, in the order given."""
 
-    def __init__(self, *, runs: Runs, store: EventStore, clock: Clock) -> None:
+    def __init__(self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int) -> None:
         self._runs, self._store, self._clock = runs, store, clock
+        self._human_loop_timeout_ms = human_loop_timeout_ms
 
     async def handle(self, run_id: str, callback: Callback, context: CommandContext) -> CallbackResult:
         event = callback_event(callback)
+        if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
+            event = msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)
         event_id = f"cb/{callback.event_id}"
         loaded = await self._runs.load(run_id)
         if loaded.state is None:

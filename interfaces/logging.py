@@ -33,17 +33,13 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
+            "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "logger": record.name,
             **_bound.get(),
+            **{name: value for name, value in vars(record).items() if name not in _ALREADY_TOLD},
         }
-        for name, value in vars(record).items():
-            if name not in _ALREADY_TOLD:
-                line[name] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         encoded = msgspec.json.encode(line, enc_hook=str)

@@ -8,8 +8,8 @@ import msgspec
 from domain.run.values import Outcome, Phase, RunError, RunSpec, Usage
 
 
-class _Value(msgspec.Struct, frozen=True, kw_only=True):
-    pass
+class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Tagged, so that a read model can store a state and find its stage again."""
 
 
 class Queued(_Value, frozen=True, kw_only=True):

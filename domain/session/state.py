@@ -10,8 +10,8 @@ from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
 
 
-class _Value(msgspec.Struct, frozen=True, kw_only=True):
-    pass
+class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Tagged, so that a read model can store a state and find its stage again."""
 
 
 class Container(_Value, frozen=True, kw_only=True):

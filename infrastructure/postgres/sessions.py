@@ -1,7 +1,8 @@
 """Connections whose every wait is bounded.
 
 `connect` and `open_pool` give autocommit connections in UTF-8 with timeouts for locks, statements, idle transactions
-and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled.
+and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled; times
+are read in UTC, whatever the server's time zone.
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ STATEMENT_TIMEOUT_SECONDS = 30
 
 _SETTINGS = {
     "client_encoding": "UTF8",
+    "timezone": "UTC",
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",

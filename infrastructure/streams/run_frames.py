@@ -6,7 +6,7 @@ A frame of a stored event:
     event: message.delta
     data: {"type":"message.delta","runId":"r","sessionId":"s","provider":"p","seq":7,"position":9,"ts":"…","text":"hi"}
 
-`ts` is the event's time of occurrence in UTC with microseconds. sql/queries/read_run_frames.sql builds the same bytes in
+`ts` is the time of occurrence in UTC with microseconds. sql/queries/read_run_frames.sql builds the same bytes in
 the database. A payload is decoded only when an older schema version wrote it, or a derived frame follows.
 """
 

@@ -83,7 +83,8 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
     pool = await open_pool(dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    reads = await open_reads(dsn, listener, stack)
+    owner = process_owner(settings)
+    reads = await open_reads(dsn, store, listener, owner, stack)
     directory = await stack.enter_async_context(_directory(foundation))
     runtime = worker_runtime(foundation)
     stack.callback(runtime.close)
@@ -94,7 +95,6 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue = PostgresRunQueue(pool, stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL)))
-    owner = process_owner(settings)
     run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
@@ -119,7 +119,9 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             new_id=new_id,
         ),
         run_commands=run_commands,
-        callbacks=RecordCallbacks(runs=runs, store=store, clock=now),
+        callbacks=RecordCallbacks(
+            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
+        ),
         run_worker=RunWorker(
             queue=queue,
             executions=_executions(settings, runs, workers, hub),

@@ -81,7 +81,7 @@ async def _served(plane: ControlPlane) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         app = await api_application(plane, stack)
         url = await stack.enter_async_context(
-            serving(app, host=settings.host, port=settings.port, before_shutdown=plane.hub.end_streams)
+            serving(app, host=settings.host, port=settings.port, end_streams=plane.hub.end_streams)
         )
         yield url
 

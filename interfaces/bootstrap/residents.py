@@ -14,9 +14,24 @@ from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 STALE_SYNC_AFTER = timedelta(minutes=30)
 
 
+def scheduled(plane: ControlPlane) -> Schedule:
+    """What is done by the clock, or on request."""
+    settings = plane.foundation.settings
+    return Schedule(
+        sessions=plane.session_commands,
+        runs=plane.run_commands,
+        candidates=plane.reads.candidates,
+        questions=plane.reads.questions,
+        clock=now,
+        new_id=new_id,
+        idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),
+        remove_after=timedelta(milliseconds=settings.remove_after_ms),
+        stale_sync_after=STALE_SYNC_AFTER,
+    )
+
+
 def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
     """By name; each runs until it is cancelled."""
-    settings = plane.foundation.settings
     process_managers = ProcessManagerRunner(
         dsn=plane.foundation.dsn,
         store=plane.store,
@@ -29,21 +44,10 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         handlers=effect_handlers(run_aggregates=plane.runs, workers=plane.workers),
         owner=plane.owner,
     )
-    schedule = Schedule(
-        sessions=plane.session_commands,
-        runs=plane.run_commands,
-        candidates=plane.reads.candidates,
-        questions=plane.reads.questions,
-        clock=now,
-        new_id=new_id,
-        idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),
-        remove_after=timedelta(milliseconds=settings.remove_after_ms),
-        stale_sync_after=STALE_SYNC_AFTER,
-    )
     return {
         "process managers": process_managers.run(),
         "effects": effects.run(),
         "runs": plane.run_worker.run(),
-        "projections": plane.reads.project(),
-        "schedule": schedule.run(),
+        "projections": plane.reads.projector.run(),
+        "schedule": scheduled(plane).run(),
     }

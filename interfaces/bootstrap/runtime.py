@@ -2,7 +2,6 @@
 
 import os
 
-
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.foundation import Foundation

@@ -9,11 +9,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from interfaces.errors import StartRefused
+from interfaces.http.draining_server import DrainingServer
 
 SHUTDOWN_TIMEOUT_S = 10
 
 
-class _Server(uvicorn.Server):
+class _Server(DrainingServer):
     """Signals are the process's own business."""
 
     @contextlib.contextmanager
@@ -22,8 +23,8 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, *, host: str, port: int, before_shutdown: Callable[[], None]) -> AsyncIterator[str]:
-    """The URL at which `app` is served. `before_shutdown` ends what would keep connections open. Raises StartRefused."""
+async def serving(app: ASGIApp, *, host: str, port: int, end_streams: Callable[[], None]) -> AsyncIterator[str]:
+    """The URL at which `app` is served. `end_streams` ends what would keep connections open. Raises StartRefused."""
     listener = _listen(host, port)
     config = uvicorn.Config(
         app,
@@ -37,7 +38,7 @@ async def serving(app: ASGIApp, *, host: str, port: int, before_shutdown: Callab
         h11_max_incomplete_event_size=64 * 1024,
         server_header=False,
     )
-    server = _Server(config)
+    server = _Server(config, end_streams=end_streams)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
     try:
         while not server.started:
@@ -47,7 +48,6 @@ async def serving(app: ASGIApp, *, host: str, port: int, before_shutdown: Callab
         address = listener.getsockname()
         yield f"http://{f'[{address[0]}]' if ':' in address[0] else address[0]}:{address[1]}"
     finally:
-        before_shutdown()
         server.should_exit = True
         async with asyncio.timeout(SHUTDOWN_TIMEOUT_S + 5):
             await task
@@ -70,5 +70,5 @@ def _listen(host: str, port: int) -> socket.socket:
             f"{host}:{port} can't be listened on: {error.strerror or error}. Is another server there? "
             "FLEETLOG_PORT chooses another port, 0 a free one."
         ) from error
-    listener.setblocking(False)
+    listener.setblocking(False)  # noqa: FBT003
     return listener

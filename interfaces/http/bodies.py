@@ -102,7 +102,7 @@ def check_json_content(request: Request) -> None:
 
 
 def check_free_form(field: str, value: Any) -> None:
-    """A caller's own JSON, as it will be stored: at most 256 KiB and 100 levels deep. Raises Problem 400 for `field`."""
+    """A caller's own JSON, as it will be stored: at most 256 KiB, 100 levels deep. Raises Problem 400 for `field`."""
     try:
         raw = msgspec.json.encode(value)
     except (RecursionError, OverflowError, ValueError) as error:

@@ -15,12 +15,12 @@ QueryType = TypeVar("QueryType", bound="Query")
 BIGGEST = 2**63 - 1
 DEFAULT_WAIT_MS = 60_000
 MAX_WAIT_MS = 600_000
-DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
 
 Number = Annotated[int, Meta(ge=0, le=BIGGEST)]
 WaitMs = Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
+PageLimit = Annotated[int, Meta(ge=1, le=500)]
 Text = Annotated[str, Meta(max_length=500)]
 Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -71,13 +71,13 @@ def decode_query(query_type: type[QueryType], pairs: Iterable[tuple[str, str]]) 
         query = msgspec.convert(given, query_type, strict=False)
     except msgspec.ValidationError as error:
         raise validation_problem(error) from error
-    for name in query_type.__struct_fields__:
+    for name, wire in zip(query_type.__struct_fields__, query_type.__struct_encode_fields__, strict=True):
         value = getattr(query, name)
         if isinstance(value, datetime):
             try:
                 value.astimezone(UTC)
             except OverflowError as error:
-                raise invalid(msgspec.structs.asdict(query) and name, "is out of range") from error
+                raise invalid(wire, "is out of range") from error
     return query
 
 

@@ -45,14 +45,11 @@ class FleetlogServer:
     def start(self) -> None:
         """Start it and wait until it says where it is: then it is ready."""
         self.home.parent.mkdir(parents=True, exist_ok=True)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEETLOG_", "S3_"))}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "interfaces.cli.main", "up", "--json"],
                 cwd=REPOSITORY,
-                env=kept
-                | {"FLEETLOG_HOME": str(self.home), "FLEETLOG_PORT": str(self.port)}
-                | self._environment,
+                env=self._settings(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -63,6 +60,24 @@ class FleetlogServer:
         line = self._process.stdout.readline()
         assert line, f"fleetlog up ended before it was ready:\n{self.log_tail()}"
         assert json.loads(line)["url"].endswith(f":{self.port}")
+
+    def _settings(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEETLOG_", "S3_"))}
+        return kept | {"FLEETLOG_HOME": str(self.home), "FLEETLOG_PORT": str(self.port)} | self._environment
+
+    def command(self, *arguments: str) -> str:
+        """What another `fleetlog` command on the same home prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "interfaces.cli.main", *arguments],
+            cwd=REPOSITORY,
+            env=self._settings(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def stop(self) -> int:
         """Ctrl-C; the exit code."""
