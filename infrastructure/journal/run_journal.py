@@ -133,6 +133,8 @@ class RunJournal:
                 chunk = await loop.run_in_executor(self._pool, partial(self._read, position, size))
                 position += len(chunk)
                 yield chunk
+            if position < self._ends[self.entries]:
+                continue
             if self.finished or self._failure is not None:
                 return
             try:

@@ -63,6 +63,12 @@ class S3ObjectStore:
         self._client_lock = threading.Lock()
         self._made_client: S3Client | None = None
 
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._client_lock:
+            if self._made_client is not None:
+                self._made_client.close()
+
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """The bytes of an object, or of its range. Raises ObjectMissing, ObjectStoreUnavailable, ObjectStoreRefused."""
         return self.fetch(key, start=start, length=length).body

@@ -23,6 +23,7 @@ from infrastructure.providers.contract import AgentTask
 from infrastructure.providers.registry import provider_named
 
 _JOURNALS_AT_HAND = 8
+_CLEAR_UP_S = 10.0
 _log = logging.getLogger("fleetlog.executor.runs")
 Answer = TypeVar("Answer")
 
@@ -58,7 +59,8 @@ class ProviderRuns:
 
     @property
     def active_runs(self) -> tuple[str, ...]:
-        return (self._active.run_id,) if self._active is not None else ()
+        active = self._active
+        return (active.run_id,) if active is not None and not active.journal.finished else ()
 
     async def recover(self) -> None:
         """End what an earlier boot left running, and give every journal of it a last entry."""
@@ -93,6 +95,9 @@ class ProviderRuns:
                 )
             if self._closing:
                 raise Conflict("the executor is going down", "busy")
+            if self._active is not None and self._active.journal.finished and self._task is not None:
+                # Whoever has read its last entry may start the next one at once.
+                await asyncio.wait([self._task], timeout=_CLEAR_UP_S)
             if self._active is not None:
                 raise Conflict(f"run {self._active.run_id} is active; one run at a time", "busy")
             self._around.admit()
