@@ -48,7 +48,7 @@ class HttpExecutorDirectory:
         self._shared = shared
         self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
         self._client = httpx.AsyncClient(
-            # Uvicorn closes idle connections after 5 seconds: ours must go first.
+            # Servers close idle connections, uvicorn after 5 seconds unless told otherwise: ours must go first.
             limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=200, keepalive_expiry=4.0),
             trust_env=False,
             follow_redirects=False,

@@ -16,17 +16,10 @@ import msgspec
 from application.executor_protocol import ExecutorConfig, Health
 from application.ports import ContainerSpec, StartFailed
 from infrastructure.durable_file import write_durably
+from infrastructure.providers.process_tree import ProcessInfo, descendants, kill_below, marked, process_info, send
 from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
-from infrastructure.runtimes.process_table import (
-    ProcessIdentity,
-    alive,
-    descendants,
-    identify,
-    kill_all,
-    processes_with_home,
-    send,
-    wait_until,
-)
+from infrastructure.runtimes.polling import wait_until
+from infrastructure.runtimes.process_identity import ProcessIdentity, alive, identify, still_there
 from infrastructure.runtimes.worker_folder import Endpoint, WorkerFolder
 
 _PROBE_S = 5.0
@@ -133,21 +126,25 @@ class ExecutorProcess:
     def end(self, *, patience_s: float) -> None:
         """Ask the executor to end (it ends its agents), then kill whatever of this container is left."""
         process = self.running()
-        seen: set[ProcessIdentity] = set()
+        seen: list[ProcessInfo] = []
         if process:
-            seen = descendants(process)
-            send(process, signal.SIGTERM)
+            own = process_info(process.pid)
+            seen = [*([own] if own else []), *descendants([process.pid])]
+            send([info for info in [own] if info], signal.SIGTERM)
             wait_until(lambda: self.running() is None, patience_s)
 
-        def left() -> set[ProcessIdentity]:
-            remaining = processes_with_home(self._folder.home) | {other for other in seen if alive(other)}
-            executor = self.running()
-            if executor:
-                remaining |= {executor} | descendants(executor)
-            return remaining
+        def left() -> list[ProcessInfo]:
+            return [*marked(f"HOME={self._folder.home}"), *(info for info in seen if still_there(info))]
 
-        if not kill_all(left, timeout_s=_KILL_S):
-            raise LeftoversSurvive(f"processes of {self._folder.name} survive SIGKILL: {sorted(p.pid for p in left())}")
+        def none_left() -> bool:
+            self._children.collect()
+            found = left()
+            kill_below([info.pid for info in found], found)
+            return not found
+
+        if not wait_until(none_left, _KILL_S):
+            survivors = sorted({info.pid for info in left()})
+            raise LeftoversSurvive(f"processes of {self._folder.name} survive SIGKILL: {survivors}")
         self._folder.forget_process()
 
     def _suits(self, health: Health, config: ExecutorConfig) -> bool:

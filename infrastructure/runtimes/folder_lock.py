@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from infrastructure.runtimes.process_table import wait_until
+from infrastructure.runtimes.polling import wait_until
 
 
 class StillLocked(Exception):

@@ -56,7 +56,7 @@ class ProcessWorkerRuntime:
         credentials: Iterable[str] = (),
         executor_argv: tuple[str, ...] = (sys.executable, "-P", "-m", "interfaces.executor"),
         start_timeout_s: float = 30.0,
-        stop_timeout_s: float = 15.0,
+        stop_timeout_s: float = 25.0,
         threads: int = 32,
     ) -> None:
         self._workers = prepare_workers(home)

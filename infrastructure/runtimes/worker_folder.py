@@ -27,7 +27,7 @@ from domain.identifiers import container_name
 from infrastructure.durable_file import flush_directory, write_durably
 from infrastructure.runtimes.executor_setup import WorkerFolders
 from infrastructure.runtimes.folder_lock import FolderLock
-from infrastructure.runtimes.process_table import ProcessIdentity
+from infrastructure.runtimes.process_identity import ProcessIdentity
 
 LOG_KEPT_BYTES = 16 * 1024 * 1024
 _LOG_TAIL_BYTES = 8192

@@ -1,21 +1,25 @@
 """A `process` runtime on a folder of its own, with the hand that tests need around it."""
 
+import fcntl
 import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from application.ports import ContainerSpec
 from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerObjectStore
+from infrastructure.runtimes.polling import wait_until
 from infrastructure.runtimes.process import ProcessWorkerRuntime
-from infrastructure.runtimes.process_table import ProcessIdentity, alive, wait_until
+from infrastructure.runtimes.process_identity import ProcessIdentity, alive
 from infrastructure.runtimes.worker_folder import WorkerFolder, folder_of
 from tests.support.async_run import run
 
 STAND_IN = (sys.executable, str(Path(__file__).with_name("stand_in_executor.py")))
+REAL = (sys.executable, "-P", "-m", "interfaces.executor")
 UNREACHABLE_STORE = WorkerObjectStore(
     endpoint="http://127.0.0.1:9", bucket="none", region="us-east-1", access_key="key", secret_key="s3-secret-5up3r"
 )
@@ -28,6 +32,7 @@ class ProcessBench:
         self.home = home
         self.argv = argv
         self.setup = ExecutorSetup(object_store=store)
+        self._held_lock: int | None = None
         self._runtimes: list[ProcessWorkerRuntime] = []
         self.runtime = self.another_process()
 
@@ -42,6 +47,9 @@ class ProcessBench:
         )
         self._runtimes.append(runtime)
         return runtime
+
+    def with_idle_exit(self, seconds: int) -> ExecutorSetup:
+        return replace(self.setup, idle_exit_s=seconds)
 
     def folder(self, spec: ContainerSpec) -> WorkerFolder:
         return folder_of((self.home / "workers").resolve(), spec)
@@ -61,8 +69,12 @@ class ProcessBench:
         return self.folder(spec).path / "state" / name
 
     def break_start(self, spec: ContainerSpec) -> str:
-        self.state(spec, "fail-to-start").touch()
-        return "told so by a test"
+        if self.argv == STAND_IN:
+            self.state(spec, "fail-to-start").touch()
+            return "told so by a test"
+        self._held_lock = os.open(self.state(spec, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._held_lock, fcntl.LOCK_EX)
+        return "another executor serves"
 
     def kill_executor(self, spec: ContainerSpec) -> None:
         process = self.process(spec)
@@ -85,6 +97,8 @@ class ProcessBench:
 
     def clean_up(self) -> None:
         run(self.runtime.shutdown())
+        if self._held_lock is not None:
+            os.close(self._held_lock)
         for runtime in self._runtimes:
             runtime.collect_exits()
             runtime.close()

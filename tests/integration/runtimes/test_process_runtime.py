@@ -1,4 +1,4 @@
-"""The `process` runtime with a stand-in for the executor, whose moods the tests set."""
+"""The `process` runtime: its contract with the real executor, and beyond that a stand-in whose moods the tests set."""
 
 import asyncio
 import os
@@ -15,11 +15,12 @@ import msgspec
 import pytest
 
 from application.ports import ContainerSpec, RuntimeUnavailable, StartFailed
+from infrastructure.runtimes.polling import wait_until
 from infrastructure.runtimes.process import ProcessWorkerRuntime
-from infrastructure.runtimes.process_table import ProcessIdentity, alive, identify, wait_until
+from infrastructure.runtimes.process_identity import ProcessIdentity, alive, identify
 from tests.contract.worker_runtime_contract import SPEC, WorkerRuntimeContract, boot_id
 from tests.support.async_run import run
-from tests.support.process_bench import ProcessBench
+from tests.support.process_bench import REAL, ProcessBench
 
 OTHER = ContainerSpec(session_id="other-session", generation=1, token="token")
 
@@ -32,7 +33,11 @@ def bench(tmp_path: Path) -> Iterator[ProcessBench]:
 
 
 class TestContract(WorkerRuntimeContract):
-    pass
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> Iterator[ProcessBench]:
+        bench = ProcessBench(tmp_path / "home", argv=REAL)
+        yield bench
+        bench.clean_up()
 
 
 def started_agent(bench: ProcessBench) -> ProcessIdentity:
@@ -114,7 +119,7 @@ def test_a_process_that_got_the_recorded_id_later_is_left_alone(bench: ProcessBe
     container = run(bench.runtime.create(SPEC))
     stranger = subprocess.Popen(["sleep", "60"])
     try:
-        bench.folder(SPEC).remember_process(ProcessIdentity(pid=stranger.pid, started="long ago"))
+        bench.folder(SPEC).remember_process(ProcessIdentity(pid=stranger.pid, started=1, machine_boot=""))
         run(bench.runtime.start(SPEC, container.container_id))
         run(bench.runtime.stop(SPEC, container.container_id))
         assert stranger.poll() is None
@@ -253,7 +258,7 @@ def test_it_outlives_a_control_plane_that_is_killed(bench: ProcessBench) -> None
         from pathlib import Path
         from tests.contract.worker_runtime_contract import SPEC
         from tests.support.async_run import run
-        from tests.support.process_bench import ProcessBench
+        from tests.support.process_bench import REAL, ProcessBench
 
         bench = ProcessBench(Path({str(bench.home)!r}))
         started = run(bench.runtime.start(SPEC, bench.folder(SPEC).name))
