@@ -13,7 +13,6 @@ from interfaces.http.queries import YEAR_MS, Query, WaitQuery
 from interfaces.http.reading import found, shown_as
 from interfaces.http.views import Pending, View
 
-
 GRACE_S = 2.0
 
 

@@ -106,7 +106,9 @@ def test_a_missing_field_is_named(client: httpx.Client, endpoint: Endpoint) -> N
 
 
 @pytest.mark.parametrize("endpoint", POSTS, ids=shown)
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+)
 def test_another_content_type_is_refused(client: httpx.Client, endpoint: Endpoint, kind: str) -> None:
     response = client.post(path_of(endpoint), content=b"{}", headers={"content-type": kind})
     assert fields(response, 415) == ["content-type"]
@@ -136,7 +138,8 @@ def test_a_bad_id_is_named(client: httpx.Client, endpoint: Endpoint, bad: str) -
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/runs/../todos", "/api/runs/..", "/api/session-workers/..", "/api/../../etc/passwd", "//", "/api/runs/"]
+    "path",
+    ["/api/runs/../todos", "/api/runs/..", "/api/session-workers/..", "/api/../../etc/passwd", "//", "/api/runs/"],
 )
 def test_dots_in_paths_lead_nowhere(api: ApiServer, path: str) -> None:
     parts = urlsplit(api.url)
