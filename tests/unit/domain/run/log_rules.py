@@ -18,7 +18,7 @@ class _Reader:
         self.questions: dict[str, str] = {}
         self.cancel_requested = self.outside = False
         self.entries: dict[int, list[int]] = {}
-        self.ended = False
+        self.ended = self.warned = False
 
     def read(self, new: NewEvent) -> None:
         event = new.event
@@ -33,6 +33,7 @@ class _Reader:
             self.entries.setdefault(int(journal[1]), []).append(int(journal[3]))
             assert int(journal[1]) == self.attempt, "an entry of another attempt"
         self.read_life(event)
+        self.warned = isinstance(event, e.RunWarning)
         self.read_questions(event)
 
     def read_life(self, event: Event) -> None:
@@ -68,6 +69,7 @@ class _Reader:
                 self.steps = []
             case e.RunFinished(exported=exported, outcome=outcome):
                 assert exported == (self.steps[-1:] == ["exported"])
+                assert exported or self.warned or "agent" not in self.steps, "not exported, and nobody is told"
                 assert (outcome == "canceled") >= self.cancel_requested
                 assert OPEN not in self.questions.values(), "an open question in a finished run"
                 self.ended = True

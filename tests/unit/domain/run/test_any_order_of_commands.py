@@ -64,10 +64,13 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         outside=st.sampled_from([False, False, False, True]),
         policy=st.sampled_from(["transient", "always", "never"]),
         cap=st.integers(1, 3),
+        steps=st.sampled_from([2, 2, 2, 0, 1]),
     )
-    def begin(self, outside, policy, cap):
+    def begin(self, outside, policy, cap, steps):
         self.spec = replace(SPEC, retry_policy=policy, max_attempts=cap)
         self.send(c.BindRun(session_id="s1") if outside else replace(QUEUE, spec=self.spec))
+        for _ in range(0 if outside else steps):
+            self.all_goes_well_once()
 
     def send(self, command: object, event_id: str = "") -> None:
         self.reports.append(command)
@@ -166,7 +169,7 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         if not isinstance(command, NOT_IDEMPOTENT):
             self.send(command)
 
-    @rule(steps=st.integers(1, 5))
+    @rule(steps=st.integers(1, 4))
     def all_goes_well(self, steps):
         for _ in range(steps):
             self.all_goes_well_once()
@@ -198,7 +201,7 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
 
 
 TestAnyOrderOfCommands = AnyOrderOfCommands.TestCase
-TestAnyOrderOfCommands.settings = settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
+TestAnyOrderOfCommands.settings = settings(max_examples=400, stateful_step_count=50, deadline=None, derandomize=True)
 
 
 @pytest.mark.proof

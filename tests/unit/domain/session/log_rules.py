@@ -25,8 +25,9 @@ class _Reader:
         match event:
             case e.ActivationRequested():
                 self.activation_requested(event)
-            case e.WorkspaceRestored():
+            case e.WorkspaceRestored(sync=sync):
                 assert not self.restored, "restored twice"
+                assert sync == self.last_sync, "restored something else than the last recorded sync"
                 self.restored = True
             case e.SessionActivated():
                 assert self.restored, "activated without a restore"

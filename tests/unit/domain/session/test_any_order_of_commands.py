@@ -3,7 +3,14 @@
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from msgspec.structs import replace
 
 from domain.session import commands as c
@@ -31,6 +38,7 @@ pytestmark = pytest.mark.timeout(400)  # a failure is shrunk before it is shown
 RUNS = st.sampled_from(["r1", "r2"])
 OFFSET = st.sampled_from([0, 0, 0, 0, -1, 1])  # of the generation that an effect works for: mostly the present one
 FREE_REASONS = st.sampled_from(["message.stop", "run.finished", "compensation", "manual", "pre.stop", "pre.remove"])
+RARELY = st.sampled_from([False, False, False, True])
 PURPOSES = st.sampled_from(["activation", "maintenance", "revival"])
 
 # What these have led to is found by its event id when they come again much later; sync ids are used once.
@@ -51,7 +59,9 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         self.boots = 0
 
     def send(self, command: object, *, report: bool = True) -> None:
+        present = self.generation(0)
         new = self.worker.send(command)
+        assert not new or getattr(command, "generation", present) == present, "an effect of another generation is heard"
         for event in new:
             self.observe(event)
         if report:
@@ -78,6 +88,11 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     def new_sync_id(self) -> str:
         self.sync_ids.append(f"sync-{len(self.sync_ids)}")
         return self.sync_ids[-1]
+
+    @initialize(steps=st.sampled_from([5, 5, 5, 5, 5, 2, 0]))
+    def begin(self, steps):
+        self.send(ACTIVATE, report=False)
+        self.all_goes_well(steps, down=False)
 
     @rule(
         manifest=st.sampled_from([None, None, MANIFEST, NEWER]),
@@ -113,9 +128,10 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     def validated(self, offset, missing):
         self.send(c.RecordWorkspaceValidated(generation=self.generation(offset), missing_required_paths=missing))
 
-    @rule(offset=OFFSET, step=st.sampled_from(["create", "start", "restore", "link", "validate"]))
-    def activation_failed(self, offset, step):
-        self.send(c.FailActivation(generation=self.generation(offset), step=step, error="x"))
+    @rule(offset=OFFSET, step=st.sampled_from(["create", "start", "restore", "link", "validate"]), really=RARELY)
+    def activation_failed(self, offset, step, really):
+        if really:
+            self.send(c.FailActivation(generation=self.generation(offset), step=step, error="x"))
 
     @rule(run_id=RUNS)
     def attach(self, run_id):
@@ -141,6 +157,13 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         sync_id = data.draw(st.sampled_from(self.sync_ids[-4:]))
         result = c.RecordSynced(generation=self.generation(offset), sync_id=sync_id, sync=sync_ref(self.version))
         self.results.append(result)
+
+    @precondition(lambda self: self.worker.state and isinstance(self.state.lifecycle, Running))
+    @rule(reason=FREE_REASONS)
+    def a_sync_goes_through(self, reason):
+        self.request_sync(reason)
+        generation, sync_id = self.state.generation, self.sync_ids[-1]
+        self.send(c.RecordSynced(generation=generation, sync_id=sync_id, sync=sync_ref(self.version)))
 
     @precondition(lambda self: self.results)
     @rule(data=st.data())
@@ -176,16 +199,17 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     def removed(self, offset):
         self.send(c.RecordRemoved(generation=self.generation(offset)))
 
-    @rule(offset=OFFSET)
-    def lost(self, offset):
-        self.send(c.RecordContainerLost(generation=self.generation(offset), detail="x"))
+    @rule(offset=OFFSET, really=RARELY)
+    def lost(self, offset, really):
+        if really:
+            self.send(c.RecordContainerLost(generation=self.generation(offset), detail="x"))
 
     @precondition(lambda self: self.reports)
     @rule(data=st.data())
     def an_old_report_again(self, data):
         self.send(data.draw(st.sampled_from(self.reports)))
 
-    def what_comes_next(self) -> object | None:
+    def what_comes_next(self, *, down: bool) -> object | None:
         """What the effect that is due reports when all goes well."""
         generation = self.state.generation
         match self.state.lifecycle:
@@ -199,11 +223,11 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
                 return c.RecordStopped(generation=generation)
             case Removing():
                 return c.RecordRemoved(generation=generation)
-            case Running() if self.state.attached_runs:
+            case Running() if down and self.state.attached_runs:
                 return c.DetachRun(run_id=self.state.attached_runs[0])
-            case Running():
+            case Running() if down:
                 return c.StopSession(reason="user_close", sync_id=self.new_sync_id())
-            case Stopped():
+            case Stopped() if down:
                 return c.RemoveSession(sync_id=self.new_sync_id())
             case _:
                 return None
@@ -228,10 +252,11 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         return c.RecordContainerStarted(generation=self.state.generation, boot=boot, purpose=purpose)
 
     @precondition(lambda self: self.worker.state)
-    @rule(steps=st.integers(min_value=1, max_value=7))
-    def all_goes_well(self, steps):
+    @rule(steps=st.integers(min_value=1, max_value=5), down=st.booleans())
+    def all_goes_well(self, steps, down):
+        """`down`: towards the end of the worker's life; else no further than to where something must be decided."""
         for _ in range(steps):
-            command = self.what_comes_next()
+            command = self.what_comes_next(down=down)
             if command is not None:
                 self.send(command)
 
@@ -254,7 +279,7 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
 
 
 TestAnyOrderOfCommands = AnyOrderOfCommands.TestCase
-TestAnyOrderOfCommands.settings = settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
+TestAnyOrderOfCommands.settings = settings(max_examples=500, stateful_step_count=50, deadline=None, derandomize=True)
 
 
 @pytest.mark.proof
