@@ -125,10 +125,7 @@ class _Execution:
         assert run.spec is not None
         try:
             await self._phase("restoring")
-            await self._activate(run.spec)
-            if not await self._workers.ensure_up(run.session_id, self.context):
-                raise _NotReady("the session's container was gone", final=False)
-            worker = await self._workers.find(run.session_id)
+            worker = await self._activate(run.spec)
             await self._attach(run.session_id)
             await self._phase("preparing")
             health = await self._workers.executor(worker, self._run_id).health()
@@ -177,6 +174,8 @@ class _Execution:
             await self._session_reaches(spec.session_id, lambda state: state.restored)
         await self._phase("linking")
         await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
+        if not await self._workers.ensure_up(spec.session_id, self.context):
+            raise _NotReady("the session's container is gone", final=False)
         worker = await self._workers.find(spec.session_id)
         if not isinstance(worker.state.lifecycle, Running):
             reason = worker.state.last_error or f"it is {worker.state.public_state}"

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from domain.event import event_types
+from tests.support.domain_events import domain_events
 from tests.unit.domain.regenerate_golden import GOLDEN, describe
 
 HOW = (
@@ -86,4 +86,4 @@ def test_a_change_of_a_name_a_type_a_default_or_a_value_is_noticed():
 
 
 def test_spec_s_names_are_all_there():
-    assert sorted(set(SPEC_NAMES) - event_types().keys()) == []
+    assert sorted(set(SPEC_NAMES) - domain_events().keys()) == []
