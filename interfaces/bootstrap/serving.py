@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from interfaces.errors import StartRefused
 from interfaces.http.draining_server import DrainingServer
+from interfaces.http.protocol import BoundedHttpProtocol
 
 SHUTDOWN_TIMEOUT_S = 10
 
@@ -29,13 +30,12 @@ async def serving(app: ASGIApp, *, host: str, port: int, end_streams: Callable[[
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         lifespan="off",
         log_config=None,
         access_log=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
-        h11_max_incomplete_event_size=64 * 1024,
         server_header=False,
     )
     server = _Server(config, end_streams=end_streams)

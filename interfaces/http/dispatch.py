@@ -18,6 +18,7 @@ from interfaces.http.exchange import Exchange, exchange_of
 from interfaces.http.idempotency import KeyedCommand, keyed_command
 from interfaces.http.problems import Problem
 from interfaces.http.queries import decode_query
+from interfaces.logging import log_context
 
 _encode = msgspec.json.Encoder().encode
 
@@ -43,8 +44,10 @@ class PathApp:
                 headers={"allow": self._allowed},
             )
         exchange.route = endpoint.path
-        response = await _respond(endpoint, self._deps, request, exchange)
-        await response(scope, receive, send)
+        about = request.path_params
+        with log_context(run_id=about.get("runId", ""), session_id=about.get("sessionId", "")):
+            response = await _respond(endpoint, self._deps, request, exchange)
+            await response(scope, receive, send)
 
 
 async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, exchange: Exchange) -> Response:

@@ -17,6 +17,7 @@ from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from interfaces.http.views import Pending, View
 from projections.ports import Page, SessionWorkerFilter
 from projections.session_workers import SESSION_WORKERS, SessionWorkerRow, SessionWorkerView, view
+from projections.sync_history import SYNC_HISTORY, SyncRecord
 
 WorkerState = Literal["running", "stopped", "deleted"]
 
@@ -67,6 +68,11 @@ class ListWorkersQuery(ReadQuery, frozen=True, kw_only=True):
     cursor: Text | None = None
 
 
+class SyncsQuery(ReadQuery, frozen=True, kw_only=True):
+    limit: PageLimit = 100
+    cursor: Text | None = None
+
+
 async def activate(call: Call[ActivateBody, WaitQuery]) -> Answer:
     session_id, body = call.path["sessionId"], call.body
     check_manifest_size(body.manifest)
@@ -109,6 +115,13 @@ async def get_worker(call: Call[None, AsOfQuery]) -> Answer:
     read = await call.deps.reads.session_worker(session_id, at=moment_of(call.query))
     worker = found(read.value, f"no session {session_id!r} is known")
     return Answer(shown_as(WorkerRead, worker, read.as_of_position))
+
+
+async def list_syncs(call: Call[None, SyncsQuery]) -> Answer:
+    session_id, query = call.path["sessionId"], call.query
+    await caught_up(call, SYNC_HISTORY.name)
+    await call.deps.sessions.get(session_id)
+    return Answer(await call.deps.reads.sync_history(session_id, limit=query.limit, cursor=query.cursor))
 
 
 async def list_workers(call: Call[None, ListWorkersQuery]) -> Answer:
@@ -188,6 +201,16 @@ ENDPOINTS = (
         summary="One worker, now or as it was",
         query=AsOfQuery,
         answers={200: WorkerRead},
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{_PATH}/syncs",
+        handler=list_syncs,
+        tag=_TAG,
+        summary="Every recorded sync of the workspace, newest first",
+        query=SyncsQuery,
+        answers={200: Page[SyncRecord]},
         errors=(404,),
     ),
     Endpoint(

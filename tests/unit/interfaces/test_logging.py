@@ -41,11 +41,12 @@ def test_a_line_has_its_time_level_and_message(lines: io.StringIO) -> None:
 
 def test_an_exception_is_one_line(lines: io.StringIO) -> None:
     try:
-        raise ValueError("no\ngood")
+        int("no\ngood")
     except ValueError:
         log.exception("failed")
     (line,) = _decoded(lines)
-    assert "ValueError: no\ngood" in line["exception"]
+    assert "ValueError: invalid literal" in line["exception"]
+    assert "Traceback" in line["exception"]
 
 
 def test_ids_are_bound_to_a_task_and_what_it_starts(lines: io.StringIO) -> None:
