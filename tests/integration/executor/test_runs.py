@@ -286,9 +286,9 @@ def test_what_a_provider_can_not_accept_is_refused_by_field(worker, spec, field)
 
 def test_what_means_nothing_to_a_script_is_warned_about(worker):
     options = {"script": "echo", "colour": "red"}
-    worker.try_start("", spec={"providerOptions": options, "executionProfile": "plan", "resumeSessionId": "x"})
+    worker.try_start("", spec={"providerOptions": options})
     warned = [entry["payload"]["warning"]["code"] for entry in worker.journal() if entry["type"] == "run.warning"]
-    assert warned == ["unknown_option", "unknown_profile", "resume_unsupported"]
+    assert warned == ["unknown_option"]
 
 
 def test_the_journal_is_read_from_any_cursor_and_ends_with_the_run(worker):
