@@ -3,6 +3,7 @@
 `log_context` binds these ids for everything that a task logs below it, so that no call has to repeat them.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -42,8 +43,10 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        encoded = msgspec.json.encode(line, enc_hook=str)
-        return encoded.decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode()
+        except UnicodeEncodeError:  # a file name that isn't UTF-8
+            return json.dumps(line, default=str)
 
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:

@@ -24,6 +24,10 @@ Item = TypeVar("Item")
 MAX_LIMIT = 500
 
 
+class NotProjectedYet(Exception):
+    """The read models of this database are still to be made: the same read will work once a projector runs."""
+
+
 class AtSeq(msgspec.Struct, frozen=True):
     """After the stream's event with this seq."""
 

@@ -21,6 +21,7 @@ from projections.ports import (
     Answer,
     HumanLoopRequests,
     Moment,
+    NotProjectedYet,
     Page,
     RunFilter,
     SessionWorkerFilter,
@@ -74,7 +75,7 @@ class PostgresReadModels:
             past = await self._past(runs.RUNS, stream, at)
             row, end, position = past.rows.get(run_id), past.end, past.position
         else:
-            ((position, body, *ended),) = await self._rows("run", {"key": run_id})
+            position, body, *ended = _first(await self._rows("run", {"key": run_id}))
             row = runs.RUNS.decode(body) if body is not None else None
             end = runs.StreamEnd(seq=ended[0], position=ended[1], at=ended[2]) if row else None
         if row is None or end is None:
@@ -104,7 +105,7 @@ class PostgresReadModels:
             past = await self._past(todos.TODOS, run_stream(run_id), at)
             row, known, position = past.rows.get(run_id), past.end is not None, past.position
         else:
-            ((position, body, known),) = await self._rows("todos", {"key": run_id})
+            position, body, known = _first(await self._rows("todos", {"key": run_id}))
             row = todos.TODOS.decode(body) if body is not None else None
         if not known:
             return Answer(value=None, as_of_position=position)
@@ -116,7 +117,7 @@ class PostgresReadModels:
         found = await self._rows("todo_history", parameters)
         if not found:
             return Answer(value=None, as_of_position=0)
-        position, total = found[0][:2]
+        position, total = _first(found)[:2]
         events = tuple(todos.change(readable(row[2:])) for row in found if row[2] is not None)
         return Answer(value=TodoHistory(run_id=run_id, total=total, events=events), as_of_position=position)
 
@@ -138,7 +139,7 @@ class PostgresReadModels:
                 "limit": checked_limit(limit) + 1,
             },
         )
-        position, total = found[0][:2]
+        position, total = _first(found)[:2]
         requests = []
         for _, _, asked_at, body, run_body in found[:limit]:
             if asked_at is not None:
@@ -172,7 +173,7 @@ class PostgresReadModels:
             group_by=tuple(group_by),
             groups=groups,
             total=total,
-            as_of_position=found[0][0],
+            as_of_position=_first(found)[0],
         )
 
     async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
@@ -188,7 +189,7 @@ class PostgresReadModels:
         """One row as readers see it, None where there is none, with the position of its read model."""
         query = template("reads/row", table=table(projection.name))
         found = await self._fetch(query, {"projection": projection.name, "key": key})
-        position, body = found[0]
+        position, body = _first(found)
         return position, projection.decode(body) if body is not None else None
 
     async def _page(
@@ -199,7 +200,7 @@ class PostgresReadModels:
         found = await self._rows(query, {**parameters, **bounds})
         rows = [row[1:] for row in found if row[1] is not None]
         following = make_cursor(rows[limit - 1][0]) if len(rows) > limit else None
-        return found[0][0], rows[:limit], following
+        return _first(found)[0], rows[:limit], following
 
     async def _past(self, projection: Projection[Any], stream: str, at: Moment) -> "_Past":
         async with self._pool.connection() as connection:
@@ -216,6 +217,13 @@ class PostgresReadModels:
         bound = {name: storable(value) for name, value in {"tenant": self._tenant, **parameters}.items()}
         async with self._pool.connection() as connection:
             return await (await connection.execute(query, bound)).fetchall()
+
+
+def _first(found: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The first row of a read whose read model always answers with one, empty or not."""
+    if not found:
+        raise NotProjectedYet("no projector has run on this database yet, so there are no read models")
+    return found[0]
 
 
 class _Past(msgspec.Struct, frozen=True, kw_only=True):

@@ -133,7 +133,12 @@ class ApiServer:
 
 
 async def open_dependencies(
-    dsn: str, stack: AsyncExitStack, *, api_keys: tuple[KeyHash, ...] = (), max_streams: int = 100
+    dsn: str,
+    stack: AsyncExitStack,
+    *,
+    api_keys: tuple[KeyHash, ...] = (),
+    max_streams: int = 100,
+    projecting: bool = True,
 ) -> tuple[ApiDependencies, StreamHub]:
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     listener = await stack.enter_async_context(PostgresListener(dsn))
@@ -141,8 +146,9 @@ async def open_dependencies(
     pool = await open_pool(dsn, size=8)
     stack.push_async_callback(pool.close)
     progress = await stack.enter_async_context(PostgresProjectionProgress(pool, listener))
-    projecting = asyncio.create_task(Projector(dsn, store=store, end_of_log=listener.position).run())
-    stack.push_async_callback(_ended, projecting)
+    if projecting:
+        projector = Projector(dsn, store=store, end_of_log=listener.position)
+        stack.push_async_callback(_ended, asyncio.create_task(projector.run()))
     sessions: Any = Aggregates(
         store=store,
         clock=lambda: datetime.now(UTC),
@@ -158,6 +164,7 @@ async def open_dependencies(
         sessions=SessionCommands(
             sessions=sessions,
             tail=hub,
+            ensure_up=_is_up,
             run_has_ended=run_commands.has_ended,
             candidates=NobodyIdle(),
             clock=lambda: datetime.now(UTC),
@@ -183,6 +190,10 @@ async def open_dependencies(
         api_keys=api_keys,
     )
     return deps, hub
+
+
+async def _is_up(_session_id: str, _context: Any) -> bool:
+    return True
 
 
 def _new_id() -> str:
