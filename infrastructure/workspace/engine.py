@@ -105,7 +105,7 @@ class WorkspaceEngine:
 
         async def work() -> RestoreResult:
             result = await self._in_thread(partial(restore_workspace, self._parts, request))
-            self._marker = self._parts.state.restored()
+            self._marker = await self._in_thread(self._parts.state.restored)
             return result
 
         return await self._in_turn(work)
