@@ -93,7 +93,7 @@ def fold(row: SessionWorkerRow | None, recorded: RecordedEvent) -> SessionWorker
 
 def _slim(worker: SessionWorker) -> SessionWorker:
     plan = RestorePlan(layers=(), runtime_version=worker.plan.runtime_version)
-    return replace(worker, plan=plan, manifest=None)
+    return replace(worker, plan=plan, manifest=None, settled_syncs=())
 
 
 def columns(row: SessionWorkerRow) -> tuple[Column, ...]:

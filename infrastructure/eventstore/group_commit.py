@@ -14,7 +14,7 @@ import psycopg
 import sql
 from application.ports import AppendResult
 from infrastructure.eventstore import binary_arrays
-from infrastructure.eventstore.batch import AppendRequest, Gathering, Outcome, outcomes, parameters
+from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, Outcome, answer, outcomes, parameters
 from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS, connect
 
 MAX_BATCH_EVENTS = 1_000
@@ -134,7 +134,7 @@ class GroupCommit:
         in_doubt = False
         while True:
             try:
-                position_before, refused = await link.execute(arguments)
+                answered = await link.execute(arguments)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 in_doubt = True
                 await link.close()
@@ -155,7 +155,7 @@ class GroupCommit:
                 _fail_all(batch, EventStoreClosed("the event store was closed while this append was under way"))
                 raise
             else:
-                _settle(batch, outcomes(requests, position_before, refused, in_doubt=in_doubt))
+                _settle(batch, outcomes(requests, answered, in_doubt=in_doubt))
                 return
 
 
@@ -166,7 +166,7 @@ class _Link:
         self._dsn = dsn
         self._connection: psycopg.AsyncConnection | None = None
 
-    async def execute(self, arguments: tuple[Any, ...]) -> tuple[int, str | None]:
+    async def execute(self, arguments: tuple[Any, ...]) -> Answer:
         async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS + 5):
             if self._connection is None:
                 self._connection = await connect(self._dsn)
@@ -175,7 +175,7 @@ class _Link:
             cursor = await self._connection.execute(sql.query("append_events"), arguments)
             row = await cursor.fetchone()
         assert row is not None
-        return row[0], row[1]
+        return answer(row[0])
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

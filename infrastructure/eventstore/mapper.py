@@ -87,14 +87,8 @@ def encoded(stored: StoredEvent) -> EncodedEvent:
 
 def _library_event(stored: StoredEvent, occurred_at: datetime) -> EncodedEvent:
     event_id = uuid4().hex
-    return encoded_event(
-        event_id=event_id,
-        wire_name=stored.topic,
-        schema_version=1,
-        occurred_at=occurred_at,
-        metadata=encode_metadata(Metadata(actor=LIBRARY_ACTOR, correlation_id=event_id)),
-        payload=stored.state,
-    )
+    metadata = encode_metadata(Metadata(actor=LIBRARY_ACTOR, correlation_id=event_id))
+    return encoded_event(event_id, stored.topic, 1, occurred_at, metadata, stored.state)
 
 
 class FleetlogMapper(Mapper[Any]):

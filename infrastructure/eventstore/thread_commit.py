@@ -16,7 +16,7 @@ from psycopg import Connection
 import sql
 from application.ports import AppendResult, ExpectedSeqConflict
 from infrastructure.eventstore import binary_arrays
-from infrastructure.eventstore.batch import AppendRequest, Gathering, outcomes, parameters
+from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, answer, outcomes, parameters
 from infrastructure.eventstore.group_commit import (
     FIRST_RETRY_DELAY_SECONDS,
     LAST_RETRY_DELAY_SECONDS,
@@ -161,10 +161,8 @@ class ThreadGroupCommit:
 
     def _write_shared(self, batch: list[_Waiting], *, in_doubt: bool) -> None:
         requests = [waiting.requests[0] for waiting in batch]
-        position_before, refused = self._append_events(requests)
-        for waiting, outcome in zip(
-            batch, outcomes(requests, position_before, refused, in_doubt=in_doubt), strict=True
-        ):
+        results = outcomes(requests, self._append_events(requests), in_doubt=in_doubt)
+        for waiting, outcome in zip(batch, results, strict=True):
             if isinstance(outcome, ExpectedSeqConflict):
                 waiting.error = outcome
             else:
@@ -192,11 +190,9 @@ class ThreadGroupCommit:
         raise TrackingConflict(f"position {tracked.position} of {tracked.application_name} has been handled already")
 
     def _all_or_none(self, waiting: _Waiting, *, in_doubt: bool, written_before: bool) -> list[AppendResult]:
-        position_before, refused = self._append_events(waiting.requests)
-        results = [
-            _written(outcome) for outcome in outcomes(waiting.requests, position_before, refused, in_doubt=in_doubt)
-        ]
-        are_new = {result.position > position_before for result in results}
+        answered = self._append_events(waiting.requests)
+        results = [_written(outcome) for outcome in outcomes(waiting.requests, answered, in_doubt=in_doubt)]
+        are_new = {result.position > answered.position_before for result in results}
         if len(are_new) > 1:
             first = waiting.requests[0]
             raise ExpectedSeqConflict(first.stream, first.expected_seq, results[0].last_seq)
@@ -204,11 +200,11 @@ class ThreadGroupCommit:
             raise TrackingConflict("another process has handled this position")
         return results
 
-    def _append_events(self, requests: Sequence[AppendRequest]) -> tuple[int, str | None]:
+    def _append_events(self, requests: Sequence[AppendRequest]) -> Answer:
         cursor = self._connected().execute(sql.query("append_events"), parameters(self._tenant, requests))
         row = cursor.fetchone()
         assert row is not None
-        return row[0], row[1]
+        return answer(row[0])
 
     def _connected(self) -> Connection:
         if self._connection is None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import queue
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,9 @@ Answer = TypeVar("Answer")
 
 
 class WorkspaceEngine:
-    """Owns the folder. `quiesce` ends every process but the executor; it is awaited before a gate sync reads a file."""
+    """Owns the folder. `inherited` is the executor's own environment, of which agents get a short list.
+    `quiesce` ends every process but the executor; it is awaited before a gate sync reads a file.
+    """
 
     def __init__(
         self,
@@ -49,7 +51,9 @@ class WorkspaceEngine:
         store: S3ObjectStore,
         generation: int,
         quiesce: Callable[[], Awaitable[None]],
+        inherited: Mapping[str, str],
     ) -> None:
+        self._inherited = inherited
         workspace_dir.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workspace")
         self._transfers = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="transfer")
@@ -94,14 +98,14 @@ class WorkspaceEngine:
 
     def environment(self) -> dict[str, str]:
         """The environment of an agent, but what its run adds."""
-        return self._parts.home.environment(self.require_restored().agent_data, os.environ)
+        return self._parts.home.environment(self.require_restored().agent_data, self._inherited)
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
         check_object_prefix("workspaceS3Prefix", request.workspace_s3_prefix)
 
         async def work() -> RestoreResult:
             result = await self._in_thread(partial(restore_workspace, self._parts, request))
-            self._marker = self._parts.state.restored()
+            self._marker = await self._in_thread(self._parts.state.restored)
             return result
 
         return await self._in_turn(work)

@@ -23,6 +23,10 @@ from infrastructure.workspace.walk import FoundFile, Walked, printable, walk
 # well before it was taken.
 _CLOCK_TICK_NS = 2_000_000_000
 _GATE_ROUNDS = 3
+# Stat values tell times in ticks of at most 10 ms: a gate waits one out, so that whatever changes a file after the gate
+# has begun to read leaves a ctime that shows it.
+_SETTLE_S = 0.02
+_FINE_TICK_NS = 15_000_000
 
 
 class Syncer:
@@ -106,6 +110,7 @@ class _Attempt:
         troubled: tuple[str, ...] = ()
         for _ in range(_GATE_ROUNDS):
             self._index, self._unstable = {}, []
+            time.sleep(_SETTLE_S)
             entries, skipped = self._once()
             if self._unstable:
                 troubled = tuple(sorted(set(self._unstable)))
@@ -123,10 +128,13 @@ class _Attempt:
         moved.update(printable(path) for path in paths ^ set(entries))
         for file in again.files:
             record = self._index.get(file.path)
-            same = record is not None and file.identity == (
-                record.size, record.mtime_ns, record.ctime_ns, record.inode
-            )  # fmt: skip
-            if not same or entries[file.path].mode != file.mode:
+            settled = record is not None and record.ctime_ns < record.hashed_at_ns - _FINE_TICK_NS
+            if (
+                record is None
+                or not settled
+                or file.identity != _identity(record)
+                or entries[file.path].mode != file.mode
+            ):
                 moved.add(printable(file.path))
         moved.update(printable(entry.path) for entry in again.entries if entries.get(entry.path) != entry)
         return moved
@@ -151,8 +159,7 @@ class _Attempt:
         return entries, walked.skipped
 
     def _trusted(self, file: FoundFile, record: FileRecord) -> bool:
-        known = (record.size, record.mtime_ns, record.ctime_ns, record.inode)
-        return file.identity == known and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS
+        return file.identity == _identity(record) and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS
 
     def _stored(self, files: list[FoundFile]) -> list[StoredFile]:
         uploader = Uploader(self._parts.store, self._parts.tree, self._request.workspace_s3_prefix, self._known)
@@ -222,6 +229,10 @@ class _Attempt:
         ref = SyncRef(manifest_key=key, manifest_hash=body_hash)
         self._parts.state.save_last_sync(ref, body)
         return ref
+
+
+def _identity(record: FileRecord) -> tuple[int, int, int, int]:
+    return (record.size, record.mtime_ns, record.ctime_ns, record.inode)
 
 
 def _entry(file: FoundFile, content_hash: str, location: Location) -> ManifestEntry:

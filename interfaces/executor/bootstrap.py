@@ -74,6 +74,7 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
         await runs.quiesce()
 
     engine = WorkspaceEngine(
+        inherited=os.environ,
         workspace_dir=Path(config.workspace_dir),
         home_dir=Path(config.home_dir),
         state_dir=state_dir,

@@ -26,7 +26,7 @@ def test_the_readmes_curl_commands_do_what_it_says(own_fleetlog: FleetlogServer)
     outputs = []
     for block in blocks:
         here = block.replace("localhost:8080", f"127.0.0.1:{own_fleetlog.port}").replace(
-            "curl -sS", "curl -sS --fail-with-body"
+            "curl ", "curl --fail-with-body "
         )
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", here], capture_output=True, text=True, timeout=90, check=False

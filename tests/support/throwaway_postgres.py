@@ -1,4 +1,4 @@
-"""A real Postgres of its own in a folder, from the embedded binaries, until the embedded server's own code takes its place."""
+"""A real Postgres of its own, from the embedded binaries, until the embedded server's own code takes its place."""
 
 import os
 import pwd

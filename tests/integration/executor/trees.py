@@ -4,6 +4,7 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -21,22 +22,15 @@ from tests.integration.executor.worker import L4, PREFIX, l1
 def snapshot(root, *, leave_out=(".agent_data",)):
     """{relative path in bytes: (kind, permission bits, content or target)}."""
     found = {}
-    root = os.fsencode(root)
-
-    def take(folder, inside):
-        for name in os.listdir(folder):
-            path, relative = os.path.join(folder, name), inside + name
-            values = os.lstat(path)
-            if stat.S_ISLNK(values.st_mode):
-                found[relative] = ("symlink", 0, os.readlink(path))
-            elif stat.S_ISDIR(values.st_mode):
-                found[relative] = ("dir", values.st_mode & 0o777, b"")
-                take(path, relative + b"/")
-            elif stat.S_ISREG(values.st_mode):
-                with open(path, "rb") as file:
-                    found[relative] = ("file", values.st_mode & 0o777, file.read())
-
-    take(root, b"")
+    for path in Path(root).rglob("*"):
+        relative = os.fsencode(path.relative_to(root))
+        values = path.lstat()
+        if stat.S_ISLNK(values.st_mode):
+            found[relative] = ("symlink", 0, os.fsencode(path.readlink()))
+        elif stat.S_ISDIR(values.st_mode):
+            found[relative] = ("dir", values.st_mode & 0o777, b"")
+        elif stat.S_ISREG(values.st_mode):
+            found[relative] = ("file", values.st_mode & 0o777, path.read_bytes())
     left_out = [os.fsencode(name) for name in leave_out]
     return {path: what for path, what in found.items() if not any(path.split(b"/")[0] == name for name in left_out)}
 

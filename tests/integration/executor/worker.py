@@ -72,6 +72,8 @@ class Worker:
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.01)
         self.endpoint = json.loads(endpoint.read_text())
+        if self.http is not None:
+            self.http.close()
         self.http = httpx.Client(
             base_url=self.endpoint["url"], headers={"authorization": f"Bearer {TOKEN}"}, timeout=30
         )

@@ -8,8 +8,8 @@ import msgspec
 from projections.catalogue import PROJECTIONS
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "session_workers": (1, "427af8c1c2271d7e"),
-    "runs": (1, "5d2adb0f77ef1887"),
+    "session_workers": (1, "a90eb921d8f88dde"),
+    "runs": (1, "f5266631321fa5c1"),
     "todos": (1, "8eda65a1ab05935b"),
     "human_loop": (1, "c7f8b8deaa9349a4"),
     "usage": (1, "2584c1740973c92c"),
