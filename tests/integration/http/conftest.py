@@ -21,3 +21,10 @@ def api(postgres_server: PostgresServer) -> Iterator[ApiServer]:
 def client(api: ApiServer) -> Iterator[httpx.Client]:
     with api.client() as client:
         yield client
+
+
+@pytest.fixture
+def nothing_is_written(api: ApiServer) -> Iterator[None]:
+    before = api.last_position()
+    yield
+    assert api.last_position() == before

@@ -10,8 +10,8 @@ import pytest
 from domain.identifiers import worker_token
 from interfaces.http.endpoint import Endpoint
 from interfaces.http.routes import ENDPOINTS
-from tests.integration.http.test_bad_input import path_of, problem, shown
 from tests.support.api_server import KEY, KEYS, SECRET, ApiServer, running_api
+from tests.support.problems import path_of, problem, shown
 from tests.support.servers import PostgresServer
 
 BEARER = {"authorization": f"Bearer {KEY}"}

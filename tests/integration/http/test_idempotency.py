@@ -1,7 +1,7 @@
 """Idempotency-Key: one command, one effect, one answer, however often it is sent."""
 
-import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -61,24 +61,20 @@ def test_a_malformed_body_does_not_use_up_the_key(client: httpx.Client) -> None:
 
 
 def test_a_request_while_the_first_goes_on_is_told_to_come_back(client: httpx.Client) -> None:
-    key, answers = _key(), []
+    key, run_id = _key(), uuid.uuid4().hex
 
-    def first() -> None:
-        answers.append(client.post("/api/runs/start", params={"waitMs": 3000}, json=RUN, headers=key))
+    def start() -> httpx.Response:
+        return client.post("/api/runs/start", params={"waitMs": 2000}, json=RUN | {"runId": run_id}, headers=key)
 
-    thread = threading.Thread(target=first)
-    thread.start()
-    second = None
-    while second is None or second.status_code != 409:
-        second = client.post("/api/runs/start", params={"waitMs": 3000}, json=RUN, headers=key)
-        if answers:
-            break
-    thread.join()
-    assert second.json()["reason"] == "idempotency_in_progress"
-    assert second.headers["retry-after"] == "1"
-    assert answers[0].status_code == 202
-    third = client.post("/api/runs/start", params={"waitMs": 3000}, json=RUN, headers=key)
-    assert third.json() == answers[0].json()
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(start)
+        while client.get(f"/api/streams/run:{run_id}/events").status_code == 404:
+            assert not first.done()
+        second = start()
+        assert second.json()["reason"] == "idempotency_in_progress"
+        assert second.headers["retry-after"] == "1"
+        assert first.result().status_code == 202
+    assert start().json() == first.result().json()
 
 
 def test_a_caller_that_goes_away_gives_the_key_back_and_starts_nothing_twice(
