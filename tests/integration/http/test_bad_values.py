@@ -1,4 +1,4 @@
-"""Values that a field can never have, route by route: a 4xx problem that names the very field, and nothing is written."""
+"""Values that a field can never have, route by route: a 4xx problem that names it, and nothing is written."""
 
 import json
 import uuid
