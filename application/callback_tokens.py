@@ -8,7 +8,7 @@ from domain.identifiers import worker_token
 
 
 class DerivedCallbackTokens:
-    """Verifies a token against the run's session in its present generation: one of an older generation opens nothing."""
+    """Verifies a token against the run's session in its present generation: an older one opens nothing."""
 
     def __init__(self, *, runs: Runs, sessions: Sessions, secret: bytes) -> None:
         self._runs, self._sessions, self._secret = runs, sessions, secret

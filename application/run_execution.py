@@ -12,7 +12,7 @@ from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
 from application.executor_protocol import StartRequest
-from application.ports import ExecutorError, LogTail
+from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
 from application.run_queue import RunLease, run_context
@@ -131,7 +131,7 @@ class _Execution:
             health = await self._workers.executor(worker, self._run_id).health()
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
-        except (ExecutorError, EffectObsolete) as error:
+        except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
         return await self._do(
             StartAgent(
@@ -174,6 +174,8 @@ class _Execution:
             await self._session_reaches(spec.session_id, lambda state: state.restored)
         await self._phase("linking")
         await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
+        if not await self._workers.ensure_up(spec.session_id, self.context):
+            raise _NotReady("the session's container is gone", final=False)
         worker = await self._workers.find(spec.session_id)
         if not isinstance(worker.state.lifecycle, Running):
             reason = worker.state.last_error or f"it is {worker.state.public_state}"

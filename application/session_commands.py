@@ -73,13 +73,15 @@ class SessionCommands:
         *,
         sessions: Sessions,
         tail: LogTail,
+        ensure_up: Callable[[str, Callable[[str], CommandContext]], Awaitable[bool]],
         run_has_ended: Callable[[str], Awaitable[bool]],
         candidates: HousekeepingCandidates,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
         self._sessions, self._tail, self._candidates = sessions, tail, candidates
-        self._clock, self._new_id, self._run_has_ended = clock, new_id, run_has_ended
+        self._clock, self._new_id = clock, new_id
+        self._ensure_up, self._run_has_ended = ensure_up, run_has_ended
 
     async def get(self, session_id: str) -> Loaded[SessionWorker]:
         """The aggregate itself. Raises NotFound."""
@@ -89,10 +91,13 @@ class SessionCommands:
         return loaded
 
     async def activate(self, command: ActivateSession, context: CommandContext, *, wait_s: float) -> Settled:
-        """Make the worker run. Raises InvalidInput, IdentityConflict, ActivationRefused."""
+        """Make the worker run. One that should run already is looked at: its container may be gone. Raises
+        InvalidInput, IdentityConflict, ActivationRefused, RuntimeUnavailable, StartFailed."""
         handled = await self._sessions.handle(command.session_id, command, context)
         if isinstance(handled.state.lifecycle, Running):
-            return Settled(state=handled.state, position=handled.position, action="already_running")
+            if await self._ensure_up(command.session_id, lambda step: _step(context, step)):
+                return Settled(state=handled.state, position=handled.position, action="already_running")
+            handled = await self._sessions.handle(command.session_id, command, _step(context, "again"))
         settled = await self._wait(command.session_id, _activation_settled, handled, wait_s)
         if settled.pending:
             return settled
@@ -257,6 +262,10 @@ class SessionCommands:
         if loaded is None or loaded.state is None:
             return Settled(state=handled.state, position=handled.position, pending=True)
         return Settled(state=loaded.state, position=loaded.position)
+
+
+def _step(context: CommandContext, step: str) -> CommandContext:
+    return context.caused_by(context.command_id, f"{context.command_id}:{step}")
 
 
 def _activation_settled(state: SessionWorker | None) -> bool:

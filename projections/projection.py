@@ -6,7 +6,6 @@ a fold or of its row: the next start then rebuilds the read model beside the old
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -45,11 +44,15 @@ class Projection(Generic[Row]):
         self.name, self.version, self.row_type = name, version, row_type
         self.event_types = frozenset(event.wire_name for event in events)
         self.key, self.fold, self.columns = key, fold, columns
+        self._decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(row_type)
 
-    @cached_property
-    def decoder(self) -> msgspec.json.Decoder[Row]:
-        """The way from a stored row back to its struct."""
-        return msgspec.json.Decoder(self.row_type)
+    def encode(self, row: Row) -> bytes:
+        """The row as the database keeps it: UTF-8 JSON."""
+        return _encode(row)
+
+    def decode(self, body: bytes | str) -> Row:
+        """The row that `encode` was given. Raises msgspec.ValidationError for a row of another fold."""
+        return self._decoder.decode(body)
 
     def fold_all(self, events: Iterable[RecordedEvent]) -> dict[str, Row]:
         """All rows that these events make, by key: a small rebuild in memory, as time travel does it."""
@@ -68,4 +71,4 @@ def id_of_stream(recorded: RecordedEvent) -> str:
     return recorded.stream.partition(":")[2]
 
 
-encode_row = msgspec.json.Encoder(order=None).encode
+_encode = msgspec.json.Encoder().encode

@@ -125,13 +125,13 @@ def fold(row: RunRow | None, recorded: RecordedEvent) -> RunRow | None:
     if run is None:
         return None
     if row is None:
-        return RunRow(
+        row = RunRow(
             run_id=id_of_stream(recorded),
             run=replace(run, spec=_slim_spec(run.spec)),
             created_position=recorded.position,
             created_at=recorded.occurred_at,
         )
-    if run is not row.run:
+    elif run is not row.run:
         row = replace(row, run=_slim_questions(run) if run.questions else run)
     return _told(row, recorded)
 

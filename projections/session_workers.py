@@ -12,7 +12,6 @@ from domain.session.state import (
     Activating,
     Container,
     Deleted,
-    Reactivation,
     Removing,
     Running,
     SessionWorker,
@@ -93,11 +92,8 @@ def fold(row: SessionWorkerRow | None, recorded: RecordedEvent) -> SessionWorker
 
 
 def _slim(worker: SessionWorker) -> SessionWorker:
-    lifecycle = worker.lifecycle
-    if isinstance(lifecycle, Stopping | Removing) and lifecycle.reactivation is not None:
-        lifecycle = replace(lifecycle, reactivation=Reactivation(manifest=None))
     plan = RestorePlan(layers=(), runtime_version=worker.plan.runtime_version)
-    return replace(worker, plan=plan, manifest=None, lifecycle=lifecycle)
+    return replace(worker, plan=plan, manifest=None)
 
 
 def columns(row: SessionWorkerRow) -> tuple[Column, ...]:

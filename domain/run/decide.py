@@ -36,7 +36,7 @@ def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
 
 def _check_lease(state: Run, command: c.RunCommand, lease: int) -> None:
     stale = lease <= state.lease_generation if isinstance(command, c.ClaimRun) else lease != state.lease_generation
-    if stale:
+    if stale or lease < 1:
         raise Fenced(f"lease {lease} is not the run's current one, {state.lease_generation}")
 
 

@@ -85,7 +85,9 @@ def _container_created(state: SessionWorker, event: e.ContainerCreated, _at: dat
 def _container_started(state: SessionWorker, event: e.ContainerStarted, _at: datetime) -> SessionWorker:
     boot = Boot(boot_id=event.boot_id, url=event.url)
     match state.lifecycle:
-        case Activating() | Running():
+        case Activating(kind=kind):
+            return replace(state, lifecycle=Activating(kind=kind, boot=boot))
+        case Running():
             return replace(state, lifecycle=replace(state.lifecycle, boot=boot))
         case Stopped(remove=PendingRemove() as remove):
             return replace(state, lifecycle=replace(state.lifecycle, remove=replace(remove, boot=boot)))

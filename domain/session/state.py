@@ -46,7 +46,7 @@ class Reactivation(_Value, frozen=True, kw_only=True):
 
 
 class Activating(_Value, frozen=True, kw_only=True):
-    """`linked`: this activation has linked the agent data."""
+    """`linked`: the agent data is linked, since this boot."""
 
     kind: ActivationKind
     boot: Boot | None = None

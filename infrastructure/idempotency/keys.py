@@ -30,7 +30,7 @@ class PostgresIdempotencyKeys:
             "lease_s": lease_s,
             "keep_s": self._keep.total_seconds(),
         }
-        # The key may be given back between the two halves of the statement: then nobody holds it, and it is asked again.
+        # The key may be given back between the two halves of the statement: then nobody holds it, and we ask again.
         while True:
             rows = await self._execute("begin_idempotency_key", actor, key, arguments)
             if rows:

@@ -8,7 +8,6 @@ from psycopg import sql as composing
 
 import sql
 from infrastructure.projector.unit import RowKey, Unit
-from projections.projection import encode_row
 
 MAX_COLUMN_TEXT = 600
 OWN_COLUMNS = 4
@@ -42,7 +41,7 @@ class RowTables:
             template("projections/load_rows", table=table(unit.name)),
             {"version": unit.version, "tenants": [key[0] for key in keys], "keys": [key[1] for key in keys]},
         )
-        decode = unit.projection.decoder.decode
+        decode = unit.projection.decode
         return {(tenant, key): decode(body) for tenant, key, body in await cursor.fetchall()}
 
     async def write(self, connection: AsyncConnection[Any], unit: Unit, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -52,7 +51,7 @@ class RowTables:
 
 def stored(unit: Unit, key: RowKey, row: Any) -> tuple[Any, ...]:
     """A row as its table takes it."""
-    return (unit.version, *key, encode_row(row).decode(), *map(storable, unit.projection.columns(row)))
+    return (unit.version, *key, unit.projection.encode(row).decode(), *map(storable, unit.projection.columns(row)))
 
 
 def storable(value: Any) -> Any:

@@ -160,7 +160,7 @@ class ScriptSession:
             return
         event = event_of(part)
         if isinstance(event, Usage):
-            self._usage = _sum(self._usage, event)
+            self._usage = self._usage + event
             return
         if isinstance(event, HumanLoopRequested):
             if not self._interactive:
@@ -225,31 +225,8 @@ def _script_of(spec: RunSpec) -> str:
 
 
 def _unsupported(spec: RunSpec) -> list[Event]:
-    warnings: list[Event] = [
+    """The control plane has said already what no script can do; its options are known here alone."""
+    return [
         warning("unknown_option", f"providerOptions.{name} means nothing to a script")
         for name in sorted(set(spec.provider_options) - _KNOWN_OPTIONS)
     ]
-    if spec.execution_profile:
-        warnings.append(
-            warning(
-                "unknown_profile", f"a script has no execution profile {spec.execution_profile!r}; it runs as always"
-            )
-        )
-    if spec.resume_session_id:
-        warnings.append(warning("resume_unsupported", "a script can't be resumed; it starts from its beginning"))
-    return warnings
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(
-        input_tokens=one.input_tokens + other.input_tokens,
-        output_tokens=one.output_tokens + other.output_tokens,
-        cached_input_tokens=_sum_known(one.cached_input_tokens, other.cached_input_tokens),
-        cost_usd=_sum_known(one.cost_usd, other.cost_usd),
-    )
-
-
-def _sum_known(one: Any, other: Any) -> Any:
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other

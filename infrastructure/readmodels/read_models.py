@@ -53,7 +53,7 @@ class PostgresReadModels:
     async def session_workers(
         self, matching: SessionWorkerFilter, *, limit: int = 50, cursor: str | None = None
     ) -> Page[session_workers.SessionWorkerView]:
-        decode_row = session_workers.SESSION_WORKERS.decoder.decode
+        decode_row = session_workers.SESSION_WORKERS.decode
         position, found, following = await self._page(
             "session_workers", limit, cursor, msgspec.structs.asdict(matching)
         )
@@ -63,7 +63,7 @@ class PostgresReadModels:
     async def sync_history(
         self, session_id: str, *, limit: int = 50, cursor: str | None = None
     ) -> Page[sync_history.SyncRecord]:
-        decode_row = sync_history.SYNC_HISTORY.decoder.decode
+        decode_row = sync_history.SYNC_HISTORY.decode
         position, found, following = await self._page("sync_history", limit, cursor, {"session_id": session_id})
         items = tuple(sync_history.view(decode_row(body)) for _, body in found)
         return Page(items=items, next_cursor=following, as_of_position=position)
@@ -75,7 +75,7 @@ class PostgresReadModels:
             row, end, position = past.rows.get(run_id), past.end, past.position
         else:
             ((position, body, *ended),) = await self._rows("run", {"key": run_id})
-            row = runs.RUNS.decoder.decode(body) if body is not None else None
+            row = runs.RUNS.decode(body) if body is not None else None
             end = runs.StreamEnd(seq=ended[0], position=ended[1], at=ended[2]) if row else None
         if row is None or end is None:
             return Answer(value=None, as_of_position=position)
@@ -91,7 +91,7 @@ class PostgresReadModels:
         return Answer(value=runs.snapshot(row, end, _pieces(pieces)), as_of_position=position)
 
     async def runs(self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None) -> Page[runs.RunSummary]:
-        decode_row = runs.RUNS.decoder.decode
+        decode_row = runs.RUNS.decode
         position, found, following = await self._page("runs", limit, cursor, msgspec.structs.asdict(matching))
         items = tuple(
             runs.summary(decode_row(body), runs.StreamEnd(seq=seq, position=at, at=time))
@@ -105,7 +105,7 @@ class PostgresReadModels:
             row, known, position = past.rows.get(run_id), past.end is not None, past.position
         else:
             ((position, body, known),) = await self._rows("todos", {"key": run_id})
-            row = todos.TODOS.decoder.decode(body) if body is not None else None
+            row = todos.TODOS.decode(body) if body is not None else None
         if not known:
             return Answer(value=None, as_of_position=position)
         items = todos.view(row)
@@ -128,7 +128,7 @@ class PostgresReadModels:
         limit: int = 50,
         cursor: str | None = None,
     ) -> HumanLoopRequests:
-        decode_row = human_loop.HUMAN_LOOP.decoder.decode
+        decode_row = human_loop.HUMAN_LOOP.decode
         found = await self._rows(
             "human_loop",
             {
@@ -189,7 +189,7 @@ class PostgresReadModels:
         query = template("reads/row", table=table(projection.name))
         found = await self._fetch(query, {"projection": projection.name, "key": key})
         position, body = found[0]
-        return position, projection.decoder.decode(body) if body is not None else None
+        return position, projection.decode(body) if body is not None else None
 
     async def _page(
         self, query: str, limit: int, cursor: str | None, parameters: Parameters

@@ -7,6 +7,7 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
+from application.ports import RuntimeUnavailable, StartFailed
 from infrastructure.eventstore.group_commit import EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.object_store.s3 import S3Location, S3ObjectStore
@@ -68,7 +69,13 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             metrics=PlaneMetrics(plane, pool),
             providers=InstalledProviders(),
             new_id=new_id,
-            unavailable_errors=(EventStoreUnavailable, psycopg.OperationalError, PoolTimeout),
+            unavailable_errors=(
+                EventStoreUnavailable,
+                psycopg.OperationalError,
+                PoolTimeout,
+                RuntimeUnavailable,
+                StartFailed,
+            ),
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
             idle_timeout_ms=settings.idle_timeout_ms,
             remove_after_ms=settings.remove_after_ms,

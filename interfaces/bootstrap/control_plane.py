@@ -113,6 +113,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         session_commands=SessionCommands(
             sessions=sessions,
             tail=hub,
+            ensure_up=workers.ensure_up,
             run_has_ended=run_commands.has_ended,
             candidates=reads.candidates,
             clock=now,

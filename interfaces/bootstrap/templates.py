@@ -22,9 +22,7 @@ async def push_template(settings: Settings, folder: Path, prefix: str) -> tuple[
         prefix = check_object_prefix("PREFIX", prefix)
     except InvalidInput as error:
         raise StartRefused(str(error)) from error
-    if not folder.is_dir():
-        raise StartRefused(f"{folder} is not a folder")
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = await asyncio.to_thread(_files_below, folder)
     access = await reachable_object_store(settings)
     store = S3ObjectStore(
         S3Location(
@@ -50,3 +48,9 @@ async def push_template(settings: Settings, folder: Path, prefix: str) -> tuple[
         return size
 
     return len(files), await asyncio.to_thread(push)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise StartRefused(f"{folder} is not a folder")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

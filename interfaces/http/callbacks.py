@@ -4,22 +4,24 @@ All of them are checked before the first one is recorded; each is idempotent by 
 """
 
 import re
-from typing import Any
 
 import msgspec
 
 from application.callbacks import Callback, CallbackResult, callback_event
 from domain.errors import InvalidInput
+from domain.event import MAX_PAYLOAD_BYTES, encode
+from domain.run.events import HumanLoopRequested, RunWarning
 from interfaces.http import bodies
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.field_paths import field_and_message
 from interfaces.http.problems import Problem, invalid
-from interfaces.http.queries import Query
+from interfaces.http.queries import YEAR_MS, Query
 
 MAX_CALLBACKS = 2000
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-_EVENT_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-_ROW_KEYS = ("questionId", "toolId", "todoId")
+MAX_NAME_BYTES = 400
+MAX_UNKNOWN_BYTES = 16 * 1024
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _one = msgspec.json.Decoder(Callback)
 _many = msgspec.json.Decoder(tuple[Callback, ...])
 
@@ -62,31 +64,29 @@ def _check_count(count: int) -> None:
 
 
 def _check(callback: Callback, prefix: str) -> None:
-    if not _EVENT_ID.fullmatch(callback.event_id):
-        raise invalid(f"{prefix}eventId", "must have 1 to 200 characters, none of them a control character")
-    if not _EVENT_ID.fullmatch(callback.type):
-        raise invalid(f"{prefix}type", "must have 1 to 200 characters, none of them a control character")
+    check_name(f"{prefix}eventId", callback.event_id)
+    check_name(f"{prefix}type", callback.type)
     bodies.check_free_form(f"{prefix}payload", callback.payload)
-    _check_row_keys(f"{prefix}payload", callback.payload)
+    bodies.check_integers(f"{prefix}payload", callback.payload)
     try:
-        callback_event(callback)
+        event = callback_event(callback)
     except InvalidInput as error:
         if isinstance(error.__cause__, msgspec.ValidationError):
             raise invalid(*field_and_message(error.__cause__, f"{prefix}payload")) from error
         raise invalid(f"{prefix}{error.field}", error.message) from error
+    if isinstance(event, HumanLoopRequested) and not 0 <= (event.timeout_ms or 0) <= YEAR_MS:
+        raise invalid(f"{prefix}payload.timeoutMs", f"must be between 0 and {YEAR_MS}")
+    limit = MAX_UNKNOWN_BYTES if isinstance(event, RunWarning) else MAX_PAYLOAD_BYTES
+    if len(encode(event)) > limit:
+        raise invalid(f"{prefix}payload", f"is too large: {limit} bytes of a {callback.type} are stored at most")
 
 
-def _check_row_keys(field: str, payload: dict[str, Any]) -> None:
-    """Ids inside a payload become keys of read models, which hold no NUL character."""
-    places: list[tuple[str, Any]] = [(field, payload), (f"{field}.todo", payload.get("todo"))]
-    todos = payload.get("todos")
-    if isinstance(todos, list):
-        places += [(f"{field}.todos[{i}]", todo) for i, todo in enumerate(todos)]
-    for place, value in places:
-        if isinstance(value, dict):
-            for key in _ROW_KEYS:
-                if isinstance(value.get(key), str) and not _EVENT_ID.fullmatch(value[key]):
-                    raise invalid(f"{place}.{key}", "must have 1 to 200 characters, none of them a control character")
+def check_name(field: str, value: str) -> None:
+    """Raises Problem 400 for what the log can't index."""
+    if not _NAME.fullmatch(value) or len(value.encode()) > MAX_NAME_BYTES:
+        raise invalid(
+            field, f"must have 1 to 200 characters ({MAX_NAME_BYTES} bytes), none of them a control character"
+        )
 
 
 ENDPOINTS = (

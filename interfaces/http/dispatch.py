@@ -34,7 +34,7 @@ class PathApp:
         exchange = exchange_of(scope)
         method = "GET" if request.method == "HEAD" else request.method
         endpoint = self._endpoints.get(method)
-        if endpoint is None:
+        if endpoint is None or (request.method == "HEAD" and endpoint.streams):
             raise Problem(
                 405,
                 "method-not-allowed",

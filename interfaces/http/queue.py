@@ -9,11 +9,11 @@ from application.run_queue import QueueItem
 from domain.identifiers import check_id
 from interfaces.http.background import wait_at_most
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Query, WaitQuery
+from interfaces.http.queries import YEAR_MS, Query, WaitQuery
 from interfaces.http.reading import found, shown_as
 from interfaces.http.views import Pending, View
 
-YEAR_MS = 31_536_000_000
+GRACE_S = 2.0
 
 
 class DrainBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ async def drain(call: Call[DrainBody, WaitQuery]) -> Answer:
             retry_delay_ms=body.retry_delay_ms,
             wait_s=wait_s,
         ),
-        wait_s,
+        wait_s + GRACE_S,
     )
     position = await call.deps.store.last_position()
     if counts is None:

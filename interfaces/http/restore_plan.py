@@ -8,6 +8,7 @@ from domain.workspace.manifest import RuntimeManifest, check_manifest
 from domain.workspace.paths import check_workspace_path
 from domain.workspace.plan import RestorePlan, build_restore_plan, missing_required_paths
 from domain.workspace.sync import SyncRef
+from interfaces.http.bodies import check_manifest_size
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.problems import Problem
 from interfaces.http.queries import Query
@@ -44,6 +45,7 @@ async def restore_plan(call: Call[RestorePlanBody, Query]) -> Answer:
         ("userLoginName", body.user_login_name),
     ):
         check_id(field, value)
+    check_manifest_size(body.manifest)
     manifest = body.manifest
     if manifest is not None:
         manifest = check_manifest(manifest, app_id=body.app_id, runtime_version=body.runtime_version)

@@ -5,11 +5,12 @@ from typing import Any, Literal
 import msgspec
 
 from application.session_commands import Settled
-from domain.identifiers import DEFAULT_PROJECT
+from domain.identifiers import DEFAULT_PROJECT, check_id
 from domain.session.commands import ActivateSession
 from domain.session.events import ActivationAction
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.sync import SyncRef
+from interfaces.http.bodies import check_manifest_size
 from interfaces.http.endpoint import Answer, Call, Endpoint, Nothing
 from interfaces.http.queries import AsOfQuery, PageLimit, ReadQuery, Text, WaitQuery
 from interfaces.http.reading import caught_up, found, moment_of, shown_as
@@ -68,11 +69,12 @@ class ListWorkersQuery(ReadQuery, frozen=True, kw_only=True):
 
 async def activate(call: Call[ActivateBody, WaitQuery]) -> Answer:
     session_id, body = call.path["sessionId"], call.body
+    check_manifest_size(body.manifest)
     command = ActivateSession(
         session_id=session_id,
-        app_id=body.app_id,
-        project_name=body.project_name or DEFAULT_PROJECT,
-        user_login_name=body.user_login_name,
+        app_id=check_id("appId", body.app_id),
+        project_name=check_id("projectName", body.project_name or DEFAULT_PROJECT),
+        user_login_name=check_id("userLoginName", body.user_login_name),
         runtime_version=body.runtime_version,
         manifest=body.manifest,
     )

@@ -1,6 +1,6 @@
 """Settled usage: of one run, and summed."""
 
-import re
+from datetime import date
 
 from domain.errors import InvalidInput
 from interfaces.http.endpoint import Answer, Call, Endpoint
@@ -8,8 +8,6 @@ from interfaces.http.queries import ReadQuery, Text
 from interfaces.http.reading import caught_up, found, shown_as
 from projections.ports import UsageFilter, UsageReport
 from projections.usage import USAGE, Dimension, RunUsage
-
-_DAY = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", re.ASCII)
 
 
 class RunUsageRead(RunUsage, frozen=True, kw_only=True):
@@ -40,7 +38,7 @@ async def usage_of_run(call: Call[None, ReadQuery]) -> Answer:
 async def usage(call: Call[None, UsageQuery]) -> Answer:
     query = call.query
     for field, day in (("fromDay", query.from_day), ("toDay", query.to_day)):
-        if day is not None and not _DAY.fullmatch(day):
+        if day is not None and not _is_day(day):
             raise InvalidInput(field, f"{day!r} is not a day such as 2026-03-04")
     await caught_up(call, USAGE.name)
     matching = UsageFilter(
@@ -54,6 +52,13 @@ async def usage(call: Call[None, UsageQuery]) -> Answer:
         to_day=query.to_day,
     )
     return Answer(await call.deps.reads.usage(matching, group_by=tuple(dict.fromkeys(query.group_by))))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 ENDPOINTS = (

@@ -54,7 +54,7 @@ def step(title: str) -> Iterator[list[str]]:
         console.print(f"[red]✗[/] {title}  [dim]{time.monotonic() - began:.2f} s[/]")
         raise
     detail = f"  [cyan]{'; '.join(said)}[/]" if said else ""
-    console.print(f"[green]✓[/] {title}{detail}  [dim]{time.monotonic() - began:.2f} s[/]")
+    console.print(f"[green]✓[/] {title}{detail}  [dim]{time.monotonic() - began:.2f} s[/]", soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -78,6 +78,14 @@ BEGIN
     JOIN events e ON e.event_id = n.event_id AND e.stream = batch_streams[n.stream_number] AND e.tenant || '' = batch_tenant
     WHERE head_seqs[n.stream_number] IS NOT NULL;
 
+    -- Whole from the start: an array whose first assigned element is not number 1 would begin there, and be shifted
+    -- against the others in unnest() whenever the first request is refused.
+    head_positions := array_fill(NULL::bigint, ARRAY[cardinality(batch_streams)]);
+    positions := array_fill(NULL::bigint, ARRAY[cardinality(event_ids)]);
+    seqs := positions;
+    payload_hashes := array_fill(NULL::bytea, ARRAY[cardinality(event_ids)]);
+    chain_hashes := payload_hashes;
+
     FOR request IN 1 .. cardinality(request_sizes) LOOP
         stream_number := event_streams[first_event];
         past_event := first_event + request_sizes[request];

@@ -29,6 +29,7 @@ class FleetlogServer:
             self.port = probe.getsockname()[1]
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=90, trust_env=False)
         self._process: subprocess.Popen[str] | None = None
+        self._position = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -113,7 +114,10 @@ class FleetlogServer:
         """The JSON of a successful answer."""
         response = self.client.request(method, path, **options)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}\n{self.log_tail()}"
-        return response.json()
+        answer = response.json()
+        if method == "POST" and isinstance(answer, dict):
+            self._position = max(self._position, answer.get("position", 0))
+        return answer
 
     def problem(self, status: int, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The problem of an answer that is refused with `status`."""
@@ -176,7 +180,7 @@ class FleetlogServer:
 
     def worker_folder(self, session_id: str) -> Path:
         """Where the `process` runtime keeps the session's container."""
-        worker = self.ok("GET", f"/api/session-workers/{session_id}")
+        worker = self.ok("GET", f"/api/session-workers/{session_id}", params={"minPosition": self._position})
         return self.home / "workers" / worker["containerId"]
 
 

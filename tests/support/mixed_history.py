@@ -16,7 +16,7 @@ from domain.workspace.plan import build_restore_plan
 from domain.workspace.sync import SyncRef
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
-WORDS = ["the", "agent", "reads", "a", "file,", "thinks", "about", "it,", "and", "then", "writes", "a", "better", "one", "beside", "it", "while", "the", "tests", "run"]
+WORDS = ("the", "agent", "reads", "a", "file,", "thinks", "about", "it,", "and", "writes", "a", "better", "one")
 
 
 class Clock:
@@ -96,10 +96,9 @@ def run_events(number: int, session_id: str, random_: random.Random) -> list[Eve
         warning = Warn(code="resume_unsupported", message="a new conversation begins")
         events.append(r.RunWarning(lease_generation=lease, warning=warning))
     for step in range(8):
-        for _ in range(random_.randint(0, 2)):
-            events.append(r.ReasoningDelta(lease_generation=lease, text=" ".join(random_.choices(WORDS, k=8))))
-        for _ in range(random_.randint(1, 3)):
-            events.append(r.MessageDelta(lease_generation=lease, text=" ".join(random_.choices(WORDS, k=6)) + " "))
+        thoughts, pieces = random_.randint(0, 2), random_.randint(1, 3)
+        events += [r.ReasoningDelta(lease_generation=lease, text=_words(random_)) for _ in range(thoughts)]
+        events += [r.MessageDelta(lease_generation=lease, text=_words(random_)) for _ in range(pieces)]
         tool_id = f"t{step}"
         events.append(
             r.ToolStarted(lease_generation=lease, tool_id=tool_id, name="shell", input={"command": "pytest -q"})
@@ -137,6 +136,10 @@ def run_events(number: int, session_id: str, random_: random.Random) -> list[Eve
         r.RunFinished(lease_generation=lease, outcome=outcome, exported=True, error=error, usage=usage),
     ]
     return events
+
+
+def _words(random_: random.Random) -> str:
+    return " ".join(random_.choices(WORDS, k=8)) + " "
 
 
 def session_events_of_run(number: int, run_id: str) -> tuple[list[Event], list[Event]]:

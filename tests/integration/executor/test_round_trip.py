@@ -16,9 +16,9 @@ from infrastructure.workspace.errors import NotRestored
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, l0, l1
 
-names = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12
-).filter(lambda name: name not in {".", ".."} and len(name.encode()) < 100)
+names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12).filter(
+    lambda name: name not in {".", ".."} and len(name.encode()) < 100
+)
 contents = st.one_of(
     st.binary(max_size=40), st.just(b""), st.just(b"same"), st.integers(1, 3).map(lambda n: os.urandom(200_000 * n))
 )

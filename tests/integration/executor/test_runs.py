@@ -90,7 +90,17 @@ def test_lines_to_fleetlog_become_events(worker):
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[]", "3", '{"type":7}', '{"type":"run.finished"}', '{"type":"todo.update"}', '{"no":"type"}', "\\xff\\xfe", ""],
+    [
+        "{",
+        "[]",
+        "3",
+        '{"type":7}',
+        '{"type":"run.finished"}',
+        '{"type":"todo.update"}',
+        '{"no":"type"}',
+        "\\xff\\xfe",
+        "",
+    ],
 )
 def test_a_line_that_makes_no_sense_is_a_warning(worker, line):
     entries = worker.run(f"printf '::fleetlog {line}\\n'; echo alive")
@@ -127,14 +137,14 @@ def test_a_question_waits_for_its_answer_and_takes_the_first(worker):
 
 
 def test_a_question_of_a_run_that_is_not_interactive_is_a_warning(worker):
-    entries = worker.run("echo '::fleetlog {\"type\":\"question\",\"questionId\":\"q\"}'; read x || echo none")
+    entries = worker.run('echo \'::fleetlog {"type":"question","questionId":"q"}\'; read x || echo none')
     assert types_of(entries)[0] == "run.warning"
     assert entries[0]["payload"]["warning"]["code"] == "not_interactive"
     assert text_of(entries) == "none\n"
 
 
 def test_a_question_that_is_open_at_the_end_is_canceled(worker):
-    entries = worker.run("echo '::fleetlog {\"type\":\"question\",\"questionId\":\"q\"}'; exit 0", interactive=True)
+    entries = worker.run('echo \'::fleetlog {"type":"question","questionId":"q"}\'; exit 0', interactive=True)
     assert types_of(entries) == ["human_loop.requested", "human_loop.canceled", "run.agent_finished"]
 
 

@@ -94,9 +94,7 @@ class Box:
 
     def sync(self, **fields):
         values = {"workspace_s3_prefix": PREFIX, "sync_id": "x", "reason": "manual", **fields}
-        return self.syncer.sync(
-            SyncRequest(session_id="s1", container_id="c", generation=self.generation, **values)
-        )
+        return self.syncer.sync(SyncRequest(session_id="s1", container_id="c", generation=self.generation, **values))
 
     def close(self):
         self.parts.tree.close()

@@ -188,7 +188,8 @@ def text_of(entries, channel=None):
     return "".join(
         entry["payload"]["text"]
         for entry in entries
-        if entry["type"] == "message.delta" and (channel is None or entry["payload"].get("channel", "stdout") == channel)
+        if entry["type"] == "message.delta"
+        and (channel is None or entry["payload"].get("channel", "stdout") == channel)
     )
 
 

@@ -9,23 +9,20 @@ from typing import Any
 
 import msgspec
 
-# The registry knows the events of the modules that are imported.
-import domain.run.events
-import domain.session.events  # noqa: F401 - it is imported for its registrations
-from domain.event import event_types
+from tests.support.domain_events import domain_events
 
 GOLDEN = Path(__file__).with_name("golden_events.json")
 
 
 def describe() -> dict[str, Any]:
     """Events by wire name: schema version and JSON schema; and the values that they are made of."""
-    types = event_types()
+    types = domain_events()
     _, components = msgspec.json.schema_components(types.values(), ref_template="{name}")
     names = {event_type.__name__ for event_type in types.values()}
     return {
         "events": {
             wire_name: {"version": event_type.schema_version, **_plain(components[event_type.__name__])}
-            for wire_name, event_type in sorted(types.items())
+            for wire_name, event_type in types.items()
         },
         "values": {name: _plain(schema) for name, schema in sorted(components.items()) if name not in names},
     }

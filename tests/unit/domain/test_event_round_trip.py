@@ -7,9 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-# The registry knows the events of the modules that are imported.
-import domain.run.events
-import domain.session.events  # noqa: F401 - it is imported for its registrations
 from domain.event import (
     ENVELOPE_FIELDS,
     Event,
@@ -17,13 +14,13 @@ from domain.event import (
     UnknownEventType,
     decode,
     encode,
-    event_types,
     upcast,
     wire,
 )
+from tests.support.domain_events import domain_events
 from tests.support.event_strategies import instances
 
-EVENTS = sorted(event_types().items())
+EVENTS = list(domain_events().items())
 
 
 @pytest.mark.parametrize(("name", "event_type"), EVENTS, ids=[name for name, _ in EVENTS])

@@ -10,6 +10,7 @@ from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, Usage
 from tests.support.runs import (
     AGENT_DONE,
     BLOCKED,
+    BOUND,
     CANCEL_REQUESTED,
     CLAIMED,
     ENDED,
@@ -113,6 +114,10 @@ class TestTheFence:
     def test_refuses_one_that_the_stream_has_not_seen(self):
         run.given(*RUNNING).when(fail("network", lease=9)).then_error(Fenced)
 
+    @pytest.mark.parametrize("history", [QUEUED, BLOCKED, BOUND], ids=["queued", "blocked", "bound"])
+    def test_refuses_a_lease_that_was_never_granted(self, history):
+        run.given(*history).when(fail("network", lease=0)).then_error(Fenced)
+
     def test_refuses_the_same_claim_twice(self):
         run.given(*CLAIMED).when(c.ClaimRun(lease_generation=1, owner="w1")).then_error(Fenced)
 
@@ -154,10 +159,9 @@ class TestBeforeTheAgentStarted:
         )
         assert given.state.public_state == "failed"
 
-    @pytest.mark.parametrize("history", [QUEUED, RETRYING, FINISHED, SYNCING, BLOCKED])
+    @pytest.mark.parametrize("history", [RETRYING, FINISHED, SYNCING], ids=["retrying", "finished", "syncing"])
     def test_a_failure_of_nothing_changes_nothing(self, history):
-        lease = run.given(*history).state.lease_generation
-        run.given(*history).when(fail("network", lease=lease)).then_nothing()
+        run.given(*history).when(fail("network")).then_nothing()
 
 
 class TestAfterTheAgentStarted:

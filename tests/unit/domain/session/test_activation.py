@@ -258,6 +258,14 @@ class TestTheSteps:
         given = given.when(self.VALIDATE).then(VALIDATED, e.SessionActivated(generation=1, action="started"))
         assert given.state.generation == 1
 
+    def test_an_executor_that_comes_up_again_in_between_links_again(self):
+        given = session.given(*READY)
+        given = given.when(c.RecordContainerStarted(generation=1, boot=NEXT_BOOT, purpose="activation")).then(
+            started(NEXT_BOOT, restored=True)
+        )
+        given.when(self.VALIDATE).then_error(Conflict, reason="activation_step_out_of_order")
+        given.when(self.LINK).then(LINKED).when(self.VALIDATE).then(VALIDATED, UP)
+
     def test_an_executor_that_comes_up_again_is_known_by_its_boot(self):
         revived = started(NEXT_BOOT, purpose="revival", restored=True)
         given = session.given(*RUNNING)
