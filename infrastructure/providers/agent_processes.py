@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from infrastructure.providers import process_tree
+from infrastructure.providers.ownership import hand_over
 from infrastructure.providers.process_tree import ProcessInfo
 
 TERM_GRACE_S = 3.0
@@ -83,10 +84,11 @@ class AgentProcess:
 
 class AgentProcesses:
     """All agents' processes of this executor. `marker` (NAME=value) is put into their environment, so that the next
-    boot finds what a killed executor leaves behind."""
+    boot finds what a killed executor leaves behind. `user`: their numeric user and group id; None: ours."""
 
-    def __init__(self, marker: str, pool: Executor) -> None:
+    def __init__(self, marker: str, pool: Executor, *, user: int | None = None) -> None:
         self._marker = marker
+        self._user = user
         self._pool = pool
         self._own: dict[int, AgentProcess] = {}
 
@@ -106,6 +108,10 @@ class AgentProcesses:
     ) -> AgentProcess:
         """Raises OSError when the program can't be started."""
         name, _, value = self._marker.partition("=")
+        loop = asyncio.get_running_loop()
+        if self._user is not None:
+            folders = (folder, environment["HOME"])
+            await loop.run_in_executor(self._pool, partial(hand_over, folders, self._user))
         popen = subprocess.Popen(  # noqa: ASYNC220  it forks and returns; nothing waits
             list(arguments),
             cwd=folder,
@@ -116,8 +122,15 @@ class AgentProcesses:
             start_new_session=True,
             pass_fds=pass_fds,
             bufsize=0,
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
         )
-        loop = asyncio.get_running_loop()
+        if self._user is not None:
+            # Its own, or `echo >/dev/stderr` would be refused: that opens the pipe anew.
+            for pipe in (popen.stdin, popen.stdout, popen.stderr):
+                if pipe is not None:
+                    os.fchown(pipe.fileno(), self._user, self._user)
         process = AgentProcess(popen, asyncio.StreamReader(_PIPE_BYTES), asyncio.StreamReader(_PIPE_BYTES))
         self._own[popen.pid] = process
         for pipe, reader in ((popen.stdout, process.stdout), (popen.stderr, process.stderr)):

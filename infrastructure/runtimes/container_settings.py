@@ -10,6 +10,7 @@ from domain.identifiers import container_name
 EXECUTOR_PORT: Final = 8700
 CONFIG_FOLDER: Final = "/etc/fleetlog"
 CONFIG_FILE: Final = "executor.json"
+AGENT_USER: Final = 1000
 PORT_KEY: Final = f"{EXECUTOR_PORT}/tcp"
 
 LABEL_INSTALLATION: Final = "fleetlog.installation"

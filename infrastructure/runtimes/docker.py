@@ -23,6 +23,7 @@ from application.ports import (
     StartFailed,
 )
 from infrastructure.runtimes.container_settings import (
+    AGENT_USER,
     CONFIG_FILE,
     CONFIG_FOLDER,
     EXECUTOR_PORT,
@@ -124,6 +125,7 @@ class DockerWorkerRuntime:
             mode="maintenance" if maintenance else "normal",
             host="0.0.0.0",  # noqa: S104  within the container: outside, only what is published counts
             port=EXECUTOR_PORT,
+            agent_user=AGENT_USER,
         )
         with self._alone(container_id):
             found = self._found(spec, container_id)

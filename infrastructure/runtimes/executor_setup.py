@@ -46,6 +46,7 @@ class ExecutorSetup:
         mode: Mode = "normal",
         host: str = "127.0.0.1",
         port: int = 0,
+        agent_user: int | None = None,
     ) -> ExecutorConfig:
         store = self.object_store
         return ExecutorConfig(
@@ -65,4 +66,5 @@ class ExecutorSetup:
             s3_secret_key=store.secret_key,
             maintenance=mode == "maintenance",
             idle_exit_s=self.idle_exit_s,
+            agent_user=agent_user,
         )

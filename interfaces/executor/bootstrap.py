@@ -67,7 +67,9 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
     _emptied(spool_dir)
     journal_pool = ThreadPoolExecutor(_JOURNAL_THREADS, thread_name_prefix="journal")
     process_pool = ThreadPoolExecutor(2, thread_name_prefix="process")
-    processes = AgentProcesses(f"FLEETLOG_WORKER={config.session_id}/{config.container_id}", process_pool)
+    processes = AgentProcesses(
+        f"FLEETLOG_WORKER={config.session_id}/{config.container_id}", process_pool, user=config.agent_user
+    )
     processes.adopt_orphans()
 
     async def quiesce() -> None:

@@ -49,8 +49,8 @@ class DockerBench:
     def inspected(self, spec: ContainerSpec) -> dict[str, Any]:
         return dict(self.api.inspect_container(self.name(spec)))
 
-    def write(self, spec: ContainerSpec, name: str) -> None:
-        self._put(spec, "/workspace", tarfile.TarInfo(name))
+    def write(self, spec: ContainerSpec, name: str, content: bytes = b"") -> None:
+        self._put(spec, "/workspace", tarfile.TarInfo(name), content)
 
     def written(self, spec: ContainerSpec, name: str) -> bool:
         try:
@@ -94,9 +94,9 @@ class DockerBench:
             runtime.close()
         self.api.close()
 
-    def _put(self, spec: ContainerSpec, folder: str, member: tarfile.TarInfo) -> None:
+    def _put(self, spec: ContainerSpec, folder: str, member: tarfile.TarInfo, content: bytes = b"") -> None:
         archive = io.BytesIO()
-        member.mode = 0o755
+        member.mode, member.size = 0o755, len(content)
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.addfile(member)
+            tar.addfile(member, io.BytesIO(content))
         self.api.put_archive(self.name(spec), folder, archive.getvalue())

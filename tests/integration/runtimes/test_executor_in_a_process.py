@@ -5,33 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from application.executor_protocol import (
-    RestoreRequest,
-    RunState,
-    StartRequest,
-    SyncRequest,
-    ValidateRequest,
-    WorkspaceCall,
-)
-from application.ports import ContainerInfo, ContainerSpec, ExecutorError
-from domain.identifiers import worker_token, workspace_prefix
-from domain.run.values import Message, RunSpec
-from domain.workspace.plan import build_restore_plan
+from application.ports import ContainerInfo, ExecutorError
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
-from infrastructure.executor_client.http_executor import HttpExecutor
 from infrastructure.runtimes.executor_setup import WorkerObjectStore
 from infrastructure.runtimes.polling import wait_until
 from infrastructure.runtimes.process_identity import alive, identify
 from tests.support.async_run import run
+from tests.support.executor_calls import SECRET, SESSION, SPEC, restored, started_script, sync_of
 from tests.support.process_bench import REAL, ProcessBench
 
-SECRET = b"installation-secret"
-SESSION = "session-1"
-SPEC = ContainerSpec(session_id=SESSION, generation=1, token=worker_token(SECRET, SESSION, 1, "executor"))
-PREFIX = workspace_prefix("app", "default", "user", SESSION)
-IDENTITY = {"session_id": SESSION, "container_id": "", "generation": 1}
 POLICY = CallPolicy(max_retries=1, retry_delay_s=0.05)
 
 
@@ -54,38 +38,13 @@ def started(bench: ProcessBench) -> ContainerInfo:
     return run(bench.runtime.start(SPEC, container.container_id))
 
 
-async def restored(executor: HttpExecutor) -> None:
-    plan = build_restore_plan(
-        app_id="app",
-        project_name="default",
-        user_login_name="user",
-        session_prefix=PREFIX,
-        manifest=None,
-        session_sync=None,
-    )
-    await executor.restore(RestoreRequest(**IDENTITY, plan=plan, workspace_s3_prefix=PREFIX))
-    await executor.link_agent_data(WorkspaceCall(**IDENTITY))
-    validated = await executor.validate(ValidateRequest(**IDENTITY, required_paths=("/workspace/.agent_data",)))
-    assert validated.ok
-
-
-async def started_script(executor: HttpExecutor, script: str) -> RunState:
-    spec = RunSpec(
-        session_id=SESSION,
-        user_login_name="user",
-        provider="scripted",
-        messages=(Message(role="user", content=script),),
-    )
-    return await executor.start_run(StartRequest(**IDENTITY, run_id="run-1", attempt=1, spec=spec))
-
-
 def test_a_session_lives_from_restore_to_sync(bench: ProcessBench) -> None:
     info = started(bench)
 
     async def life() -> None:
         async with HttpExecutorDirectory(SECRET, policy=POLICY) as directory:
             executor = directory.executor(session_id=SESSION, generation=1, url=info.url)
-            sync = SyncRequest(**IDENTITY, workspace_s3_prefix=PREFIX, sync_id="1-1", reason="manual")
+            sync = sync_of("manual")
             with pytest.raises(ExecutorError) as refused:
                 await executor.sync(sync)
             assert (refused.value.status, refused.value.reason) == (409, "workspace_not_restored")
