@@ -14,6 +14,7 @@ from domain.run.capabilities import blocked_reason, degradations
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
 from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, Outcome, RunError, Warn, unanswered
 
+LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
 PHASES = ("claimed", "restoring", "linking", "preparing", "running")
 
 
@@ -310,7 +311,7 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
     question = state.questions.get(command.question_id)
     if question is None or question.status != "open" or question.timeout_ms is None:
         return ()
-    if command.now < question.requested_at + timedelta(milliseconds=question.timeout_ms):
+    if command.now < question.requested_at + timedelta(milliseconds=min(question.timeout_ms, LONGEST_WAIT_MS)):
         return ()
     if question.default_answer is not None:
         accepted = e.HumanLoopReplyAccepted(question_id=command.question_id, answer=question.default_answer)

@@ -8,10 +8,11 @@ from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
 from application.ports import RuntimeUnavailable, StartFailed
-from infrastructure.eventstore.group_commit import EventStoreUnavailable
+from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.readmodels.past import UnreadableEvent
 from interfaces.bootstrap.control_plane import ControlPlane, new_id
 from interfaces.bootstrap.operations import (
     DatabaseReady,
@@ -71,6 +72,8 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             new_id=new_id,
             unavailable_errors=(
                 EventStoreUnavailable,
+                EventStoreClosed,
+                UnreadableEvent,
                 psycopg.OperationalError,
                 PoolTimeout,
                 RuntimeUnavailable,

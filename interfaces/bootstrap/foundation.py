@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import psycopg
 
+import sql
 from infrastructure.embedded.errors import EmbeddedServerError
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
 from infrastructure.embedded.object_store import EmbeddedObjectStore
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
 from infrastructure.postgres.migrations import MigrationRefused, migrate
+from infrastructure.postgres.sessions import connect
 from infrastructure.runtimes.executor_setup import WorkerObjectStore
 from interfaces.errors import StartRefused
 from interfaces.settings import Settings, SettingsError
@@ -60,7 +62,15 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Foundati
         object_store = _configured_object_store(settings)
     secret = settings.secret or installation_secret(home)
     await migrate(dsn)
+    if settings.embedded_postgres:
+        await _expire_leases(dsn)
     return Foundation(settings=settings, dsn=dsn, object_store=object_store, secret=secret.encode())
+
+
+async def _expire_leases(dsn: str) -> None:
+    """Take over at once what a killed predecessor held: under the home's lock nobody else uses its own database."""
+    async with await connect(dsn) as connection:
+        await connection.execute(sql.query("expire_leases"))
 
 
 async def configured_foundation(settings: Settings) -> Foundation:

@@ -35,8 +35,8 @@ def test_the_whole_of_a_finished_run(log: str) -> None:
             await finished_run(s)
             frames = await s.all_frames(URL)
             assert names(frames) == [
-                "run.queued", "run.started", "run.status", "message.delta", "message.delta", "run.finished", "run.status",
-                "caught-up", "run.closed",
+                "run.queued", "run.started", "run.status", "message.delta", "message.delta", "run.finished",
+                "run.status", "caught-up", "run.closed",
             ]  # fmt: skip
             assert ids(frames) == [1, 2, 3, 4, 5]
             assert frames[3].data == {
