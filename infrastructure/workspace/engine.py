@@ -3,7 +3,7 @@
 import asyncio
 import os
 import queue
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -92,9 +92,9 @@ class WorkspaceEngine:
             raise NotRestored
         return self.marker
 
-    def environment(self) -> dict[str, str]:
-        """The environment of an agent, but what its run adds."""
-        return self._parts.home.environment(self.require_restored().agent_data, os.environ)
+    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        """The environment of an agent, but what its run adds; of `inherited` only what is on a short list."""
+        return self._parts.home.environment(self.require_restored().agent_data, inherited)
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
         check_object_prefix("workspaceS3Prefix", request.workspace_s3_prefix)

@@ -97,7 +97,7 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
         surroundings=Surroundings(
             folder=engine.root,
             admit=admit,
-            environment=engine.environment,
+            environment=lambda: engine.environment(os.environ),
             put_output=engine.put_output,
             inherited=dict(os.environ),
         ),
