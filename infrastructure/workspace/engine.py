@@ -38,7 +38,9 @@ Answer = TypeVar("Answer")
 
 
 class WorkspaceEngine:
-    """Owns the folder. `quiesce` ends every process but the executor; it is awaited before a gate sync reads a file."""
+    """Owns the folder. `inherited` is the executor's own environment, of which agents get a short list.
+    `quiesce` ends every process but the executor; it is awaited before a gate sync reads a file.
+    """
 
     def __init__(
         self,
@@ -49,7 +51,9 @@ class WorkspaceEngine:
         store: S3ObjectStore,
         generation: int,
         quiesce: Callable[[], Awaitable[None]],
+        inherited: Mapping[str, str],
     ) -> None:
+        self._inherited = inherited
         workspace_dir.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workspace")
         self._transfers = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="transfer")
@@ -92,9 +96,9 @@ class WorkspaceEngine:
             raise NotRestored
         return self.marker
 
-    def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """The environment of an agent, but what its run adds; of `inherited` only what is on a short list."""
-        return self._parts.home.environment(self.require_restored().agent_data, inherited)
+    def environment(self) -> dict[str, str]:
+        """The environment of an agent, but what its run adds."""
+        return self._parts.home.environment(self.require_restored().agent_data, self._inherited)
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
         check_object_prefix("workspaceS3Prefix", request.workspace_s3_prefix)

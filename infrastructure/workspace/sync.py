@@ -128,8 +128,13 @@ class _Attempt:
         moved.update(printable(path) for path in paths ^ set(entries))
         for file in again.files:
             record = self._index.get(file.path)
-            same = record is not None and file.identity == _identity(record) and entries[file.path].mode == file.mode
-            if not same or record is None or record.ctime_ns >= record.hashed_at_ns - _FINE_TICK_NS:
+            settled = record is not None and record.ctime_ns < record.hashed_at_ns - _FINE_TICK_NS
+            if (
+                record is None
+                or not settled
+                or file.identity != _identity(record)
+                or entries[file.path].mode != file.mode
+            ):
                 moved.add(printable(file.path))
         moved.update(printable(entry.path) for entry in again.entries if entries.get(entry.path) != entry)
         return moved

@@ -74,6 +74,7 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
         await runs.quiesce()
 
     engine = WorkspaceEngine(
+        inherited=os.environ,
         workspace_dir=Path(config.workspace_dir),
         home_dir=Path(config.home_dir),
         state_dir=state_dir,
@@ -97,7 +98,7 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
         surroundings=Surroundings(
             folder=engine.root,
             admit=admit,
-            environment=lambda: engine.environment(os.environ),
+            environment=engine.environment,
             put_output=engine.put_output,
             inherited=dict(os.environ),
         ),
