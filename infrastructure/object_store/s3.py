@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -78,8 +79,9 @@ class S3ObjectStore:
 
         def attempt() -> FetchedObject:
             answer = self._open(key, start, length)
-            body = answer["Body"].read()
-            expected = answer["ContentLength"]
+            with closing(answer["Body"]) as stream:
+                expected = _announced(answer)
+                body = stream.read()
             if len(body) != expected:
                 raise ConnectionError(f"{len(body)} bytes instead of {expected}")
             return FetchedObject(
@@ -100,10 +102,11 @@ class S3ObjectStore:
             nonlocal written, metadata
             answer = self._open(key, written, None)
             metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-            expected = written + answer["ContentLength"]
-            for chunk in answer["Body"].iter_chunks(_CHUNK_BYTES):
-                write(chunk)
-                written += len(chunk)
+            with closing(answer["Body"]) as stream:
+                expected = written + _announced(answer)
+                for chunk in stream.iter_chunks(_CHUNK_BYTES):
+                    write(chunk)
+                    written += len(chunk)
             if written != expected:
                 raise ConnectionError(f"{written} bytes instead of {expected}")
 
@@ -284,13 +287,20 @@ def _connect(location: S3Location, max_connections: int) -> "S3Client":
             # We send MD5s and verify SHA-256s ourselves; not every store knows the newer trailing checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"max_attempts": 1, "mode": "standard"},
+            retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=max_connections,
             proxies={},
         ),
     )
+
+
+def _announced(answer: Any) -> int:
+    # Headers that were cut off may lack the length; without it a cut body could not be told from a whole one.
+    if "ContentLength" not in answer:
+        raise ConnectionError("the answer does not say how long it is")
+    return int(answer["ContentLength"])
 
 
 def _md5(body: bytes) -> str:

@@ -1,20 +1,29 @@
 """Errors as RFC 9457 problem+json: `type`, `title`, `status`, `detail`, and beside these `error` (the text of
 `detail`), `reason` (a stable word for machines), `traceId`, `errors[]{field, message}` and `paths` where they apply."""
 
+import errno
 import http
 import logging
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from domain.errors import Conflict, DomainError, InvalidInput, NotFound
 from interfaces.executor.tracing import current_trace
 
 _log = logging.getLogger("fleetlog.executor.http")
+_FILE_SYSTEM = {
+    errno.ENOSPC: (507, "disk_full"),
+    errno.EDQUOT: (507, "disk_full"),
+    errno.ENAMETOOLONG: (422, "name_too_long"),
+    errno.EACCES: (409, "permission_denied"),
+    errno.EPERM: (409, "permission_denied"),
+    errno.EROFS: (409, "permission_denied"),
+}
 _AT = re.compile(r"(?P<message>.*) - at `\$\.?(?P<field>.*)`", re.DOTALL)
 
 
@@ -25,8 +34,14 @@ class BodyTooLarge(Exception):
         super().__init__(f"the body is larger than {limit} bytes")
 
 
-ReasonedStatus = Mapping[type[Exception], tuple[int, str]]
+ReasonedStatus = dict[type[Exception], tuple[int, str]]
 """Which status and reason other errors have, by their type."""
+
+_KNOWN: ReasonedStatus = {
+    BodyTooLarge: (413, "body_too_large"),
+    ClientDisconnect: (400, "body_incomplete"),
+    UnicodeEncodeError: (400, "invalid_input"),  # half of a surrogate pair is no character of a path
+}
 
 
 def problem(
@@ -53,14 +68,15 @@ def problem_of(error: Exception, others: ReasonedStatus) -> Response:
         return _refusal(error)
     if isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
         return _undecodable(error)
-    if isinstance(error, BodyTooLarge):
-        return problem(413, str(error), "body_too_large")
     if isinstance(error, HTTPException):
         reason = "not_found" if error.status_code == 404 else "method_not_allowed"
         return problem(error.status_code, str(error.detail), reason, headers=dict(error.headers or {}))
-    for kind, (status, reason) in others.items():
+    if isinstance(error, OSError) and error.errno in _FILE_SYSTEM:
+        status, reason = _FILE_SYSTEM[error.errno]
+        return problem(status, f"the file system refused: {error.strerror}", reason)
+    for kind, (status, reason) in (_KNOWN | others).items():
         if isinstance(error, kind):
-            return problem(status, str(error), reason)
+            return problem(status, str(error) or reason.replace("_", " "), reason)
     _log.error("unexpected error", exc_info=error)
     return problem(500, "the executor failed unexpectedly; its log has the details", "internal")
 

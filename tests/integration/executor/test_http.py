@@ -170,3 +170,18 @@ def test_a_prefix_that_is_none_is_refused(worker):
     for prefix in ("", "/x", "a/../b", PREFIX + "//x"):
         plan = {"layers": []}
         assert worker.post("/workspace/restore", plan=plan, workspaceS3Prefix=prefix).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["deep"] * 3000), "ü" * 200])
+def test_names_that_no_file_system_takes_are_refused(worker, name):
+    path = {"path": f"/workspace/{name}"}
+    for call in ("tree", "file", "download"):
+        assert 400 <= worker.http.get(f"/workspace/{call}", params=path).status_code < 500
+    if "/" not in name:
+        assert worker.http.put("/workspace/file", params=path, content=b"x").status_code == 422
+        assert worker.post("/workspace/validate", requiredPaths=[path["path"]]).status_code == 422
+
+
+def test_half_a_character_in_a_body_is_no_crash(worker):
+    body = b'{"sessionId":"s1","generation":1,"containerId":"c","requiredPaths":["/workspace/\\ud800"]}'
+    assert worker.http.post("/workspace/validate", content=body).status_code in {200, 400}
