@@ -111,7 +111,9 @@ class FleetlogServer:
         return code
 
     def ok(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON of a successful answer."""
+        """The JSON of a successful answer; a read sees what was accepted before it."""
+        if method == "GET" and not {"atSeq", "atPosition"} & set(options.get("params") or {}):
+            options["params"] = {"minPosition": self._position} | (options.get("params") or {})
         response = self.client.request(method, path, **options)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}\n{self.log_tail()}"
         answer = response.json()
@@ -180,7 +182,7 @@ class FleetlogServer:
 
     def worker_folder(self, session_id: str) -> Path:
         """Where the `process` runtime keeps the session's container."""
-        worker = self.ok("GET", f"/api/session-workers/{session_id}", params={"minPosition": self._position})
+        worker = self.ok("GET", f"/api/session-workers/{session_id}")
         return self.home / "workers" / worker["containerId"]
 
 
