@@ -33,23 +33,20 @@ READ_RETRY_DELAY_SECONDS = 0.1
 class GroupCommitEventStore:
     """The EventStore port on Postgres. Use `open`, or as an async context manager; one per process and event loop."""
 
-    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, commits_in_flight: int = 1) -> None:
-        """`readers` and `commits_in_flight` are numbers of connections."""
+    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> None:
+        """`readers`: how many connections there are for reading; one more appends."""
         self._dsn, self._tenant, self._readers = dsn, tenant, readers
-        self._commits = GroupCommit(dsn, tenant=tenant, in_flight=commits_in_flight)
+        self._commits = GroupCommit(dsn, tenant=tenant)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
 
     @classmethod
-    async def open(
-        cls, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, commits_in_flight: int = 1
-    ) -> Self:
+    async def open(cls, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> Self:
         """An open store; close it with `close()`."""
-        store = cls(dsn, tenant=tenant, readers=readers, commits_in_flight=commits_in_flight)
+        store = cls(dsn, tenant=tenant, readers=readers)
         return await store.__aenter__()
 
     async def __aenter__(self) -> Self:
         self._pool = await open_pool(self._dsn, size=self._readers)
-        self._commits.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:

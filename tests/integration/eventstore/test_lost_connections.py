@@ -90,7 +90,6 @@ def test_a_database_that_stays_away_fails_the_append_within_the_time_limit(datab
 
     async def run() -> None:
         commits = GroupCommit(nowhere, tenant="default", retry_seconds=0.2)
-        commits.start()
         async with GroupCommitEventStore(database) as store:
             store._commits = commits
             with pytest.raises(EventStoreUnavailable, match="could not be written"):
