@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
@@ -26,6 +25,7 @@ MAX_NAME_BYTES = 512
 MAX_REQUEST_EVENTS = 10_000
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MAX_SEQ = 2**62
 
 _encode_metadata = msgspec.json.Encoder().encode
 
@@ -119,20 +119,28 @@ def encode_metadata(metadata: Metadata) -> bytes:
 
 def append_request(stream: str, expected_seq: int, events: Sequence[EncodedEvent]) -> AppendRequest:
     """Raises AppendRefused for no events or too many of them, a repeated event id, or a negative seq."""
+    if not -1 <= expected_seq < _MAX_SEQ:
+        raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
+    if len(events) == 1:
+        size = len(events[0].payload) + len(events[0].metadata)
+    else:
+        size = _checked_size(stream, events)
+    return AppendRequest(stream, checked_name("stream", stream), expected_seq, tuple(events), size)
+
+
+def _checked_size(stream: str, events: Sequence[EncodedEvent]) -> int:
     if not 0 < len(events) <= MAX_REQUEST_EVENTS:
         raise AppendRefused(f"an append to {stream} takes 1 to {MAX_REQUEST_EVENTS:,} events, got {len(events):,}")
-    if not -1 <= expected_seq < 2**62:
-        raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
-    if len(events) > 1 and len({event.event_id for event in events}) < len(events):
+    if len({event.event_id for event in events}) < len(events):
         raise AppendRefused(f"an event id occurs twice in one append to {stream}")
     size = sum([len(event.payload) + len(event.metadata) for event in events])
     if size > MAX_REQUEST_BYTES:
         raise AppendRefused(f"an append to {stream} has {size:,} bytes, more than {MAX_REQUEST_BYTES:,}")
-    return AppendRequest(stream, checked_name("stream", stream), expected_seq, tuple(events), size)
+    return size
 
 
-def parameters(tenant: str, requests: Sequence[AppendRequest]) -> tuple[Any, ...]:
-    """The arguments of `append_events` for requests that share no event id of one stream."""
+def parameters(tenant: bytes, requests: Sequence[AppendRequest]) -> tuple[bytes, ...]:
+    """The arguments of `append_events`, in binary, for requests that share no event id of one stream."""
     numbers: dict[bytes, int] = {}
     event_streams: list[int] = []
     events: list[EncodedEvent] = []
@@ -178,8 +186,8 @@ class Answer(msgspec.Struct, frozen=True):
     refusals: dict[int, Refusal]
 
 
-def answer(text: str) -> Answer:
-    digits, bracket, refused = text.partition("[")
+def answer(text: bytes) -> Answer:
+    digits, bracket, refused = text.partition(b"[")
     refusals = {refusal.request: refusal for refusal in _refusals.decode(bracket + refused)} if bracket else {}
     return Answer(int(digits), refusals)
 

@@ -7,10 +7,13 @@ EventStoreUnavailable   the database could not be reached within the time limit;
 EventStoreClosed        the store is shutting down, or was never opened
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Self
 
+import psycopg
 from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 import sql
@@ -23,28 +26,27 @@ from infrastructure.eventstore.reading import StoredRow, recorded_event, stored_
 from infrastructure.postgres.sessions import open_pool
 
 _NO_BOUND = 2**63 - 1
+READ_RETRY_SECONDS = 10.0
+READ_RETRY_DELAY_SECONDS = 0.1
 
 
 class GroupCommitEventStore:
     """The EventStore port on Postgres. Use `open`, or as an async context manager; one per process and event loop."""
 
-    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, commits_in_flight: int = 1) -> None:
-        """`readers` and `commits_in_flight` are numbers of connections."""
+    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> None:
+        """`readers`: how many connections there are for reading; one more appends."""
         self._dsn, self._tenant, self._readers = dsn, tenant, readers
-        self._commits = GroupCommit(dsn, tenant=tenant, in_flight=commits_in_flight)
+        self._commits = GroupCommit(dsn, tenant=tenant)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
 
     @classmethod
-    async def open(
-        cls, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, commits_in_flight: int = 1
-    ) -> Self:
+    async def open(cls, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> Self:
         """An open store; close it with `close()`."""
-        store = cls(dsn, tenant=tenant, readers=readers, commits_in_flight=commits_in_flight)
+        store = cls(dsn, tenant=tenant, readers=readers)
         return await store.__aenter__()
 
     async def __aenter__(self) -> Self:
         self._pool = await open_pool(self._dsn, size=self._readers)
-        self._commits.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -91,10 +93,8 @@ class GroupCommitEventStore:
         return await self._rows("read_all", after=after, up_to=_NO_BOUND, limit=limit)
 
     async def last_position(self) -> int:
-        async with self._connections().connection() as connection:
-            row = await (await connection.execute(sql.query("last_position"))).fetchone()
-        assert row is not None
-        return int(row[0])
+        rows = await self._fetch("last_position", {}, tuple_row)
+        return int(rows[0][0])
 
     async def last_seq(self, stream: str) -> int:
         arguments = {"tenant": self._tenant, "stream": stream}
@@ -107,13 +107,22 @@ class GroupCommitEventStore:
         return recorded_event(rows[0], self._tenant) if rows else None
 
     async def _rows(self, query: str, **arguments: Any) -> list[StoredRow]:
-        async with (
-            self._connections().connection() as connection,
-            connection.cursor(binary=True, row_factory=stored_row_factory) as cursor,
-        ):
-            await cursor.execute(sql.query(query), {"tenant": self._tenant, **arguments}, prepare=True)
-            rows: list[StoredRow] = await cursor.fetchall()
-            return rows
+        return await self._fetch(query, {"tenant": self._tenant, **arguments}, stored_row_factory)
+
+    async def _fetch(self, query: str, arguments: dict[str, Any], row_factory: Any) -> list[Any]:
+        deadline = asyncio.get_running_loop().time() + READ_RETRY_SECONDS
+        while True:
+            try:
+                async with (
+                    self._connections().connection() as connection,
+                    connection.cursor(binary=True, row_factory=row_factory) as cursor,
+                ):
+                    await cursor.execute(sql.query(query), arguments, prepare=True)
+                    return await cursor.fetchall()
+            except psycopg.OperationalError:  # a read may be repeated; connections die when a server restarts
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(READ_RETRY_DELAY_SECONDS)
 
     def _connections(self) -> AsyncConnectionPool[AsyncConnection[Any]]:
         if self._pool is None:

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 
 import msgspec
 import psycopg
-from psycopg import Connection
 
 import sql
 from application.ports import AppendResult, ExpectedSeqConflict
-from infrastructure.eventstore import binary_arrays
-from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, answer, outcomes, parameters
+from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, outcomes, parameters
 from infrastructure.eventstore.group_commit import (
     FIRST_RETRY_DELAY_SECONDS,
     LAST_RETRY_DELAY_SECONDS,
@@ -27,7 +25,8 @@ from infrastructure.eventstore.group_commit import (
     EventStoreClosed,
     EventStoreUnavailable,
 )
-from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS, connect_thread
+from infrastructure.eventstore.prepared_append import AppendConnection
+from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
 
 _WAIT_SECONDS = RETRY_SECONDS + 2 * STATEMENT_TIMEOUT_SECONDS
 _logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class ThreadGroupCommit:
         self._queue: deque[_Waiting] = deque()
         self._has_leader = False
         self._closed = False
-        self._connection: Connection | None = None
+        self._connection: AppendConnection | None = None
 
     def append(self, requests: Sequence[AppendRequest], tracked: TrackedPosition | None = None) -> list[AppendResult]:
         """Write all of the requests or none. Raises ExpectedSeqConflict, TrackingConflict, EventStoreUnavailable or
@@ -170,7 +169,7 @@ class ThreadGroupCommit:
 
     def _write_alone(self, waiting: _Waiting, *, in_doubt: bool) -> None:
         try:
-            with self._connected().transaction():
+            with self._connected().connection.transaction():
                 tracked_before = waiting.tracked is not None and not self._moved(waiting.tracked, in_doubt=in_doubt)
                 if waiting.requests:
                     waiting.results = self._all_or_none(waiting, in_doubt=in_doubt, written_before=tracked_before)
@@ -180,11 +179,13 @@ class ThreadGroupCommit:
     def _moved(self, tracked: TrackedPosition, *, in_doubt: bool) -> bool:
         """Whether the process moved forward; False when an attempt in doubt seems to have moved it here."""
         process = {"tenant": self._tenant, "application_name": tracked.application_name}
-        moved = self._connected().execute(sql.query("advance_tracking"), {**process, "position": tracked.position})
+        moved = self._connected().connection.execute(
+            sql.query("advance_tracking"), {**process, "position": tracked.position}
+        )
         if moved.fetchone() is not None:
             return True
         if in_doubt:
-            present = self._connected().execute(sql.query("max_tracking_position"), process).fetchone()
+            present = self._connected().connection.execute(sql.query("max_tracking_position"), process).fetchone()
             if present == (tracked.position,):
                 return False
         raise TrackingConflict(f"position {tracked.position} of {tracked.application_name} has been handled already")
@@ -201,16 +202,11 @@ class ThreadGroupCommit:
         return results
 
     def _append_events(self, requests: Sequence[AppendRequest]) -> Answer:
-        cursor = self._connected().execute(sql.query("append_events"), parameters(self._tenant, requests))
-        row = cursor.fetchone()
-        assert row is not None
-        return answer(row[0])
+        return self._connected().append(parameters(self._tenant.encode(), requests))
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> AppendConnection:
         if self._connection is None:
-            self._connection = connect_thread(self._dsn)
-            self._connection.prepare_threshold = 0
-            binary_arrays.register(self._connection.adapters)
+            self._connection = AppendConnection.open(self._dsn)
         return self._connection
 
     def _disconnect(self) -> None:

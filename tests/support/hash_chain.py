@@ -13,8 +13,8 @@ TEXT, BIGINT, INTEGER, BYTEA, TIMESTAMPTZ = 25, 20, 23, 17, 1184
 
 
 def broken_links(dsn: str) -> list[int]:
-    """The positions of the events whose hashes are not what they must be, or whose place in the log, their stream or
-    time doesn't follow from the one before; and of the ends of streams that their heads don't agree with."""
+    """The positions of the events whose hashes are not what they must be, or whose place in the log, in its stream or
+    in time doesn't follow from the one before; and of the ends of streams that their heads don't agree with."""
     with psycopg.connect(dsn, row_factory=dict_row) as connection:
         events = connection.execute("SELECT * FROM events ORDER BY position").fetchall()
         heads = connection.execute("SELECT * FROM streams").fetchall()

@@ -6,10 +6,8 @@ import threading
 import psycopg
 
 from infrastructure.eventstore.batch import append_request, encode_new_event, parameters
-from infrastructure.eventstore.binary_arrays import register
+from infrastructure.eventstore.prepared_append import AppendConnection
 from infrastructure.eventstore.store import GroupCommitEventStore
-from infrastructure.postgres.sessions import connect_thread
-from sql import query
 from tests.support.log_events import new_events
 
 
@@ -19,13 +17,11 @@ def test_a_writer_held_open_before_commit_holds_back_the_one_behind_it(database:
     seen: list[list[int]] = []
 
     async def run() -> None:
-        first = connect_thread(database)
-        register(first.adapters)
+        first = AppendConnection.open(database)
         request = append_request("run:1", 0, [encode_new_event(event) for event in new_events("first")])
         async with GroupCommitEventStore(database) as store:
-            with first.transaction():
-                answer = first.execute(query("append_events"), parameters("default", [request])).fetchone()
-                assert answer == ("0",)
+            with first.connection.transaction():
+                assert first.append(parameters(b"default", [request])).position_before == 0
                 second = asyncio.create_task(store.append("run:2", 0, new_events("second")))
                 await until_one_waits_for_the_lock(database)
                 seen.append([event.position for event in await store.read_all()])
@@ -41,10 +37,10 @@ def test_a_writer_held_open_before_commit_holds_back_the_one_behind_it(database:
 def test_a_writer_that_is_rolled_back_leaves_no_gap(database: str) -> None:
     async def run() -> None:
         request = append_request("run:1", 0, [encode_new_event(event) for event in new_events("never")])
-        with connect_thread(database) as first:
-            register(first.adapters)
-            with first.transaction(force_rollback=True):
-                first.execute(query("append_events"), parameters("default", [request]))
+        first = AppendConnection.open(database)
+        with first.connection.transaction(force_rollback=True):
+            first.append(parameters(b"default", [request]))
+        first.close()
         async with GroupCommitEventStore(database) as store:
             assert (await store.append("run:1", 0, new_events("one"))).positions == (1,)
 
