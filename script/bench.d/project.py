@@ -87,7 +87,7 @@ async def rebuild(dsn: str) -> float:
                 states = {(status.projection, status.version): status.state for status in await around.admin.status()}
                 if all(states.get(version) == "active" for version in wanted.items()):
                     return time.perf_counter() - began
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
 
 
 async def fill_and_catch_up(dsn: str, events: int) -> int:
