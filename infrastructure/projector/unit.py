@@ -10,7 +10,7 @@ from domain.record import RecordedEvent
 from infrastructure.projector.log_page import LogPage, Undecodable, describe
 from projections.projection import Projection
 
-CACHED_ROWS = 20_000
+CACHED_ROWS = 5_000
 
 RowKey = tuple[str, str]
 """Tenant and key."""
