@@ -8,9 +8,10 @@ import psycopg
 from psycopg import AsyncConnection
 
 import sql
+from domain.record import RecordedEvent
 from infrastructure.projector.log_page import LogPage, describe
 from infrastructure.projector.row_tables import RowTables, stored
-from infrastructure.projector.unit import Folded, RowKey, Unit
+from infrastructure.projector.unit import Folded, RowKey, Touched, Unit, touched_rows
 
 FOLDS_PER_TURN = 250
 """How many events are folded before other tasks of the event loop get their turn: about 5 ms."""
@@ -28,17 +29,21 @@ async def fold_page(
     connection: AsyncConnection[Any], tables: RowTables, units: Sequence[Unit], page: LogPage
 ) -> list[Folded]:
     """Fold the page into each unit, in memory; rows that aren't cached are loaded once."""
-    return [await _fold_into(connection, tables, unit, page) for unit in units]
+    return [
+        await _fold_into(connection, tables, Folded(unit, page), touched)
+        for unit, touched in zip(units, touched_rows(units, page), strict=True)
+    ]
 
 
-async def _fold_into(connection: AsyncConnection[Any], tables: RowTables, unit: Unit, page: LogPage) -> Folded:
-    touched = unit.touched_keys(page)
-    known: dict[RowKey, Any] = {key: unit.cache.get(key) for key, _ in touched}
+async def _fold_into(
+    connection: AsyncConnection[Any], tables: RowTables, folded: Folded, touched: Sequence[Touched]
+) -> Folded:
+    unit = folded.unit
+    known: dict[RowKey, Any] = {key: unit.cache.get(key) for key in {key for key, _ in touched}}
     if not unit.cache.complete:
         missing = [key for key, row in known.items() if row is None and key[1]]
         if missing:
             known.update(await tables.load(connection, unit, missing))
-    folded = Folded(unit, page)
     for count, (key, entry) in enumerate(touched, 1):
         if not folded.fold(key, entry, known[key]):
             break
@@ -83,13 +88,14 @@ async def commit(connection: AsyncConnection[Any], tables: RowTables, folded: Se
 
 async def apply_one_by_one(connection: AsyncConnection[Any], tables: RowTables, unit: Unit, page: LogPage) -> Folded:
     """Apply a refused page event by event, up to the one at fault; the unit is right before it then."""
-    for _, entry in unit.touched_keys(page):
+    for touched in touched_rows([unit], page)[0]:
+        _, entry = touched
         single = LogPage(after=unit.position, up_to=entry.position, events=[entry], at_end=False)
-        folded = await _fold_into(connection, tables, unit, single)
+        folded = await _fold_into(connection, tables, Folded(unit, single), [touched])
         try:
             await commit(connection, tables, [folded])
         except Refused as refused:
-            type_ = getattr(entry, "type", "") or entry.event.wire_name  # type: ignore[union-attr]
+            type_ = entry.event.wire_name if isinstance(entry, RecordedEvent) else entry.type
             before = Folded(unit, single)
             before.stop_before(entry.position, type_, str(refused))
             await commit(connection, tables, [before])

@@ -1,5 +1,6 @@
 """A part of the log as a batch of projections sees it: decoded once, for all of them."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from domain.event import NewerSchemaVersion, decode
 from domain.record import Metadata, RecordedEvent
 
 MAX_PAGE_BYTES = 32 * 1024 * 1024
+DECODED_PER_TURN = 500
+"""How many events are decoded before other tasks of the event loop get their turn: a few milliseconds."""
 
 _decode_metadata = msgspec.json.Decoder(Metadata).decode
 
@@ -55,7 +58,11 @@ async def read_page(
     else:
         # Positions appear in order: whatever lies up to the head that was read first has been seen.
         reached = max(min(head, up_to), last, after)
-    return LogPage(after=after, up_to=reached, events=[recorded_event(row) for row in rows], at_end=reached >= head)
+    events: list[RecordedEvent | Undecodable] = []
+    for start in range(0, len(rows), DECODED_PER_TURN):
+        events += [recorded_event(row) for row in rows[start : start + DECODED_PER_TURN]]
+        await asyncio.sleep(0)
+    return LogPage(after=after, up_to=reached, events=events, at_end=reached >= head)
 
 
 def recorded_event(row: tuple[Any, ...]) -> RecordedEvent | Undecodable:

@@ -31,9 +31,13 @@ from projections.projection import Projection
 
 LOOK_SECONDS = 0.5
 GATHER_SECONDS = 0.02
+<<<<<<< HEAD
 """The least time between rounds at the end of the log: a round costs the same for many events as for one."""
+=======
+"""The least time between rounds at the end of the log: a round costs about the same for many events as for one."""
+>>>>>>> projections
 PAGE_POSITIONS = 2_000
-REBUILD_PAGE_POSITIONS = 10_000
+REBUILD_PAGE_POSITIONS = 5_000
 RETIRED_ROWS_AT_ONCE = 5_000
 NEWER_CODE_SECONDS = 5.0
 FIRST_RETRY_DELAY_SECONDS = 0.05

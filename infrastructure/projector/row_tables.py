@@ -28,7 +28,7 @@ class RowTables:
 
     def __init__(self, columns: dict[str, list[str]]) -> None:
         self.columns = columns
-        self._upserts = {name: _upsert(name, names[OWN_COLUMNS:]) for name, names in columns.items()}
+        self._upserts = {name: upsert(name, names[OWN_COLUMNS:]) for name, names in columns.items()}
 
     @classmethod
     async def read(cls, connection: AsyncConnection[Any]) -> "RowTables":
@@ -61,7 +61,8 @@ def storable(value: Any) -> Any:
     return value[:MAX_COLUMN_TEXT].replace("\0", "\u2400") if isinstance(value, str) else value
 
 
-def _upsert(name: str, columns: Sequence[str]) -> composing.Composed:
+def upsert(name: str, columns: Sequence[str]) -> composing.Composed:
+    """The statement that writes one row of a table, given its columns after the first four."""
     names = [composing.Identifier(column) for column in columns]
     set_all = [composing.SQL("{0} = excluded.{0}").format(column) for column in [composing.Identifier("body"), *names]]
     return template(

@@ -1,6 +1,7 @@
 """One version of one projection, as the process that projects it sees it."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -9,7 +10,7 @@ from domain.record import RecordedEvent
 from infrastructure.projector.log_page import LogPage, Undecodable, describe
 from projections.projection import Projection
 
-CACHED_ROWS = 20_000
+CACHED_ROWS = 5_000
 
 RowKey = tuple[str, str]
 """Tenant and key."""
@@ -69,33 +70,34 @@ class Unit:
     def name(self) -> str:
         return self.projection.name
 
-    def touched_keys(self, page: LogPage) -> list[tuple[RowKey, RecordedEvent | Undecodable]]:
-        """The page's events of interest with the key of the row that each touches."""
-        types, key, position, skips = (
-            self.projection.event_types,
-            self.projection.key,
-            self.position,
-            self.skips,
-        )
-        touched: list[tuple[RowKey, RecordedEvent | Undecodable]] = []
-        for entry in page.events:
-            if entry.position <= position or entry.position in skips:
-                continue
-            if isinstance(entry, Undecodable):
-                if entry.type in types:
-                    touched.append((("", ""), entry))
-            elif entry.event.wire_name in types:
-                try:
-                    touched.append(((entry.tenant, key(entry)), entry))
-                except Exception as error:  # noqa: BLE001  # as in Folded.fold
-                    wire_name = entry.event.wire_name
-                    touched.append(
-                        (
-                            ("", ""),
-                            Undecodable(position=entry.position, type=wire_name, error=describe(error), newer=False),
-                        )
-                    )
-        return touched
+
+Touched = tuple[RowKey, RecordedEvent | Undecodable]
+"""The key of the row that an event touches, and the event."""
+
+
+def touched_rows(units: Sequence[Unit], page: LogPage) -> list[list[Touched]]:
+    """For each unit, what the page's events of interest touch, in order."""
+    touched: list[list[Touched]] = [[] for _ in units]
+    wanted: dict[str, list[tuple[Unit, list[Touched]]]] = {}
+    for unit, of_unit in zip(units, touched, strict=True):
+        for type_ in unit.projection.event_types:
+            wanted.setdefault(type_, []).append((unit, of_unit))
+    for entry in page.events:
+        type_ = entry.event.wire_name if isinstance(entry, RecordedEvent) else entry.type
+        for unit, of_unit in wanted.get(type_, ()):
+            if entry.position > unit.position and entry.position not in unit.skips:
+                of_unit.append(_with_key(unit, entry))
+    return touched
+
+
+def _with_key(unit: Unit, entry: RecordedEvent | Undecodable) -> Touched:
+    if isinstance(entry, Undecodable):
+        return ("", ""), entry
+    try:
+        return (entry.tenant, unit.projection.key(entry)), entry
+    except Exception as error:  # noqa: BLE001  # as in Folded.fold
+        wire_name = entry.event.wire_name
+        return ("", ""), Undecodable(position=entry.position, type=wire_name, error=describe(error), newer=False)
 
 
 class Folded:
