@@ -31,11 +31,7 @@ from projections.projection import Projection
 
 LOOK_SECONDS = 0.5
 GATHER_SECONDS = 0.02
-<<<<<<< HEAD
-"""The least time between rounds at the end of the log: a round costs the same for many events as for one."""
-=======
-"""The least time between rounds at the end of the log: a round costs about the same for many events as for one."""
->>>>>>> projections
+"""The least time between rounds at the end of the log: it costs about the same for many events as for one."""
 PAGE_POSITIONS = 2_000
 REBUILD_PAGE_POSITIONS = 5_000
 RETIRED_ROWS_AT_ONCE = 5_000
