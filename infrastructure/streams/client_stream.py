@@ -18,7 +18,7 @@ from infrastructure.streams.topic import Topic
 
 QUEUE_BYTES = 256 * 1024
 SMALL_READ_BYTES = 64 * 1024
-LARGE_READ_BYTES = 512 * 1024
+LARGE_READ_BYTES = 768 * 1024
 FAST_WRITE_SECONDS = 0.1
 """A client that takes a batch within this time gets larger ones, and the next one is read while it takes the last."""
 FIRST_RETRY_SECONDS = 0.1

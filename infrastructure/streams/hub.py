@@ -24,7 +24,7 @@ from infrastructure.streams.tail import POLL_SECONDS, Tail, Wakeups
 from infrastructure.streams.topic import FeedTopic, RunTopic, Topic
 
 MAX_STREAMS = 1000
-READERS = 2
+READERS = 4
 HEARTBEAT_SECONDS = 15
 STUCK_SECONDS = 600.0
 """A client that has taken nothing for so long is dropped; its Last-Event-ID lets it come back."""

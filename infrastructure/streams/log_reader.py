@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
+from psycopg.types.string import ByteaBinaryLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 import sql
@@ -24,9 +26,11 @@ from infrastructure.streams.run_frames import (
     RunIdentity,
     aged_versions,
     identity_of,
+    plain_types,
 )
 
 MAX_ROWS = 2000
+MAX_PLAIN_PAYLOAD = 4096
 _UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
 
 
@@ -36,6 +40,13 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
     identity: RunIdentity
     last_seq: int
     over: bool
+
+
+class PlainFrames(msgspec.Struct, frozen=True, gc=False):
+    """`body`: frames, without the first `id: ` and the last empty line."""
+
+    body: bytes
+    events: int
 
 
 class LogReader:
@@ -86,6 +97,23 @@ class LogReader:
         ended = last_type == FINISHED
         return LogBatch(body or b"", last_seq or after_seq, bool(more) and not ended, ended), aged
 
+    async def plain_run_frames(self, frames: RunFrames, run_id: str, after_seq: int, up_to_seq: int) -> PlainFrames:
+        """The frames of the plain events of a range of seqs, see sql/queries/read_plain_run_frames.sql."""
+        arguments = {
+            "stream": run_stream(run_id),
+            "after": after_seq,
+            "up_to": up_to_seq,
+            "envelope": frames.envelope,
+            "delta": frames.delta_head,
+            "plain": plain_types(),
+            "max_payload": MAX_PLAIN_PAYLOAD,
+        }
+        try:
+            rows = await self._execute(sql.query("read_plain_run_frames"), arguments, text_loader=ByteaBinaryLoader)
+        except psycopg.DataError:  # some payload is no UTF-8: it was erased, say
+            return PlainFrames(b"", 0)
+        return PlainFrames(rows[0][0] or b"", rows[0][1])
+
     async def run_rows(self, run_id: str, after_seq: int, max_bytes: int) -> list[StoredRow]:
         return await self._rows(
             sql.query("read_stream_tail"),
@@ -118,17 +146,21 @@ class LogReader:
         return int((await self._fetch("last_seq", stream=stream))[0][0])
 
     async def _fetch(self, query: str, **arguments: Any) -> Sequence[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = await self._execute(sql.query(query), None, arguments)
+        rows: list[tuple[Any, ...]] = await self._execute(sql.query(query), arguments)
         return rows
 
     async def _rows(self, statement: str, **arguments: Any) -> list[StoredRow]:
-        rows: list[StoredRow] = await self._execute(statement, stored_row_factory, arguments)
+        rows: list[StoredRow] = await self._execute(statement, arguments, row_factory=stored_row_factory)
         return rows
 
-    async def _execute(self, statement: str, row_factory: Any, arguments: dict[str, Any]) -> Any:
+    async def _execute(
+        self, statement: str, arguments: dict[str, Any], *, row_factory: Any = tuple_row, text_loader: Any = None
+    ) -> Any:
         try:
             async with self._pool.connection() as connection:
-                cursor = connection.cursor(binary=True, **({"row_factory": row_factory} if row_factory else {}))
+                cursor = connection.cursor(binary=True, row_factory=row_factory)
+                if text_loader is not None:
+                    cursor.adapters.register_loader("text", text_loader)
                 await cursor.execute(statement, {"tenant": self._tenant, **arguments}, prepare=True)
                 return await cursor.fetchall()
         except _UNREACHABLE as error:

@@ -6,8 +6,8 @@ A frame of a stored event:
     event: message.delta
     data: {"type":"message.delta","runId":"r","sessionId":"s","provider":"p","seq":7,"position":9,"ts":"…","text":"hi"}
 
-`ts` is the time of occurrence in UTC with microseconds. sql/queries/read_run_frames.sql builds the same bytes in
-the database. A payload is decoded only when an older schema version wrote it, or a derived frame follows.
+`ts` is the time of occurrence in UTC. sql/queries/read_run_frames.sql and read_plain_run_frames.sql build the same
+bytes in the database. A payload is decoded only when an older schema version wrote it, or a derived frame follows.
 """
 
 import json
@@ -18,11 +18,12 @@ from functools import cache
 import msgspec
 
 from domain.event import Event, NewerSchemaVersion, UnknownEventType, decode, encode, event_types
-from domain.run.events import RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
+from domain.run.events import MessageDelta, RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
 from infrastructure.eventstore.reading import StoredRow
 
 FINISHED = RunFinished.wire_name
 FOLLOWED_BY_STATUS = (RunStarted.wire_name, RunBlocked.wire_name, RunFinished.wire_name)
+_DELTA = MessageDelta.wire_name
 HEARTBEAT = b": still here\n\n"
 
 
@@ -45,6 +46,8 @@ class RunFrames:
             f',"provider":{_json(identity.provider)},"seq":'
         )
         """The middle of every stored event's envelope, from after the type to before the seq."""
+        self.delta_head = f'\nevent: {_DELTA}\ndata: {{"type":"{_DELTA}{self.envelope}'
+        """What stands between the two seqs in the frame of the most frequent type."""
         self._envelope = self.envelope.encode()
         self._status = f',"runId":{_json(identity.run_id)},"provider":{_json(identity.provider)},"status":'
         self.caught_up = _derived("caught-up", f',"runId":{_json(identity.run_id)}')
@@ -53,7 +56,6 @@ class RunFrames:
     def stored(self, row: StoredRow) -> bytes:
         """The frame of a stored event, and behind it the run.status that clients see because of it, if any."""
         wire_name = row.type.encode()
-        moment = timestamp(row.occurred_at)
         frame = b'id: %d\nevent: %b\ndata: {"type":"%b%b%d,"position":%d,"ts":"%b"%b\n\n' % (
             row.seq,
             wire_name,
@@ -61,15 +63,15 @@ class RunFrames:
             self._envelope,
             row.seq,
             row.position,
-            moment,
+            timestamp(row.occurred_at),
             rest_of_object(current_payload(row)),
         )
         if row.type in FOLLOWED_BY_STATUS:
-            frame += self.status(row.type, row.schema_version, row.payload, moment)
+            frame += self.status(row.type, row.schema_version, row.payload, row.occurred_at)
         return frame
 
-    def status(self, wire_name: str, schema_version: int, payload: bytes, moment: bytes) -> bytes:
-        """The run.status frame after an event of FOLLOWED_BY_STATUS; `moment` is its time as `timestamp` gives it."""
+    def status(self, wire_name: str, schema_version: int, payload: bytes, occurred_at: datetime) -> bytes:
+        """The run.status frame after an event of FOLLOWED_BY_STATUS."""
         try:
             event = decode(wire_name, schema_version, payload)
         except (NewerSchemaVersion, msgspec.ValidationError):
@@ -86,7 +88,9 @@ class RunFrames:
             case _:
                 return b""
         detailed = f',"detail":{_json(detail)}' if detail else ""
-        return _derived("run.status", f'{self._status}{_json(status)},"ts":"{moment.decode()}"{detailed}')
+        return _derived(
+            "run.status", f'{self._status}{_json(status)},"ts":"{timestamp(occurred_at).decode()}"{detailed}'
+        )
 
 
 def identity_of(run_id: str, first: Event) -> RunIdentity:
@@ -103,8 +107,9 @@ def identity_of(run_id: str, first: Event) -> RunIdentity:
 
 
 def timestamp(moment: datetime) -> bytes:
-    """Such as 2026-03-04T05:06:07.891011Z."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:-6].encode() + b"Z"
+    """Such as 2026-03-04T05:06:07.89Z: no zeros at the end of the fraction, as Postgres writes it in JSON."""
+    text = moment.astimezone(UTC).isoformat()[:-6]
+    return (text.rstrip("0") if moment.microsecond else text).encode() + b"Z"
 
 
 def rest_of_object(payload: bytes) -> bytes:
@@ -130,6 +135,16 @@ def aged_versions() -> frozenset[str]:
     return frozenset(
         aged_version(name, version) for name, event in types.items() for version in range(1, event.schema_version)
     )
+
+
+@cache
+def plain_types() -> str:
+    """The types whose events of schema version 1 need neither an upcast nor a status, the frequent ones first, as a
+    Postgres array."""
+    frequent = ("message.delta", "reasoning.delta", "tool.start", "tool.end")
+    current = [name for name, event in event_types().items() if event.schema_version == 1]
+    rest = [name for name in current if name not in FOLLOWED_BY_STATUS and name not in frequent]
+    return "{%s}" % ",".join([name for name in frequent if name in current] + rest)  # noqa: UP031  # braces
 
 
 def aged_version(wire_name: str, version: int) -> str:

@@ -69,8 +69,10 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._stream = stream
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._stream
+        if scope["method"] == "HEAD":
+            stream.close()
         watcher = asyncio.create_task(_close_on_disconnect(stream, receive), name="stream client")
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

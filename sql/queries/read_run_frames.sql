@@ -6,8 +6,8 @@ SELECT
         convert_to(
             'id: ' || seq || E'\nevent: ' || type || E'\ndata: {"type":"' || type || %(envelope)s || seq
             || ',"position":' || position
-            || ',"ts":"' || to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-            || CASE WHEN octet_length(payload) > 2 THEN '",' ELSE '"}' END, 'UTF8')
+            || ',"ts":' || left(to_json(occurred_at AT TIME ZONE 'UTC')::text, -1)
+            || CASE WHEN octet_length(payload) > 2 THEN 'Z",' ELSE 'Z"}' END, 'UTF8')
         || CASE WHEN octet_length(payload) > 2 THEN substr(payload, 2) ELSE ''::bytea END
         || '\x0a0a'::bytea,
         ''::bytea ORDER BY seq) FILTER (WHERE taken) AS frames,
@@ -16,8 +16,7 @@ SELECT
     coalesce(bool_or(aged), false) AS aged,
     max(type) FILTER (WHERE taken AND is_last) AS last_type,
     max(schema_version) FILTER (WHERE taken AND is_last) AS last_version,
-    convert_to(max(to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
-        FILTER (WHERE taken AND is_last), 'UTF8') AS last_moment,
+    max(occurred_at) FILTER (WHERE taken AND is_last) AS last_moment,
     string_agg(payload, ''::bytea) FILTER (WHERE taken AND is_last) AS last_payload
 FROM (
     SELECT

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -111,11 +111,23 @@ def new_event(event: Event, event_id: str, *, actor: str = "tester", correlation
     )
 
 
+async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Return as soon as the condition holds; AssertionError when it does not come to hold in time."""
+    for _ in range(int(seconds * 100)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
 class Streaming:
     """A store, a hub and a server that belong together."""
 
     def __init__(self, store: GroupCommitEventStore, hub: StreamHub, client: httpx.AsyncClient) -> None:
         self.store, self.hub, self.client = store, hub, client
+
+    async def no_open_streams(self) -> None:
+        await until(lambda: self.hub.open_streams == 0)
 
     def run(self, run_id: str) -> RunWriter:
         return RunWriter(self.store, run_id)
@@ -169,9 +181,7 @@ async def serving(app: Starlette, hub: StreamHub) -> AsyncIterator[str]:
     )
     server = DrainingServer(config, end_streams=hub.end_streams)
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        assert not task.done(), "the server did not start"
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started or task.done())
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"http://127.0.0.1:{port}"

@@ -1,7 +1,5 @@
 """One run's stream over HTTP: what comes, in which order, and which answers there are instead."""
 
-import asyncio
-
 import pytest
 
 from domain.run.events import RunBlocked, RunWarning
@@ -72,6 +70,18 @@ def test_the_answers_headers(log: str) -> None:
             assert response.headers["cache-control"] == "no-cache"
             assert response.headers["x-accel-buffering"] == "no"
             assert "content-length" not in response.headers
+
+    run(scenario())
+
+
+def test_head_has_the_headers_and_no_end_to_wait_for(log: str) -> None:
+    async def scenario() -> None:
+        async with streaming(log) as s:
+            await s.run("r1").queue()
+            response = await s.client.head(URL)
+            assert response.status_code == 200
+            assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+            assert s.hub.open_streams == 0
 
     run(scenario())
 
@@ -166,8 +176,7 @@ def test_beyond_max_streams_is_503_with_retry_after_until_one_ends(log: str) -> 
                     assert refused.status_code == 503
                     assert int(refused.headers["retry-after"]) > 0
                     assert refused.json()["reason"] == "too_many_streams"
-            while s.hub.open_streams:
-                await asyncio.sleep(0.01)
+            await s.no_open_streams()
             async with s.frames(URL) as again:
                 assert (await anext(again)).event == "run.queued"
 
@@ -181,8 +190,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind(log: str) -> None:
             async with s.frames(URL) as frames:
                 await anext(frames)
                 assert s.hub.open_streams == 1
-            while s.hub.open_streams:
-                await asyncio.sleep(0.01)
+            await s.no_open_streams()
             assert s.hub._runs == {}
 
     run(scenario())

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """The hand-over from the log to live events, in random interleavings of appends, the tail and a slow client."""
+=======
+"""The hand-over from the log to live events, in random interleavings of appends, the tail and a client."""
+>>>>>>> hub
 
 import asyncio
 import random

@@ -39,7 +39,7 @@ def test_an_empty_or_erased_payload_leaves_the_envelope_alone(payload: bytes) ->
 
 def test_whole_seconds_and_other_time_zones_are_written_in_the_same_way() -> None:
     at = datetime(2026, 3, 4, 6, 6, 7, tzinfo=timezone(timedelta(hours=1)))
-    assert b'"ts":"2026-03-04T05:06:07.000000Z"' in FRAMES.stored(stored_event(MessageDelta(text="x"), at=at))
+    assert b'"ts":"2026-03-04T05:06:07Z"' in FRAMES.stored(stored_event(MessageDelta(text="x"), at=at))
 
 
 @pytest.mark.parametrize(

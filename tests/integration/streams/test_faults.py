@@ -1,0 +1,102 @@
+"""Lost connections: subscribers go on, and miss nothing."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from infrastructure.embedded.postgres import EmbeddedPostgres
+from infrastructure.postgres.migrations import migrate
+from tests.support.async_run import run
+from tests.support.streaming import streaming
+
+URL = "/api/runs/r1/stream"
+
+
+async def terminate(dsn: str, query_like: str) -> int:
+    """End the connections whose last statement is like that; how many there were."""
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        cursor = await connection.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND query ILIKE %s",
+            [query_like],
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+async def terminate_some(dsn: str, query_like: str) -> None:
+    """Try until there was one: it may be about to connect again."""
+    for _ in range(500):
+        if await terminate(dsn, query_like):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"no connection had {query_like} as its last statement")
+
+
+# The listener's, the tail's, everybody's; by their last statements.
+@pytest.mark.parametrize("lost", ["%max(position)%", "%bounded%", "%"])
+def test_subscribers_go_on_within_a_second_after_a_connection_is_killed(log: str, lost: str) -> None:
+    async def scenario() -> None:
+        async with streaming(log) as s:
+            writer = s.run("r1")
+            await writer.queue()
+            async with s.frames(URL) as frames:
+                while (await anext(frames)).event != "caught-up":
+                    pass
+                for _ in range(5):
+                    while not await terminate(log, lost):  # it may be about to connect again
+                        await asyncio.sleep(0.01)  # nothing tells when it has
+                    await writer.deltas(10)
+                    acknowledged = time.monotonic()
+                    seqs = [int((await anext(frames)).id) for _ in range(10)]
+                    assert seqs == list(range(writer.seq - 9, writer.seq + 1))
+                    assert time.monotonic() - acknowledged < 1.0
+
+    run(scenario())
+
+
+def test_new_clients_are_served_after_every_connection_was_killed(log: str) -> None:
+    async def scenario() -> None:
+        async with streaming(log) as s:
+            writer = s.run("r1")
+            await writer.queue()
+            await writer.deltas(50)
+            await writer.finish()
+            for _ in range(3):
+                await s.all_frames(URL)
+                await terminate(log, "%")
+                async with asyncio.timeout(10):
+                    while (response := await s.client.get(URL)).status_code == 503:
+                        assert response.json()["reason"] == "log_unavailable"
+                assert response.text.count("\nevent: ") == 53 + 2
+
+    run(scenario())
+
+
+def test_subscribers_and_waiters_go_on_after_the_database_was_restarted(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        server = EmbeddedPostgres(tmp_path)
+        dsn = await server.start()
+        try:
+            await migrate(dsn)
+            async with streaming(dsn) as s:
+                writer = s.run("r1")
+                await writer.queue()
+                async with s.frames(URL) as frames:
+                    while (await anext(frames)).event != "caught-up":
+                        pass
+                    waiting = asyncio.create_task(s.hub.wait_for_stream(writer.stream, writer.seq, 60))
+                    await server.stop()
+                    appending = asyncio.create_task(writer.deltas(10))
+                    await server.start()
+                    assert [int((await anext(frames)).id) for _ in range(10)] == list(range(2, 12))
+                    assert await waiting
+                    await appending
+        finally:
+            await server.stop()
+
+    run(scenario(), timeout=100)

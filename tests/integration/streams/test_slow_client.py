@@ -1,0 +1,105 @@
+"""A client that stops reading: it costs bounded memory, nobody else waits for it, and it gets everything in the end."""
+
+import asyncio
+import re
+import socket
+import statistics
+import time
+
+import pytest
+
+from infrastructure.streams.client_stream import QUEUE_BYTES, ClientStream
+from tests.support.async_run import run
+from tests.support.memory import resident_bytes
+from tests.support.streaming import RunWriter, Streaming, streaming, until
+
+TEXT = "x" * 1500
+MEGABYTE = 1024 * 1024
+
+
+def stalled_client(s: Streaming, path: str) -> socket.socket:
+    """It has asked for the stream and reads nothing."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((s.client.base_url.host, s.client.base_url.port))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    client.settimeout(0)
+    return client
+
+
+async def seqs_to_the_end(client: socket.socket) -> list[int]:
+    loop = asyncio.get_running_loop()
+    text = b""
+    while b"event: run.closed" not in text[-300:]:
+        part = await loop.sock_recv(client, 1024 * 1024)
+        assert part
+        text += part
+    # Chunk boundaries fall between frames, so an id line is never cut by one.
+    return [int(seq) for seq in re.findall(rb"^id: (\d+)$", text, re.MULTILINE)]
+
+
+async def delays(s: Streaming, writer: RunWriter, appended_at: dict[int, float], ready: asyncio.Event) -> list[float]:
+    """Seconds from each append's beginning to its arrival at a client that reads at once."""
+    result = []
+    async with s.frames(f"/api/runs/{writer.run_id}/stream") as frames:
+        async for frame in frames:
+            if frame.event == "caught-up":
+                ready.set()
+            elif frame.id and ready.is_set():
+                result.append(time.monotonic() - appended_at[int(frame.id)])
+    return result
+
+
+async def append_evenly(writer: RunWriter, events: int, seconds: float, at: dict[int, float]) -> None:
+    """`events` deltas in small batches and the run's end; `at` gets when the append of each seq began."""
+    began, batch = time.monotonic(), 10
+    for number in range(0, events, batch):
+        await asyncio.sleep(began + seconds * number / events - time.monotonic())
+        now = time.monotonic()
+        at.update((seq, now) for seq in range(writer.seq + 1, writer.seq + batch + 1))
+        await writer.deltas(batch, TEXT)
+    at[writer.seq + 1] = time.monotonic()
+    await writer.finish()
+
+
+async def scenario(log: str, events: int, seconds: float) -> None:
+    async with streaming(log) as s:
+        writer = s.run("r1")
+        await writer.queue()
+        at: dict[int, float] = {}
+        ready = asyncio.Event()
+        fast = asyncio.create_task(delays(s, writer, at, ready))
+        await ready.wait()
+        slow = stalled_client(s, "/api/runs/r1/stream")
+        await until(lambda: s.hub.open_streams == 2)
+        memory = resident_bytes()
+        most_queued = 0
+
+        async def watch_queues() -> None:
+            nonlocal most_queued
+            while True:
+                streams: list[ClientStream] = [stream for slot in s.hub._streams for stream in slot]
+                most_queued = max([most_queued, *[stream._queued_bytes for stream in streams]])
+                await asyncio.sleep(0.01)
+
+        watching = asyncio.create_task(watch_queues())
+        await append_evenly(writer, events, seconds, at)
+        late = await fast
+        watching.cancel()
+        assert len(late) == events + 1
+        assert statistics.quantiles(late, n=100)[98] < 0.25
+        assert max(late) < 1.0
+        assert most_queued <= QUEUE_BYTES
+        assert resident_bytes() - memory < 50 * MEGABYTE
+        assert await seqs_to_the_end(slow) == list(range(1, writer.seq + 1))
+        slow.close()
+
+
+def test_a_client_that_stops_reading_for_a_while(log: str) -> None:
+    run(scenario(log, 5_000, 3.0), timeout=60)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(300)
+def test_a_client_that_stops_reading_for_60_seconds_while_50_000_events_pass(log: str) -> None:
+    run(scenario(log, 50_000, 60.0), timeout=250)
