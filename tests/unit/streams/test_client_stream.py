@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """The hand-over from the log to live events, in random interleavings of appends, the tail and a slow client."""
-=======
-"""The hand-over from the log to live events, in random interleavings of appends, the tail and a client."""
->>>>>>> hub
 
 import asyncio
 import random
