@@ -9,7 +9,7 @@ import msgspec
 
 from application.command_context import CommandContext
 from application.ports import EventStore, ExpectedSeqConflict
-from domain.errors import Conflict
+from domain.errors import Conflict, DomainError
 from domain.event import Event
 from domain.record import NewEvent, Occurrence, RecordedEvent
 
@@ -74,7 +74,15 @@ class Aggregates(Generic[State, Command]):
         known = self._folds.get(key)
         loaded = known if known is not None else await self.load(key)
         for _ in range(MAX_RACES):
-            new, state = self._decide_all(loaded.state, commands, context)
+            try:
+                new, state = self._decide_all(loaded.state, commands, context)
+            except DomainError:
+                # Refused on a fold that may be stale: only the fresh one's word counts.
+                fresh = await self.load(key)
+                if fresh.seq == loaded.seq:
+                    raise
+                loaded = fresh
+                continue
             if not new:
                 # Nothing to do on a fold that may be stale: make sure on the fresh one.
                 fresh = await self.load(key)

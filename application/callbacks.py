@@ -14,7 +14,7 @@ from domain.identifiers import run_stream, unmatched_stream
 from domain.record import NewEvent
 from domain.run import events as e
 from domain.run.commands import RecordCallback
-from domain.run.state import Finished, Finishing
+from domain.run.state import Blocked, Finished, Finishing
 from domain.run.values import Warn
 
 CallbackAction = Literal[
@@ -28,22 +28,9 @@ CallbackAction = Literal[
     "run_finished",
     "recorded",
 ]
+OVER = (Finished, Finishing, Blocked)
 ACCEPTED: dict[str, type[Event]] = {
-    name: event_type
-    for name, event_type in event_types().items()
-    if event_type
-    in {
-        e.MessageDelta,
-        e.MessageStopped,
-        e.ReasoningDelta,
-        e.ToolStarted,
-        e.ToolEnded,
-        e.TodoUpdated,
-        e.TodosReplaced,
-        e.HumanLoopRequested,
-        e.HumanLoopResolved,
-        e.RunWarning,
-    }
+    name: event_type for name, event_type in event_types().items() if event_type in e.AGENT_EVENTS
 } | {"run.finished": e.RunAgentFinished, "run.agent_finished": e.RunAgentFinished}
 
 
@@ -79,22 +66,25 @@ def callback_event(callback: Callback, field: str = "payload") -> Event:
 class RecordCallbacks:
     """Handles one callback at a time, in the order given."""
 
-    def __init__(self, *, runs: Runs, store: EventStore, clock: Clock) -> None:
+    def __init__(self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int) -> None:
         self._runs, self._store, self._clock = runs, store, clock
+        self._human_loop_timeout_ms = human_loop_timeout_ms
 
     async def handle(self, run_id: str, callback: Callback, context: CommandContext) -> CallbackResult:
         event = callback_event(callback)
+        if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
+            event = msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)
         event_id = f"cb/{callback.event_id}"
         loaded = await self._runs.load(run_id)
         if loaded.state is None:
             return await self._keep(run_id, callback, context, reason="unknown_run")
         if await self._store.find_event(run_stream(run_id), event_id) is not None:
             return _result(callback, "duplicate_ignored", loaded.position)
-        if isinstance(loaded.state.stage, Finished | Finishing):
+        if isinstance(loaded.state.stage, OVER):
             return await self._keep(run_id, callback, context, reason="late")
         handled = await self._runs.handle_batch(run_id, [(RecordCallback(event=event), event_id)], context)
         if not handled.events:
-            if isinstance(handled.state.stage, Finished | Finishing):
+            if isinstance(handled.state.stage, OVER):
                 return await self._keep(run_id, callback, context, reason="late")
             return _result(callback, "duplicate_ignored", handled.position)
         return _result(callback, _action(event), handled.position)

@@ -172,7 +172,8 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
 
     The executor listens on `host`:`port` (0 = any free one), writes the chosen address and its boot id to
     `{state_dir}/endpoint.json` ({url, bootId, pid}) once it serves, and ends by itself after `idle_exit_s` seconds
-    without a run and without any call (0 = never).
+    without a run and without any call (0 = never). With `agent_user`, a numeric user (and group) id, agents run as that
+    user, and workspace and home are made its own before each starts; without, they run as the executor's own.
     """
 
     session_id: str
@@ -191,3 +192,4 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     s3_secret_key: str
     maintenance: bool = False
     idle_exit_s: int = 600
+    agent_user: int | None = None

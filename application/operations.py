@@ -1,7 +1,7 @@
 """What an operator sees and starts from outside: reconcilers, readiness, metrics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -62,9 +62,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     samples: tuple[Gauge, ...]
 
 
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """`detail`: what is missing and how to mend it, or a version."""
+
+    ready: bool
+    detail: str = ""
+
+
 class ProviderReadiness(Protocol):
     """Whether a provider could run now."""
 
-    async def of(self, provider: str) -> dict[str, Any]:
-        """`{ready: bool, detail: str}`."""
-        ...
+    async def of(self, provider: str) -> Readiness: ...

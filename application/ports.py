@@ -4,6 +4,7 @@ Every method may be cancelled; every adapter bounds its waits.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Literal, Protocol
 
 import msgspec
@@ -101,6 +102,16 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
+class OwnContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """A container of this installation, as its runtime lists it."""
+
+    container_id: str
+    session_id: str
+    generation: int
+    status: Literal["created", "running", "exited"]
+    created_at: datetime
+
+
 class RuntimeUnavailable(Exception):
     """The runtime's daemon can't be reached, or it is another one than recorded: an error, never "gone"."""
 
@@ -123,6 +134,10 @@ class WorkerRuntime(Protocol):
 
     async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
         """None only when the very daemon (`daemon_id`) says that there is none. Else RuntimeUnavailable."""
+        ...
+
+    async def own_containers(self) -> list[OwnContainer]:
+        """All containers of this installation, those too that no session stream knows any more; never another's."""
         ...
 
 

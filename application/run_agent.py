@@ -60,7 +60,7 @@ class FollowAgent:
             if not await self._started(run, worker, executor, start):
                 return (await self._parts.runs.load(self._run_id)).state or run
             async for batch in executor.follow(self._run_id, run.entries):
-                run = await self._record(run, batch)
+                run = await self._record(batch)
             return run
         except EffectObsolete as error:
             return await self._lost(run, str(error), tail_lost=True)
@@ -89,7 +89,7 @@ class FollowAgent:
             return False
         return True
 
-    async def _record(self, run: Run, batch: Sequence[JournalEntry]) -> Run:
+    async def _record(self, batch: Sequence[JournalEntry]) -> Run:
         commands: list[tuple[RunCommand, str]] = []
         for entry in batch:
             command = RecordJournalEntry(
@@ -144,7 +144,7 @@ class FollowAgent:
         return (await self._parts.runs.handle(self._run_id, command, context)).state
 
     async def _stop_agent_when_wanted(self) -> None:
-        """Tell the executor to end the agent once a cancel or an expired question wants it; again until it has ended."""
+        """Tell the executor to end the agent once a cancel or an expired question wants it; until it has."""
         while True:
             wanted = await wait_for_state(
                 self._parts.runs,

@@ -14,7 +14,7 @@ from domain.errors import InvalidInput, NotFound
 from domain.identifiers import check_id, run_stream
 from domain.run.capabilities import capabilities_of
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
-from domain.run.state import Blocked, Finished, Run
+from domain.run.state import Blocked, Finished, Queued, Run
 from domain.run.values import RunSpec
 
 Runs = Aggregates[Run, RunCommand]
@@ -41,6 +41,11 @@ class RunCommands:
         if loaded.state is None:
             raise NotFound(f"no run {run_id!r} is known")
         return loaded
+
+    async def has_ended(self, run_id: str) -> bool:
+        """Whether nothing of this run is under way; an unknown one has ended too."""
+        state = (await self._runs.load(run_id)).state
+        return state is None or isinstance(state.stage, Finished | Blocked | Queued)
 
     async def queue(self, run_id: str, spec: RunSpec, context: CommandContext) -> Handled[Run]:
         """Queue a run, or attach to the known one with the same spec. `state.stage` may be Blocked."""

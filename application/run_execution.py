@@ -2,6 +2,7 @@
 stands: a crash, a deploy and a stolen lease are all the same to it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -11,7 +12,7 @@ from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
 from application.executor_protocol import StartRequest
-from application.ports import ExecutorError, LogTail
+from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
 from application.run_queue import RunLease, run_context
@@ -30,7 +31,7 @@ from domain.run.commands import (
 )
 from domain.run.state import Active, Finishing, Run
 from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
-from domain.session.commands import ActivateSession, AttachRun, RequestSync
+from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync
 from domain.session.state import Running, SessionWorker
 from domain.workspace.sync import SyncRef
 
@@ -69,6 +70,18 @@ class RunExecutions:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
 
+    def with_retry_delay(self, retry_delay: timedelta) -> "RunExecutions":
+        """The same, but with another pause before a retry."""
+        return RunExecutions(
+            runs=self.runs,
+            workers=self.workers,
+            tail=self.tail,
+            clock=self.clock,
+            retry_delay=retry_delay,
+            human_loop_timeout=self.human_loop_timeout,
+            jitter=self._jitter,
+        )
+
     def delay(self, attempt: int) -> timedelta:
         """How long a failed attempt waits for the next: linear in the attempt, with up to 20 % of jitter."""
         return self.retry_delay * attempt * (1 + 0.2 * self._jitter())
@@ -90,7 +103,14 @@ class _Execution:
                 case Finishing():
                     run = await self._finish(run, run.stage)
                 case _:
+                    await self._detach(run)
                     return run
+
+    async def _detach(self, run: Run) -> None:
+        """Let go of the session at once. The process manager wants the same, for when this process dies before it."""
+        with contextlib.suppress(NotFound):
+            command = DetachRun(run_id=self._run_id)
+            await self._workers.sessions.handle(run.session_id, command, self.context("detach"))
 
     def context(self, step: str) -> CommandContext:
         return run_context(self._lease, step)
@@ -111,7 +131,7 @@ class _Execution:
             health = await self._workers.executor(worker, self._run_id).health()
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
-        except (ExecutorError, EffectObsolete) as error:
+        except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
         return await self._do(
             StartAgent(
@@ -151,10 +171,11 @@ class _Execution:
         except DomainError as error:
             raise _NotReady(str(error), final=True) from error
         if not isinstance(handled.state.lifecycle, Running):
-            restored = await self._session_reaches(spec.session_id, lambda state: state.restored)
-            if restored is not None:
-                await self._phase("linking")
-            await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
+            await self._session_reaches(spec.session_id, lambda state: state.restored)
+        await self._phase("linking")
+        await self._session_reaches(spec.session_id, lambda state: isinstance(state.lifecycle, Running))
+        if not await self._workers.ensure_up(spec.session_id, self.context):
+            raise _NotReady("the session's container is gone", final=False)
         worker = await self._workers.find(spec.session_id)
         if not isinstance(worker.state.lifecycle, Running):
             reason = worker.state.last_error or f"it is {worker.state.public_state}"

@@ -10,13 +10,14 @@ from application.aggregates import Aggregates, Clock, Handled, Loaded
 from application.command_context import CommandContext
 from application.ports import LogTail
 from application.waiting import wait_for_state
-from domain.errors import Conflict, DomainError, NotFound
+from domain.errors import Conflict, DomainError, NotFound, RunAttached
 from domain.identifiers import session_stream
 from domain.session.commands import ActivateSession, RemoveSession, RequestSync, SessionCommand, StopSession
 from domain.session.events import ActivationAction, StopReason
 from domain.session.state import Removing, Running, SessionWorker, Stopped, Stopping
 from domain.workspace.sync import SyncReason
 
+DETACH_TIMEOUT_S = 10.0
 Sessions = Aggregates[SessionWorker, SessionCommand]
 
 
@@ -72,12 +73,15 @@ class SessionCommands:
         *,
         sessions: Sessions,
         tail: LogTail,
+        ensure_up: Callable[[str, Callable[[str], CommandContext]], Awaitable[bool]],
+        run_has_ended: Callable[[str], Awaitable[bool]],
         candidates: HousekeepingCandidates,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
         self._sessions, self._tail, self._candidates = sessions, tail, candidates
         self._clock, self._new_id = clock, new_id
+        self._ensure_up, self._run_has_ended = ensure_up, run_has_ended
 
     async def get(self, session_id: str) -> Loaded[SessionWorker]:
         """The aggregate itself. Raises NotFound."""
@@ -87,10 +91,13 @@ class SessionCommands:
         return loaded
 
     async def activate(self, command: ActivateSession, context: CommandContext, *, wait_s: float) -> Settled:
-        """Make the worker run. Raises InvalidInput, IdentityConflict, ActivationRefused."""
+        """Make the worker run. One that should run already is looked at: its container may be gone. Raises
+        InvalidInput, IdentityConflict, ActivationRefused, RuntimeUnavailable, StartFailed."""
         handled = await self._sessions.handle(command.session_id, command, context)
         if isinstance(handled.state.lifecycle, Running):
-            return Settled(state=handled.state, position=handled.position, action="already_running")
+            if await self._ensure_up(command.session_id, lambda step: _step(context, step)):
+                return Settled(state=handled.state, position=handled.position, action="already_running")
+            handled = await self._sessions.handle(command.session_id, command, _step(context, "again"))
         settled = await self._wait(command.session_id, _activation_settled, handled, wait_s)
         if settled.pending:
             return settled
@@ -110,7 +117,7 @@ class SessionCommands:
     ) -> Settled:
         """Sync, then stop. What is stopped or deleted already succeeds. Raises NotFound, RunAttached, SyncRefused."""
         command = StopSession(reason=reason, sync_id=self._new_id(), idle_before=idle_before)
-        handled = await self._sessions.handle(session_id, command, context)
+        handled = await self._handle_detached(session_id, command, context, wait_s)
 
         def reached(state: SessionWorker | None) -> bool:
             match state.lifecycle if state else None:
@@ -148,7 +155,7 @@ class SessionCommands:
     ) -> Settled:
         """Sync a stopped worker once more in maintenance, then remove its container."""
         command = RemoveSession(sync_id=self._new_id(), stopped_before=stopped_before)
-        handled = await self._sessions.handle(session_id, command, context)
+        handled = await self._handle_detached(session_id, command, context, wait_s)
 
         def reached(state: SessionWorker | None) -> bool:
             match state.lifecycle if state else None:
@@ -190,6 +197,26 @@ class SessionCommands:
             return await self.remove(session_id, item, wait_s=wait_s, stopped_before=before)
 
         return await self._each(found, remove, context, done=("deleted",))
+
+    async def _handle_detached(
+        self, session_id: str, command: StopSession | RemoveSession, context: CommandContext, wait_s: float
+    ) -> Handled[SessionWorker]:
+        """Handle a command that an attached run forbids; one that has ended is about to let go, and is waited for."""
+        try:
+            return await self._sessions.handle(session_id, command, context)
+        except RunAttached:
+            attached = (await self.get(session_id)).state
+            if attached is None or not all([await self._run_has_ended(run) for run in attached.attached_runs]):
+                raise
+        await wait_for_state(
+            self._sessions,
+            self._tail,
+            key=session_id,
+            stream=session_stream(session_id),
+            reached=lambda state: state is not None and not state.attached_runs,
+            timeout_s=min(wait_s, DETACH_TIMEOUT_S),
+        )
+        return await self._sessions.handle(session_id, command, context)
 
     async def _each(
         self,
@@ -235,6 +262,10 @@ class SessionCommands:
         if loaded is None or loaded.state is None:
             return Settled(state=handled.state, position=handled.position, pending=True)
         return Settled(state=loaded.state, position=loaded.position)
+
+
+def _step(context: CommandContext, step: str) -> CommandContext:
+    return context.caused_by(context.command_id, f"{context.command_id}:{step}")
 
 
 def _activation_settled(state: SessionWorker | None) -> bool:

@@ -45,6 +45,11 @@ def short_hash(session_id: str, tenant: str = DEFAULT_TENANT) -> str:
     return hashlib.sha256(f"{tenant}\0{session_id}".encode()).hexdigest()[:12]
 
 
+def container_name(session_id: str, generation: int) -> str:
+    """The name of one generation of a session's worker: `{short hash}-g{generation}`."""
+    return f"{short_hash(session_id)}-g{generation}"
+
+
 def worker_token(secret: bytes, session_id: str, generation: int, purpose: str) -> str:
     """The bearer token of one generation of a session's worker; derived, never stored. `purpose` is `executor` or
     `callback`, so that the agent's token for callbacks opens nothing else."""

@@ -3,6 +3,7 @@
 `log_context` binds these ids for everything that a task logs below it, so that no call has to repeat them.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,7 @@ _ALREADY_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctim
 
 
 @contextmanager
-def log_context(
-    *, trace_id: str = "", session_id: str = "", run_id: str = "", effect_id: str = ""
-) -> Iterator[None]:
+def log_context(*, trace_id: str = "", session_id: str = "", run_id: str = "", effect_id: str = "") -> Iterator[None]:
     """Bind the ids that are given; the others stay as they were outside."""
     given = {"traceId": trace_id, "sessionId": session_id, "runId": run_id, "effectId": effect_id}
     token = _bound.set({**_bound.get(), **{name: value for name, value in given.items() if value}})
@@ -35,19 +34,19 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "logger": record.name,
             **_bound.get(),
+            **{name: value for name, value in vars(record).items() if name not in _ALREADY_TOLD},
         }
-        for name, value in vars(record).items():
-            if name not in _ALREADY_TOLD:
-                line[name] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        encoded = msgspec.json.encode(line, enc_hook=str)
-        return encoded.decode()
+        try:
+            return msgspec.json.encode(line, enc_hook=str).decode()
+        except UnicodeEncodeError:  # a file name that isn't UTF-8
+            return json.dumps(line, default=str)
 
 
 def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:

@@ -13,7 +13,7 @@ YEAR_MS: Final = 365 * 24 * 3600 * 1000
 SECRET_LENGTH: Final = 32
 
 
-class Refused(ValueError):  # noqa: N818  # errors are named after the broken rule
+class Refused(ValueError):  # errors are named after the broken rule
     """A malformed value; its text says why, holds nothing secret and may be shown."""
 
 

@@ -6,7 +6,7 @@ from application.executor_protocol import ReplyRequest
 from application.ports import ExecutorError
 from application.run_commands import Runs
 from domain.errors import Conflict, NotFound
-from domain.run.commands import RecordReplyDelivered, RecordReplyUndeliverable
+from domain.run.commands import RecordReplyUndeliverable
 from domain.run.state import Run
 from domain.session.commands import DetachRun, RequestSync
 
@@ -52,7 +52,7 @@ class DetachRunFromSession(_RunEffect):
 
 
 class DeliverReply(_RunEffect):
-    """Bring an accepted answer into the running agent."""
+    """Bring an accepted answer into the running agent. That it arrived is in the agent's journal, and so in the log."""
 
     async def perform(self, effect: ClaimedEffect) -> None:
         run = await self._run(effect)
@@ -70,7 +70,6 @@ class DeliverReply(_RunEffect):
                 await self._runs.handle(run_id, command, effect.context("undeliverable"))
                 return
             raise EffectFailed(str(error)) from error
-        await self._runs.handle(run_id, RecordReplyDelivered(question_id=question_id), effect.context("delivered"))
 
     async def give_up(self, effect: ClaimedEffect, error: str) -> None:
         command = RecordReplyUndeliverable(

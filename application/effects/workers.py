@@ -83,6 +83,18 @@ class Workers:
         )
         return True
 
+    async def ensure_up(self, session_id: str, context: Callable[[str], CommandContext]) -> bool:
+        """Make sure that a running worker really runs: start its executor again when it has died. False when the
+        container turned out to be gone, which is recorded. Raises RuntimeUnavailable, StartFailed."""
+        worker = await self.find(session_id)
+        container = worker.state.container
+        if not isinstance(worker.state.lifecycle, Running) or container is None:
+            return True
+        info = await self.runtime.inspect(self.spec(worker), container.container_id, container.daemon_id)
+        if info is not None and info.status == "running":
+            return True
+        return await self.revive(worker, context) is not None
+
     async def revive(self, worker: Worker, context: Callable[[str], CommandContext]) -> Worker | None:
         """Start the executor of a running worker again when it has died; None when its container is gone."""
         if not isinstance(worker.state.lifecycle, Running):

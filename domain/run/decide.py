@@ -6,19 +6,22 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Fenced, IdentityConflict, NotFound
+from domain.errors import Conflict, Fenced, IdentityConflict, InvalidInput, NotFound
 from domain.event import Event
 from domain.run import commands as c
 from domain.run import events as e
 from domain.run.capabilities import blocked_reason, degradations
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
-from domain.run.values import TRANSIENT_ERRORS, Outcome, RunError
+from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, Outcome, RunError, Warn, unanswered
+
+LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
+PHASES = ("claimed", "restoring", "linking", "preparing", "running")
 
 
 def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
     """The events that `command` leads to in `state`; none when it changes nothing.
 
-    Raises NotFound, Conflict or Fenced (errors.py).
+    Raises InvalidInput, NotFound, Conflict or Fenced (errors.py).
     """
     if isinstance(command, c.QueueRun):
         return _queue(state, command)
@@ -34,7 +37,7 @@ def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
 
 def _check_lease(state: Run, command: c.RunCommand, lease: int) -> None:
     stale = lease <= state.lease_generation if isinstance(command, c.ClaimRun) else lease != state.lease_generation
-    if stale:
+    if stale or lease < 1:
         raise Fenced(f"lease {lease} is not the run's current one, {state.lease_generation}")
 
 
@@ -65,6 +68,12 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
             attempt, resumed = state.attempt + 1, False
         case Active(phase="running") | Finishing():
             attempt, resumed = max(state.attempt, 1), True
+        case Active() if state.spec is not None and state.attempt >= state.spec.max_attempts:
+            claimed = e.RunClaimed(
+                lease_generation=command.lease_generation, owner=command.owner, attempt=state.attempt, resumed=True
+            )
+            died = RunError(error_class="executor_lost", message="its worker died before the agent started")
+            return (claimed, *_end(state, command.lease_generation, "failed", _exhausted(state, died)))
         case Active():
             # The holder died before the agent started: nothing has happened, but it counts as an attempt.
             attempt, resumed = state.attempt + 1, False
@@ -76,7 +85,7 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
 
 
 def _enter_phase(state: Run, command: c.EnterPhase) -> Sequence[Event]:
-    if not isinstance(state.stage, Active) or state.stage.phase in {"running", command.phase}:
+    if not isinstance(state.stage, Active) or PHASES.index(command.phase) <= PHASES.index(state.stage.phase):
         return ()
     return (e.RunPhaseEntered(lease_generation=command.lease_generation, phase=command.phase),)
 
@@ -95,32 +104,54 @@ def _start_agent(state: Run, command: c.StartAgent) -> Sequence[Event]:
 
 
 def _record_entry(state: Run, command: c.RecordJournalEntry) -> Sequence[Event]:
-    if command.attempt != state.attempt or command.n <= state.entries or not isinstance(state.stage, Active):
+    event = _reported(command.event, "journal")
+    if command.attempt != state.attempt or command.n <= state.entries or not _followed(state):
         return ()
-    event = command.event
-    if isinstance(event, e.LeasedEvent):
-        event = replace(event, lease_generation=command.lease_generation)
-    return _agent_event(state, event)
+    if command.n > state.entries + 1:
+        raise Conflict(f"journal entry {command.n} came right after entry {state.entries}", "journal_gap")
+    if isinstance(event, e.RunAgentFinished) and isinstance(state.stage, Finishing):
+        return ()
+    if _repeats(state, event):
+        # Recorded all the same: one entry is one event, and the cursor moves on.
+        message = f"{event.wire_name} of a question that is closed or was asked before"
+        event = e.RunWarning(warning=Warn(code="entry_ignored", message=message))
+    return _agent_event(state, replace(event, lease_generation=command.lease_generation))
+
+
+def _followed(state: Run) -> bool:
+    """Whether the agent's journal is still read: to its end, even when a callback has reported that end before."""
+    return isinstance(state.stage, Finishing) or (isinstance(state.stage, Active) and state.stage.phase == "running")
 
 
 def _record_callback(state: Run, command: c.RecordCallback) -> Sequence[Event]:
-    match state.stage, command.event:
-        case ((Finished() | Finishing()), _):
-            return ()
-        case _, e.HumanLoopResolved(question_id=key) if key not in state.open_questions:
-            return ()
+    event = _reported(command.event, "type")
+    if isinstance(state.stage, Finished | Finishing | Blocked) or _repeats(state, event):
+        return ()
+    return _agent_event(state, replace(event, lease_generation=0))
+
+
+def _reported(event: Event, field: str) -> e.LeasedEvent:
+    if type(event) not in e.AGENT_EVENTS or not isinstance(event, e.LeasedEvent):
+        raise InvalidInput(field, f"{event.wire_name!r} is not an agent's to report")
+    return event
+
+
+def _repeats(state: Run, event: Event) -> bool:
+    match event:
+        case e.HumanLoopRequested(question_id=key):
+            return state.knows_question(key) or isinstance(state.stage, Finishing)
+        case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
+            return key not in state.open_questions
+        case e.HumanLoopExpired(question_id=key):
+            return key not in state.open_questions
         case _:
-            return _agent_event(state, command.event)
+            return False
 
 
 def _agent_event(state: Run, event: Event) -> Sequence[Event]:
-    match event:
-        case e.HumanLoopRequested(question_id=key) if key in state.questions:
-            return ()
-        case e.RunAgentFinished():
-            return (*_close_questions(state, "the agent ended"), _settled(state, event))
-        case _:
-            return (event,)
+    if isinstance(event, e.RunAgentFinished):
+        return (*_close_questions(state, event.lease_generation, "the agent ended"), _settled(state, event))
+    return (event,)
 
 
 def _settled(state: Run, event: e.RunAgentFinished) -> e.RunAgentFinished:
@@ -129,11 +160,9 @@ def _settled(state: Run, event: e.RunAgentFinished) -> e.RunAgentFinished:
     return event
 
 
-def _close_questions(state: Run, reason: str) -> tuple[Event, ...]:
-    return tuple(
-        e.HumanLoopExpired(lease_generation=state.lease_generation, question_id=key, reason=reason)
-        for key in state.open_questions
-    )
+def _close_questions(state: Run, lease: int, reason: str) -> tuple[Event, ...]:
+    closed = e.HumanLoopCanceled if state.cancel_requested else e.HumanLoopExpired
+    return tuple(closed(lease_generation=lease, question_id=key, reason=reason) for key in state.open_questions)
 
 
 def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
@@ -151,7 +180,7 @@ def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
                     ),
                 )
             finished = e.RunAgentFinished(lease_generation=lease, outcome="failed", error=command.error)
-            return (*_close_questions(state, command.error.message), *lost, _settled(state, finished))
+            return (*_close_questions(state, lease, command.error.message), *lost, _settled(state, finished))
         case Active():
             return _retry_or_finish(state, lease, "failed", command.error, exported=False, retry_at=command.retry_at)
         case _:
@@ -161,31 +190,44 @@ def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
 def _retry_or_finish(
     state: Run, lease: int, outcome: Outcome, error: RunError | None, *, exported: bool, retry_at: datetime
 ) -> Sequence[Event]:
-    if state.cancel_requested:
-        outcome = "canceled"
-    elif outcome == "failed" and error is not None and state.spec is not None and _may_retry(state, error):
+    if outcome == "failed" and error is not None and state.spec is not None and _may_retry(state, error):
         if state.attempt < state.spec.max_attempts:
-            return (
-                e.RunRetryScheduled(lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at),
+            retry = e.RunRetryScheduled(
+                lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at
             )
-        message = f"attempt {state.attempt} of {state.spec.max_attempts} failed: {error.message}"
-        error = RunError(error_class="attempts_exhausted", message=message)
-    return (
-        e.RunFinished(
-            lease_generation=lease,
-            outcome=outcome,
-            exported=exported,
-            error=error,
-            usage=state.usage,
-            provider_session_id=state.provider_session_id,
-        ),
-    )
+            return (*_close_questions(state, lease, error.message), retry)
+        error = _exhausted(state, error)
+    return _end(state, lease, outcome, error, exported=exported)
 
 
 def _may_retry(state: Run, error: RunError) -> bool:
-    if state.spec is None or state.spec.retry_policy == "never" or state.abort is not None:
+    if state.spec is None or state.spec.retry_policy == "never" or state.abort is not None or state.cancel_requested:
         return False
-    return state.spec.retry_policy == "always" or error.error_class in TRANSIENT_ERRORS
+    if state.spec.retry_policy == "always":
+        return True
+    started = isinstance(state.stage, Finishing)
+    return error.error_class in TRANSIENT_ERRORS if started else error.error_class not in FINAL_ERRORS
+
+
+def _exhausted(state: Run, error: RunError) -> RunError:
+    limit = state.spec.max_attempts if state.spec else state.attempt
+    return RunError(
+        error_class="attempts_exhausted", message=f"attempt {state.attempt} of {limit} failed: {error.message}"
+    )
+
+
+def _end(
+    state: Run, lease: int, outcome: Outcome, error: RunError | None = None, *, exported: bool = False
+) -> tuple[Event, ...]:
+    finished = e.RunFinished(
+        lease_generation=lease,
+        outcome="canceled" if state.cancel_requested else outcome,
+        exported=exported,
+        error=error,
+        usage=state.usage,
+        provider_session_id=state.provider_session_id,
+    )
+    return (*_close_questions(state, lease, "the run ended"), finished)
 
 
 def _begin_final_sync(state: Run, command: c.BeginFinalSync) -> Sequence[Event]:
@@ -197,6 +239,8 @@ def _begin_final_sync(state: Run, command: c.BeginFinalSync) -> Sequence[Event]:
 def _record_exported(state: Run, command: c.RecordExported) -> Sequence[Event]:
     if not isinstance(state.stage, Finishing) or state.stage.exported:
         return ()
+    if not state.stage.sync_id:
+        raise Conflict("the final sync has not begun", "not_syncing")
     return (e.RunExported(lease_generation=command.lease_generation, sync=command.sync),)
 
 
@@ -204,6 +248,8 @@ def _finish(state: Run, command: c.FinishRun) -> Sequence[Event]:
     if not isinstance(state.stage, Finishing):
         return ()
     stage, lease = state.stage, command.lease_generation
+    if not stage.exported and command.warning is None:
+        raise Conflict("the workspace is not exported; a run ends without that only with a warning", "not_exported")
     warning: tuple[Event, ...] = ()
     if command.warning is not None:
         warning = (e.RunWarning(lease_generation=lease, warning=command.warning),)
@@ -215,19 +261,23 @@ def _finish(state: Run, command: c.FinishRun) -> Sequence[Event]:
 
 def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
     requested = e.RunCancelRequested(reason=command.reason)
+    canceled = replace(state, cancel_requested=True)
     match state.stage:
         case Finished():
             return ()
         case Queued() | Blocked():
-            return (requested, e.RunFinished(outcome="canceled", exported=False))
+            return (requested, *_end(canceled, 0, "canceled"))
         case _ if state.cancel_requested:
             return ()
+        case Active() if state.outside:
+            return (requested, *_end_outside(canceled, e.RunAgentFinished(outcome="canceled"), "run canceled"))
         case _:
-            canceled = (e.HumanLoopCanceled(question_id=key, reason="run canceled") for key in state.open_questions)
-            end: tuple[Event, ...] = ()
-            if state.outside and isinstance(state.stage, Active):
-                end = (e.RunAgentFinished(outcome="canceled"),)
-            return (requested, *canceled, *end)
+            return (requested, *_close_questions(canceled, 0, "run canceled"))
+
+
+def _end_outside(state: Run, finished: e.RunAgentFinished, reason: str) -> tuple[Event, ...]:
+    """Nobody here drives the agent of an outside run: it has ended as far as the log is concerned."""
+    return (*_close_questions(state, 0, reason), finished)
 
 
 def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
@@ -261,14 +311,19 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
     question = state.questions.get(command.question_id)
     if question is None or question.status != "open" or question.timeout_ms is None:
         return ()
-    if command.now < question.requested_at + timedelta(milliseconds=question.timeout_ms):
+    if command.now < question.requested_at + timedelta(milliseconds=min(question.timeout_ms, LONGEST_WAIT_MS)):
         return ()
     if question.default_answer is not None:
         accepted = e.HumanLoopReplyAccepted(question_id=command.question_id, answer=question.default_answer)
         if state.outside:
             return (accepted, e.HumanLoopResolved(question_id=command.question_id, answer=question.default_answer))
         return (accepted,)
-    return (e.HumanLoopExpired(question_id=command.question_id, reason="timeout"),)
+    expired = e.HumanLoopExpired(question_id=command.question_id, reason="timeout")
+    if state.outside and isinstance(state.stage, Active):
+        error = unanswered(command.question_id)
+        rest = replace(state, questions={k: q for k, q in state.questions.items() if k != command.question_id})
+        return (expired, *_end_outside(rest, e.RunAgentFinished(outcome="failed", error=error), error.message))
+    return (expired,)
 
 
 _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {

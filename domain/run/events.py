@@ -210,6 +210,26 @@ class RunFinished(LeasedEvent, frozen=True, kw_only=True):
     provider_session_id: str = ""
 
 
+AGENT_EVENTS: frozenset[type[Event]] = frozenset(
+    {
+        MessageDelta,
+        MessageStopped,
+        ReasoningDelta,
+        ToolStarted,
+        ToolEnded,
+        TodoUpdated,
+        TodosReplaced,
+        HumanLoopRequested,
+        HumanLoopResolved,
+        HumanLoopCanceled,
+        HumanLoopExpired,
+        RunWarning,
+        RunAgentFinished,
+    }
+)
+"""What an executor's journal or a callback may report; all else is the control plane's own to say."""
+
+
 @wire("callback.kept")
 class CallbackKept(Event, frozen=True, kw_only=True):
     """In the stream `unmatched:{runId}`: a callback for a run that is not known, or that had ended already."""

@@ -10,7 +10,7 @@ from domain.event import Event
 from domain.record import Occurrence
 from domain.run import events as e
 from domain.run.state import Active, Blocked, Finished, Finishing, Question, Queued, Run
-from domain.run.values import RunError
+from domain.run.values import unanswered
 
 
 def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
@@ -21,7 +21,8 @@ def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
     handler = _HANDLERS.get(type(event))
     if handler is not None:
         state = handler(state, event, occurrence.occurred_at)
-    if isinstance(event, e.LeasedEvent):
+    if type(event) in e.AGENT_EVENTS and isinstance(event, e.LeasedEvent) and event.lease_generation > 0:
+        # A callback carries no lease: whatever its event id looks like, it is no journal entry.
         entry = journal_entry_number(occurrence.event_id, state.attempt)
         if entry > state.entries:
             state = replace(state, entries=entry)
@@ -78,10 +79,14 @@ def _cancel_requested(state: Run, _event: e.RunCancelRequested, _at: datetime) -
 
 
 def _asked(state: Run, event: e.HumanLoopRequested, at: datetime) -> Run:
-    if event.question_id in state.questions:
+    if state.knows_question(event.question_id):
         return state
     question = Question(
-        status="open", requested_at=at, timeout_ms=event.timeout_ms, default_answer=event.default_answer
+        status="open",
+        requested_at=at,
+        attempt=state.attempt,
+        timeout_ms=event.timeout_ms,
+        default_answer=event.default_answer,
     )
     return replace(state, questions={**state.questions, event.question_id: question})
 
@@ -99,29 +104,28 @@ def _question_canceled(state: Run, event: e.HumanLoopCanceled, _at: datetime) ->
 
 
 def _question_expired(state: Run, event: e.HumanLoopExpired, _at: datetime) -> Run:
+    if event.question_id not in state.open_questions:
+        return state
     state = _question(state, event.question_id, "expired", None)
     if event.reason == "timeout" and isinstance(state.stage, Active):
-        error = RunError(
-            error_class="human_loop_expired", message=f"nobody answered question {event.question_id!r} in time"
-        )
-        return replace(state, abort=error)
+        return replace(state, abort=unanswered(event.question_id))
     return state
 
 
 def _question(
     state: Run, key: str, status: Literal["answering", "resolved", "canceled", "expired"], answer: Any
 ) -> Run:
-    known = state.questions.get(key)
-    if known is None:
+    if key not in state.open_questions:
         return state
-    return replace(state, questions={**state.questions, key: replace(known, status=status, answer=answer)})
+    question = replace(state.questions[key], status=status, answer=answer)
+    return replace(state, questions={**state.questions, key: question})
 
 
 def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:
     return replace(
         state,
         stage=Finishing(outcome=event.outcome, error=event.error),
-        usage=event.usage,
+        usage=state.usage + event.usage,
         provider_session_id=event.provider_session_id,
     )
 

@@ -8,8 +8,8 @@ import msgspec
 from domain.run.values import Outcome, Phase, RunError, RunSpec, Usage
 
 
-class _Value(msgspec.Struct, frozen=True, kw_only=True):
-    pass
+class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Tagged, so that a read model can store a state and find its stage again."""
 
 
 class Queued(_Value, frozen=True, kw_only=True):
@@ -49,10 +49,13 @@ Stage = Queued | Blocked | Active | Finishing | Finished
 
 
 class Question(_Value, frozen=True, kw_only=True):
-    """`answering`: a reply was accepted and is on its way into the agent."""
+    """`answering`: a reply was accepted and is on its way into the agent. `attempt`: the one that asked; a later one
+    may ask the same again.
+    """
 
     status: Literal["open", "answering", "resolved", "canceled", "expired"]
     requested_at: datetime
+    attempt: int = 0
     timeout_ms: int | None = None
     default_answer: Any = None
     answer: Any = None
@@ -60,7 +63,8 @@ class Question(_Value, frozen=True, kw_only=True):
 
 class Run(_Value, frozen=True, kw_only=True):
     """`spec` is None for an outside run, which callbacks drive. `entries` counts the recorded journal entries of this
-    attempt. `abort`: why the agent must end although nobody canceled it. `questions` by question id.
+    attempt. `abort`: why the agent must end although nobody canceled it. `questions` by question id. `usage` sums up
+    the attempts so far.
     """
 
     session_id: str
@@ -78,6 +82,11 @@ class Run(_Value, frozen=True, kw_only=True):
     @property
     def outside(self) -> bool:
         return self.spec is None
+
+    def knows_question(self, question_id: str) -> bool:
+        """Whether this attempt has asked it, or an earlier one's is still open."""
+        question = self.questions.get(question_id)
+        return question is not None and (question.attempt == self.attempt or question_id in self.open_questions)
 
     @property
     def open_questions(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The values that run events are made of; shapes as in the HTTP API."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -11,7 +11,7 @@ Phase = Literal["restoring", "linking", "preparing"]
 RetryPolicy = Literal["transient", "always", "never"]
 QuestionKind = Literal["question", "permission"]
 ErrorClass = Literal[
-    "environment",  # the worker could not be made ready (transient)
+    "environment",  # the worker could not be made ready
     "executor_lost",  # the executor or its container died
     "rate_limited",  # transient provider errors
     "model_unavailable",
@@ -29,7 +29,10 @@ ErrorClass = Literal[
     "attempts_exhausted",
     "internal",
 ]
-TRANSIENT_ERRORS: frozenset[str] = frozenset({"environment", "rate_limited", "model_unavailable", "network"})
+TRANSIENT_ERRORS: frozenset[str] = frozenset({"rate_limited", "model_unavailable", "network"})
+"""Provider errors that pass: tried again even after the agent has started."""
+FINAL_ERRORS: frozenset[str] = frozenset({"auth_missing", "bad_input", "cli_missing"})
+"""Not tried again even before the agent has started; whatever else fails before that is tried again."""
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -72,11 +75,34 @@ class RunError(Wire, frozen=True, kw_only=True):
     message: str
 
 
+def unanswered(question_id: str) -> RunError:
+    return RunError(error_class="human_loop_expired", message=f"nobody answered question {question_id!r} in time")
+
+
 class Usage(Wire, frozen=True, kw_only=True):
+    """Sums over the attempts of a run; None where no attempt reported it."""
+
     input_tokens: int = 0
     output_tokens: int = 0
     cached_input_tokens: int | None = None
     cost_usd: float | None = None
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cached_input_tokens=_sum(self.cached_input_tokens, other.cached_input_tokens),
+            cost_usd=_sum(self.cost_usd, other.cost_usd),
+        )
+
+
+Amount = TypeVar("Amount", int, float)
+
+
+def _sum(one: Amount | None, other: Amount | None) -> Amount | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 class Todo(Wire, frozen=True, kw_only=True):

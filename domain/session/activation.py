@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from domain.errors import IdentityConflict
 from domain.event import Event
-from domain.identifiers import check_id, workspace_prefix
+from domain.identifiers import DEFAULT_PROJECT, check_id, workspace_prefix
 from domain.session import events as e
 from domain.session.commands import ActivateSession
 from domain.session.state import (
@@ -17,16 +19,23 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
-from domain.workspace.manifest import RuntimeManifest, check_manifest
+from domain.workspace.manifest import RuntimeManifest, check_manifest, check_runtime_version
 from domain.workspace.plan import build_restore_plan
 
 
 def activate(state: SessionWorker | None, command: ActivateSession) -> Sequence[Event]:
     """Create, start, touch, or, on a worker that is on its way down, ask for its return."""
-    manifest = _checked_manifest(command)
+    if not command.project_name:
+        command = replace(command, project_name=DEFAULT_PROJECT)
+    if state is not None:
+        _check_identity(state, command)
+    manifest = _checked_manifest(state, command)
     if state is None:
         return (_first_activation(command, manifest),)
-    _check_identity(state, command)
+    return _bring_up(state, manifest)
+
+
+def _bring_up(state: SessionWorker, manifest: RuntimeManifest | None) -> Sequence[Event]:
     match state.lifecycle:
         case Deleted():
             return (request_activation(state, "create", state.generation + 1, manifest),)
@@ -100,8 +109,11 @@ def _first_activation(command: ActivateSession, manifest: RuntimeManifest | None
     )
 
 
-def _checked_manifest(command: ActivateSession) -> RuntimeManifest | None:
+def _checked_manifest(state: SessionWorker | None, command: ActivateSession) -> RuntimeManifest | None:
+    """The manifest that this call brings; without one its `runtime_version` speaks of the one that is remembered."""
     if command.manifest is None:
+        if state is not None and state.manifest is not None:
+            check_runtime_version(command.runtime_version, state.manifest)
         return None
     return check_manifest(command.manifest, app_id=command.app_id, runtime_version=command.runtime_version)
 

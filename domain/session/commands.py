@@ -15,7 +15,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActivateSession(_Command, frozen=True, kw_only=True):
-    """A user's message or call: make the worker run, whatever state it is in."""
+    """A user's message or call: make the worker run, whatever state it is in. An empty `project_name` is `default`."""
 
     session_id: str
     app_id: str
@@ -69,6 +69,8 @@ class DetachRun(_Command, frozen=True, kw_only=True):
 
 
 class RequestSync(_Command, frozen=True, kw_only=True):
+    """`sync_id` is new in this session, here as in the commands that ask for a gate sync."""
+
     sync_id: str
     reason: SyncReason
     run_id: str = ""

@@ -7,7 +7,7 @@ attached; it is removed only from `Stopped` with a removal pending, by the very 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from domain.errors import Conflict, Fenced, NotFound, RunAttached
+from domain.errors import Conflict, Fenced, InvalidInput, NotFound, RunAttached
 from domain.event import Event
 from domain.session import commands as c
 from domain.session import events as e
@@ -23,6 +23,9 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
+from domain.workspace.sync import GATE_REASONS
+
+OUT_OF_ORDER = "activation_step_out_of_order"
 
 
 def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[Event]:
@@ -64,6 +67,8 @@ def _record_started(state: SessionWorker, command: c.RecordContainerStarted) -> 
     }
     if not expected[command.purpose]:
         raise Fenced(f"the worker is {type(state.lifecycle).__name__}, a start for {command.purpose} is not wanted")
+    if state.container is None:
+        raise Conflict("no container of this generation is recorded", OUT_OF_ORDER)
     return (
         e.ContainerStarted(
             generation=state.generation,
@@ -78,20 +83,33 @@ def _record_started(state: SessionWorker, command: c.RecordContainerStarted) -> 
 def _record_restored(state: SessionWorker, command: c.RecordWorkspaceRestored) -> Sequence[Event]:
     if not isinstance(state.lifecycle, Activating) or state.restored:
         return ()
+    if state.lifecycle.boot is None:
+        raise Conflict("the container of this activation has not started", OUT_OF_ORDER)
+    if command.sync != state.plan.session_sync:
+        raise Conflict("what was restored is not the session's last recorded sync", "other_sync_restored")
     return (
         e.WorkspaceRestored(generation=state.generation, files=command.files, bytes=command.bytes, sync=command.sync),
     )
 
 
 def _record_linked(state: SessionWorker, command: c.RecordAgentDataLinked) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Activating):
+    if not isinstance(state.lifecycle, Activating) or state.lifecycle.linked:
         return ()
+    _check_restored(state, state.lifecycle)
     return (e.AgentDataLinked(generation=state.generation, linked=command.linked, migrated=command.migrated),)
+
+
+def _check_restored(state: SessionWorker, lifecycle: Activating) -> None:
+    if lifecycle.boot is None or not state.restored:
+        raise Conflict("the workspace of this container is not restored", OUT_OF_ORDER)
 
 
 def _record_validated(state: SessionWorker, command: c.RecordWorkspaceValidated) -> Sequence[Event]:
     if not isinstance(state.lifecycle, Activating):
         return ()
+    _check_restored(state, state.lifecycle)
+    if not state.lifecycle.linked:
+        raise Conflict("the agent data is not linked", OUT_OF_ORDER)
     if command.missing_required_paths:
         names = ", ".join(command.missing_required_paths)
         return (_failed(state, state.lifecycle, "validate", f"required paths are missing: {names}", command),)
@@ -127,12 +145,12 @@ def _failed(
 
 
 def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
+    if not isinstance(state.lifecycle, Running):
+        raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
     if command.run_id in state.attached_runs:
         return ()
     if state.attached_runs:
         raise Conflict(f"run {state.attached_runs[0]} is attached to this session", "session_busy")
-    if not isinstance(state.lifecycle, Running):
-        raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
     attached = e.SessionRunAttached(generation=state.generation, attached_run_id=command.run_id)
     if state.lifecycle.stop is not None:
         return (e.StopCanceled(generation=state.generation, reason="run_attached"), attached)
@@ -146,18 +164,20 @@ def _detach_run(state: SessionWorker, command: c.DetachRun) -> Sequence[Event]:
 
 
 def _request_sync(state: SessionWorker, command: c.RequestSync) -> Sequence[Event]:
+    if command.reason in GATE_REASONS:
+        raise InvalidInput("reason", f"{command.reason!r} is the sync gate's own; stop or remove the worker")
+    if wanted_sync(state, command.sync_id) is not None:
+        return ()
     if not isinstance(state.lifecycle, Running):
         if command.reason == "message.stop":
             return ()
         raise Conflict(f"the worker is {state.public_state}, not running: there is nothing to sync", "not_running")
-    return (
-        e.SyncRequested(
-            generation=state.generation,
-            sync_id=command.sync_id,
-            reason=command.reason,
-            for_run_id=command.run_id,
-        ),
+    requested = e.SyncRequested(
+        generation=state.generation, sync_id=command.sync_id, reason=command.reason, for_run_id=command.run_id
     )
+    if command.reason == "message.stop" and state.lifecycle.stop and state.lifecycle.stop.reason == "idle":
+        return (e.StopCanceled(generation=state.generation, reason="not_idle"), requested)
+    return (requested,)
 
 
 def wanted_sync(state: SessionWorker, sync_id: str) -> PendingSync | None:
@@ -188,13 +208,34 @@ def _record_synced(state: SessionWorker, command: c.RecordSynced) -> Sequence[Ev
         skipped_paths=command.skipped_paths,
         for_run_id=wanted.run_id,
     )
+    also = tuple(
+        e.SessionSynced(
+            generation=state.generation,
+            sync_id=sync.sync_id,
+            reason=sync.reason,
+            sync=command.sync,
+            unchanged=True,
+            for_run_id=sync.run_id,
+        )
+        for sync in _covered(state, wanted)
+    )
     match state.lifecycle:
         case Running(stop=PendingStop(sync_id=gate, reason=reason)) if gate == command.sync_id:
-            return (synced, e.SessionStopping(generation=state.generation, reason=reason))
+            return (synced, *also, e.SessionStopping(generation=state.generation, reason=reason))
         case Stopped(remove=PendingRemove(sync_id=gate)) if gate == command.sync_id:
-            return (synced, e.SessionRemoving(generation=state.generation))
+            return (synced, *also, e.SessionRemoving(generation=state.generation))
         case _:
-            return (synced,)
+            return (synced, *also)
+
+
+def _covered(state: SessionWorker, done: PendingSync) -> tuple[PendingSync, ...]:
+    """The pending syncs that `done` answers too: those asked for before it, and all of them where it is a gate's.
+
+    Their own results, should they still come, are older than what is recorded now, and are dropped.
+    """
+    if done.reason in GATE_REASONS:
+        return state.pending_syncs
+    return state.pending_syncs[: state.pending_syncs.index(done)]
 
 
 def _record_sync_failed(state: SessionWorker, command: c.RecordSyncFailed) -> Sequence[Event]:
@@ -237,8 +278,7 @@ def _record_stopped(state: SessionWorker, _command: c.RecordStopped) -> Sequence
     stopped = e.SessionStopped(generation=state.generation, reason=state.lifecycle.reason)
     if state.lifecycle.reactivation is None:
         return (stopped,)
-    manifest = state.lifecycle.reactivation.manifest
-    return (stopped, request_activation(state, "start", state.generation, manifest))
+    return (stopped, request_activation(state, "start", state.generation, None))
 
 
 def _remove(state: SessionWorker, command: c.RemoveSession) -> Sequence[Event]:
@@ -248,10 +288,11 @@ def _remove(state: SessionWorker, command: c.RemoveSession) -> Sequence[Event]:
                 raise RunAttached(f"run {state.attached_runs[0]} is attached; its journal is not recorded to its end")
             if command.stopped_before is not None and since >= command.stopped_before:
                 return ()
+            never_restored = not (state.restored or state.ever_active)
             requested = e.RemoveRequested(
-                generation=state.generation, sync_id=command.sync_id, never_restored=not state.restored
+                generation=state.generation, sync_id=command.sync_id, never_restored=never_restored
             )
-            if not state.restored:
+            if never_restored:
                 return (requested, e.SessionRemoving(generation=state.generation))
             return (requested,)
         case Running() | Activating() | Stopping(stopped_since=None):
@@ -279,8 +320,7 @@ def _record_removed(state: SessionWorker, _command: c.RecordRemoved) -> Sequence
     removed = e.SessionRemoved(generation=state.generation, discarded=state.lifecycle.discarded)
     if state.lifecycle.reactivation is None:
         return (removed,)
-    manifest = state.lifecycle.reactivation.manifest
-    return (removed, request_activation(state, "create", state.generation + 1, manifest))
+    return (removed, request_activation(state, "create", state.generation + 1, None))
 
 
 def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequence[Event]:
@@ -292,10 +332,29 @@ def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequen
     match state.lifecycle:
         case Activating(kind="start"):
             return (lost, request_activation(state, "create", state.generation + 1, None))
+        case Activating(kind="create") as lifecycle:
+            # Not tried again by itself: a container that is lost while it comes up would be lost again and again.
+            return (_failed(state, lifecycle, "start", f"the container is gone: {command.detail}", None), lost)
         case Stopping(reactivation=wish) | Removing(reactivation=wish) if wish is not None:
-            return (lost, request_activation(state, "create", state.generation + 1, wish.manifest))
+            return (lost, request_activation(state, "create", state.generation + 1, None))
         case _:
-            return (lost,)
+            return (*_unanswerable(state, command.detail), lost)
+
+
+def _unanswerable(state: SessionWorker, detail: str) -> tuple[Event, ...]:
+    """The end of every sync that a lost container leaves open, so that whoever waits for one hears of it."""
+    return tuple(
+        e.SessionSyncFailed(
+            generation=state.generation,
+            sync_id=sync.sync_id,
+            reason=sync.reason,
+            error=f"the container is gone: {detail}",
+            attempt=0,
+            final=True,
+            for_run_id=sync.run_id,
+        )
+        for sync in state.pending_syncs
+    )
 
 
 _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {

@@ -121,7 +121,8 @@ class SyncRequested(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.synced")
 class SessionSynced(GenerationEvent, frozen=True, kw_only=True):
-    """`sync` is the session's workspace from now on. `unchanged`: it equals the one before."""
+    """`sync` is the session's workspace from now on. `unchanged`: it equals the one before, which may be that of a
+    later request that answers this one too."""
 
     sync_id: str
     reason: SyncReason
@@ -138,7 +139,7 @@ class SessionSynced(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.sync_failed")
 class SessionSyncFailed(GenerationEvent, frozen=True, kw_only=True):
-    """`final`: it is not tried again by itself."""
+    """`final`: it is not tried again by itself. `attempt` 0: the container was lost before it could be tried."""
 
     sync_id: str
     reason: SyncReason

@@ -71,8 +71,8 @@ def _activation_requested(state: SessionWorker | None, event: e.ActivationReques
 
 def _reactivation_requested(state: SessionWorker, event: e.ReactivationRequested, at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Stopping | Removing):
-        state = replace(state, lifecycle=replace(state.lifecycle, reactivation=Reactivation(manifest=event.manifest)))
-    return replace(state, last_active_at=at)
+        state = replace(state, lifecycle=replace(state.lifecycle, reactivation=Reactivation()))
+    return replace(state, last_active_at=at, manifest=event.manifest or state.manifest)
 
 
 def _container_created(state: SessionWorker, event: e.ContainerCreated, _at: datetime) -> SessionWorker:
@@ -85,7 +85,9 @@ def _container_created(state: SessionWorker, event: e.ContainerCreated, _at: dat
 def _container_started(state: SessionWorker, event: e.ContainerStarted, _at: datetime) -> SessionWorker:
     boot = Boot(boot_id=event.boot_id, url=event.url)
     match state.lifecycle:
-        case Activating() | Running():
+        case Activating(kind=kind):
+            return replace(state, lifecycle=Activating(kind=kind, boot=boot))
+        case Running():
             return replace(state, lifecycle=replace(state.lifecycle, boot=boot))
         case Stopped(remove=PendingRemove() as remove):
             return replace(state, lifecycle=replace(state.lifecycle, remove=replace(remove, boot=boot)))
@@ -95,6 +97,12 @@ def _container_started(state: SessionWorker, event: e.ContainerStarted, _at: dat
 
 def _workspace_restored(state: SessionWorker, _event: e.WorkspaceRestored, _at: datetime) -> SessionWorker:
     return replace(state, restored=True)
+
+
+def _linked(state: SessionWorker, _event: e.AgentDataLinked, _at: datetime) -> SessionWorker:
+    if isinstance(state.lifecycle, Activating):
+        return replace(state, lifecycle=replace(state.lifecycle, linked=True))
+    return state
 
 
 def _activated(state: SessionWorker, event: e.SessionActivated, at: datetime) -> SessionWorker:
@@ -172,8 +180,16 @@ def _stop_requested(state: SessionWorker, event: e.StopRequested, _at: datetime)
 
 def _stop_canceled(state: SessionWorker, _event: e.StopCanceled, _at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Running):
-        return replace(state, lifecycle=replace(state.lifecycle, stop=None))
+        return _sync_settled(replace(state, lifecycle=replace(state.lifecycle, stop=None)))
     return state
+
+
+def _sync_settled(state: SessionWorker) -> SessionWorker:
+    """A sync that is no longer wanted leaves no `running` behind."""
+    if state.last_sync_status != "running" or state.pending_syncs:
+        return state
+    known = "failed" if state.last_sync_error else "success" if state.last_sync else "idle"
+    return replace(state, last_sync_status=known)
 
 
 def _stopping(state: SessionWorker, event: e.SessionStopping, _at: datetime) -> SessionWorker:
@@ -190,15 +206,16 @@ def _stopped(state: SessionWorker, _event: e.SessionStopped, at: datetime) -> Se
 def _remove_requested(state: SessionWorker, event: e.RemoveRequested, _at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Stopped):
         remove = PendingRemove(sync_id=event.sync_id)
-        return replace(state, lifecycle=replace(state.lifecycle, remove=remove))
+        status = state.last_sync_status if event.never_restored else "running"
+        return replace(state, lifecycle=replace(state.lifecycle, remove=remove), last_sync_status=status)
     return state
 
 
 def _remove_canceled(state: SessionWorker, event: e.RemoveCanceled, _at: datetime) -> SessionWorker:
     if isinstance(state.lifecycle, Stopped):
-        if event.in_maintenance:
-            return replace(state, lifecycle=Stopping(reason="maintenance", stopped_since=state.lifecycle.since))
-        return replace(state, lifecycle=replace(state.lifecycle, remove=None))
+        since = state.lifecycle.since
+        down = Stopping(reason="maintenance", stopped_since=since) if event.in_maintenance else Stopped(since=since)
+        return _sync_settled(replace(state, lifecycle=down))
     return state
 
 
@@ -207,15 +224,10 @@ def _removing(state: SessionWorker, _event: e.SessionRemoving, _at: datetime) ->
 
 
 def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: datetime) -> SessionWorker:
-    return replace(
-        state,
-        lifecycle=Deleted(since=at),
-        container=None,
-        restored=False,
-        ever_active=False,
-        pending_syncs=(),
-        last_sync_status="idle" if state.last_sync_status == "running" else state.last_sync_status,
+    state = replace(
+        state, lifecycle=Deleted(since=at), container=None, restored=False, ever_active=False, pending_syncs=()
     )
+    return _sync_settled(state)
 
 
 _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWorker]] = {
@@ -223,6 +235,7 @@ _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWor
     e.ContainerCreated: _container_created,
     e.ContainerStarted: _container_started,
     e.WorkspaceRestored: _workspace_restored,
+    e.AgentDataLinked: _linked,
     e.SessionActivated: _activated,
     e.ActivationFailed: _activation_failed,
     e.SessionTouched: _touched,

@@ -10,8 +10,8 @@ from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
 
 
-class _Value(msgspec.Struct, frozen=True, kw_only=True):
-    pass
+class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Tagged, so that a read model can store a state and find its stage again."""
 
 
 class Container(_Value, frozen=True, kw_only=True):
@@ -42,14 +42,15 @@ class PendingRemove(_Value, frozen=True, kw_only=True):
 
 
 class Reactivation(_Value, frozen=True, kw_only=True):
-    """A message waits for a worker that is on its way down."""
-
-    manifest: RuntimeManifest | None
+    """A message waits for a worker that is on its way down. What manifest it brought, the session remembers."""
 
 
 class Activating(_Value, frozen=True, kw_only=True):
+    """`linked`: the agent data is linked, since this boot."""
+
     kind: ActivationKind
     boot: Boot | None = None
+    linked: bool = False
 
 
 class Running(_Value, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from domain.errors import InvalidInput
-from domain.workspace.paths import check_object_prefix, check_workspace_path
+from domain.workspace.paths import check_below_workspace, check_object_prefix, check_workspace_path
 
 ConflictPolicy = Literal["keep_session", "prefer_registry", "merge"]
 MountName = Literal["app_kb", "project_kb", "user_files", "agent_data"]
@@ -57,10 +57,7 @@ def check_manifest(
     """The manifest with every path normalised. Raises InvalidInput with the field and the value."""
     if manifest.app_id != app_id:
         raise InvalidInput(f"{field}.appId", f"{manifest.app_id!r} is not the app of the request, {app_id!r}")
-    if runtime_version is not None and runtime_version != manifest.runtime_version:
-        raise InvalidInput(
-            "runtimeVersion", f"{runtime_version!r} does not equal the manifest's, {manifest.runtime_version!r}"
-        )
+    check_runtime_version(runtime_version, manifest)
     names = [mount.name for mount in manifest.mount_points]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -75,22 +72,30 @@ def check_manifest(
         seed_files=tuple(
             msgspec.structs.replace(
                 seed,
-                from_=check_workspace_path(f"{field}.seedFiles[{i}].from", seed.from_),
-                to=check_workspace_path(f"{field}.seedFiles[{i}].to", seed.to),
+                from_=check_below_workspace(f"{field}.seedFiles[{i}].from", seed.from_),
+                to=check_below_workspace(f"{field}.seedFiles[{i}].to", seed.to),
             )
             for i, seed in enumerate(manifest.seed_files)
         ),
         mount_points=tuple(
             msgspec.structs.replace(
-                mount, target_path=check_workspace_path(f"{field}.mountPoints[{i}].targetPath", mount.target_path)
+                mount, target_path=check_below_workspace(f"{field}.mountPoints[{i}].targetPath", mount.target_path)
             )
             for i, mount in enumerate(manifest.mount_points)
         ),
         cleanup_rules=tuple(
-            msgspec.structs.replace(rule, path=check_workspace_path(f"{field}.cleanupRules[{i}].path", rule.path))
+            msgspec.structs.replace(rule, path=check_below_workspace(f"{field}.cleanupRules[{i}].path", rule.path))
             for i, rule in enumerate(manifest.cleanup_rules)
         ),
     )
+
+
+def check_runtime_version(runtime_version: str | None, manifest: RuntimeManifest) -> None:
+    """InvalidInput when a request names another version than the manifest that it works with."""
+    if runtime_version is not None and runtime_version != manifest.runtime_version:
+        raise InvalidInput(
+            "runtimeVersion", f"{runtime_version!r} does not equal the manifest's, {manifest.runtime_version!r}"
+        )
 
 
 def _checked(field: str, paths: tuple[str, ...]) -> tuple[str, ...]:

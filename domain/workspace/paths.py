@@ -20,9 +20,17 @@ def check_workspace_path(field: str, path: str) -> str:
         raise InvalidInput(field, f"{path!r} must be absolute and under {WORKSPACE}")
     if ".." in path.split("/"):
         raise InvalidInput(field, f"{path!r} must not contain '..'")
-    normal = posixpath.normpath(path.replace("//", "/") if path.startswith("//") else path)
+    normal = posixpath.normpath("/" + path.lstrip("/"))
     if normal != WORKSPACE and not normal.startswith(WORKSPACE + "/"):
         raise InvalidInput(field, f"{path!r} must be under {WORKSPACE}")
+    return normal
+
+
+def check_below_workspace(field: str, path: str) -> str:
+    """As check_workspace_path, but not the root itself: nothing may replace, hide or clean up a whole workspace."""
+    normal = check_workspace_path(field, path)
+    if normal == WORKSPACE:
+        raise InvalidInput(field, f"{path!r} is the workspace itself; name a path in it")
     return normal
 
 

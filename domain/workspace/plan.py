@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from domain.workspace.manifest import CleanupRule, ConflictPolicy, RuntimeManifest, SeedFile
-from domain.workspace.paths import AGENT_DATA, KNOWLEDGE, USER_FILES, WORKSPACE
+from domain.workspace.paths import AGENT_DATA, KNOWLEDGE, USER_FILES, WORKSPACE, is_under
 from domain.workspace.sync import SyncRef
 
 LayerName = Literal["registry_base", "session_overlay", "knowledge_overlay", "user_overlay", "runtime_fixups"]
@@ -93,11 +93,6 @@ def build_restore_plan(
 
 
 def missing_required_paths(plan: RestorePlan, existing_paths: frozenset[str]) -> tuple[str, ...]:
-    """Required paths that neither exist nor have something below them in `existing_paths`, nor come from a seed."""
-    seeded = {seed.to for seed in plan.seed_files}
-    return tuple(
-        path
-        for path in plan.required_paths
-        if path not in seeded
-        and not any(existing == path or existing.startswith(path + "/") for existing in existing_paths)
-    )
+    """Required paths that neither exist nor come from a seed, nor have something like that below them."""
+    existing = existing_paths | {seed.to for seed in plan.seed_files}
+    return tuple(path for path in plan.required_paths if not any(is_under(known, path) for known in existing))

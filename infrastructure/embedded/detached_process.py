@@ -73,7 +73,7 @@ def command_line(pid: int) -> str:
 
 
 def is_ending(pid: int) -> bool:
-    """Whether the process runs nothing any more but still has its id: it is just dying, or nobody asks for its result."""
+    """Whether the process runs nothing any more but has its id yet: it is dying, or nobody asks for its result."""
     if command_line(pid):
         return False
     try:
@@ -83,6 +83,12 @@ def is_ending(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def reap_if_ended(child: subprocess.Popen[bytes] | None) -> None:
+    """Take the result of a child that ended, so that its id is free; one that still runs is left alone."""
+    if child is not None and not command_line(child.pid):
+        await asyncio.to_thread(child.wait, 5)
 
 
 def works_in(folder: Path) -> list[int]:
@@ -120,11 +126,8 @@ async def _gone(pid: int, marker: str, child: subprocess.Popen[bytes] | None, pa
     deadline = time.monotonic() + patience
     pause = 0.01
     while True:
-        if child is not None:
-            child.poll()
         if marker not in command_line(pid):
-            if child is not None and child.poll() is None:
-                await asyncio.to_thread(child.wait, 5)
+            await reap_if_ended(child)
             return True
         if time.monotonic() >= deadline:
             return False

@@ -17,7 +17,7 @@ class EmbeddedServerError(Exception):
     """Base of all errors of the embedded servers; its text is written for the person who started Fleetlog."""
 
 
-class HomeInUse(EmbeddedServerError):  # noqa: N818  # errors are named after the broken rule
+class HomeInUse(EmbeddedServerError):  # errors are named after the broken rule
     def __init__(self, home: Path, holder: str) -> None:
         super().__init__(
             f"Another Fleetlog ({holder}) is already running on {home}. Stop that one first, or set FLEETLOG_HOME to "
@@ -25,15 +25,12 @@ class HomeInUse(EmbeddedServerError):  # noqa: N818  # errors are named after th
         )
 
 
-class UnsafeSecretFile(EmbeddedServerError):  # noqa: N818
+class UnsafeSecretFile(EmbeddedServerError):
     def __init__(self, path: Path, mode: int) -> None:
-        super().__init__(
-            f"{path} holds a secret, but its mode {mode:04o} lets other users in. Run `chmod 600 {path}`; if others "
-            "may have read it, see docs/how-to for changing it."
-        )
+        super().__init__(f"{path} holds a secret, but its mode {mode:04o} lets other users in. Run `chmod 600 {path}`.")
 
 
-class BinaryMissing(EmbeddedServerError):  # noqa: N818
+class BinaryMissing(EmbeddedServerError):
     def __init__(self, distribution: str, program: str) -> None:
         super().__init__(
             f"The program `{program}` of the Python package `{distribution}` is not installed. "
@@ -41,7 +38,7 @@ class BinaryMissing(EmbeddedServerError):  # noqa: N818
         )
 
 
-class NoUsableAccount(EmbeddedServerError):  # noqa: N818
+class NoUsableAccount(EmbeddedServerError):
     def __init__(self, account: str, folder: Path, attempts: str) -> None:
         super().__init__(
             f"Postgres refuses to run as root, and the ordinary user `{account}` cannot reach its program or {folder} "
@@ -50,7 +47,7 @@ class NoUsableAccount(EmbeddedServerError):  # noqa: N818
         )
 
 
-class IncompatibleData(EmbeddedServerError):  # noqa: N818
+class IncompatibleData(EmbeddedServerError):
     def __init__(self, data: Path, found: str, wanted: str) -> None:
         super().__init__(
             f"{data} was made by Postgres {found}, this Fleetlog brings Postgres {wanted}. Move the data over with "
@@ -58,12 +55,12 @@ class IncompatibleData(EmbeddedServerError):  # noqa: N818
         )
 
 
-class ServerFailedToStart(EmbeddedServerError):  # noqa: N818
+class ServerFailedToStart(EmbeddedServerError):
     def __init__(self, server: str, reason: str, log: Path, tail: str) -> None:
         super().__init__(f"The embedded {server} did not start: {reason}. The end of its log {log}:\n{tail}")
 
 
-class ServerFailedToStop(EmbeddedServerError):  # noqa: N818
+class ServerFailedToStop(EmbeddedServerError):
     def __init__(self, server: str, pid: int, seconds: float) -> None:
         super().__init__(
             f"The embedded {server} (process {pid}) did not end within {seconds:g} s, not even when killed. "

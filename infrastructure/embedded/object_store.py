@@ -22,7 +22,14 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infrastructure.embedded.detached_process import Command, command_line, end_process, log_tail, start_detached
+from infrastructure.embedded.detached_process import (
+    Command,
+    command_line,
+    end_process,
+    log_tail,
+    reap_if_ended,
+    start_detached,
+)
 from infrastructure.embedded.errors import ServerFailedToStart, ServerFailedToStop
 from infrastructure.embedded.home_lock import prepare_home
 from infrastructure.embedded.loopback_port import LOOPBACK, remembered_port
@@ -82,8 +89,7 @@ class EmbeddedObjectStore:
     async def start(self) -> ObjectStoreAccess:
         """Have the server run with its bucket; raises `BinaryMissing`, or `ServerFailedToStart` with the log's tail."""
         deadline = time.monotonic() + self._start_timeout
-        if self._child is not None:
-            self._child.poll()
+        await reap_if_ended(self._child)
         self._root.mkdir(mode=0o700, exist_ok=True)
         access = self._access()
         pid = self._recorded_pid()
@@ -98,6 +104,14 @@ class EmbeddedObjectStore:
             access = self._access(remembered_port(self._port_file))
             await self._launch(access, deadline)
         return access
+
+    async def running(self) -> ObjectStoreAccess | None:
+        """The way into the server that runs on this home, started by whomever; None when none answers."""
+        pid = self._recorded_pid()
+        if pid is None or self._marker not in command_line(pid):
+            return None
+        access = self._access()
+        return access if await self._health_complaint(access) is None else None
 
     async def stop(self) -> None:
         """End the server; requests under way are cut. Waits at most the stop timeout and 5 s."""

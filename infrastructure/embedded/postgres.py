@@ -26,6 +26,7 @@ from infrastructure.embedded.detached_process import (
     end_process,
     is_ending,
     log_tail,
+    reap_if_ended,
     start_detached,
     works_in,
 )
@@ -96,8 +97,7 @@ class EmbeddedPostgres:
         Raises `NoUsableAccount`, `IncompatibleData`, `BinaryMissing`, or `ServerFailedToStart` with the log's tail.
         """
         deadline = time.monotonic() + self._start_timeout
-        if self._child is not None:
-            self._child.poll()
+        await reap_if_ended(self._child)
         password = read_or_make_secret(self._home / "postgres.password", lambda: secrets.token_urlsafe(32))
         self.adopted = await self._adopt(password, deadline)
         if not self.adopted:
@@ -140,8 +140,8 @@ class EmbeddedPostgres:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.5)
             pid = self._recorded_pid()
-        if pid is not None and self._is_mistakable(pid):
-            await self._remove_stale_pid_file(deadline)
+        if pid is None or self._is_mistakable(pid):
+            await self._remove_stale_files(deadline)
         return False
 
     def _is_mistakable(self, pid: int) -> bool:
@@ -149,13 +149,14 @@ class EmbeddedPostgres:
         running = command_line(pid)
         return is_ending(pid) or (bool(running) and "postgres" not in Path(running.split(" ", 1)[0]).name)
 
-    async def _remove_stale_pid_file(self, deadline: float) -> None:
-        # The file also guards against children of a killed server, which may write until they notice.
+    async def _remove_stale_files(self, deadline: float) -> None:
+        # The pid file also guards against children of a killed server, which may write until they notice.
         while works_in(self._data):
             if time.monotonic() >= deadline:
                 raise self._failed(f"processes of an earlier server do not end: {works_in(self._data)}")
             await asyncio.sleep(0.05)
-        (self._data / "postmaster.pid").unlink(missing_ok=True)
+        for stale in (self._data / "postmaster.pid", *(self._folder / "socket").glob(".s.PGSQL.*")):
+            stale.unlink(missing_ok=True)
 
     def _prepare(self, password: str) -> ServerAccount:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -3,9 +3,10 @@
 AppendRefused (ValueError)  events that the log can never take; nothing was written
 """
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import lru_cache
 
 import msgspec
 
@@ -24,8 +25,9 @@ MAX_NAME_BYTES = 512
 MAX_REQUEST_EVENTS = 10_000
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MAX_SEQ = 2**62
 
-_metadata_encoder = msgspec.json.Encoder()
+_encode_metadata = msgspec.json.Encoder().encode
 
 
 class AppendRefused(ValueError):
@@ -41,6 +43,7 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     occurred_at: int
     metadata: bytes
     payload: bytes
+    payload_hash: bytes
 
 
 class AppendRequest(msgspec.Struct, frozen=True, gc=False):
@@ -62,8 +65,13 @@ def checked_name(what: str, value: str) -> bytes:
     return encoded
 
 
+@lru_cache(maxsize=1_000)
+def _checked_type(wire_name: str) -> bytes:
+    return checked_name("event type", wire_name)
+
+
 def encoded_event(
-    *, event_id: str, wire_name: str, schema_version: int, occurred_at: datetime, metadata: bytes, payload: bytes
+    event_id: str, wire_name: str, schema_version: int, occurred_at: datetime, metadata: bytes, payload: bytes
 ) -> EncodedEvent:
     """Raises AppendRefused for a payload over 256 KiB, a time without zone, or a name that can't be stored."""
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -71,15 +79,16 @@ def encoded_event(
             f"the payload of {wire_name} {event_id[:80]!r} has {len(payload):,} bytes; the log takes "
             f"{MAX_PAYLOAD_BYTES:,} at most: put larger output into the object store and point to it"
         )
-    if b"\0" in metadata or len(metadata) > MAX_PAYLOAD_BYTES:
+    if len(metadata) > MAX_PAYLOAD_BYTES or b"\0" in metadata:
         raise AppendRefused(f"the metadata of {event_id[:80]!r} has {len(metadata):,} bytes, or a zero byte")
     return EncodedEvent(
         checked_name("event id", event_id),
-        checked_name("event type", wire_name),
+        _checked_type(wire_name),
         schema_version,
         microseconds(occurred_at),
         metadata,
         payload,
+        hashlib.sha256(payload).digest(),
     )
 
 
@@ -95,35 +104,43 @@ def encode_new_event(new: NewEvent) -> EncodedEvent:
     """Raises AppendRefused, or TypeError for a payload that msgspec can't encode."""
     event = new.event
     return encoded_event(
-        event_id=new.event_id,
-        wire_name=event.wire_name,
-        schema_version=event.schema_version,
-        occurred_at=new.occurred_at,
-        metadata=encode_metadata(new.metadata),
-        payload=encode(event),
+        new.event_id,
+        event.wire_name,
+        event.schema_version,
+        new.occurred_at,
+        _encode_metadata(new.metadata),
+        encode(event),
     )
 
 
 def encode_metadata(metadata: Metadata) -> bytes:
-    return _metadata_encoder.encode(metadata)
+    return _encode_metadata(metadata)
 
 
 def append_request(stream: str, expected_seq: int, events: Sequence[EncodedEvent]) -> AppendRequest:
     """Raises AppendRefused for no events or too many of them, a repeated event id, or a negative seq."""
+    if not -1 <= expected_seq < _MAX_SEQ:
+        raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
+    if len(events) == 1:
+        size = len(events[0].payload) + len(events[0].metadata)
+    else:
+        size = _checked_size(stream, events)
+    return AppendRequest(stream, checked_name("stream", stream), expected_seq, tuple(events), size)
+
+
+def _checked_size(stream: str, events: Sequence[EncodedEvent]) -> int:
     if not 0 < len(events) <= MAX_REQUEST_EVENTS:
         raise AppendRefused(f"an append to {stream} takes 1 to {MAX_REQUEST_EVENTS:,} events, got {len(events):,}")
-    if not 0 <= expected_seq < 2**62:
-        raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
-    if len(events) > 1 and len({event.event_id for event in events}) < len(events):
+    if len({event.event_id for event in events}) < len(events):
         raise AppendRefused(f"an event id occurs twice in one append to {stream}")
     size = sum([len(event.payload) + len(event.metadata) for event in events])
     if size > MAX_REQUEST_BYTES:
         raise AppendRefused(f"an append to {stream} has {size:,} bytes, more than {MAX_REQUEST_BYTES:,}")
-    return AppendRequest(stream, checked_name("stream", stream), expected_seq, tuple(events), size)
+    return size
 
 
-def parameters(tenant: str, requests: Sequence[AppendRequest]) -> tuple[Any, ...]:
-    """The arguments of `append_events` for requests that share no event id of one stream."""
+def parameters(tenant: bytes, requests: Sequence[AppendRequest]) -> tuple[bytes, ...]:
+    """The arguments of `append_events`, in binary, for requests that share no event id of one stream."""
     numbers: dict[bytes, int] = {}
     event_streams: list[int] = []
     events: list[EncodedEvent] = []
@@ -143,11 +160,12 @@ def parameters(tenant: str, requests: Sequence[AppendRequest]) -> tuple[Any, ...
         timestamptz_array([event.occurred_at for event in events]),
         text_array([event.metadata for event in events]),
         bytea_array([event.payload for event in events]),
+        bytea_array([event.payload_hash for event in events]),
     )
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel"):
-    """One element of the `refused` of `append_events`; `request` counts from 1."""
+    """One element of the array in the answer of `append_events`; `request` counts from 1."""
 
     request: int
     actual: int | None = None
@@ -161,37 +179,39 @@ _refusals = msgspec.json.Decoder(list[Refusal])
 Outcome = AppendResult | ExpectedSeqConflict
 
 
-def outcomes(
-    requests: Sequence[AppendRequest], position_before: int, refused: bytes | str | None, *, in_doubt: bool
-) -> list[Outcome]:
+class Answer(msgspec.Struct, frozen=True):
+    """What `append_events` answered: the last position before the batch, and the refused requests by number."""
+
+    position_before: int
+    refusals: dict[int, Refusal]
+
+
+def answer(text: bytes) -> Answer:
+    digits, bracket, refused = text.partition(b"[")
+    refusals = {refusal.request: refusal for refusal in _refusals.decode(bracket + refused)} if bracket else {}
+    return Answer(int(digits), refusals)
+
+
+def outcomes(requests: Sequence[AppendRequest], answered: Answer, *, in_doubt: bool) -> list[Outcome]:
     """The outcome of each request.
 
     `in_doubt`: an earlier attempt of this batch lost its connection, so it may have been committed. What is found in
     the log exactly as this request would have written it is then this request's own success, not a duplicate.
     """
-    refusals = {refusal.request: refusal for refusal in _refusals.decode(refused)} if refused is not None else {}
     results: list[Outcome] = []
-    position = position_before
+    position = answered.position_before
     for number, request in enumerate(requests, 1):
-        refusal = refusals.get(number)
+        refusal = answered.refusals.get(number) if answered.refusals else None
         count = len(request.events)
         if refusal is None:
-            results.append(
-                AppendResult(
-                    positions=tuple(range(position + 1, position + count + 1)), last_seq=request.expected_seq + count
-                )
-            )
+            positions = (position + 1,) if count == 1 else tuple(range(position + 1, position + count + 1))
+            results.append(AppendResult(positions=positions, last_seq=request.expected_seq + count))
             position += count
         elif refusal.actual is not None:
             results.append(ExpectedSeqConflict(request.stream, request.expected_seq, refusal.actual))
         else:
-            results.append(
-                AppendResult(
-                    positions=refusal.positions,
-                    last_seq=refusal.last_seq,
-                    duplicate=not (in_doubt and refusal.same),
-                )
-            )
+            duplicate = not (in_doubt and refusal.same)
+            results.append(AppendResult(positions=refusal.positions, last_seq=refusal.last_seq, duplicate=duplicate))
     return results
 
 
@@ -199,20 +219,19 @@ class Gathering:
     """Picks requests for one batch, within its bounds and without an event id twice in a stream."""
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
-        self._max_events, self._max_bytes = max_events, max_bytes
-        self._events = self._bytes = 0
-        self._ids: set[tuple[bytes, bytes]] = set()
+        self._events_left, self._bytes_left = max_events, max_bytes
+        self._streams: dict[bytes, set[bytes]] = {}
 
     def takes(self, request: AppendRequest) -> bool:
         """Whether the request goes into this batch; the first one always does."""
-        if self._events and (
-            self._events + len(request.events) > self._max_events or self._bytes + request.size > self._max_bytes
-        ):
+        if self._streams and (len(request.events) > self._events_left or request.size > self._bytes_left):
             return False
-        ids = [(request.stream_name, event.event_id) for event in request.events]
-        if not self._ids.isdisjoint(ids):
-            return False
-        self._ids.update(ids)
-        self._events += len(request.events)
-        self._bytes += request.size
+        ids = {event.event_id for event in request.events}
+        taken = self._streams.setdefault(request.stream_name, ids)
+        if taken is not ids:
+            if not taken.isdisjoint(ids):
+                return False
+            taken |= ids
+        self._events_left -= len(request.events)
+        self._bytes_left -= request.size
         return True

@@ -4,81 +4,39 @@ psycopg's own list adaptation inspects and dumps every element; a batch of event
 """
 
 import struct
-from collections.abc import Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
-from psycopg import adapt
-from psycopg.pq import Format
-
-_HEADER = struct.Struct(">iiIii")
-_LENGTH = struct.Struct(">i")
-_INT4 = struct.Struct(">ii")
-_INT8 = struct.Struct(">iq")
+_header = struct.Struct(">iiIii").pack
+_length = struct.Struct(">i").pack
+_integer = struct.Struct(">i").pack
+_bigint = struct.Struct(">q").pack
 
 
-class TextArray(bytes):
-    """The wire format of text[]."""
+def text_array(values: Sequence[bytes]) -> bytes:
+    """Of UTF-8 texts."""
+    return _array(25, list(map(_length, map(len, values))), values)
 
 
-class ByteaArray(bytes):
-    """The wire format of bytea[]."""
+def bytea_array(values: Sequence[bytes]) -> bytes:
+    return _array(17, list(map(_length, map(len, values))), values)
 
 
-class IntegerArray(bytes):
-    """The wire format of integer[]."""
+def integer_array(values: Sequence[int]) -> bytes:
+    return _array(23, [_length(4)] * len(values), list(map(_integer, values)))
 
 
-class BigintArray(bytes):
-    """The wire format of bigint[]."""
+def bigint_array(values: Sequence[int]) -> bytes:
+    return _array(20, [_length(8)] * len(values), list(map(_bigint, values)))
 
 
-class TimestamptzArray(bytes):
-    """The wire format of timestamptz[]."""
+def timestamptz_array(values: Sequence[int]) -> bytes:
+    """Of microseconds since 2000-01-01T00:00:00Z."""
+    return _array(1184, [_length(8)] * len(values), list(map(_bigint, values)))
 
 
-_ELEMENT_OIDS = {TextArray: 25, ByteaArray: 17, IntegerArray: 23, BigintArray: 20, TimestamptzArray: 1184}
-_ARRAY_OIDS = {TextArray: 1009, ByteaArray: 1001, IntegerArray: 1007, BigintArray: 1016, TimestamptzArray: 1185}
-
-
-def _header(element_oid: int, count: int) -> bytes:
-    return _HEADER.pack(1, 0, element_oid, count, 1)
-
-
-def text_array(values: Sequence[bytes]) -> TextArray:
-    """UTF-8 texts."""
-    return TextArray(_header(25, len(values)) + _joined(values))
-
-
-def bytea_array(values: Sequence[bytes]) -> ByteaArray:
-    return ByteaArray(_header(17, len(values)) + _joined(values))
-
-
-def integer_array(values: Sequence[int]) -> IntegerArray:
-    return IntegerArray(_header(23, len(values)) + b"".join([_INT4.pack(4, value) for value in values]))
-
-
-def bigint_array(values: Sequence[int]) -> BigintArray:
-    return BigintArray(_header(20, len(values)) + b"".join([_INT8.pack(8, value) for value in values]))
-
-
-def timestamptz_array(values: Sequence[int]) -> TimestamptzArray:
-    """Microseconds since 2000-01-01T00:00:00Z."""
-    return TimestamptzArray(_header(1184, len(values)) + b"".join([_INT8.pack(8, value) for value in values]))
-
-
-def _joined(values: Iterable[bytes]) -> bytes:
-    return b"".join(chain.from_iterable([(_LENGTH.pack(len(value)), value) for value in values]))
-
-
-def register(adapters: adapt.AdaptersMap) -> None:
-    """Let a connection pass these arrays as they are."""
-    for array, oid in _ARRAY_OIDS.items():
-        dumper = type(f"{array.__name__}Dumper", (_AsIs,), {"oid": oid})
-        adapters.register_dumper(array, dumper)
-
-
-class _AsIs(adapt.Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: bytes) -> bytes:
-        return obj
+def _array(element_oid: int, lengths: list[bytes], values: Sequence[bytes]) -> bytes:
+    parts = [b""] * (2 * len(values) + 1)
+    parts[0] = _header(1, 0, element_oid, len(values), 1)
+    parts[1::2] = lengths
+    parts[2::2] = values
+    return b"".join(parts)

@@ -1,4 +1,4 @@
-"""Group commit for callers of one event loop: a bounded queue, and connections that empty it batch by batch.
+"""Group commit for callers of one event loop: a bounded queue, and one connection that empties it batch by batch.
 
 A lost connection leaves a commit in doubt. The batch is then sent again over a new one: what was committed is found by
 its event ids, what was not is written now. Nothing is ever guessed.
@@ -6,16 +6,16 @@ its event ids, what was not is written now. Nothing is ever guessed.
 
 import asyncio
 import logging
+import time
 from collections import deque
-from typing import Any
+from collections.abc import Sequence
 
 import psycopg
 
-import sql
 from application.ports import AppendResult
-from infrastructure.eventstore import binary_arrays
-from infrastructure.eventstore.batch import AppendRequest, Gathering, Outcome, outcomes, parameters
-from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS, connect
+from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, Outcome, outcomes, parameters
+from infrastructure.eventstore.prepared_append import AsyncAppendConnection
+from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
 
 MAX_BATCH_EVENTS = 1_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -46,35 +46,20 @@ class _Waiting:
 
 
 class GroupCommit:
-    """Start and close it on the event loop of its callers. `in_flight`: how many batches may be under way at once, each
-    on a connection of its own."""
+    """For the callers of one event loop. Open from its construction until `close`."""
 
-    def __init__(self, dsn: str, *, tenant: str, in_flight: int = 1, retry_seconds: float = RETRY_SECONDS) -> None:
-        self._dsn, self._tenant, self._in_flight, self._retry_seconds = dsn, tenant, in_flight, retry_seconds
+    def __init__(self, dsn: str, *, tenant: str, retry_seconds: float = RETRY_SECONDS) -> None:
+        """`retry_seconds`: how long a batch is tried again while the database is away."""
+        self._tenant, self._retry_seconds = tenant.encode(), retry_seconds
+        self._link = _Link(dsn)
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
         self._blocked: deque[asyncio.Future[None]] = deque()
-        self._arrived = asyncio.Event()
-        self._closing = True
-        self._committers: list[asyncio.Task[None]] = []
-
-    def start(self) -> None:
-        self._closing = False
-        self._committers = [asyncio.create_task(self._committer()) for _ in range(self._in_flight)]
-
-    async def close(self) -> None:
-        """Commit what is queued, for 40 seconds at most; then fail what is left."""
-        self._closing = True
-        self._arrived.set()
-        if self._committers:
-            _, unfinished = await asyncio.wait(self._committers, timeout=DRAIN_SECONDS)
-            for task in unfinished:
-                task.cancel()
-            await asyncio.gather(*self._committers, return_exceptions=True)
-            self._committers = []
-        for waiting in self._queue:
-            _fail(waiting, EventStoreClosed("the event store was closed before this append could be written"))
-        self._queue.clear()
+        self._last_batch_size = 1
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._emptying: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def append(self, request: AppendRequest) -> AppendResult:
         """Waits for room in the queue, then for the commit. Raises ExpectedSeqConflict, EventStoreUnavailable or
@@ -83,26 +68,67 @@ class GroupCommit:
             room = asyncio.get_running_loop().create_future()
             self._blocked.append(room)
             await room
-        if self._closing:
+        if self._closed:
             raise EventStoreClosed("the event store is closed")
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
+        if self._last_batch_size <= 1 and self._idle.is_set():
+            await self._commit_alone(waiting)
+            return waiting.future.result()
         self._queue.append(waiting)
         self._queued_bytes += request.size
-        self._arrived.set()
+        if self._idle.is_set():
+            self._start_emptying()
         return await waiting.future
 
-    async def _committer(self) -> None:
-        link = _Link(self._dsn)
+    async def close(self) -> None:
+        """Commit what is queued, for 40 seconds at most; then fail what is left."""
+        self._closed = True
         try:
-            while self._queue or not self._closing:
-                batch = self._take_batch()
-                if batch:
-                    await self._commit(batch, link)
-                elif not self._queue:
-                    self._arrived.clear()
-                    await self._arrived.wait()
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._idle.wait()
+        except TimeoutError:
+            if self._emptying is not None:
+                self._emptying.cancel()
+                await asyncio.gather(self._emptying, return_exceptions=True)
+        for waiting in self._queue:
+            _fail(waiting, EventStoreClosed("the event store was closed before this append could be written"))
+        self._queue.clear()
+        self._make_room()
+        await self._link.close()
+
+    async def _commit_alone(self, waiting: _Waiting) -> None:
+        """A lone caller commits by itself, which spares it two turns of the event loop. When it is cancelled nobody
+        else is in its batch."""
+        self._idle.clear()
+        try:
+            await self._commit([waiting])
         finally:
-            await link.close()
+            if self._queue:
+                self._start_emptying()
+            else:
+                self._idle.set()
+
+    def _start_emptying(self) -> None:
+        self._idle.clear()
+        self._emptying = asyncio.create_task(self._empty_queue())
+
+    async def _empty_queue(self) -> None:
+        try:
+            while self._queue:
+                batch = self._take_batch()
+                self._last_batch_size = len(batch)
+                try:
+                    if batch:
+                        await self._commit(batch)
+                except asyncio.CancelledError:
+                    _fail_all(batch, EventStoreClosed("the event store was closed while this append was under way"))
+                    raise
+        finally:
+            self._idle.set()
+
+    def _is_full(self, request: AppendRequest) -> bool:
+        queued = len(self._queue)
+        return queued >= MAX_QUEUED_REQUESTS or (queued > 0 and self._queued_bytes + request.size > MAX_QUEUED_BYTES)
 
     def _take_batch(self) -> list[_Waiting]:
         gathering = Gathering(MAX_BATCH_EVENTS, MAX_BATCH_BYTES)
@@ -115,48 +141,46 @@ class GroupCommit:
                 batch.append(waiting)
             self._queue.popleft()
             self._queued_bytes -= waiting.request.size
+        self._make_room()
+        return batch
+
+    def _make_room(self) -> None:
         while self._blocked:
             room = self._blocked.popleft()
             if not room.done():
                 room.set_result(None)
-        return batch
 
-    def _is_full(self, request: AppendRequest) -> bool:
-        queued = len(self._queue)
-        return queued >= MAX_QUEUED_REQUESTS or (queued > 0 and self._queued_bytes + request.size > MAX_QUEUED_BYTES)
-
-    async def _commit(self, batch: list[_Waiting], link: "_Link") -> None:
+    async def _commit(self, batch: list[_Waiting]) -> None:
         requests = [waiting.request for waiting in batch]
+        try:
+            results = await self._written(requests)
+        except psycopg.Error as error:
+            if len(batch) == 1:
+                _fail_all(batch, error)
+            else:
+                for waiting in batch:  # one of them is at fault; the others must not suffer
+                    await self._commit([waiting])
+        except Exception as error:  # noqa: BLE001  # no caller may wait for ever
+            _fail_all(batch, error)
+        else:
+            _settle(batch, results)
+
+    async def _written(self, requests: list[AppendRequest]) -> list[Outcome]:
         arguments = parameters(self._tenant, requests)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._retry_seconds
+        deadline = time.monotonic() + self._retry_seconds
         delay = FIRST_RETRY_DELAY_SECONDS
         in_doubt = False
         while True:
             try:
-                position_before, refused = await link.execute(arguments)
+                return outcomes(requests, await self._link.append(arguments), in_doubt=in_doubt)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 in_doubt = True
-                await link.close()
-                if loop.time() + delay > deadline:
-                    _fail_all(batch, EventStoreUnavailable(f"the append could not be written: {error}"))
-                    return
-                _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(batch)})
+                await self._link.close()
+                if time.monotonic() + delay > deadline:
+                    raise EventStoreUnavailable(f"the append could not be written: {error}") from error
+                _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(requests)})
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RETRY_DELAY_SECONDS)
-            except psycopg.Error as error:
-                if len(batch) == 1:
-                    _fail_all(batch, error)
-                else:
-                    for waiting in batch:  # one of them is at fault; the others must not suffer
-                        await self._commit([waiting], link)
-                return
-            except asyncio.CancelledError:
-                _fail_all(batch, EventStoreClosed("the event store was closed while this append was under way"))
-                raise
-            else:
-                _settle(batch, outcomes(requests, position_before, refused, in_doubt=in_doubt))
-                return
 
 
 class _Link:
@@ -164,18 +188,13 @@ class _Link:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: psycopg.AsyncConnection | None = None
+        self._connection: AsyncAppendConnection | None = None
 
-    async def execute(self, arguments: tuple[Any, ...]) -> tuple[int, str | None]:
+    async def append(self, arguments: Sequence[bytes]) -> Answer:
         async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS + 5):
             if self._connection is None:
-                self._connection = await connect(self._dsn)
-                self._connection.prepare_threshold = 0
-                binary_arrays.register(self._connection.adapters)
-            cursor = await self._connection.execute(sql.query("append_events"), arguments)
-            row = await cursor.fetchone()
-        assert row is not None
-        return row[0], row[1]
+                self._connection = await AsyncAppendConnection.open(self._dsn)
+            return await self._connection.append(arguments)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -7,44 +7,46 @@ EventStoreUnavailable   the database could not be reached within the time limit;
 EventStoreClosed        the store is shutting down, or was never opened
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Self
 
+import psycopg
 from psycopg import AsyncConnection
+from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.ports import AppendResult
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import NewEvent, RecordedEvent
-from infrastructure.eventstore.batch import append_request, encode_new_event
+from infrastructure.eventstore.batch import AppendRefused, append_request, encode_new_event
 from infrastructure.eventstore.group_commit import GroupCommit
 from infrastructure.eventstore.reading import StoredRow, recorded_event, stored_row_factory
 from infrastructure.postgres.sessions import open_pool
 
 _NO_BOUND = 2**63 - 1
+READ_RETRY_SECONDS = 10.0
+READ_RETRY_DELAY_SECONDS = 0.1
 
 
 class GroupCommitEventStore:
     """The EventStore port on Postgres. Use `open`, or as an async context manager; one per process and event loop."""
 
-    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, commits_in_flight: int = 1) -> None:
-        """`readers` and `commits_in_flight` are numbers of connections."""
+    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> None:
+        """`readers`: how many connections there are for reading; one more appends."""
         self._dsn, self._tenant, self._readers = dsn, tenant, readers
-        self._commits = GroupCommit(dsn, tenant=tenant, in_flight=commits_in_flight)
+        self._commits = GroupCommit(dsn, tenant=tenant)
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] | None = None
 
     @classmethod
-    async def open(
-        cls, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, commits_in_flight: int = 1
-    ) -> Self:
+    async def open(cls, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> Self:
         """An open store; close it with `close()`."""
-        store = cls(dsn, tenant=tenant, readers=readers, commits_in_flight=commits_in_flight)
+        store = cls(dsn, tenant=tenant, readers=readers)
         return await store.__aenter__()
 
     async def __aenter__(self) -> Self:
         self._pool = await open_pool(self._dsn, size=self._readers)
-        self._commits.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,6 +63,8 @@ class GroupCommitEventStore:
         database stays away, EventStoreClosed. After EventStoreUnavailable, or when the caller is cancelled, the events
         may have been written: appending them again with the same event ids is safe and tells.
         """
+        if expected_seq < 0:
+            raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
         return await self._commits.append(
             append_request(stream, expected_seq, [encode_new_event(event) for event in events])
         )
@@ -85,27 +89,40 @@ class GroupCommitEventStore:
     async def read_all_raw(self, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()) -> list[StoredRow]:
         """The stored bytes of events with a position greater than `after`, in order; of some types only, if given."""
         if types:
-            return await self._rows("read_all_of_types", after=after, limit=limit, types=list(types))
-        return await self._rows("read_all", after=after, limit=limit)
+            return await self._rows("read_all_of_types", after=after, up_to=_NO_BOUND, limit=limit, types=list(types))
+        return await self._rows("read_all", after=after, up_to=_NO_BOUND, limit=limit)
 
     async def last_position(self) -> int:
+        rows = await self._fetch("last_position", {}, tuple_row)
+        return int(rows[0][0])
+
+    async def last_seq(self, stream: str) -> int:
+        arguments = {"tenant": self._tenant, "stream": stream}
         async with self._connections().connection() as connection:
-            row = await (await connection.execute(sql.query("last_position"))).fetchone()
-        assert row is not None
-        return int(row[0])
+            row = await (await connection.execute(sql.query("last_seq"), arguments)).fetchone()
+        return int(row[0]) if row else 0
 
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         rows = await self._rows("find_event", stream=stream, event_id=event_id)
         return recorded_event(rows[0], self._tenant) if rows else None
 
     async def _rows(self, query: str, **arguments: Any) -> list[StoredRow]:
-        async with (
-            self._connections().connection() as connection,
-            connection.cursor(binary=True, row_factory=stored_row_factory) as cursor,
-        ):
-            await cursor.execute(sql.query(query), {"tenant": self._tenant, **arguments}, prepare=True)
-            rows: list[StoredRow] = await cursor.fetchall()
-            return rows
+        return await self._fetch(query, {"tenant": self._tenant, **arguments}, stored_row_factory)
+
+    async def _fetch(self, query: str, arguments: dict[str, Any], row_factory: Any) -> list[Any]:
+        deadline = asyncio.get_running_loop().time() + READ_RETRY_SECONDS
+        while True:
+            try:
+                async with (
+                    self._connections().connection() as connection,
+                    connection.cursor(binary=True, row_factory=row_factory) as cursor,
+                ):
+                    await cursor.execute(sql.query(query), arguments, prepare=True)
+                    return await cursor.fetchall()
+            except psycopg.OperationalError:  # a read may be repeated; connections die when a server restarts
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(READ_RETRY_DELAY_SECONDS)
 
     def _connections(self) -> AsyncConnectionPool[AsyncConnection[Any]]:
         if self._pool is None:

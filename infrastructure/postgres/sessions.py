@@ -1,15 +1,16 @@
 """Connections whose every wait is bounded.
 
 `connect` and `open_pool` give autocommit connections in UTF-8 with timeouts for locks, statements, idle transactions
-and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled.
+and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled; times
+are read in UTC, whatever the server's time zone.
 """
 
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 10
@@ -17,6 +18,7 @@ STATEMENT_TIMEOUT_SECONDS = 30
 
 _SETTINGS = {
     "client_encoding": "UTF8",
+    "timezone": "UTC",
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
@@ -43,6 +45,11 @@ async def connect(dsn: str, **settings: str) -> AsyncConnection[TupleRow]:
     return await AsyncConnection.connect(bounded(dsn, **settings), autocommit=True)
 
 
+def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
+    """`connect` for threads."""
+    return Connection.connect(bounded(dsn, **settings), autocommit=True)
+
+
 async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds."""
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
@@ -56,3 +63,16 @@ async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnect
     )
     await pool.open()
     return pool
+
+
+def open_thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:
+    """`open_pool` for threads."""
+    return ConnectionPool(
+        bounded(dsn, **settings),
+        min_size=1,
+        max_size=size,
+        kwargs={"autocommit": True},
+        timeout=10,
+        open=True,
+        check=ConnectionPool.check_connection,
+    )

@@ -1,5 +1,6 @@
 """Request bodies: read within bounds, decoded strictly. Whatever is wrong with one is a 4xx problem that says where."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
@@ -8,12 +9,15 @@ import msgspec
 from starlette.requests import Request
 
 from domain.event import MAX_PAYLOAD_BYTES
+from domain.workspace.manifest import RuntimeManifest
 from interfaces.http.field_paths import validation_problem
 from interfaces.http.problems import Problem, invalid
 
 Body = TypeVar("Body")
 MAX_BODY_BYTES = 8 * 1024 * 1024
+MAX_MANIFEST_BYTES = 100 * 1024
 MAX_DEPTH = 100
+BODY_TIMEOUT_S = 60.0
 _DISCARDED_BYTES = 32 * 1024 * 1024
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _JSON = re.compile(r"application/(?:json|[\w.+-]+\+json)")
@@ -50,7 +54,7 @@ def is_json(kind: str) -> bool:
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body, 8 MiB at most, however it is sent. Raises Problem 413."""
+    """The whole body, 8 MiB at most, however it is sent. Raises Problem 413, 415, 408."""
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise _unsupported("a compressed body is not supported")
     declared = request.headers.get("content-length", "")
@@ -61,13 +65,23 @@ async def read_body(request: Request) -> bytes:
         raise too_large()
     chunks: list[bytes] = []
     size = 0
-    async for chunk in stream:
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            chunks.clear()
-            await _discard(stream)
-            raise too_large()
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for chunk in stream:
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    chunks.clear()
+                    await _discard(stream)
+                    raise too_large()
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise Problem(
+            408,
+            "timeout",
+            "Request timeout",
+            f"the body did not arrive within {BODY_TIMEOUT_S:g} s",
+            headers={"connection": "close"},
+        ) from error
     return b"".join(chunks)
 
 
@@ -102,7 +116,7 @@ def check_json_content(request: Request) -> None:
 
 
 def check_free_form(field: str, value: Any) -> None:
-    """A caller's own JSON, as it will be stored: at most 256 KiB and 100 levels deep. Raises Problem 400 for `field`."""
+    """A caller's own JSON, as it will be stored: at most 256 KiB, 100 levels deep. Raises Problem 400 for `field`."""
     try:
         raw = msgspec.json.encode(value)
     except (RecursionError, OverflowError, ValueError) as error:
@@ -116,6 +130,26 @@ def check_free_form(field: str, value: Any) -> None:
         depth -= mark in b"]}"
         if depth > MAX_DEPTH:
             raise invalid(field, f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def check_integers(field: str, value: Any) -> None:
+    """Raises Problem 400 for an integer somewhere in a caller's JSON that a database column could not hold."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, int) and not -(2**63) <= item < 2**63:
+            raise invalid(field, "holds an integer of more than 64 bits")
+
+
+def check_manifest_size(manifest: RuntimeManifest | None) -> None:
+    """The log keeps a manifest together with the plan that repeats it. Raises Problem 400."""
+    size = len(msgspec.json.encode(manifest))
+    if size > MAX_MANIFEST_BYTES:
+        raise invalid("manifest", f"is {size} bytes of JSON; at most {MAX_MANIFEST_BYTES} are taken")
 
 
 def _unsupported(detail: str) -> Problem:

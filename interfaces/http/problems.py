@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
 from application.session_commands import ActivationRefused
 from domain.errors import Conflict, DomainError, Fenced, InvalidInput, NotFound
+from projections.ports import NotProjectedYet
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -87,29 +89,43 @@ def internal_error() -> Problem:
     )
 
 
+_PASSING: dict[type[Exception], str] = {
+    RuntimeUnavailable: "runtime_unavailable",
+    ExecutorError: "executor_unavailable",
+    NotProjectedYet: "read_model_behind",
+}
+
+
 def problem_of(error: Exception, unavailable_errors: tuple[type[Exception], ...]) -> Problem | None:
     """The problem that an error is to a caller; None for one that nobody foresaw."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, DomainError):
+        return _broken_rule(error)
+    if isinstance(error, StartFailed):
+        return Problem(409, "conflict", "Activation failed", str(error), extra={"reason": "start_failed"})
+    if type(error) in _PASSING:
+        return unavailable(str(error), reason=_PASSING[type(error)])
+    if isinstance(error, (*unavailable_errors, TimeoutError)):
+        return unavailable("a part that this needs can't be reached now; try again", reason="dependency_unavailable")
+    return None
+
+
+def _broken_rule(error: DomainError) -> Problem:
     match error:
-        case Problem():
-            return error
         case InvalidInput(field=field, message=message):
             return invalid(field, message)
         case NotFound():
             return Problem(404, "not-found", "Not found", str(error))
         case ActivationRefused(missing_required_paths=missing):
-            extra: dict[str, Any] = {"reason": error.reason}
-            if missing:
-                extra["missingRequiredPaths"] = missing
-            return Problem(409, "conflict", "Activation failed", str(error), extra=extra)
+            paths = {"missingRequiredPaths": missing} if missing else {}
+            return Problem(409, "conflict", "Activation failed", str(error), extra={"reason": error.reason, **paths})
         case Conflict(reason=reason):
             return Problem(409, "conflict", "Conflict with the present state", str(error), extra={"reason": reason})
         case Fenced():
             return Problem(409, "fenced", "Fenced", str(error), extra={"reason": "fenced"})
-        case DomainError():
+        case _:
             return Problem(400, "rule-broken", "Rule broken", str(error))
-    if isinstance(error, (*unavailable_errors, TimeoutError)):
-        return unavailable("a part that this needs can't be reached now; try again", reason="dependency_unavailable")
-    return None
 
 
 def problem_body(problem: Problem, trace_id: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Query parameters: decoded into structs as strictly as bodies; parameters that a route doesn't know are ignored."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -15,12 +16,16 @@ QueryType = TypeVar("QueryType", bound="Query")
 BIGGEST = 2**63 - 1
 DEFAULT_WAIT_MS = 60_000
 MAX_WAIT_MS = 600_000
-DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
+YEAR_MS = 31_536_000_000
+
+_NUMBER = re.compile(r"-?\d{1,30}", re.ASCII)
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT", re.ASCII)
 
 Number = Annotated[int, Meta(ge=0, le=BIGGEST)]
 WaitMs = Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
+PageLimit = Annotated[int, Meta(ge=1, le=500)]
 Text = Annotated[str, Meta(max_length=500)]
 Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -65,25 +70,35 @@ def decode_query(query_type: type[QueryType], pairs: Iterable[tuple[str, str]]) 
         elif name in given:
             raise invalid(name, "is given twice")
         else:
-            # A plus sign of a time zone that was not percent-encoded arrives as a space.
-            given[name] = value.replace(" ", "+") if kind == "moment" else value
+            given[name] = _checked_text(name, kind, value)
     try:
         query = msgspec.convert(given, query_type, strict=False)
     except msgspec.ValidationError as error:
         raise validation_problem(error) from error
-    for name in query_type.__struct_fields__:
+    for name, wire in zip(query_type.__struct_fields__, query_type.__struct_encode_fields__, strict=True):
         value = getattr(query, name)
         if isinstance(value, datetime):
             try:
                 value.astimezone(UTC)
             except OverflowError as error:
-                raise invalid(msgspec.structs.asdict(query) and name, "is out of range") from error
+                raise invalid(wire, "is out of range") from error
     return query
+
+
+def _checked_text(name: str, kind: str, value: str) -> str:
+    if kind == "number" and not _NUMBER.fullmatch(value):
+        raise invalid(name, f"{value[:40]!r} is not a whole number")
+    if kind == "moment":
+        # A plus sign of a time zone that was not percent-encoded arrives as a space.
+        value = value.replace(" ", "+")
+        if not _MOMENT.match(value):
+            raise invalid(name, f"{value[:40]!r} is not a time with its zone, such as 2026-03-04T05:06:07Z")
+    return value
 
 
 @cache
 def _parameters(query_type: type[Query]) -> dict[str, str]:
-    """Wire name → `many`, `moment` or `one`."""
+    """Wire name → `many`, `moment`, `number` or `text`."""
     hints = get_type_hints(query_type)
     return {
         wire: _kind(hints[name])
@@ -94,4 +109,7 @@ def _parameters(query_type: type[Query]) -> dict[str, str]:
 def _kind(hint: Any) -> str:
     if get_origin(hint) is tuple:
         return "many"
-    return "moment" if datetime in {hint, *get_args(hint)} else "one"
+    choices = {hint, *get_args(hint)}
+    if datetime in choices:
+        return "moment"
+    return "number" if int in choices else "text"

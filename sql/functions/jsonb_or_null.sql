@@ -1,5 +1,11 @@
--- A text as jsonb, or null where jsonb refuses it (no JSON, or JSON with a \u0000 or a lone surrogate).
+-- A text as jsonb, or null where jsonb refuses it (no JSON, or JSON with a \u0000 or a lone surrogate). Not LANGUAGE sql: its
+-- planner would fold the cast of a known text before the check is made.
 CREATE OR REPLACE FUNCTION jsonb_or_null(json_text text) RETURNS jsonb
-LANGUAGE sql STABLE STRICT PARALLEL SAFE AS $$
-    SELECT CASE WHEN pg_input_is_valid(json_text, 'jsonb') THEN json_text::jsonb END
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+    IF pg_input_is_valid(json_text, 'jsonb') THEN
+        RETURN json_text::jsonb;
+    END IF;
+    RETURN NULL;
+END
 $$;

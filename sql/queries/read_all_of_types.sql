@@ -6,7 +6,7 @@ FROM (
     FROM unnest(%(types)s::text[]) AS wanted (type)
     CROSS JOIN LATERAL (
         SELECT position FROM events
-        WHERE type = wanted.type AND position > %(after)s AND tenant = %(tenant)s
+        WHERE type = wanted.type AND position > %(after)s AND position <= %(up_to)s AND tenant = %(tenant)s
         ORDER BY position
         LIMIT %(limit)s
     ) of_type

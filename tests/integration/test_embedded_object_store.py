@@ -1,7 +1,6 @@
 """The embedded S3 server, for real, as other clients see it."""
 
 import os
-import signal
 import socket
 import stat
 from dataclasses import replace
@@ -16,7 +15,7 @@ from infrastructure.embedded.errors import ServerFailedToStart
 from infrastructure.embedded.home_lock import HomeLock
 from infrastructure.embedded.object_store import EmbeddedObjectStore, bucket_request
 from tests.support.async_run import run
-from tests.support.killed_starter import all_command_lines, start_and_kill
+from tests.support.killed_starter import all_command_lines, kill_and_wait, start_and_kill
 
 
 @pytest.fixture
@@ -123,7 +122,7 @@ def test_a_put_that_was_answered_survives_a_killed_server(home, client):
         server = EmbeddedObjectStore(home)
         access = await server.start()
         client(access).put_object(Bucket=access.bucket, Key="kept", Body=b"42")
-        os.kill(recorded_pid(home), signal.SIGKILL)
+        kill_and_wait(recorded_pid(home))
         async with server as access:
             assert not server.adopted
             assert client(access).get_object(Bucket=access.bucket, Key="kept")["Body"].read() == b"42"

@@ -24,7 +24,7 @@ from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
 from infrastructure.embedded.server_account import choose_account
 from tests.support.async_run import run
-from tests.support.killed_starter import all_command_lines, start_and_kill, starter
+from tests.support.killed_starter import all_command_lines, kill_and_wait, start_and_kill, starter
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the server to an ordinary user")
 
@@ -121,7 +121,7 @@ def test_a_killed_server_recovers_its_commits_from_the_log(home):
         killed = EmbeddedPostgres(home)
         dsn = await killed.start()
         ask(dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
-        os.kill(postmaster(home), signal.SIGKILL)
+        kill_and_wait(postmaster(home))
         # Another Fleetlog sees a zombie: its parent, the first one, has not asked for its end yet.
         again = EmbeddedPostgres(home)
         async with again as dsn:
@@ -137,7 +137,7 @@ def test_a_server_that_died_can_be_started_again_by_the_same_owner(home):
         server = EmbeddedPostgres(home)
         dsn = await server.start()
         with psycopg.connect(dsn) as connection:
-            os.kill(postmaster(home), signal.SIGKILL)
+            kill_and_wait(postmaster(home))
             async with server as dsn:
                 assert ask(dsn, "SELECT 1") == 1
             with pytest.raises(psycopg.OperationalError):

@@ -1,5 +1,8 @@
 """A Fleetlog that starts a server and is then killed with SIGKILL, as by the kernel when memory runs out."""
 
+import os
+import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -36,6 +39,16 @@ def all_command_lines() -> str:
             found.append(file.read_bytes().decode(errors="replace"))
     assert any("tests.support" in line or "pytest" in line for line in found)
     return "\n".join(found)
+
+
+def kill_and_wait(pid: int) -> None:
+    """SIGKILL, and back when the process has died (a child of ours stays as a zombie)."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        assert select.select([descriptor], [], [], 10)[0], f"process {pid} outlived SIGKILL"
+    finally:
+        os.close(descriptor)
 
 
 def start_and_kill(kind: str, home: Path) -> None:

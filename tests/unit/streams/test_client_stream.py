@@ -1,4 +1,4 @@
-"""The hand-over from the log to live events, in random interleavings of appends, the tail and a client."""
+"""The hand-over from the log to live events, in random interleavings of appends, the tail and a slow client."""
 
 import asyncio
 import random

@@ -1,0 +1,43 @@
+"""The effect ledger as the application sees it: effects are claimed under a lease, performed, and settled."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Literal, Protocol
+
+import msgspec
+
+from application.effects.effect import ClaimedEffect
+from application.reactions import EffectKind
+
+# Effects that bring a worker up; at most MAX_STARTING of them are performed at once, over all processes.
+STARTING_KINDS: tuple[EffectKind, ...] = ("container.create", "container.start", "workspace.restore")
+
+
+class EffectLease(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to perform an effect. `generation` grows with every claim: an older holder can't settle it."""
+
+    effect: ClaimedEffect
+    generation: int
+
+
+class EffectLedger(Protocol):
+    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]: ...
+
+    async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
+        """False when somebody else holds the effect by now."""
+        ...
+
+    async def settle(
+        self,
+        lease: EffectLease,
+        outcome: Literal["done", "obsolete", "failed", "dead"],
+        *,
+        error: str = "",
+        delay: timedelta = timedelta(),
+    ) -> None:
+        """Note how the try ended; `failed`: it becomes due again after `delay`."""
+        ...
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        """Return when something may have become due, or after `timeout_s`."""
+        ...

@@ -1,0 +1,88 @@
+"""The effect ledger on Postgres. Leases are measured by the database's clock alone."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+import sql
+from application.effect_ledger import STARTING_KINDS, EffectLease
+from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
+from infrastructure.postgres.listener import ChannelSignal
+from infrastructure.postgres.work_table import claiming, wait_until_due
+
+EFFECTS_CHANNEL = "fleetlog_effects"
+LONGEST_ERROR = 4000
+CLAIM_LOCK = 5067271820452101
+
+
+class PostgresEffectLedger:
+    """`signal` is a subscription to EFFECTS_CHANNEL; `max_starting` bounds the effects that bring workers up."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], signal: ChannelSignal, *, max_starting: int
+    ) -> None:
+        self._pool, self._signal, self._max_starting = pool, signal, max_starting
+
+    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
+        arguments = {
+            "owner": owner,
+            "limit": limit,
+            "lease": lease,
+            "starting_kinds": list(STARTING_KINDS),
+            "max_starting": self._max_starting,
+        }
+        async with claiming(self._pool, CLAIM_LOCK) as connection:
+            rows = await (await connection.execute(sql.query("claim_effects"), arguments)).fetchall()
+        return [_lease(*row) for row in rows]
+
+    async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
+        arguments = {"effect_id": lease.effect.effect_id, "generation": lease.generation, "lease": duration}
+        async with self._pool.connection() as connection:
+            return await (await connection.execute(sql.query("renew_effect"), arguments)).fetchone() is not None
+
+    async def settle(
+        self,
+        lease: EffectLease,
+        outcome: Literal["done", "obsolete", "failed", "dead"],
+        *,
+        error: str = "",
+        delay: timedelta = timedelta(),
+    ) -> None:
+        arguments = {
+            "effect_id": lease.effect.effect_id,
+            "generation": lease.generation,
+            "state": "ready" if outcome == "failed" else outcome,
+            "outcome": outcome,
+            "error": error[:LONGEST_ERROR].replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            "delay": delay,
+        }
+        async with self._pool.connection() as connection:
+            await connection.execute(sql.query("settle_effect"), arguments)
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        await wait_until_due(self._signal, self._next_due, timeout_s)
+
+    async def _next_due(self) -> float | None:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(sql.query("next_effect_due"))).fetchone()
+        return row[0] if row else None
+
+
+def _lease(
+    effect_id: str, kind: Any, params: dict[str, Any], attempts: int, generation: int, metadata: dict[str, Any]
+) -> EffectLease:
+    effect = ClaimedEffect(
+        effect_id=effect_id,
+        kind=kind,
+        params=params,
+        attempt=attempts,
+        last_attempt=attempts >= RETRY_SCHEDULES[kind].max_attempts,
+        actor=metadata["actor"],
+        correlation_id=metadata["correlationId"],
+        causation_id=metadata["causationId"],
+        trace_id=metadata.get("traceId", ""),
+    )
+    return EffectLease(effect=effect, generation=generation)

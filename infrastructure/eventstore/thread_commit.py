@@ -1,0 +1,226 @@
+"""Group commit for threads: one of the waiting callers leads, and commits for all that have queued up meanwhile.
+
+The rules are those of group_commit: a lost connection leaves a commit in doubt, and sending it again tells by event id.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+import psycopg
+
+import sql
+from application.ports import AppendResult, ExpectedSeqConflict
+from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, outcomes, parameters
+from infrastructure.eventstore.group_commit import (
+    FIRST_RETRY_DELAY_SECONDS,
+    LAST_RETRY_DELAY_SECONDS,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    MAX_QUEUED_REQUESTS,
+    RETRY_SECONDS,
+    EventStoreClosed,
+    EventStoreUnavailable,
+)
+from infrastructure.eventstore.prepared_append import AppendConnection
+from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
+
+_WAIT_SECONDS = RETRY_SECONDS + 2 * STATEMENT_TIMEOUT_SECONDS
+_logger = logging.getLogger(__name__)
+
+
+class TrackingConflict(Exception):
+    """The process has already handled this position, or a later one."""
+
+
+class TrackedPosition(msgspec.Struct, frozen=True):
+    """How far a process has got with an application's events."""
+
+    application_name: str
+    position: int
+
+
+class _Waiting:
+    """A caller: one request that may share its commit, or several (with a tracked position) that are all or none."""
+
+    def __init__(self, requests: Sequence[AppendRequest], tracked: TrackedPosition | None) -> None:
+        self.requests, self.tracked = requests, tracked
+        self.alone = tracked is not None or len(requests) != 1
+        self.results: list[AppendResult] = []
+        self.error: Exception | None = None
+        self.leads = False
+        self.wake = threading.Lock()
+        self.wake.acquire()
+
+
+class ThreadGroupCommit:
+    """Safe for any number of threads; `close` it when they are done."""
+
+    def __init__(self, dsn: str, *, tenant: str, retry_seconds: float = RETRY_SECONDS) -> None:
+        self._dsn, self._tenant, self._retry_seconds = dsn, tenant, retry_seconds
+        self._state = threading.Lock()
+        self._room = threading.BoundedSemaphore(MAX_QUEUED_REQUESTS)
+        self._queue: deque[_Waiting] = deque()
+        self._has_leader = False
+        self._closed = False
+        self._connection: AppendConnection | None = None
+
+    def append(self, requests: Sequence[AppendRequest], tracked: TrackedPosition | None = None) -> list[AppendResult]:
+        """Write all of the requests or none. Raises ExpectedSeqConflict, TrackingConflict, EventStoreUnavailable or
+        EventStoreClosed."""
+        if not self._room.acquire(timeout=_WAIT_SECONDS):
+            raise EventStoreUnavailable("the append found no room in the queue; nothing was written")
+        try:
+            waiting = _Waiting(requests, tracked)
+            with self._state:
+                if self._closed:
+                    raise EventStoreClosed("the event store is closed")
+                self._queue.append(waiting)
+                waiting.leads, self._has_leader = not self._has_leader, True
+            if not waiting.leads and not waiting.wake.acquire(timeout=_WAIT_SECONDS):
+                raise EventStoreUnavailable("the append was not written in time; its outcome is unknown")
+            if waiting.leads:
+                self._lead()
+        finally:
+            self._room.release()
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.results
+
+    def close(self) -> None:
+        """Refuse further appends; those under way are finished by their own threads."""
+        with self._state:
+            self._closed = True
+            idle = not self._has_leader
+        if idle:
+            self._disconnect()
+
+    def _lead(self) -> None:
+        with self._state:
+            batch = self._take_batch()
+        try:
+            self._commit(batch)
+        except BaseException as error:
+            for waiting in batch:
+                waiting.error = EventStoreUnavailable(f"the thread that was writing this append ended: {error!r}")
+            raise
+        finally:
+            with self._state:
+                following = self._queue[0] if self._queue else None
+                if following is None:
+                    self._has_leader = False
+                    if self._closed:
+                        self._disconnect()
+                else:
+                    following.leads = True
+                    following.wake.release()
+            for waiting in batch:
+                if not waiting.leads:
+                    waiting.wake.release()
+
+    def _take_batch(self) -> list[_Waiting]:
+        if self._queue[0].alone:
+            return [self._queue.popleft()]
+        gathering = Gathering(MAX_BATCH_EVENTS, MAX_BATCH_BYTES)
+        batch: list[_Waiting] = []
+        while self._queue and not self._queue[0].alone and gathering.takes(self._queue[0].requests[0]):
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        deadline = time.monotonic() + self._retry_seconds
+        delay = FIRST_RETRY_DELAY_SECONDS
+        in_doubt = False
+        while True:
+            try:
+                if batch[0].alone:
+                    self._write_alone(batch[0], in_doubt=in_doubt)
+                else:
+                    self._write_shared(batch, in_doubt=in_doubt)
+                return
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                in_doubt = True
+                self._disconnect()
+                if time.monotonic() + delay > deadline:
+                    _fail(batch, EventStoreUnavailable(f"the append could not be written: {error}"))
+                    return
+                _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(batch)})
+                time.sleep(delay)
+                delay = min(2 * delay, LAST_RETRY_DELAY_SECONDS)
+            except psycopg.Error as error:
+                if len(batch) == 1:
+                    _fail(batch, error)
+                else:
+                    for waiting in batch:  # one of them is at fault; the others must not suffer
+                        self._commit([waiting])
+                return
+
+    def _write_shared(self, batch: list[_Waiting], *, in_doubt: bool) -> None:
+        requests = [waiting.requests[0] for waiting in batch]
+        results = outcomes(requests, self._append_events(requests), in_doubt=in_doubt)
+        for waiting, outcome in zip(batch, results, strict=True):
+            if isinstance(outcome, ExpectedSeqConflict):
+                waiting.error = outcome
+            else:
+                waiting.results = [outcome]
+
+    def _write_alone(self, waiting: _Waiting, *, in_doubt: bool) -> None:
+        try:
+            with self._connected().connection.transaction():
+                tracked_before = waiting.tracked is not None and not self._moved(waiting.tracked, in_doubt=in_doubt)
+                if waiting.requests:
+                    waiting.results = self._all_or_none(waiting, in_doubt=in_doubt, written_before=tracked_before)
+        except (ExpectedSeqConflict, TrackingConflict) as error:
+            waiting.error = error
+
+    def _moved(self, tracked: TrackedPosition, *, in_doubt: bool) -> bool:
+        """Whether the process moved forward; False when an attempt in doubt seems to have moved it here."""
+        process = {"tenant": self._tenant, "application_name": tracked.application_name}
+        moved = self._connected().connection.execute(
+            sql.query("advance_tracking"), {**process, "position": tracked.position}
+        )
+        if moved.fetchone() is not None:
+            return True
+        if in_doubt:
+            present = self._connected().connection.execute(sql.query("max_tracking_position"), process).fetchone()
+            if present == (tracked.position,):
+                return False
+        raise TrackingConflict(f"position {tracked.position} of {tracked.application_name} has been handled already")
+
+    def _all_or_none(self, waiting: _Waiting, *, in_doubt: bool, written_before: bool) -> list[AppendResult]:
+        answered = self._append_events(waiting.requests)
+        results = [_written(outcome) for outcome in outcomes(waiting.requests, answered, in_doubt=in_doubt)]
+        are_new = {result.position > answered.position_before for result in results}
+        if len(are_new) > 1:
+            first = waiting.requests[0]
+            raise ExpectedSeqConflict(first.stream, first.expected_seq, results[0].last_seq)
+        if written_before and True in are_new:
+            raise TrackingConflict("another process has handled this position")
+        return results
+
+    def _append_events(self, requests: Sequence[AppendRequest]) -> Answer:
+        return self._connected().append(parameters(self._tenant.encode(), requests))
+
+    def _connected(self) -> AppendConnection:
+        if self._connection is None:
+            self._connection = AppendConnection.open(self._dsn)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _written(outcome: AppendResult | ExpectedSeqConflict) -> AppendResult:
+    if isinstance(outcome, ExpectedSeqConflict):
+        raise outcome
+    return outcome
+
+
+def _fail(batch: list[_Waiting], error: Exception) -> None:
+    for waiting in batch:
+        waiting.error = error

@@ -1,0 +1,236 @@
+"""One executor's calls: each attempt with its headers and breaker, repeated as the policy says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from application.ports import ExecutorError
+from infrastructure.executor_client.call_policy import CallPolicy
+from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
+from infrastructure.executor_client.trace import trace_headers
+
+Answer = TypeVar("Answer")
+_LONGEST_DETAIL = 2000
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """What of an executor's problem+json we read."""
+
+    reason: str = ""
+    error: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The executor that is called, and for whom. `executor_id` is its name in traces."""
+
+    base_url: str
+    token: str = field(repr=False)
+    session_id: str
+    executor_id: str
+    run_id: str = ""
+
+
+class ExecutorCalls:
+    """Every failure is an ExecutorError with the attempt that it ended at."""
+
+    def __init__(self, client: httpx.AsyncClient, target: Target, policy: CallPolicy, breaker: CircuitBreaker) -> None:
+        self._client = client
+        self._target = target
+        self._policy = policy
+        self._breaker = breaker
+
+    async def ask(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        answer: type[Answer],
+        *,
+        body: msgspec.Struct | None = None,
+        timeout_s: float | None = None,
+        run_id: str = "",
+    ) -> Answer:
+        """Call and decode the answer; unknown fields in it are ignored."""
+        content = msgspec.json.encode(body) if body is not None else None
+        limits = self._timeout(timeout_s or self._policy.timeout_s)
+        async with self._answered(operation, method, path, content=content, limits=limits, run_id=run_id) as (
+            response,
+            attempt,
+        ):
+            try:
+                return msgspec.json.decode(response.content, type=answer)
+            except msgspec.MsgspecError as error:
+                raise self._error(
+                    f"{operation}: the executor's answer is not understood: {error}",
+                    path=path,
+                    attempt=attempt,
+                    kind="http",
+                    status=response.status_code,
+                    reason="bad_answer",
+                ) from error
+
+    @asynccontextmanager
+    async def stream(
+        self, operation: str, path: str, *, params: Mapping[str, int], run_id: str
+    ) -> AsyncIterator[tuple[httpx.Response, int]]:
+        """An open answer, its body not read yet. Only what happens before it comes is repeated."""
+        limits = self._timeout(self._policy.silence_s)
+        query = "&".join(f"{name}={value}" for name, value in params.items())
+        async with self._answered(
+            operation, "GET", f"{path}?{query}", content=None, limits=limits, run_id=run_id, stream=True
+        ) as answered:
+            yield answered
+
+    @asynccontextmanager
+    async def _answered(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None,
+        limits: httpx.Timeout,
+        run_id: str,
+        stream: bool = False,
+    ) -> AsyncIterator[tuple[httpx.Response, int]]:
+        response, attempt = await self._repeat(
+            operation, method, path, content=content, limits=limits, run_id=run_id, stream=stream
+        )
+        try:
+            yield response, attempt
+        finally:
+            await response.aclose()
+
+    async def _repeat(self, operation: str, method: str, path: str, **options: Any) -> tuple[httpx.Response, int]:
+        failure: ExecutorError | None = None
+        for attempt in range(1, self._policy.max_attempts + 1):
+            if failure is not None:
+                await asyncio.sleep(self._policy.retry_delay_s * (attempt - 1))
+            try:
+                permit = self._breaker.permit()
+            except CircuitOpen as error:
+                refused = self._error(
+                    f"{operation}: not called, {error}",
+                    path=path,
+                    attempt=attempt,
+                    kind="network",
+                    reason="circuit_open",
+                )
+                raise (failure or refused) from error
+            try:
+                response = await self._attempt(operation, method, path, attempt=attempt, permit=permit, **options)
+            except ExecutorError as error:
+                if error.status is not None and not self._policy.repeats(error.status):
+                    raise
+                failure = error
+            else:
+                return response, attempt
+            finally:
+                permit.abandoned()
+        assert failure is not None
+        raise failure
+
+    async def _attempt(
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        *,
+        attempt: int,
+        permit: Permit,
+        content: bytes | None,
+        limits: httpx.Timeout,
+        run_id: str,
+        stream: bool,
+    ) -> httpx.Response:
+        target = self._target
+        headers = trace_headers(
+            session_id=target.session_id,
+            executor_id=target.executor_id,
+            run_id=run_id or target.run_id,
+            operation=operation,
+        )
+        headers["authorization"] = f"Bearer {target.token}"
+        if content is not None:
+            headers["content-type"] = "application/json"
+        try:
+            request = self._client.build_request(
+                method, f"{target.base_url}{path}", headers=headers, content=content, timeout=limits
+            )
+            response = await self._client.send(request, stream=True)
+            try:
+                if response.status_code >= 300 or not stream:
+                    await response.aread()
+            except BaseException:
+                await response.aclose()
+                raise
+        except httpx.PoolTimeout as error:
+            # Our own connections are all in use: that is nothing the executor did.
+            raise self._error(f"{operation}: no free connection", path=path, attempt=attempt, kind="timeout") from error
+        except httpx.TimeoutException as error:
+            permit.failed()
+            raise self._error(
+                f"{operation}: no answer in time ({type(error).__name__})", path=path, attempt=attempt, kind="timeout"
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            permit.failed()
+            raise self._error(
+                f"{operation}: {type(error).__name__}: {error}", path=path, attempt=attempt, kind="network"
+            ) from error
+        if response.status_code >= 500:
+            permit.failed()
+        else:
+            permit.succeeded()
+        if response.status_code >= 300:
+            raise self._refused(operation, path, attempt, response)
+        return response
+
+    def _refused(self, operation: str, path: str, attempt: int, response: httpx.Response) -> ExecutorError:
+        try:
+            problem = msgspec.json.decode(response.content, type=Problem)
+        except msgspec.MsgspecError:
+            problem = Problem(detail=response.content[:_LONGEST_DETAIL].decode(errors="replace"))
+        said = (problem.error or problem.detail)[:_LONGEST_DETAIL]
+        return self._error(
+            f"{operation}: the executor answered {response.status_code}: {said}",
+            path=path,
+            attempt=attempt,
+            kind="http",
+            status=response.status_code,
+            reason=problem.reason,
+        )
+
+    def _error(self, message: str, *, path: str, attempt: int, **details: Any) -> ExecutorError:
+        return ExecutorError(
+            f"{message} [{path}, attempt {attempt} of {self._policy.max_attempts}]",
+            path=path,
+            attempt=attempt,
+            max_attempts=self._policy.max_attempts,
+            **details,
+        )
+
+    def cut(self, operation: str, path: str, attempt: int, why: str, *, timed_out: bool) -> ExecutorError:
+        """The error of a stream that ended before its end."""
+        return self._error(
+            f"{operation}: {why}",
+            path=path,
+            attempt=attempt,
+            kind="timeout" if timed_out else "network",
+            reason="stream_cut",
+        )
+
+    def _timeout(self, read_s: float) -> httpx.Timeout:
+        return httpx.Timeout(read_s, connect=min(read_s, self._policy.connect_timeout_s))
+
+
+def run_path(run_id: str, action: str = "") -> str:
+    """The path of a run, its id quoted."""
+    return f"/provider-runs/{quote(run_id, safe='')}{action}"

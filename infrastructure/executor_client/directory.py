@@ -1,0 +1,93 @@
+"""Where executors are found: one client and its connections for all, one circuit breaker for each."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from domain.identifiers import container_name, worker_token
+from infrastructure.executor_client.call_policy import CallPolicy
+from infrastructure.executor_client.calls import ExecutorCalls, Target
+from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitState
+from infrastructure.executor_client.http_executor import HttpExecutor
+
+_REMEMBERED_BREAKERS = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedExecutor:
+    """One executor for all sessions, run by somebody else (EXECUTOR_BASE_URL, EXECUTOR_AUTH_TOKEN)."""
+
+    base_url: str
+    token: str = field(repr=False)
+
+
+class HttpExecutorDirectory:
+    """Implements ExecutorDirectory. Close it when done.
+
+    The bearer token of a worker is derived from `secret`, its session and its generation. With `shared` all sessions
+    lead to that one executor, whatever address their worker has.
+    """
+
+    def __init__(
+        self,
+        secret: bytes,
+        *,
+        policy: CallPolicy | None = None,
+        shared: SharedExecutor | None = None,
+        max_connections: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._secret = secret
+        self._clock = clock
+        self._policy = policy or CallPolicy()
+        self._shared = shared
+        self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
+        self._client = httpx.AsyncClient(
+            # Servers close idle connections, uvicorn after 5 seconds unless told otherwise: ours must go first.
+            limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=200, keepalive_expiry=4.0),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> HttpExecutor:
+        name = container_name(session_id, generation)
+        if self._shared:
+            base_url, token = self._shared.base_url, self._shared.token
+        else:
+            base_url, token = url, worker_token(self._secret, session_id, generation, "executor")
+        target = Target(
+            base_url=base_url.rstrip("/"), token=token, session_id=session_id, executor_id=name, run_id=run_id
+        )
+        breaker = self._breaker("shared" if self._shared else f"{name} {target.base_url}")
+        return HttpExecutor(ExecutorCalls(self._client, target, self._policy, breaker), self._policy)
+
+    def circuit_states(self) -> Mapping[str, CircuitState]:
+        """The breaker of each executor that was called lately, for metrics."""
+        return {key: breaker.state for key, breaker in self._breakers.items()}
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _breaker(self, key: str) -> CircuitBreaker:
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            policy = self._policy
+            breaker = CircuitBreaker(threshold=policy.failures_to_open, pause_s=policy.open_pause_s, clock=self._clock)
+            self._breakers[key] = breaker
+            if len(self._breakers) > _REMEMBERED_BREAKERS:
+                self._breakers.popitem(last=False)
+        self._breakers.move_to_end(key)
+        return breaker

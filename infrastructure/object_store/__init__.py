@@ -1,0 +1,1 @@
+"""Content in an S3-compatible object store."""

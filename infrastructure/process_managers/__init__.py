@@ -1,0 +1,1 @@
+"""Runs the process managers over the log."""

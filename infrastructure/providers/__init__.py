@@ -1,0 +1,1 @@
+"""Agents behind one contract. A new provider is one file and one line in the registry."""

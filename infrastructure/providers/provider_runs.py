@@ -1,0 +1,241 @@
+"""All runs of one worker: at most one at a time is active; every other is a journal that can be read."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from application.executor_protocol import ReplyRequest, ReplyResult, RunState, StartRequest
+from domain.errors import Conflict, NotFound
+from domain.run.events import HumanLoopExpired, RunAgentFinished
+from domain.run.values import RunError
+from infrastructure.journal.run_folders import RunFolders, RunIdentity
+from infrastructure.journal.run_journal import RunJournal
+from infrastructure.providers.active_run import ActiveRun, PutOutput
+from infrastructure.providers.agent_processes import AgentProcesses
+from infrastructure.providers.contract import AgentTask
+from infrastructure.providers.registry import provider_named
+
+_JOURNALS_AT_HAND = 8
+_CLEAR_UP_S = 10.0
+_log = logging.getLogger("fleetlog.executor.runs")
+Answer = TypeVar("Answer")
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs need of the workspace. `admit` raises Conflict while no run may start; `environment` is that of every
+    agent; `folder` is where agents work."""
+
+    folder: str
+    admit: Callable[[], None]
+    environment: Callable[[], dict[str, str]]
+    put_output: PutOutput
+    inherited: Mapping[str, str]
+
+
+class ProviderRuns:
+    """Starts, follows and ends runs. Use from the event loop's thread; `recover` once, before all else."""
+
+    def __init__(
+        self, *, state_dir: Path, boot_id: str, processes: AgentProcesses, pool: ThreadPoolExecutor,
+        surroundings: Surroundings,
+    ) -> None:  # fmt: skip
+        self._folders = RunFolders(state_dir)
+        self._boot_id = boot_id
+        self._processes = processes
+        self._pool = pool
+        self._around = surroundings
+        self._active: ActiveRun | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._closing = False
+        self._at_hand: OrderedDict[tuple[str, int], RunJournal] = OrderedDict()
+
+    @property
+    def active_runs(self) -> tuple[str, ...]:
+        active = self._active
+        return (active.run_id,) if active is not None and not active.journal.finished else ()
+
+    async def recover(self) -> None:
+        """End what an earlier boot left running, and give every journal of it a last entry."""
+        left = await self._in_thread(self._folders.not_ended)
+        groups = [(run.process_group, run.process_started) for run in left if run.process_group]
+        killed = await self._processes.end_leftovers(groups)
+        if killed:
+            _log.warning("ended %d processes of an earlier boot", killed)
+        for identity in left:
+            journal = await self._in_thread(partial(self._open, identity.run_id, identity.attempt))
+            if not journal.finished:
+                for question_id in tuple(journal.open_questions):
+                    journal.append(HumanLoopExpired(question_id=question_id, reason="the executor has died"))
+                error = RunError(error_class="executor_lost", message="the executor died while the agent was running")
+                await journal.durable(journal.append(RunAgentFinished(outcome="failed", error=error)))
+            await self._in_thread(partial(self._folders.mark_ended, identity.run_id, identity.attempt))
+
+    async def start(self, request: StartRequest) -> RunState:
+        """Start the run, or find that this attempt has been started. Raises Conflict (busy, maintenance,
+        workspace_not_restored, older_attempt), InvalidInput."""
+        task = asyncio.create_task(self._start(request))
+        return await asyncio.shield(task)
+
+    async def _start(self, request: StartRequest) -> RunState:
+        async with self._starting:
+            last = await self._in_thread(partial(self._folders.last_attempt, request.run_id))
+            if last == request.attempt:
+                return await self.state(request.run_id)
+            if last > request.attempt:
+                raise Conflict(
+                    f"run {request.run_id} is at attempt {last} already, {request.attempt} is over", "older_attempt"
+                )
+            if self._closing:
+                raise Conflict("the executor is going down", "busy")
+            if self._active is not None and self._active.journal.finished and self._task is not None:
+                # Whoever has read its last entry may start the next one at once.
+                await asyncio.wait([self._task], timeout=_CLEAR_UP_S)
+            if self._active is not None:
+                raise Conflict(f"run {self._active.run_id} is active; one run at a time", "busy")
+            self._around.admit()
+            return await self._begin(request)
+
+    async def _begin(self, request: StartRequest) -> RunState:
+        provider = provider_named(request.spec.provider)
+        provider.check(request.spec)
+        environment = self._around.environment() | {
+            "FLEETLOG_RUN_ID": request.run_id,
+            "FLEETLOG_SESSION_ID": request.session_id,
+        }
+        if request.callback_url:
+            environment["FLEETLOG_CALLBACK_URL"] = request.callback_url
+        for name in provider.credential_variables:
+            if name in self._around.inherited:
+                environment[name] = self._around.inherited[name]
+        task = AgentTask(
+            run_id=request.run_id,
+            attempt=request.attempt,
+            spec=request.spec,
+            folder=self._around.folder,
+            environment=environment,
+            human_loop_timeout_ms=request.human_loop_timeout_ms,
+        )
+        identity = RunIdentity(run_id=request.run_id, attempt=request.attempt)
+        await self._in_thread(partial(self._folders.record, identity))
+        journal = await self._in_thread(partial(self._open, request.run_id, request.attempt))
+        self._keep_at_hand(request.run_id, request.attempt, journal)
+        try:
+            session = await provider.start(task, self._processes)
+        except Exception as error:  # noqa: BLE001  logged, and the run ends as failed for it
+            _log.exception("run %s could not be started", request.run_id)
+            failure = RunError(error_class="environment", message=f"the agent could not be started: {error}")
+            await journal.durable(journal.append(RunAgentFinished(outcome="failed", error=failure)))
+            await self._in_thread(partial(self._folders.mark_ended, request.run_id, request.attempt))
+            return _state(request.run_id, request.attempt, self._boot_id, journal)
+        group, started = session.process_group
+        active = ActiveRun(
+            request.run_id,
+            request.attempt,
+            session=session,
+            journal=journal,
+            processes=self._processes,
+            put_output=self._around.put_output,
+        )
+        self._active = active
+        self._task = asyncio.create_task(self._own(active))
+        with_process = msgspec.structs.replace(identity, process_group=group, process_started=started)
+        await self._in_thread(partial(self._folders.record, with_process))
+        return active.state(self._boot_id)
+
+    async def state(self, run_id: str) -> RunState:
+        """Raises NotFound."""
+        attempt, journal = await self._journal(run_id)
+        return _state(run_id, attempt, self._boot_id, journal)
+
+    async def follow(self, run_id: str, cursor: int) -> AsyncIterator[bytes]:
+        """The NDJSON of the last attempt's journal after `cursor`. Raises NotFound, InvalidInput."""
+        _, journal = await self._journal(run_id)
+        return await journal.follow(cursor)
+
+    async def stop(self, run_id: str) -> RunState:
+        """Begin to end the run's agent. Raises NotFound."""
+        if self._active is not None and self._active.run_id == run_id:
+            self._active.stop()
+        return await self.state(run_id)
+
+    async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult:
+        """Raises NotFound (run or question), Conflict (question_not_open, not_delivered)."""
+        if self._active is not None and self._active.run_id == run_id:
+            return await self._active.reply(request.question_id, request.answer)
+        await self._journal(run_id)
+        raise Conflict(f"run {run_id} has ended; its questions are closed", "question_not_open")
+
+    async def quiesce(self) -> None:
+        """End every agent's process before a gate sync; a run that is active fails for it."""
+        async with self._starting:
+            await self._end_all("the worker's gate sync ended every process")
+
+    async def _end_all(self, reason: str) -> None:
+        if self._active is not None and self._task is not None:
+            error = RunError(error_class="internal", message=reason)
+            self._active.stop(RunAgentFinished(outcome="failed", error=error))
+            await asyncio.wait([self._task])
+        await self._processes.end_all()
+
+    async def close(self) -> None:
+        """No more runs; the active one ends."""
+        self._closing = True
+        async with self._starting:
+            await self._end_all("the executor was told to end")
+        for journal in self._at_hand.values():
+            await journal.close()
+
+    async def _own(self, active: ActiveRun) -> None:
+        try:
+            await active.run()
+            await self._in_thread(partial(self._folders.mark_ended, active.run_id, active.attempt))
+        except Exception:  # noqa: BLE001  the owner of the task: nobody else would see it
+            _log.exception("run %s ended without its last journal entry", active.run_id)
+            await active.journal.close()
+        finally:
+            self._active = None
+            self._task = None
+
+    async def _journal(self, run_id: str) -> tuple[int, RunJournal]:
+        attempt = await self._in_thread(partial(self._folders.last_attempt, run_id))
+        if attempt == 0:
+            raise NotFound(f"run {run_id!r} has never been started here")
+        journal = self._at_hand.get((run_id, attempt))
+        if journal is None:
+            journal = await self._in_thread(partial(self._open, run_id, attempt))
+            self._keep_at_hand(run_id, attempt, journal)
+        return attempt, journal
+
+    def _keep_at_hand(self, run_id: str, attempt: int, journal: RunJournal) -> None:
+        self._at_hand[run_id, attempt] = journal
+        while len(self._at_hand) > _JOURNALS_AT_HAND:
+            ended = next((key for key, kept in self._at_hand.items() if kept.finished and kept is not journal), None)
+            if ended is None:
+                return
+            del self._at_hand[ended]
+
+    def _open(self, run_id: str, attempt: int) -> RunJournal:
+        folder = self._folders.folder(run_id, attempt)
+        return RunJournal(folder, attempt=attempt, boot_id=self._boot_id, pool=self._pool)
+
+    async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+
+def _state(run_id: str, attempt: int, boot_id: str, journal: RunJournal) -> RunState:
+    return RunState(
+        run_id=run_id,
+        attempt=attempt,
+        boot_id=boot_id,
+        entries=journal.entries,
+        finished=journal.finished,
+        open_questions=tuple(journal.open_questions),
+    )

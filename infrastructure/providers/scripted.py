@@ -1,0 +1,232 @@
+"""The `scripted` provider: runs a shell script in the workspace; no model needed.
+
+Options: `script` (else the last user message is the script), `interactive` (the script may ask questions; the answer to
+one arrives as a line on its stdin: a string as it is, anything else as JSON). Exit 0 is success. The run ends with the
+script: what it left running in the background is ended then.
+"""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from domain.errors import InvalidInput
+from domain.event import Event
+from domain.run.events import HumanLoopRequested, MessageDelta, MessageStopped, RunAgentFinished
+from domain.run.values import RunError, RunSpec, Usage
+from infrastructure.providers.agent_processes import AgentProcess, AgentProcesses, PipeClosed
+from infrastructure.providers.contract import AgentTask, Capabilities, ReplyNotDelivered
+from infrastructure.providers.script_lines import Line, OutputSplitter, Text, event_of, warning
+
+MAX_TEXT_BYTES = 64 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+_QUEUED_EVENTS = 64
+_DRAIN_S = 0.3
+_STDERR_TAIL = 2000
+_KNOWN_OPTIONS = frozenset({"script", "interactive"})
+
+
+class ScriptOptions(msgspec.Struct, frozen=True, kw_only=True):
+    script: str | None = None
+    interactive: bool = False
+
+
+class ScriptedProvider:
+    """Runs shell scripts."""
+
+    name = "scripted"
+    capabilities = Capabilities(human_loop=True, todo_stream=True)
+    credential_variables: tuple[str, ...] = ()
+
+    def check(self, spec: RunSpec) -> None:
+        """Raises InvalidInput for options of the wrong type, or without a script."""
+        _script_of(spec)
+
+    async def start(self, task: AgentTask, processes: AgentProcesses) -> "ScriptSession":
+        """Start the shell. Raises OSError when that fails."""
+        options = _options(task.spec)
+        script = _script_of(task.spec)
+        # The script is handed over as a file without a name: no limit of its length, and nothing to clean up.
+        fd = os.memfd_create("script", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(fd, "wb", closefd=False) as file:
+                file.write(script.encode())
+            shell = shutil.which("bash", path=task.environment["PATH"]) or "/bin/sh"
+            process = await processes.start(
+                [shell, f"/proc/self/fd/{fd}"],
+                folder=task.folder,
+                environment=task.environment,
+                with_stdin=options.interactive,
+                pass_fds=(fd,),
+            )
+        finally:
+            os.close(fd)
+        return ScriptSession(task, process, processes, interactive=options.interactive)
+
+
+class ScriptSession:
+    """A running script."""
+
+    def __init__(self, task: AgentTask, process: AgentProcess, processes: AgentProcesses, *, interactive: bool) -> None:
+        self._task = task
+        self._process = process
+        self._processes = processes
+        self._interactive = interactive
+        self._stopping = False
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUED_EVENTS)
+        self._text_since_stop = False
+        self._text_left = MAX_TEXT_BYTES
+        self._stderr_tail = ""
+        self._usage = Usage()
+        self.process_group = (process.pid, process.started)
+
+    async def events(self) -> AsyncIterator[Event]:
+        for warn in _unsupported(self._task.spec):
+            yield warn
+        work = asyncio.create_task(self._run())
+        try:
+            while (event := await self._queue.get()) is not None:
+                yield event
+            code = await work
+        finally:
+            work.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await work
+            self._processes.forget(self._process)
+        if self._text_since_stop:
+            yield MessageStopped()
+        yield self._finished(code)
+
+    async def reply(self, question_id: str, answer: Any) -> None:  # noqa: ARG002  a script reads answers in order
+        line = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
+        try:
+            await self._process.write(line.replace("\r", " ").replace("\n", " ").encode() + b"\n")
+        except PipeClosed as error:
+            raise ReplyNotDelivered(str(error)) from error
+
+    async def stop(self) -> None:
+        self._stopping = True
+        await self._processes.end_all()
+
+    async def _run(self) -> int:
+        try:
+            code = await self._run_to_end()
+        except Exception:
+            await self._queue.put(None)
+            raise
+        await self._queue.put(None)
+        return code
+
+    async def _run_to_end(self) -> int:
+        readers = [
+            asyncio.create_task(self._read_stdout(self._process.stdout)),
+            asyncio.create_task(self._read_stderr(self._process.stderr)),
+        ]
+        try:
+            code = await asyncio.shield(self._process.exited)
+            # Its last output is in the pipes; a child in the background may hold them open for ever.
+            _, reading = await asyncio.wait(readers, timeout=_DRAIN_S)
+            await self._processes.end_all(_DRAIN_S if reading else 0)
+            await asyncio.gather(*readers)
+        finally:
+            for reader in readers:
+                reader.cancel()
+        return code
+
+    async def _read_stdout(self, stream: asyncio.StreamReader) -> None:
+        splitter = OutputSplitter()
+        while chunk := await stream.read(_READ_BYTES):
+            for part in splitter.feed(chunk):
+                await self._emit(part)
+        for part in splitter.finish():
+            await self._emit(part)
+
+    async def _read_stderr(self, stream: asyncio.StreamReader) -> None:
+        splitter = OutputSplitter()
+        while chunk := await stream.read(_READ_BYTES):
+            # On stderr nothing is a line to Fleetlog.
+            for part in splitter.feed(chunk):
+                await self._emit_stderr(part)
+        for part in splitter.finish():
+            await self._emit_stderr(part)
+
+    async def _emit(self, part: Text | Line) -> None:
+        if isinstance(part, Text):
+            await self._put_text(part.text, "stdout")
+            return
+        event = event_of(part)
+        if isinstance(event, Usage):
+            self._usage = self._usage + event
+            return
+        if isinstance(event, HumanLoopRequested):
+            if not self._interactive:
+                event = warning(
+                    "not_interactive",
+                    f"the script asked {event.question_id!r}, but the run is not interactive "
+                    "(providerOptions.interactive)",
+                )
+            elif event.timeout_ms is None:
+                event = msgspec.structs.replace(event, timeout_ms=self._task.human_loop_timeout_ms)
+        if isinstance(event, MessageStopped):
+            self._text_since_stop = False
+        await self._queue.put(event)
+
+    async def _emit_stderr(self, part: Text | Line) -> None:
+        text = part.text if isinstance(part, Text) else "::fleetlog " + part.content.decode("utf-8", "replace") + "\n"
+        self._stderr_tail = (self._stderr_tail + text)[-_STDERR_TAIL:]
+        await self._put_text(text, "stderr")
+
+    async def _put_text(self, text: str, channel: str) -> None:
+        if self._text_left <= 0:
+            return
+        self._text_left -= len(text)
+        self._text_since_stop = True
+        await self._queue.put(MessageDelta(text=text, channel="stderr" if channel == "stderr" else "stdout"))
+        if self._text_left <= 0:
+            await self._queue.put(
+                warning("output_cut", f"the script wrote more than {MAX_TEXT_BYTES >> 20} MiB; the rest is left out")
+            )
+
+    def _finished(self, code: int) -> RunAgentFinished:
+        if self._stopping:
+            return RunAgentFinished(outcome="canceled", usage=self._usage, exit_code=code)
+        if code == 0:
+            return RunAgentFinished(outcome="succeeded", usage=self._usage, exit_code=0)
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        tail = self._stderr_tail.strip()
+        message = f"the script ended with {how}" + (f": {tail}" if tail else "")
+        return RunAgentFinished(
+            outcome="failed",
+            error=RunError(error_class="script_failed", message=message),
+            usage=self._usage,
+            exit_code=code,
+        )
+
+
+def _options(spec: RunSpec) -> ScriptOptions:
+    for name, kind in (("script", str), ("interactive", bool)):
+        if name in spec.provider_options and not isinstance(spec.provider_options[name], kind):
+            raise InvalidInput(f"spec.providerOptions.{name}", f"must be a {kind.__name__}")
+    return msgspec.convert({k: v for k, v in spec.provider_options.items() if k in _KNOWN_OPTIONS}, ScriptOptions)
+
+
+def _script_of(spec: RunSpec) -> str:
+    script = _options(spec).script
+    if script is not None:
+        return script
+    for message in reversed(spec.messages):
+        if message.role == "user":
+            return message.content
+    raise InvalidInput("spec.messages", "there is neither providerOptions.script nor a user message to run")
+
+
+def _unsupported(spec: RunSpec) -> list[Event]:
+    """The control plane has said already what no script can do; its options are known here alone."""
+    return [
+        warning("unknown_option", f"providerOptions.{name} means nothing to a script")
+        for name in sorted(set(spec.provider_options) - _KNOWN_OPTIONS)
+    ]

@@ -1,0 +1,67 @@
+"""State as it was: the events of one stream up to a moment, folded by the same folds that make the read models."""
+
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import msgspec
+from psycopg import AsyncConnection
+
+import sql
+from domain.errors import InvalidInput
+from domain.record import RecordedEvent
+from infrastructure.projector.log_page import Undecodable, recorded_event
+from projections.ports import AtPosition, AtSeq, AtTime, Moment
+from projections.projection import Projection
+from projections.runs import StreamEnd
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+_END_OF_NUMBERS = 2**63 - 1
+_END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+class UnreadableEvent(Exception):
+    """An event of the stream can't be decoded; the message names it."""
+
+
+async def end_of_stream(connection: AsyncConnection[Any], *, tenant: str, stream: str, at: Moment) -> StreamEnd | None:
+    """The stream's last event at a moment; None when there was none yet. Raises InvalidInput for a moment beyond the
+    end."""
+    cursor = await connection.execute(
+        sql.query("reads/stream_end"),
+        {
+            "tenant": tenant,
+            "stream": stream,
+            "seq": at.seq if isinstance(at, AtSeq) else _END_OF_NUMBERS,
+            "position": at.position if isinstance(at, AtPosition) else _END_OF_NUMBERS,
+            "time": at.time if isinstance(at, AtTime) else _END_OF_TIME,
+        },
+    )
+    found = await cursor.fetchone()
+    if found is None:
+        return None
+    seq, position, occurred_at, last_seq, last_position = found
+    if isinstance(at, AtSeq) and at.seq > last_seq:
+        raise InvalidInput("atSeq", f"{at.seq} is beyond the end of {stream}, which is at seq {last_seq}")
+    if isinstance(at, AtPosition) and at.position > last_position:
+        raise InvalidInput("atPosition", f"{at.position} is beyond the end of the log, which is at {last_position}")
+    return None if seq is None else StreamEnd(seq=seq, position=position, at=occurred_at)
+
+
+async def rows_at(
+    connection: AsyncConnection[Any], projection: Projection[Row], *, tenant: str, stream: str, up_to_seq: int
+) -> dict[str, Row]:
+    """The rows that the stream's events up to a seq make, by key. Raises UnreadableEvent."""
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(
+            sql.query("reads/stream_of_types"),
+            {"tenant": tenant, "stream": stream, "up_to": up_to_seq, "types": sorted(projection.event_types)},
+        )
+        return projection.fold_all([readable(row) for row in await cursor.fetchall()])
+
+
+def readable(row: tuple[Any, ...]) -> RecordedEvent:
+    """A row of the log, decoded. Raises UnreadableEvent."""
+    recorded = recorded_event(row)
+    if isinstance(recorded, Undecodable):
+        raise UnreadableEvent(f"the event at position {recorded.position} can't be read: {recorded.error}")
+    return recorded

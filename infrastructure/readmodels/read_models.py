@@ -1,0 +1,242 @@
+"""The ReadModels and HousekeepingReads ports on Postgres: one statement, and so one snapshot, for rows and position."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg.sql import Composed
+from psycopg_pool import AsyncConnectionPool
+
+import sql
+from domain.event import decode
+from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
+from domain.run.events import MessageDelta, MessageStopped
+from infrastructure.projector.row_tables import storable, table, template
+from infrastructure.readmodels.cursors import checked_limit, make_cursor, read_cursor
+from infrastructure.readmodels.past import end_of_stream, readable, rows_at
+from projections import human_loop, runs, session_workers, sync_history, todos, usage
+from projections.ports import (
+    Answer,
+    HumanLoopRequests,
+    Moment,
+    NotProjectedYet,
+    Page,
+    RunFilter,
+    SessionWorkerFilter,
+    TodoHistory,
+    TodoList,
+    UsageFilter,
+    UsageReport,
+)
+from projections.projection import Projection
+
+Parameters = dict[str, Any]
+
+
+class PostgresReadModels:
+    """Both ports, for one tenant, on a pool of autocommit connections."""
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]], *, tenant: str = DEFAULT_TENANT) -> None:
+        self._pool, self._tenant = pool, tenant
+
+    async def session_worker(
+        self, session_id: str, *, at: Moment | None = None
+    ) -> Answer[session_workers.SessionWorkerView]:
+        if at is not None:
+            past = await self._past(session_workers.SESSION_WORKERS, session_stream(session_id), at)
+            row = past.rows.get(session_id)
+            return Answer(value=session_workers.view(row) if row else None, as_of_position=past.position)
+        position, row = await self._row(session_workers.SESSION_WORKERS, session_id)
+        return Answer(value=session_workers.view(row) if row else None, as_of_position=position)
+
+    async def session_workers(
+        self, matching: SessionWorkerFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[session_workers.SessionWorkerView]:
+        decode_row = session_workers.SESSION_WORKERS.decode
+        position, found, following = await self._page(
+            "session_workers", limit, cursor, msgspec.structs.asdict(matching)
+        )
+        items = tuple(session_workers.view(decode_row(body)) for _, body in found)
+        return Page(items=items, next_cursor=following, as_of_position=position)
+
+    async def sync_history(
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[sync_history.SyncRecord]:
+        decode_row = sync_history.SYNC_HISTORY.decode
+        position, found, following = await self._page("sync_history", limit, cursor, {"session_id": session_id})
+        items = tuple(sync_history.view(decode_row(body)) for _, body in found)
+        return Page(items=items, next_cursor=following, as_of_position=position)
+
+    async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[runs.RunSnapshot]:
+        stream = run_stream(run_id)
+        if at is not None:
+            past = await self._past(runs.RUNS, stream, at)
+            row, end, position = past.rows.get(run_id), past.end, past.position
+        else:
+            position, body, *ended = _first(await self._rows("run", {"key": run_id}))
+            row = runs.RUNS.decode(body) if body is not None else None
+            end = runs.StreamEnd(seq=ended[0], position=ended[1], at=ended[2]) if row else None
+        if row is None or end is None:
+            return Answer(value=None, as_of_position=position)
+        pieces = await self._rows(
+            "message_pieces",
+            {
+                "stream": stream,
+                "after": row.message.begins_after,
+                "up_to": end.seq,
+                "limit": runs.MAX_PIECES + 1,
+            },
+        )
+        return Answer(value=runs.snapshot(row, end, _pieces(pieces)), as_of_position=position)
+
+    async def runs(self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None) -> Page[runs.RunSummary]:
+        decode_row = runs.RUNS.decode
+        position, found, following = await self._page("runs", limit, cursor, msgspec.structs.asdict(matching))
+        items = tuple(
+            runs.summary(decode_row(body), runs.StreamEnd(seq=seq, position=at, at=time))
+            for _, body, seq, at, time in found
+        )
+        return Page(items=items, next_cursor=following, as_of_position=position)
+
+    async def todos(self, run_id: str, *, at: Moment | None = None) -> Answer[TodoList]:
+        if at is not None:
+            past = await self._past(todos.TODOS, run_stream(run_id), at)
+            row, known, position = past.rows.get(run_id), past.end is not None, past.position
+        else:
+            position, body, known = _first(await self._rows("todos", {"key": run_id}))
+            row = todos.TODOS.decode(body) if body is not None else None
+        if not known:
+            return Answer(value=None, as_of_position=position)
+        items = todos.view(row)
+        return Answer(value=TodoList(run_id=run_id, total=len(items), items=items), as_of_position=position)
+
+    async def todo_history(self, run_id: str, *, after_seq: int = 0, limit: int = 500) -> Answer[TodoHistory]:
+        parameters = {"stream": run_stream(run_id), "after": after_seq, "limit": checked_limit(limit)}
+        found = await self._rows("todo_history", parameters)
+        if not found:
+            return Answer(value=None, as_of_position=0)
+        position, total = _first(found)[:2]
+        events = tuple(todos.change(readable(row[2:])) for row in found if row[2] is not None)
+        return Answer(value=TodoHistory(run_id=run_id, total=total, events=events), as_of_position=position)
+
+    async def human_loop_requests(
+        self,
+        *,
+        run_id: str | None = None,
+        statuses: Sequence[str] | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> HumanLoopRequests:
+        decode_row = human_loop.HUMAN_LOOP.decode
+        found = await self._rows(
+            "human_loop",
+            {
+                "run_id": run_id,
+                "statuses": None if statuses is None else list(statuses),
+                "before": read_cursor(cursor),
+                "limit": checked_limit(limit) + 1,
+            },
+        )
+        position, total = _first(found)[:2]
+        requests = []
+        for _, _, asked_at, body, run_body in found[:limit]:
+            if asked_at is not None:
+                row, run = decode_row(body), decode_row(run_body) if run_body is not None else None
+                requests.append(human_loop.view(row, run))  # type: ignore[arg-type]
+        following = make_cursor(found[limit - 1][2]) if len(found) > limit else None
+        return HumanLoopRequests(total=total, requests=tuple(requests), next_cursor=following, as_of_position=position)
+
+    async def human_loop_of_run(self, run_id: str, *, at: Moment) -> Answer[HumanLoopRequests]:
+        past = await self._past(human_loop.HUMAN_LOOP, run_stream(run_id), at)
+        if past.end is None:
+            return Answer(value=None, as_of_position=past.position)
+        run = next((row for row in past.rows.values() if isinstance(row, human_loop.AskingRun)), None)
+        asked = [row for row in past.rows.values() if isinstance(row, human_loop.HumanLoopRow)]
+        asked.sort(key=lambda row: -row.position)
+        requests = tuple(human_loop.view(row, run) for row in asked)
+        value = HumanLoopRequests(
+            total=len(requests), requests=requests, next_cursor=None, as_of_position=past.position
+        )
+        return Answer(value=value, as_of_position=past.position)
+
+    async def usage_of_run(self, run_id: str) -> Answer[usage.RunUsage]:
+        position, row = await self._row(usage.USAGE, run_id)
+        return Answer(value=usage.view(row) if row else None, as_of_position=position)
+
+    async def usage(self, matching: UsageFilter, *, group_by: Sequence[usage.Dimension] = ()) -> UsageReport:
+        parameters = {**msgspec.structs.asdict(matching), "group_by": list(group_by)}
+        found = await self._rows("usage", parameters)
+        groups, total = usage.report(group_by, [row[1:] for row in found if row[9] is not None])
+        return UsageReport(
+            group_by=tuple(group_by),
+            groups=groups,
+            total=total,
+            as_of_position=_first(found)[0],
+        )
+
+    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
+        return [key for (key,) in await self._rows("idle_workers", {"before": idle_before, "limit": limit})]
+
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
+        return [key for (key,) in await self._rows("stopped_workers", {"before": stopped_before, "limit": limit})]
+
+    async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
+        return [key for (key,) in await self._rows("unsynced_workers", {"before": synced_before, "limit": limit})]
+
+    async def _row(self, projection: Projection[Any], key: str) -> tuple[int, Any]:
+        """One row as readers see it, None where there is none, with the position of its read model."""
+        query = template("reads/row", table=table(projection.name))
+        found = await self._fetch(query, {"projection": projection.name, "key": key})
+        position, body = _first(found)
+        return position, projection.decode(body) if body is not None else None
+
+    async def _page(
+        self, query: str, limit: int, cursor: str | None, parameters: Parameters
+    ) -> tuple[int, list[tuple[Any, ...]], str | None]:
+        """How far the read model had got, the rows of a page from their sort position on, and the next cursor."""
+        bounds = {"before": read_cursor(cursor), "limit": checked_limit(limit) + 1}
+        found = await self._rows(query, {**parameters, **bounds})
+        rows = [row[1:] for row in found if row[1] is not None]
+        following = make_cursor(rows[limit - 1][0]) if len(rows) > limit else None
+        return _first(found)[0], rows[:limit], following
+
+    async def _past(self, projection: Projection[Any], stream: str, at: Moment) -> "_Past":
+        async with self._pool.connection() as connection:
+            end = await end_of_stream(connection, tenant=self._tenant, stream=stream, at=at)
+            if end is None:
+                return _Past(rows={}, end=None, position=0)
+            rows = await rows_at(connection, projection, tenant=self._tenant, stream=stream, up_to_seq=end.seq)
+        return _Past(rows=rows, end=end, position=end.position)
+
+    async def _rows(self, query: str, parameters: Parameters) -> list[tuple[Any, ...]]:
+        return await self._fetch(sql.query(f"reads/{query}"), parameters)
+
+    async def _fetch(self, query: str | Composed, parameters: Parameters) -> list[tuple[Any, ...]]:
+        bound = {name: storable(value) for name, value in {"tenant": self._tenant, **parameters}.items()}
+        async with self._pool.connection() as connection:
+            return await (await connection.execute(query, bound)).fetchall()
+
+
+def _first(found: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The first row of a read whose read model always answers with one, empty or not."""
+    if not found:
+        raise NotProjectedYet("no projector has run on this database yet, so there are no read models")
+    return found[0]
+
+
+class _Past(msgspec.Struct, frozen=True, kw_only=True):
+    rows: dict[str, Any]
+    end: runs.StreamEnd | None
+    position: int
+
+
+def _pieces(found: Sequence[tuple[Any, ...]]) -> list[runs.Piece]:
+    """Stdout of deltas, and what message.stop said."""
+    pieces = []
+    for seq, schema_version, wire_name, payload in found:
+        match decode(wire_name, schema_version, payload):
+            case MessageDelta(text=text, channel="stdout") | MessageStopped(text=text):
+                pieces.append(runs.Piece(seq, text))
+    return pieces

@@ -1,0 +1,1 @@
+"""Runtimes: where the containers of session workers live."""

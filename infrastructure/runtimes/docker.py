@@ -1,0 +1,283 @@
+"""The `docker` runtime: one hardened container per generation of a session's worker."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from threading import Lock
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from application.executor_protocol import ExecutorConfig
+from application.ports import (
+    ContainerGone,
+    ContainerInfo,
+    ContainerSpec,
+    OwnContainer,
+    RuntimeUnavailable,
+    StartFailed,
+)
+from infrastructure.runtimes.container_settings import (
+    AGENT_USER,
+    CONFIG_FILE,
+    CONFIG_FOLDER,
+    EXECUTOR_PORT,
+    LABEL_GENERATION,
+    LABEL_SESSION,
+    ContainerSettings,
+    docker_name,
+    labels,
+)
+from infrastructure.runtimes.docker_engine import DockerEngine, published_url
+from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
+from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders
+from infrastructure.runtimes.polling import wait_until
+
+FOLDERS = WorkerFolders(
+    workspace=PurePosixPath("/workspace"),
+    home=PurePosixPath("/home/agent"),
+    state=PurePosixPath("/var/lib/fleetlog"),
+)
+_PROBE_S = 5.0
+
+Result = TypeVar("Result")
+Status = Literal["created", "running", "exited"]
+
+
+class DockerWorkerRuntime:
+    """Implements WorkerRuntime. `installation` tells our containers from those of others on the same daemon.
+
+    `environment` is this process's, for DOCKER_HOST and its like. A container's id is Docker's own. Starts of one
+    container are taken one after another within this process; between processes the effect's lease sees to that.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        installation: str,
+        settings: ContainerSettings,
+        setup: ExecutorSetup,
+        *,
+        environment: Mapping[str, str],
+        start_timeout_s: float = 60.0,
+        stop_timeout_s: int = 15,
+        threads: int = 16,
+    ) -> None:
+        self._installation = installation
+        self._settings = settings
+        self._setup = replace(setup, idle_exit_s=0)  # Docker would start it again at once
+        self._engine = DockerEngine(environment, installation=installation, connections=threads)
+        self._start_timeout_s = start_timeout_s
+        self._stop_timeout_s = stop_timeout_s
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="docker-runtime")
+        self._locks: dict[str, tuple[Lock, int]] = {}
+        self._locks_lock = Lock()
+
+    async def create(self, spec: ContainerSpec) -> ContainerInfo:
+        """StartFailed when the image is missing or the daemon refuses."""
+        return await self._call(self._create, spec)
+
+    async def start(self, spec: ContainerSpec, container_id: str, *, maintenance: bool = False) -> ContainerInfo:
+        """ContainerGone says what the daemon says that answers now; `inspect` tells whether it is the very one."""
+        return await self._call(self._start, spec, container_id, maintenance)
+
+    async def stop(self, spec: ContainerSpec, container_id: str) -> None:
+        """RuntimeUnavailable when that container is not of this session and generation: it is left alone."""
+        await self._call(self._stop, spec, container_id)
+
+    async def remove(self, spec: ContainerSpec, container_id: str) -> None:
+        """RuntimeUnavailable when that container is not of this session and generation: it is left alone."""
+        await self._call(self._remove, spec, container_id)
+
+    async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
+        return await self._call(self._inspect, spec, container_id, daemon_id)
+
+    async def own_containers(self) -> list[OwnContainer]:
+        return await self._call(self._own_containers)
+
+    def close(self) -> None:
+        """Give threads and connections back. Containers stay."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._engine.close()
+
+    def _create(self, spec: ContainerSpec) -> ContainerInfo:
+        name = docker_name(self._installation, spec)
+        found = self._engine.find(name)
+        if found is None:
+            self._engine.create(spec, self._settings)
+            found = self._engine.find(name)
+        if found is None:
+            raise RuntimeUnavailable(f"{name} was made and is not there")
+        self._check_owner(found, spec)
+        return self._info(found, self._engine.daemon_id())
+
+    def _start(self, spec: ContainerSpec, container_id: str, maintenance: bool) -> ContainerInfo:
+        config = self._setup.config(
+            spec,
+            container_id,
+            FOLDERS,
+            mode="maintenance" if maintenance else "normal",
+            host="0.0.0.0",  # noqa: S104  within the container: outside, only what is published counts
+            port=EXECUTOR_PORT,
+            agent_user=AGENT_USER,
+        )
+        with self._alone(container_id):
+            found = self._found(spec, container_id)
+            if not self._adopted(found, spec, config):
+                if _status(found) == "running":
+                    self._engine.stop(container_id, patience_s=self._stop_timeout_s)
+                self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
+                self._boot(container_id, spec)
+            return self._info(self._found(spec, container_id), self._engine.daemon_id())
+
+    def _adopted(self, found: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> bool:
+        """Whether the container runs, answers in time, and is as it should be."""
+        container_id = found["Id"]
+        if found["State"]["Status"] != "running":
+            return False
+        deadline = time.monotonic() + self._start_timeout_s
+        while True:
+            url = published_url(found, self._settings.network)
+            try:
+                health = probe(url, timeout_s=_PROBE_S)
+                break
+            except ProbeFailed:
+                if time.monotonic() > deadline or found["State"]["Status"] != "running":
+                    return False
+            time.sleep(0.1)
+            found = self._found(spec, container_id)
+        if not belongs_to(health, spec) or health.maintenance != config.maintenance:
+            return False
+        content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
+        if content is None:
+            return False
+        present = msgspec.json.decode(content, type=ExecutorConfig)
+        return present == config or (present.token == config.token and bool(health.active_runs))
+
+    def _boot(self, container_id: str, spec: ContainerSpec) -> None:
+        self._engine.start(container_id)
+        restarts = self._found(spec, container_id)["RestartCount"]
+        state: dict[str, Any] = {}
+
+        def served_or_died() -> bool:
+            found = self._found(spec, container_id)
+            state.clear()
+            state.update(found["State"], died=found["RestartCount"] != restarts or _status(found) != "running")
+            if state["died"]:
+                return True
+            try:
+                return belongs_to(probe(published_url(found, self._settings.network), timeout_s=_PROBE_S), spec)
+            except ProbeFailed:
+                return False
+
+        served = wait_until(served_or_died, self._start_timeout_s)
+        if served and not state["died"]:
+            return
+        what = (
+            f"ended with code {state['ExitCode']}{' (out of memory)' if state['OOMKilled'] else ''}"
+            if state["died"]
+            else f"did not serve within {self._start_timeout_s:.0f} s"
+        )
+        log = self._engine.log_tail(container_id)
+        self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
+        raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
+
+    def _stop(self, spec: ContainerSpec, container_id: str) -> None:
+        with self._alone(container_id):
+            if self._find(spec, container_id):
+                self._engine.stop(container_id, patience_s=self._stop_timeout_s)
+
+    def _remove(self, spec: ContainerSpec, container_id: str) -> None:
+        with self._alone(container_id):
+            if self._find(spec, container_id) is None:
+                return
+            self._engine.stop(container_id, patience_s=self._stop_timeout_s)
+            self._engine.remove(container_id)
+            if not wait_until(lambda: self._engine.find(container_id) is None, self._stop_timeout_s):
+                raise RuntimeUnavailable(f"Docker is still removing {container_id[:12]}")
+
+    def _inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
+        found = self._find(spec, container_id)
+        # Asked after the answer: only the daemon that says so now can have said that there is none.
+        present = self._engine.daemon_id()
+        if present != daemon_id:
+            raise RuntimeUnavailable(f"the Docker daemon is {present}, the container is on {daemon_id}")
+        return self._info(found, present) if found else None
+
+    def _own_containers(self) -> list[OwnContainer]:
+        listed = [
+            OwnContainer(
+                container_id=each["Id"],
+                session_id=each["Labels"].get(LABEL_SESSION, ""),
+                generation=int(each["Labels"].get(LABEL_GENERATION, 0)),
+                status=_public_status(each["State"]),
+                created_at=datetime.fromtimestamp(each["Created"], UTC),
+            )
+            for each in self._engine.own()
+        ]
+        return sorted(listed, key=lambda each: (each.created_at, each.session_id, each.generation))
+
+    def _info(self, found: dict[str, Any], daemon_id: str) -> ContainerInfo:
+        status = _status(found)
+        return ContainerInfo(
+            container_id=found["Id"],
+            runtime=self.name,
+            daemon_id=daemon_id,
+            status=status,
+            url=published_url(found, self._settings.network) if status == "running" else "",
+            exit_log=self._engine.log_tail(found["Id"]) if status == "exited" else "",
+        )
+
+    def _found(self, spec: ContainerSpec, container_id: str) -> dict[str, Any]:
+        found = self._find(spec, container_id)
+        if found is None:
+            raise ContainerGone(f"Docker has no container {container_id}")
+        return found
+
+    def _find(self, spec: ContainerSpec, container_id: str) -> dict[str, Any] | None:
+        found = self._engine.find(container_id)
+        if found:
+            self._check_owner(found, spec)
+        return found
+
+    def _check_owner(self, found: dict[str, Any], spec: ContainerSpec) -> None:
+        present = found["Config"]["Labels"] or {}
+        if any(present.get(name) != value for name, value in labels(self._installation, spec).items()):
+            raise RuntimeUnavailable(
+                f"{found['Name']} is not the container of session {spec.session_id}, generation {spec.generation}"
+            )
+
+    @contextmanager
+    def _alone(self, container_id: str) -> Iterator[None]:
+        with self._locks_lock:
+            lock, users = self._locks.get(container_id, (Lock(), 0))
+            self._locks[container_id] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._locks_lock:
+                lock, users = self._locks[container_id]
+                if users == 1:
+                    del self._locks[container_id]
+                else:
+                    self._locks[container_id] = (lock, users - 1)
+
+    async def _call(self, work: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+
+
+def _status(found: dict[str, Any]) -> Status:
+    return _public_status(found["State"]["Status"])
+
+
+def _public_status(state: str) -> Status:
+    if state == "created":
+        return "created"
+    return "running" if state in {"running", "restarting", "paused"} else "exited"

@@ -1,0 +1,209 @@
+"""The Docker Engine over its API: connected when first needed, every trouble with reaching it one error. Blocking."""
+
+import io
+import tarfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import docker
+import requests.exceptions
+from docker.api.client import APIClient
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.types import LogConfig
+
+from application.ports import ContainerSpec, RuntimeUnavailable, StartFailed
+from infrastructure.runtimes.container_settings import (
+    EXECUTOR_PORT,
+    LABEL_INSTALLATION,
+    PORT_KEY,
+    ContainerSettings,
+    docker_name,
+    labels,
+)
+
+_CALL_S = 60
+_LOG_LINES = 40
+
+
+class DockerEngine:
+    """`environment` may hold DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. Methods raise RuntimeUnavailable when
+    the daemon can't be reached or breaks, StartFailed when it refuses to make or start a container."""
+
+    def __init__(self, environment: Mapping[str, str], *, installation: str, connections: int = 16) -> None:
+        self._environment = dict(environment)
+        self._installation = installation
+        self._connections = connections
+        self._connecting = threading.Lock()
+        self._connected: APIClient | None = None
+
+    def daemon_id(self) -> str:
+        with self._reached() as api:
+            return str(api.info()["ID"])
+
+    def find(self, container: str) -> dict[str, Any] | None:
+        """What the daemon knows of a container, by id or name."""
+        with self._reached() as api:
+            try:
+                return dict(api.inspect_container(container))
+            except NotFound:
+                return None
+
+    def own(self) -> list[dict[str, Any]]:
+        """All containers of this installation, as `docker ps -a` lists them."""
+        with self._reached() as api:
+            found = api.containers(all=True, filters={"label": [f"{LABEL_INSTALLATION}={self._installation}"]})
+            return [dict(each) for each in found]
+
+    def create(self, spec: ContainerSpec, settings: ContainerSettings) -> None:
+        """Make the container; one of this name that is there already stays."""
+        if settings.pull == "always":
+            self._pull(settings.image)
+        try:
+            self._create(spec, settings)
+        except ImageNotFound as error:
+            if settings.pull == "never":
+                raise StartFailed(f"there is no image {settings.image}; script/worker-image builds it") from error
+            self._pull(settings.image)
+            self._create(spec, settings)
+
+    def put_file(self, container: str, folder: str, name: str, content: bytes) -> None:
+        """Write a file into a container, running or not; only its root may read it."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o600
+            tar.addfile(member, io.BytesIO(content))
+        with self._reached() as api:
+            try:
+                api.put_archive(container, folder, archive.getvalue())
+            except APIError as error:
+                raise StartFailed(f"can't write {folder}/{name} into {container}: {error.explanation}") from error
+
+    def file(self, container: str, path: str) -> bytes | None:
+        """The content of a small file in a container; None when there is none."""
+        with self._reached() as api:
+            try:
+                chunks, _ = api.get_archive(container, path)
+                archive = io.BytesIO(b"".join(chunks))
+            except NotFound:
+                return None
+        with tarfile.open(fileobj=archive) as tar:
+            member = tar.next()
+            extracted = tar.extractfile(member) if member and member.isfile() else None
+            return extracted.read() if extracted else None
+
+    def start(self, container: str) -> None:
+        """Start it; nothing happens to one that runs."""
+        with self._reached() as api:
+            try:
+                api.start(container)
+            except APIError as error:
+                raise StartFailed(f"{container} did not start: {error.explanation}") from error
+
+    def stop(self, container: str, *, patience_s: int) -> None:
+        """SIGTERM to its first process, SIGKILL to all of them after `patience_s`; fine when it is stopped or gone."""
+        with self._reached() as api:
+            try:
+                api.stop(container, timeout=patience_s)
+            except NotFound:
+                return
+
+    def remove(self, container: str) -> None:
+        """Fine when it is gone, or on its way out."""
+        with self._reached() as api:
+            try:
+                api.remove_container(container, v=True, force=True)
+            except NotFound:
+                return
+            except APIError as error:
+                if "already in progress" not in str(error.explanation):
+                    raise
+
+    def log_tail(self, container: str) -> str:
+        """The last lines of its output; empty when there is none."""
+        with self._reached() as api:
+            try:
+                return bytes(api.logs(container, tail=_LOG_LINES)).decode(errors="replace").strip()
+            except APIError:
+                return ""
+
+    def close(self) -> None:
+        if self._connected:
+            self._connected.close()
+
+    def _create(self, spec: ContainerSpec, settings: ContainerSettings) -> None:
+        network = settings.network or self._own_network()
+        with self._reached() as api:
+            options = settings.host_options()
+            options["log_config"] = LogConfig(**options["log_config"])
+            try:
+                api.create_container(
+                    settings.image,
+                    name=docker_name(self._installation, spec),
+                    labels=labels(self._installation, spec),
+                    environment=dict(settings.credentials),
+                    ports=[EXECUTOR_PORT] if settings.network is None else [],
+                    host_config=api.create_host_config(**options, network_mode=network),
+                )
+            except ImageNotFound:
+                raise
+            except APIError as error:
+                if error.status_code != 409:
+                    raise StartFailed(f"no container for {spec.session_id}: {error.explanation}") from error
+
+    def _own_network(self) -> str:
+        """A bridge of this installation's own, on which containers reach the outside but not each other."""
+        name = f"fleetlog-{self._installation}"
+        with self._reached() as api:
+            try:
+                api.inspect_network(name)
+            except NotFound:
+                try:
+                    api.create_network(
+                        name,
+                        driver="bridge",
+                        options={"com.docker.network.bridge.enable_icc": "false"},
+                        labels={LABEL_INSTALLATION: self._installation},
+                        check_duplicate=True,
+                    )
+                except APIError as error:
+                    if error.status_code != 409:
+                        raise
+        return name
+
+    def _pull(self, image: str) -> None:
+        with self._reached() as api:
+            try:
+                api.pull(image)
+            except (APIError, ImageNotFound) as error:
+                raise StartFailed(
+                    f"image {image} can't be pulled ({error.explanation}); script/worker-image builds one"
+                ) from error
+
+    @contextmanager
+    def _reached(self) -> Iterator[APIClient]:
+        try:
+            yield self._client()
+        except (APIError, DockerException, requests.exceptions.RequestException) as error:
+            if isinstance(error, ImageNotFound):
+                raise
+            raise RuntimeUnavailable(f"Docker: {error}") from error
+
+    def _client(self) -> APIClient:
+        with self._connecting:
+            if self._connected is None:
+                self._connected = docker.from_env(
+                    environment=self._environment, timeout=_CALL_S, max_pool_size=self._connections
+                ).api
+            return self._connected
+
+
+def published_url(found: Mapping[str, Any], network: str | None) -> str:
+    """Where a running container's executor can be called; empty when nowhere (yet)."""
+    if network is not None:
+        address = found["NetworkSettings"]["Networks"].get(network, {}).get("IPAddress")
+        return f"http://{address}:{EXECUTOR_PORT}" if address else ""
+    bindings = found["NetworkSettings"]["Ports"].get(PORT_KEY) or []
+    return f"http://127.0.0.1:{bindings[0]['HostPort']}" if bindings else ""

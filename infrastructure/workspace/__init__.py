@@ -1,0 +1,1 @@
+"""The workspace engine: restore plans, links, validation, change detection and syncs."""

@@ -1,0 +1,315 @@
+"""File access that can't leave one folder: every path is walked from the root's descriptor, name by name, and no
+symlink is ever followed. So neither a planned path nor a link swapped in at the wrong moment leads outside.
+
+Paths are relative to the root, `/`-separated, the root itself the empty string. All calls block.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import NamedTuple
+
+from domain.errors import Conflict, InvalidInput, NotFound
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = ".fleetlog-{}.part"
+
+
+class NewFile(NamedTuple):
+    """A small file to write, with its permission bits."""
+
+    path: str
+    content: bytes | memoryview
+    mode: int
+
+
+class NotAFile(Conflict):
+    """What is at the path is no regular file (a link is never followed)."""
+
+    reason = "not_a_file"
+
+
+class NotADirectory(Conflict):
+    """A part of the path is no directory (a link is never followed)."""
+
+    reason = "not_a_directory"
+
+
+def parts_of(path: str) -> list[str]:
+    """The names of a relative path. Raises InvalidInput for whatever could lead elsewhere."""
+    if path == "":
+        return []
+    names = path.split("/")
+    if any(name in {"", ".", ".."} or "\0" in name for name in names):
+        raise InvalidInput("path", f"{path!r} must be relative, without empty, '.' or '..' parts")
+    return names
+
+
+class ConfinedTree:
+    """One folder, opened once. `close` it at the end."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.realpath(root)
+        self._fd = os.open(self.root, _DIRECTORY)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    @contextmanager
+    def directory(self, path: str) -> Iterator[int]:
+        """A descriptor of the directory at `path`. Raises NotFound, NotADirectory."""
+        fd = os.dup(self._fd)
+        try:
+            for name in parts_of(path):
+                try:
+                    below = os.open(name, _DIRECTORY, dir_fd=fd)
+                except OSError as error:
+                    raise _told(error, path) from error
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def made_directory(self, path: str, *, replace: bool) -> Iterator[int]:
+        """As `directory`, made where it is missing. With `replace` a link or file in the way is removed first, else
+        it is a NotADirectory."""
+        fd = os.dup(self._fd)
+        try:
+            for name in parts_of(path):
+                below = self._made_below(fd, name, path, replace=replace)
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    def lstat(self, path: str) -> os.stat_result | None:
+        """What is at the path itself; None when nothing is."""
+        if path == "":
+            return os.fstat(self._fd)
+        parent, name = _split(path)
+        try:
+            with self.directory(parent) as fd:
+                return os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except (NotFound, NotADirectory, FileNotFoundError):
+            return None
+
+    def open_file(self, path: str) -> int:
+        """A descriptor of the regular file at the path, for reading. Raises NotFound, NotAFile, PermissionError."""
+        parent, name = _split(path)
+        with self.directory(parent) as parent_fd:
+            try:
+                fd = os.open(name, _READ, dir_fd=parent_fd)
+            except OSError as error:
+                if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENODEV}:
+                    raise NotAFile(f"{path!r} is not a regular file") from error
+                if error.errno == errno.ENOENT:
+                    raise NotFound(f"there is no file {path!r}") from error
+                raise
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NotAFile(f"{path!r} is not a regular file")
+        return fd
+
+    def read_link(self, path: str) -> str:
+        parent, name = _split(path)
+        with self.directory(parent) as fd:
+            return os.readlink(name, dir_fd=fd)
+
+    def write_file(
+        self, path: str, fill: Callable[[Callable[[bytes], object]], int], *, replace_parents: bool
+    ) -> os.stat_result:
+        """Write a file next to its place, then move it there, over whatever file or link is in that place.
+
+        `fill` writes the content through the function that it is given and answers the permission bits. The answer
+        is the stat of the file in place. Raises NotADirectory when the place, or without `replace_parents` a part of
+        the way to it, is taken otherwise.
+        """
+        parent, name = _split(path)
+        with self.made_directory(parent, replace=replace_parents) as fd:
+            temporary = _TEMPORARY.format(os.urandom(8).hex())
+            file = os.open(temporary, _CREATE, 0o600, dir_fd=fd)
+            try:
+                try:
+                    mode = fill(lambda data: _write_all(file, data))
+                    os.fchmod(file, mode & 0o777)
+                finally:
+                    os.close(file)
+                if replace_parents and _is_directory(fd, name):
+                    self.remove(path)
+                os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+            except IsADirectoryError as error:
+                os.unlink(temporary, dir_fd=fd)
+                raise NotAFile(f"{path!r} is a directory") from error
+            except BaseException:
+                os.unlink(temporary, dir_fd=fd)
+                raise
+            return os.stat(name, dir_fd=fd, follow_symlinks=False)
+
+    def write_files(self, files: Iterable[NewFile]) -> Iterator[os.stat_result]:
+        """Write many small files; fastest where neighbours lie in one folder and nothing is in their places. The stat
+        of each. Whatever is in the way is replaced."""
+        with ExitStack() as opened:
+            folder, fd = None, -1
+            for file in files:
+                parent, name = _split(file.path)
+                if parent != folder:
+                    opened.close()
+                    folder, fd = parent, opened.enter_context(self.made_directory(parent, replace=True))
+                try:
+                    yield _create(fd, name, file)
+                except FileExistsError:
+                    yield self.write_file(file.path, partial(_fill, file), replace_parents=True)
+
+    def write_link(self, path: str, target: str) -> None:
+        """Make a symlink, over whatever is in its place."""
+        parent, name = _split(path)
+        with self.made_directory(parent, replace=True) as fd:
+            self.remove(path)
+            os.symlink(target, name, dir_fd=fd)
+
+    def set_mode(self, path: str, mode: int) -> None:
+        """Set the permission bits of a directory."""
+        with self.directory(path) as fd:
+            os.fchmod(fd, mode & 0o777)
+
+    def remove(self, path: str, *, keep: Callable[[str], bool] = lambda _path: False) -> bool:
+        """Remove whatever is at the path, with all below it but the paths that `keep` names. Whether nothing stayed."""
+        found = self.lstat(path)
+        if found is None:
+            return True
+        if keep(path):
+            return False
+        parent, name = _split(path)
+        with self.directory(parent) as fd:
+            if not stat.S_ISDIR(found.st_mode):
+                os.unlink(name, dir_fd=fd)
+                return True
+            if not self._emptied(path, keep):
+                return False
+            os.rmdir(name, dir_fd=fd)
+        return True
+
+    def wipe(self) -> None:
+        """Remove everything below the root."""
+        for name in names_in(self._fd):
+            self.remove(name)
+
+    def _emptied(self, path: str, keep: Callable[[str], bool]) -> bool:
+        # Folder by folder, each from the root: neither depth nor open descriptors can run out.
+        folders = [path]
+        for folder in folders:
+            with self._writable_directory(folder) as fd:
+                for name in names_in(fd):
+                    below = f"{folder}/{name}"
+                    if keep(below):
+                        continue
+                    if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                        folders.append(below)
+                    else:
+                        os.unlink(name, dir_fd=fd)
+        emptied = True
+        for folder in reversed(folders[1:]):
+            parent, name = _split(folder)
+            with self.directory(parent) as fd:
+                try:
+                    os.rmdir(name, dir_fd=fd)
+                except OSError as error:
+                    if error.errno != errno.ENOTEMPTY:
+                        raise
+                    emptied = False
+        with self.directory(path) as fd:
+            return emptied and not names_in(fd)
+
+    @contextmanager
+    def _writable_directory(self, path: str) -> Iterator[int]:
+        parent, name = _split(path)
+        with self.directory(parent) as parent_fd:
+            try:
+                fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
+            except PermissionError:
+                os.chmod(name, 0o700, dir_fd=parent_fd)
+                fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
+            try:
+                if os.fstat(fd).st_mode & 0o700 != 0o700:
+                    os.fchmod(fd, 0o700)
+                yield fd
+            finally:
+                os.close(fd)
+
+    def _made_below(self, fd: int, name: str, path: str, *, replace: bool) -> int:
+        for _ in range(3):
+            try:
+                return os.open(name, _DIRECTORY, dir_fd=fd)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno not in {errno.ENOTDIR, errno.ELOOP} or not replace:
+                    raise _told(error, path) from error
+                os.unlink(name, dir_fd=fd)
+            try:
+                os.mkdir(name, 0o755, dir_fd=fd)
+            except FileExistsError:
+                continue
+        raise NotADirectory(f"{path!r} keeps changing while it is made")
+
+
+def _create(fd: int, name: str, file: NewFile) -> os.stat_result:
+    created = os.open(name, _CREATE, file.mode & 0o777, dir_fd=fd)
+    try:
+        _write_all(created, file.content)
+        values = os.fstat(created)
+        if values.st_mode & 0o777 != file.mode & 0o777:
+            os.fchmod(created, file.mode & 0o777)
+            values = os.fstat(created)
+        return values
+    finally:
+        os.close(created)
+
+
+def _fill(file: NewFile, write: Callable[[bytes], object]) -> int:
+    write(bytes(file.content))
+    return file.mode
+
+
+def _is_directory(fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def names_in(fd: int) -> list[str]:
+    """What a directory holds, by its descriptor."""
+    return os.listdir(fd)
+
+
+def _split(path: str) -> tuple[str, str]:
+    names = parts_of(path)
+    if not names:
+        raise InvalidInput("path", "the workspace's root itself is not a file")
+    return "/".join(names[:-1]), names[-1]
+
+
+def _write_all(fd: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _told(error: OSError, path: str) -> Exception:
+    if error.errno == errno.ENOENT:
+        return NotFound(f"there is no {path!r} in the workspace")
+    if error.errno in {errno.ENOTDIR, errno.ELOOP}:
+        return NotADirectory(f"a part of {path!r} is not a directory")
+    return error

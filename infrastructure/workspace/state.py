@@ -1,0 +1,115 @@
+"""What the executor remembers about the workspace, in its state directory, beside the workspace and out of its syncs.
+
+- `restored.json`: written last and durably by a restore; without it no sync runs.
+- `last-manifest.json` and `last-sync.json`: the sync that the workspace was restored from, or the last one it made.
+- `index.msgpack`: stat values of files and the hashes found under them; only ever saves work.
+"""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.durable_file import write_durably
+
+
+class RestoredWorkspace(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The marker of a completed restore. `template` maps every path that a template layer ever offered to the hash that
+    was applied there, empty where the session's own file stood; `left_out` are read-only mount points and `agent_data`
+    the agents' state, both relative to the workspace."""
+
+    generation: int
+    session_id: str
+    workspace_s3_prefix: str
+    sync: SyncRef | None = None
+    files: int = 0
+    bytes: int = 0
+    template: dict[str, str] = {}
+    template_prefix: str = ""
+    left_out: tuple[str, ...] = ()
+    agent_data: str = ".agent_data"
+
+
+class LastSync(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync with its manifest."""
+
+    ref: SyncRef
+    manifest: SyncManifest
+
+
+class FileRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A file's stat values when its content had `hash`; `hashed_at_ns` is the clock's time before it was read."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    hashed_at_ns: int
+    hash: str
+
+
+class _SavedSync(msgspec.Struct, frozen=True, kw_only=True):
+    ref: SyncRef
+
+
+_marker_decoder = msgspec.json.Decoder(RestoredWorkspace)
+_manifest_decoder = msgspec.json.Decoder(SyncManifest)
+_index_decoder = msgspec.msgpack.Decoder(dict[str, FileRecord])
+
+
+class WorkspaceState:
+    """The files of one state directory. Calls block."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._marker = state_dir / "restored.json"
+        self._last_sync = state_dir / "last-sync.json"
+        self._last_manifest = state_dir / "last-manifest.json"
+        self._index = state_dir / "index.msgpack"
+
+    def restored(self) -> RestoredWorkspace | None:
+        try:
+            return _marker_decoder.decode(self._marker.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def save_restored(self, marker: RestoredWorkspace) -> None:
+        write_durably(self._marker, msgspec.json.encode(marker))
+
+    def last_sync(self) -> LastSync | None:
+        """None when there was none, or when its manifest doesn't match it (a crash between the two writes)."""
+        try:
+            ref = msgspec.json.decode(self._last_sync.read_bytes(), type=_SavedSync).ref
+            body = self._last_manifest.read_bytes()
+        except FileNotFoundError:
+            return None
+        if hashlib.sha256(body).hexdigest() != ref.manifest_hash:
+            return None
+        return LastSync(ref=ref, manifest=_manifest_decoder.decode(body))
+
+    def save_last_sync(self, ref: SyncRef, manifest_body: bytes) -> None:
+        write_durably(self._last_manifest, manifest_body)
+        write_durably(self._last_sync, msgspec.json.encode(_SavedSync(ref=ref)))
+
+    def index(self) -> dict[str, FileRecord]:
+        try:
+            return _index_decoder.decode(self._index.read_bytes())
+        except (FileNotFoundError, msgspec.DecodeError):
+            return {}
+
+    def save_index(self, index: dict[str, FileRecord]) -> None:
+        write_durably(self._index, msgspec.msgpack.encode(index))
+
+    def forget(self) -> None:
+        """What a restore that starts over must not build on."""
+        for path in (self._last_sync, self._last_manifest, self._index):
+            path.unlink(missing_ok=True)
+
+
+def decode_manifest(body: bytes) -> SyncManifest:
+    """Raises msgspec.DecodeError when the bytes are no manifest."""
+    return _manifest_decoder.decode(body)
+
+
+def entries_by_path(manifest: SyncManifest) -> dict[str, ManifestEntry]:
+    return {entry.path: entry for entry in manifest.entries}

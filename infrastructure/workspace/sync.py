@@ -1,0 +1,258 @@
+"""One sync: walk, find what changed, store it, write the manifest."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from application.executor_protocol import SyncRequest, SyncResult
+from domain.errors import Conflict, InvalidInput
+from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.workspace.errors import FilesNotStable, NotRestored
+from infrastructure.workspace.exclusions import Exclusions, Selection
+from infrastructure.workspace.layering import covers
+from infrastructure.workspace.object_layout import manifest_key
+from infrastructure.workspace.restore import WorkspaceParts
+from infrastructure.workspace.state import FileRecord, LastSync, RestoredWorkspace
+from infrastructure.workspace.upload import Location, StoredFile, Uploader
+from infrastructure.workspace.walk import FoundFile, Walked, printable, walk
+
+# A file may change again within one tick of the file system's clock: a hash is trusted only for files whose ctime lay
+# well before it was taken.
+_CLOCK_TICK_NS = 2_000_000_000
+_GATE_ROUNDS = 3
+# Stat values tell times in ticks of at most 10 ms: a gate waits one out, so that whatever changes a file after the gate
+# has begun to read leaves a ctime that shows it.
+_SETTLE_S = 0.02
+_FINE_TICK_NS = 15_000_000
+
+
+class Syncer:
+    """Makes the syncs of one workspace, one at a time. All calls block."""
+
+    def __init__(self, parts: WorkspaceParts, generation: int) -> None:
+        self._parts = parts
+        self._generation = generation
+        # What a failed sync had stored already; the next one need not send it again.
+        self._sent: dict[str, Location] = {}
+
+    def sync(self, request: SyncRequest) -> SyncResult:
+        """Raises NotRestored, FilesNotStable (gate only), Conflict, or what the object store raises."""
+        marker = self._parts.state.restored()
+        if marker is None or marker.generation != self._generation:
+            raise NotRestored
+        if request.workspace_s3_prefix != marker.workspace_s3_prefix:
+            raise Conflict(
+                f"this workspace was restored for {marker.workspace_s3_prefix!r}, not {request.workspace_s3_prefix!r}",
+                "other_prefix",
+            )
+        selection = Selection(include=request.include, exclude=request.exclude)
+        if request.gate and not selection.selects_all:
+            raise InvalidInput("gate", "a gate sync covers everything: it takes no include and no exclude")
+        last = self._parts.state.last_sync()
+        if request.gate and last is not None and self._parts.store.head(last.ref.manifest_key) is None:
+            # Somebody removed what the last sync left in the store: nothing of it may be relied on.
+            last = None
+            self._sent.clear()
+        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent)
+        result = attempt.run(self._generation)
+        self._sent.clear()
+        return result
+
+
+class _Attempt:
+    def __init__(
+        self,
+        parts: WorkspaceParts,
+        marker: RestoredWorkspace,
+        last: LastSync | None,
+        request: SyncRequest,
+        selection: Selection,
+        sent: dict[str, Location],
+    ) -> None:
+        self._parts = parts
+        self._marker = marker
+        self._last = last
+        self._request = request
+        self._selection = selection
+        self._exclusions = Exclusions(left_out=marker.left_out, agent_data=marker.agent_data)
+        self._before = {entry.path: entry for entry in last.manifest.entries} if last is not None else {}
+        for entry in self._before.values():
+            if entry.kind == "file":
+                sent.setdefault(entry.hash, Location(entry.pack, entry.offset))
+        self._known = sent
+        self._index = parts.state.index()
+        self._unstable: list[str] = []
+        self._lost: list[str] = []
+        self._uploaded_files = 0
+        self._uploaded_bytes = 0
+
+    def run(self, generation: int) -> SyncResult:
+        entries, skipped = self._settled() if self._request.gate else self._once()
+        self._parts.state.save_index(self._index)
+        files = [entry for entry in entries.values() if entry.kind == "file"]
+        ref = self._recorded(entries, generation)
+        return SyncResult(
+            sync=ref,
+            unchanged=ref == self._request.previous,
+            files=len(files),
+            bytes=sum(entry.size for entry in files),
+            uploaded_files=self._uploaded_files,
+            uploaded_bytes=self._uploaded_bytes,
+            unstable_paths=tuple(sorted(set(self._unstable))),
+            skipped_paths=tuple(sorted(skipped)),
+        )
+
+    def _settled(self) -> tuple[dict[str, ManifestEntry], list[str]]:
+        """A gate's content: read whole, and found unchanged by a second look after everything was stored."""
+        troubled: tuple[str, ...] = ()
+        for _ in range(_GATE_ROUNDS):
+            self._index, self._unstable = {}, []
+            time.sleep(_SETTLE_S)
+            entries, skipped = self._once()
+            if self._unstable:
+                troubled = tuple(sorted(set(self._unstable)))
+                continue
+            moved = self._moved_since(entries)
+            if not moved:
+                return entries, skipped
+            troubled = tuple(sorted(moved))
+        raise FilesNotStable(troubled)
+
+    def _moved_since(self, entries: dict[str, ManifestEntry]) -> set[str]:
+        again = walk(self._parts.tree, self._exclusions)
+        moved = set(again.unreadable)
+        paths = {file.path for file in again.files} | {entry.path for entry in again.entries}
+        moved.update(printable(path) for path in paths ^ set(entries))
+        for file in again.files:
+            record = self._index.get(file.path)
+            settled = record is not None and record.ctime_ns < record.hashed_at_ns - _FINE_TICK_NS
+            if (
+                record is None
+                or not settled
+                or file.identity != _identity(record)
+                or entries[file.path].mode != file.mode
+            ):
+                moved.add(printable(file.path))
+        moved.update(printable(entry.path) for entry in again.entries if entries.get(entry.path) != entry)
+        return moved
+
+    def _once(self) -> tuple[dict[str, ManifestEntry], list[str]]:
+        walked = walk(self._parts.tree, self._exclusions)
+        selected = self._selection.selects
+        entries = {entry.path: entry for entry in walked.entries if selected(entry.path)}
+        to_read: list[FoundFile] = []
+        for file in walked.files:
+            if not selected(file.path):
+                continue
+            record = self._index.get(file.path)
+            if record is not None and self._trusted(file, record) and record.hash in self._known:
+                entries[file.path] = _entry(file, record.hash, self._known[record.hash])
+            else:
+                to_read.append(file)
+        for stored in self._stored(to_read):
+            entries[stored.found.path] = _entry(stored.found, stored.hash, stored.location)
+        self._keep_previous(entries, walked)
+        self._index = {path: record for path, record in self._index.items() if path in entries}
+        return entries, walked.skipped
+
+    def _trusted(self, file: FoundFile, record: FileRecord) -> bool:
+        return file.identity == _identity(record) and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS
+
+    def _stored(self, files: list[FoundFile]) -> list[StoredFile]:
+        uploader = Uploader(self._parts.store, self._parts.tree, self._request.workspace_s3_prefix, self._known)
+        uploaded = uploader.store_all(self._parts.transfers, files)
+        self._uploaded_files += uploaded.files
+        self._uploaded_bytes += uploaded.bytes
+        self._unstable += [printable(path) for path in uploaded.lost]
+        if self._request.gate:
+            self._unstable += [printable(path) for path in uploaded.gone]
+        self._lost = uploaded.lost
+        for stored in uploaded.stored:
+            found = stored.found
+            if stored.stable:
+                self._index[found.path] = FileRecord(
+                    found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash
+                )
+            else:
+                self._index.pop(found.path, None)
+                self._unstable.append(printable(found.path))
+        return uploaded.stored
+
+    def _keep_previous(self, entries: dict[str, ManifestEntry], walked: Walked) -> None:
+        """What could not be read, or was not selected, stays as the previous sync had it, rather than being lost."""
+        self._unstable += walked.unreadable
+        kept: Callable[[str], bool] = lambda path: (  # noqa: E731
+            not self._selection.selects(path) or path in self._lost or covers(tuple(walked.unreadable_folders), path)
+        )
+        for path, entry in self._before.items():
+            if path not in entries and kept(path):
+                entries[path] = entry
+        for path in sorted(entries):
+            _drop_impossible(entries, path)
+
+    def _recorded(self, entries: dict[str, ManifestEntry], generation: int) -> SyncRef:
+        ordered = tuple(entries[path] for path in sorted(entries))
+        template = self._marker.template
+        tombstones = tuple(
+            path
+            for path in sorted(template)
+            if path not in entries and not self._exclusions.leaves_out(path, is_link=False)
+        )
+        if self._last is not None:
+            before = self._last.manifest
+            same = before.entries == ordered and before.tombstones == tombstones and before.template == template
+            if same and before.template_prefix == self._marker.template_prefix:
+                return self._last.ref
+        number = 1
+        if self._last is not None and self._last.manifest.generation == generation:
+            number = self._last.manifest.number + 1
+        body = msgspec.json.encode(
+            SyncManifest(
+                session_id=self._request.session_id,
+                generation=generation,
+                number=number,
+                created_at=datetime.fromtimestamp(time.time(), UTC).isoformat(),
+                reason=self._request.reason,
+                previous=self._last.ref if self._last is not None else self._request.previous,
+                entries=ordered,
+                tombstones=tombstones,
+                template=template,
+                template_prefix=self._marker.template_prefix,
+            )
+        )
+        body_hash = hashlib.sha256(body).hexdigest()
+        key = manifest_key(self._request.workspace_s3_prefix, generation, number, body_hash)
+        self._parts.store.put(key, body)
+        ref = SyncRef(manifest_key=key, manifest_hash=body_hash)
+        self._parts.state.save_last_sync(ref, body)
+        return ref
+
+
+def _identity(record: FileRecord) -> tuple[int, int, int, int]:
+    return (record.size, record.mtime_ns, record.ctime_ns, record.inode)
+
+
+def _entry(file: FoundFile, content_hash: str, location: Location) -> ManifestEntry:
+    return ManifestEntry(
+        path=file.path,
+        kind="file",
+        size=file.size,
+        mode=file.mode,
+        hash=content_hash,
+        pack=location.pack,
+        offset=location.offset,
+    )
+
+
+def _drop_impossible(entries: dict[str, ManifestEntry], path: str) -> None:
+    """Drop a kept entry below what is a file or link by now."""
+    at = path.find("/")
+    while at != -1:
+        above = entries.get(path[:at])
+        if above is not None and above.kind != "dir":
+            del entries[path]
+            return
+        at = path.find("/", at + 1)

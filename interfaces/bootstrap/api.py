@@ -1,0 +1,86 @@
+"""The HTTP API of one process, with its collaborators."""
+
+from contextlib import AsyncExitStack
+
+import psycopg
+from psycopg_pool import PoolTimeout
+from starlette.applications import Starlette
+
+from application.callback_tokens import DerivedCallbackTokens
+from application.ports import RuntimeUnavailable, StartFailed
+from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
+from infrastructure.idempotency.keys import PostgresIdempotencyKeys
+from infrastructure.object_store.s3 import S3Location, S3ObjectStore
+from infrastructure.postgres.sessions import open_pool
+from infrastructure.readmodels.past import UnreadableEvent
+from interfaces.bootstrap.control_plane import ControlPlane, new_id
+from interfaces.bootstrap.operations import (
+    DatabaseReady,
+    InstalledProviders,
+    ObjectStoreReady,
+    PlaneMetrics,
+    PlaneQueue,
+    PlaneReconcilers,
+    ProjectionsReady,
+    StreamsReady,
+)
+from interfaces.bootstrap.residents import scheduled
+from interfaces.http.app import create_app
+from interfaces.http.auth import KeyHash
+from interfaces.http.dependencies import ApiDependencies
+
+POOL_SIZE = 4
+
+
+async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
+    """What must be closed is left to `stack`."""
+    foundation = plane.foundation
+    settings, access = foundation.settings, foundation.object_store
+    pool = await open_pool(foundation.dsn, size=POOL_SIZE)
+    stack.push_async_callback(pool.close)
+    objects = S3ObjectStore(
+        S3Location(
+            endpoint=access.endpoint,
+            bucket=access.bucket,
+            region=access.region,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+        )
+    )
+    queue = PlaneQueue(plane)
+    return create_app(
+        ApiDependencies(
+            sessions=plane.session_commands,
+            runs=plane.run_commands,
+            callbacks=plane.callbacks,
+            queue=queue,
+            reconcilers=PlaneReconcilers(queue, scheduled(plane)),
+            store=plane.store,
+            reads=plane.reads.models,
+            progress=plane.reads.progress,
+            streams=plane.hub,
+            idempotency_keys=PostgresIdempotencyKeys(pool),
+            callback_tokens=DerivedCallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=foundation.secret),
+            readiness=(
+                DatabaseReady(pool),
+                ObjectStoreReady(objects),
+                ProjectionsReady(plane.reads.administration),
+                StreamsReady(plane.hub),
+            ),
+            metrics=PlaneMetrics(plane, pool),
+            providers=InstalledProviders(),
+            new_id=new_id,
+            unavailable_errors=(
+                EventStoreUnavailable,
+                EventStoreClosed,
+                UnreadableEvent,
+                psycopg.OperationalError,
+                PoolTimeout,
+                RuntimeUnavailable,
+                StartFailed,
+            ),
+            api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
+            idle_timeout_ms=settings.idle_timeout_ms,
+            remove_after_ms=settings.remove_after_ms,
+        )
+    )

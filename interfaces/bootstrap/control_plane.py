@@ -1,0 +1,161 @@
+"""The control plane's parts that the API and the workers share: the log, its tail, the aggregates, the commands."""
+
+import random
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from application.aggregates import Aggregates
+from application.callbacks import RecordCallbacks
+from application.effects.workers import Workers
+from application.run_commands import RunCommands, Runs
+from application.run_execution import RunExecutions
+from application.run_worker import RunWorker
+from application.session_commands import SessionCommands, Sessions
+from domain.identifiers import run_stream, session_stream
+from domain.run.decide import decide as decide_run
+from domain.run.evolve import evolve as evolve_run
+from domain.session.decide import decide as decide_session
+from domain.session.evolve import evolve as evolve_session
+from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.executor_client.call_policy import CallPolicy
+from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.sessions import open_pool
+from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.runtimes.process import ProcessWorkerRuntime
+from infrastructure.streams.hub import StreamHub
+from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
+from interfaces.bootstrap.reads import ReadSide, open_reads
+from interfaces.bootstrap.runtime import worker_runtime
+from interfaces.settings import Settings
+
+POOL_SIZE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlPlane:
+    """The parts of one process, open."""
+
+    foundation: Foundation
+    owner: str
+    store: GroupCommitEventStore
+    listener: PostgresListener
+    hub: StreamHub
+    reads: ReadSide
+    runtime: ProcessWorkerRuntime
+    directory: HttpExecutorDirectory
+    ledger: PostgresEffectLedger
+    queue: PostgresRunQueue
+    sessions: Sessions
+    runs: Runs
+    workers: Workers
+    session_commands: SessionCommands
+    run_commands: RunCommands
+    callbacks: RecordCallbacks
+    run_worker: RunWorker
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+@asynccontextmanager
+async def control_plane(foundation: Foundation) -> AsyncIterator[ControlPlane]:
+    """Raises StartRefused when the database can't be used."""
+    async with AsyncExitStack() as stack:
+        with refusals():
+            plane = await _open(foundation, stack)
+        yield plane
+
+
+async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
+    settings, dsn = foundation.settings, foundation.dsn
+    store = await stack.enter_async_context(GroupCommitEventStore(dsn))
+    listener = await stack.enter_async_context(PostgresListener(dsn))
+    hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
+    pool = await open_pool(dsn, size=POOL_SIZE)
+    stack.push_async_callback(pool.close)
+    owner = process_owner(settings)
+    reads = await open_reads(dsn, store, listener, owner, stack)
+    directory = await stack.enter_async_context(_directory(foundation))
+    runtime = worker_runtime(foundation)
+    stack.callback(runtime.close)
+    sessions: Sessions = Aggregates(
+        store=store, clock=now, stream_of=session_stream, decide=decide_session, evolve=evolve_session
+    )
+    runs: Runs = Aggregates(store=store, clock=now, stream_of=run_stream, decide=decide_run, evolve=evolve_run)
+    workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
+    effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
+    queue = PostgresRunQueue(pool, stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL)))
+    run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
+    return ControlPlane(
+        foundation=foundation,
+        owner=owner,
+        store=store,
+        listener=listener,
+        hub=hub,
+        reads=reads,
+        runtime=runtime,
+        directory=directory,
+        ledger=PostgresEffectLedger(pool, effects_signal, max_starting=settings.max_starting),
+        queue=queue,
+        sessions=sessions,
+        runs=runs,
+        workers=workers,
+        session_commands=SessionCommands(
+            sessions=sessions,
+            tail=hub,
+            ensure_up=workers.ensure_up,
+            run_has_ended=run_commands.has_ended,
+            candidates=reads.candidates,
+            clock=now,
+            new_id=new_id,
+        ),
+        run_commands=run_commands,
+        callbacks=RecordCallbacks(
+            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
+        ),
+        run_worker=RunWorker(
+            queue=queue,
+            executions=_executions(settings, runs, workers, hub),
+            owner=owner,
+            lease=timedelta(milliseconds=settings.run_queue_lock_ms),
+        ),
+    )
+
+
+def _executions(settings: Settings, runs: Runs, workers: Workers, hub: StreamHub) -> RunExecutions:
+    return RunExecutions(
+        runs=runs,
+        workers=workers,
+        tail=hub,
+        clock=now,
+        retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
+        human_loop_timeout=timedelta(milliseconds=settings.human_loop_timeout_ms),
+        jitter=random.random,
+    )
+
+
+def _directory(foundation: Foundation) -> HttpExecutorDirectory:
+    settings = foundation.settings
+    shared = None
+    if settings.executor_base_url is not None:
+        shared = SharedExecutor(base_url=settings.executor_base_url, token=settings.executor_auth_token or "")
+    return HttpExecutorDirectory(
+        foundation.secret,
+        policy=CallPolicy(
+            timeout_s=settings.executor_timeout_ms / 1000,
+            max_retries=settings.executor_max_retries,
+            retry_delay_s=settings.executor_retry_delay_ms / 1000,
+            retry_statuses=settings.executor_retry_status_codes,
+        ),
+        shared=shared,
+    )

@@ -1,0 +1,141 @@
+"""What everything stands on: Postgres, the object store, the installation's secret. Embedded where nothing is set."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import psycopg
+
+import sql
+from infrastructure.embedded.errors import EmbeddedServerError
+from infrastructure.embedded.home_lock import HomeLock, prepare_home
+from infrastructure.embedded.object_store import EmbeddedObjectStore
+from infrastructure.embedded.postgres import EmbeddedPostgres
+from infrastructure.embedded.secret_file import installation_secret
+from infrastructure.postgres.migrations import MigrationRefused, migrate
+from infrastructure.postgres.sessions import connect
+from infrastructure.runtimes.executor_setup import WorkerObjectStore
+from interfaces.errors import StartRefused
+from interfaces.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foundation:
+    """`dsn` leads to a migrated database."""
+
+    settings: Settings
+    dsn: str = field(repr=False)
+    object_store: WorkerObjectStore
+    secret: bytes = field(repr=False)
+
+
+@asynccontextmanager
+async def embedded_foundation(settings: Settings) -> AsyncIterator[Foundation]:
+    """For `fleetlog up`: starts, or adopts, what is not configured, and stops it at the end. Holds the home's lock.
+
+    Raises StartRefused.
+    """
+    async with AsyncExitStack() as stack:
+        with refusals():
+            foundation = await _start_embedded(settings, stack)
+        yield foundation
+
+
+async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Foundation:
+    home = prepare_home(settings.home)
+    stack.enter_context(HomeLock(home))
+    if settings.embedded_postgres:
+        dsn = await stack.enter_async_context(EmbeddedPostgres(home))
+    else:
+        dsn = settings.database_url or ""
+    if settings.embedded_object_store:
+        access = await stack.enter_async_context(EmbeddedObjectStore(home, bucket=settings.s3_bucket))
+        object_store = WorkerObjectStore(
+            endpoint=access.endpoint,
+            bucket=access.bucket,
+            region=access.region,
+            access_key=access.access_key_id,
+            secret_key=access.secret_access_key,
+        )
+    else:
+        object_store = _configured_object_store(settings)
+    secret = settings.secret or installation_secret(home)
+    await migrate(dsn)
+    if settings.embedded_postgres:
+        await _expire_leases(dsn)
+    return Foundation(settings=settings, dsn=dsn, object_store=object_store, secret=secret.encode())
+
+
+async def _expire_leases(dsn: str) -> None:
+    """Take over at once what a killed predecessor held: under the home's lock nobody else uses its own database."""
+    async with await connect(dsn) as connection:
+        await connection.execute(sql.query("expire_leases"))
+
+
+async def configured_foundation(settings: Settings) -> Foundation:
+    """For `fleetlog api` and `fleetlog worker`, any number of each: everything is configured. Raises SettingsError."""
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL", "it is required here; `fleetlog up` alone brings its own Postgres.")
+    if settings.s3_endpoint is None:
+        raise SettingsError("S3_ENDPOINT", "it is required here; `fleetlog up` alone brings its own S3 server.")
+    with refusals():
+        prepare_home(settings.home)
+        await migrate(settings.database_url)
+    return Foundation(
+        settings=settings,
+        dsn=settings.database_url,
+        object_store=_configured_object_store(settings),
+        secret=(settings.secret or "").encode(),
+    )
+
+
+async def migrate_database(dsn: str) -> list[str]:
+    """Bring a database to this version's schema; the names of what was applied. Raises StartRefused."""
+    with refusals():
+        return await migrate(dsn)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What keeps the system from starting, said to people."""
+    try:
+        yield
+    except (EmbeddedServerError, MigrationRefused) as error:
+        raise StartRefused(str(error)) from error
+    except psycopg.OperationalError as error:
+        raise StartRefused(f"the database can't be used: {error}") from error
+
+
+async def reachable_object_store(settings: Settings) -> WorkerObjectStore:
+    """The object store of this installation, for a command beside a running server; never stops it.
+
+    Raises SettingsError when it is embedded and not running.
+    """
+    if not settings.embedded_object_store:
+        return _configured_object_store(settings)
+    access = await EmbeddedObjectStore(settings.home, bucket=settings.s3_bucket).running()
+    if access is None:
+        raise SettingsError("FLEETLOG_HOME", f"no server runs on `{settings.home}`; start it with `fleetlog up`.")
+    return WorkerObjectStore(
+        endpoint=access.endpoint,
+        bucket=access.bucket,
+        region=access.region,
+        access_key=access.access_key_id,
+        secret_key=access.secret_access_key,
+    )
+
+
+def _configured_object_store(settings: Settings) -> WorkerObjectStore:
+    return WorkerObjectStore(
+        endpoint=settings.s3_endpoint or "",
+        bucket=settings.s3_bucket,
+        region=settings.s3_region,
+        access_key=settings.aws_access_key_id or "",
+        secret_key=settings.aws_secret_access_key or "",
+    )
+
+
+def process_owner(settings: Settings) -> str:
+    """The name under which this process claims work: unique among all processes of an installation."""
+    return settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"

@@ -1,0 +1,193 @@
+"""What operators see and start: readiness, metrics, the queue, the reconcilers, the providers."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+import sql
+from application.command_context import CommandContext
+from application.operations import Gauge, Metric, Readiness, ReconcileCounts
+from application.run_queue import DrainCounts, QueueItem
+from application.schedule import Schedule
+from infrastructure.object_store.s3 import S3ObjectStore
+from infrastructure.streams.hub import StreamHub
+from interfaces.bootstrap.control_plane import ControlPlane
+from projections.ports import ProjectionAdministration
+
+RECONCILED_AT_ONCE = 100
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+
+class DatabaseReady:
+    name = "postgres"
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def check(self) -> str:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute("SHOW server_version")).fetchone()
+        return f"Postgres {row[0]}" if row else ""
+
+
+class ObjectStoreReady:
+    name = "object store"
+
+    def __init__(self, store: S3ObjectStore) -> None:
+        self._store = store
+
+    async def check(self) -> str:
+        await asyncio.to_thread(self._store.head, "readiness")
+        return f"{self._store.location.endpoint}/{self._store.location.bucket}"
+
+
+class ProjectionsReady:
+    """Ready while no projection is stopped by an event that it can't apply."""
+
+    name = "projections"
+
+    def __init__(self, administration: ProjectionAdministration) -> None:
+        self._administration = administration
+
+    async def check(self) -> str:
+        statuses = await self._administration.status()
+        for status in statuses:
+            if status.state == "active" and status.status != "running":
+                raise RuntimeError(
+                    f"{status.projection} is {status.status} at position {status.error_position}: {status.error}"
+                )
+        return (
+            f"{len(statuses)} projections, {max((status.lag_events for status in statuses), default=0)} events behind"
+        )
+
+
+class StreamsReady:
+    name = "streams"
+
+    def __init__(self, hub: StreamHub) -> None:
+        self._hub = hub
+
+    async def check(self) -> str:
+        if not self._hub.healthy:
+            raise RuntimeError("the end of the log can't be followed")
+        return f"{self._hub.open_streams} open"
+
+
+class PlaneMetrics:
+    """Implements MetricsSource."""
+
+    def __init__(self, plane: ControlPlane, pool: Pool) -> None:
+        self._plane, self._pool = plane, pool
+
+    async def collect(self) -> Sequence[Metric]:
+        async with self._pool.connection() as connection:
+            counts = await (await connection.execute(sql.query("work_counts"))).fetchall()
+        statuses = [s for s in await self._plane.reads.administration.status() if s.state == "active"]
+        circuits = self._plane.directory.circuit_states()
+        return [
+            _gauge(
+                "effects",
+                "Effects that are not done, by state; dead ones wait for a person.",
+                [({"state": state}, count) for work, state, count in counts if work == "effects"],
+            ),
+            _gauge(
+                "queue_depth",
+                "Runs that have not ended, by state of their queue row.",
+                [({"state": state}, count) for work, state, count in counts if work == "run_queue"],
+            ),
+            _gauge(
+                "projection_lag_events",
+                "Events that a read model is behind the log.",
+                [({"projection": s.projection}, s.lag_events) for s in statuses],
+            ),
+            _gauge(
+                "projection_lag_seconds",
+                "Seconds that a read model is behind the log.",
+                [({"projection": s.projection}, s.lag_seconds) for s in statuses],
+            ),
+            _gauge(
+                "projection_stopped",
+                "1 for a read model that an event has stopped.",
+                [({"projection": s.projection}, float(s.status != "running")) for s in statuses],
+            ),
+            _gauge("open_streams", "Live event streams of this process.", [({}, self._plane.hub.open_streams)]),
+            _gauge(
+                "executor_circuits",
+                "Executors that were called lately, by the state of their circuit breaker.",
+                [
+                    ({"state": state}, sum(found == state for found in circuits.values()))
+                    for state in ("closed", "half_open", "open")
+                ],
+            ),
+            Metric(
+                name="log_position",
+                help="Position of the last event of the log.",
+                kind="counter",
+                samples=(Gauge(labels={}, value=self._plane.listener.position.last_position),),
+            ),
+        ]
+
+
+def _gauge(name: str, text: str, samples: Sequence[tuple[dict[str, str], float]]) -> Metric:
+    return Metric(
+        name=name,
+        help=text,
+        kind="gauge",
+        samples=tuple(Gauge(labels=labels, value=float(value)) for labels, value in samples),
+    )
+
+
+class PlaneQueue:
+    """Implements QueueControl: this process works the runs that it drains."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    async def drain(
+        self, *, owner: str, limit: int, lock_ms: int | None, retry_delay_ms: int | None, wait_s: float
+    ) -> DrainCounts:
+        settings = self._plane.foundation.settings
+        return await self._plane.run_worker.drain(
+            owner=owner or self._plane.owner,
+            limit=limit,
+            lease=timedelta(milliseconds=settings.run_queue_lock_ms if lock_ms is None else lock_ms),
+            retry_delay=timedelta(
+                milliseconds=settings.run_queue_retry_delay_ms if retry_delay_ms is None else retry_delay_ms
+            ),
+            wait_s=wait_s,
+        )
+
+    async def item(self, run_id: str) -> QueueItem | None:
+        return await self._plane.queue.item(run_id)
+
+
+class PlaneReconcilers:
+    """Implements Reconcilers."""
+
+    def __init__(self, queue: PlaneQueue, schedule: Schedule) -> None:
+        self._queue, self._schedule = queue, schedule
+
+    async def runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        """Runs whose lease has run out are claimed like any other: their executor is asked first."""
+        del context
+        counts = await self._queue.drain(
+            owner="", limit=RECONCILED_AT_ONCE, lock_ms=None, retry_delay_ms=None, wait_s=wait_s
+        )
+        expired = await self._schedule.expire_questions()
+        return ReconcileCounts(examined=counts.claimed + expired, acted=counts.claimed + expired)
+
+    async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        del context, wait_s
+        found = await self._schedule.compensate_syncs()
+        return ReconcileCounts(examined=found, acted=found)
+
+
+class InstalledProviders:
+    """Implements ProviderReadiness: `scripted` needs a shell alone."""
+
+    async def of(self, provider: str) -> Readiness:
+        return Readiness(ready=provider == "scripted", detail="" if provider == "scripted" else "not installed")

@@ -1,0 +1,76 @@
+"""The read side of one process: the read models, waiting for them, their projector and their administration."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.sessions import open_pool
+from infrastructure.projector.projector import Projector
+from infrastructure.readmodels.administration import PostgresProjectionAdministration
+from infrastructure.readmodels.progress import PostgresProjectionProgress
+from infrastructure.readmodels.read_models import PostgresReadModels
+from projections.ports import HousekeepingReads, ReadModels
+
+POOL_SIZE = 8
+MOST_OPEN_QUESTIONS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadSide:
+    models: PostgresReadModels
+    progress: PostgresProjectionProgress
+    administration: PostgresProjectionAdministration
+    projector: Projector
+    candidates: "Candidates"
+    questions: "ExpiredQuestions"
+
+
+async def open_reads(
+    dsn: str, store: GroupCommitEventStore, listener: PostgresListener, holder: str, stack: AsyncExitStack
+) -> ReadSide:
+    """Everything that must be closed is left to `stack`."""
+    pool = await open_pool(dsn, size=POOL_SIZE)
+    stack.push_async_callback(pool.close)
+    models = PostgresReadModels(pool)
+    return ReadSide(
+        models=models,
+        progress=await stack.enter_async_context(PostgresProjectionProgress(pool, listener)),
+        administration=PostgresProjectionAdministration(pool, store),
+        projector=Projector(dsn, store=store, end_of_log=listener.position, holder=holder),
+        candidates=Candidates(models),
+        questions=ExpiredQuestions(models),
+    )
+
+
+class Candidates:
+    """The application's HousekeepingCandidates on the read models."""
+
+    def __init__(self, reads: HousekeepingReads) -> None:
+        self._reads = reads
+
+    async def idle(self, active_before: datetime, limit: int) -> list[str]:
+        return await self._reads.idle_workers(idle_before=active_before, limit=limit)
+
+    async def stopped(self, stopped_before: datetime, limit: int) -> list[str]:
+        return await self._reads.stopped_workers(stopped_before=stopped_before, limit=limit)
+
+    async def stale_syncs(self, synced_before: datetime, limit: int) -> list[str]:
+        return await self._reads.unsynced_workers(synced_before=synced_before, limit=limit)
+
+
+class ExpiredQuestions:
+    """The application's OpenQuestions on the read models."""
+
+    def __init__(self, reads: ReadModels) -> None:
+        self._reads = reads
+
+    async def expired(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+        found = await self._reads.human_loop_requests(statuses=("open",), limit=MOST_OPEN_QUESTIONS)
+        over = [
+            (request.run_id, request.question_id)
+            for request in found.requests
+            if request.expires_at is not None and request.expires_at <= now
+        ]
+        return over[:limit]

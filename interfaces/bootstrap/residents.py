@@ -1,0 +1,53 @@
+"""The tasks that work all the time: process managers, effects, runs, projections, the schedule."""
+
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from application.effect_worker import EffectWorker
+from application.effects.table import effect_handlers
+from application.process_managers.table import react, wire_names
+from application.schedule import Schedule
+from infrastructure.process_managers.runner import ProcessManagerRunner
+from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
+
+STALE_SYNC_AFTER = timedelta(minutes=30)
+
+
+def scheduled(plane: ControlPlane) -> Schedule:
+    """What is done by the clock, or on request."""
+    settings = plane.foundation.settings
+    return Schedule(
+        sessions=plane.session_commands,
+        runs=plane.run_commands,
+        candidates=plane.reads.candidates,
+        questions=plane.reads.questions,
+        clock=now,
+        new_id=new_id,
+        idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),
+        remove_after=timedelta(milliseconds=settings.remove_after_ms),
+        stale_sync_after=STALE_SYNC_AFTER,
+    )
+
+
+def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
+    """By name; each runs until it is cancelled."""
+    process_managers = ProcessManagerRunner(
+        dsn=plane.foundation.dsn,
+        store=plane.store,
+        position=plane.listener.position,
+        react=react,
+        types=wire_names(),
+    )
+    effects = EffectWorker(
+        ledger=plane.ledger,
+        handlers=effect_handlers(run_aggregates=plane.runs, workers=plane.workers),
+        owner=plane.owner,
+    )
+    return {
+        "process managers": process_managers.run(),
+        "effects": effects.run(),
+        "runs": plane.run_worker.run(),
+        "projections": plane.reads.projector.run(),
+        "schedule": scheduled(plane).run(),
+    }

@@ -1,0 +1,1 @@
+"""The command line: tables, colour and progress for people, `--json` for machines."""

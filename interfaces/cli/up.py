@@ -1,0 +1,54 @@
+"""`fleetlog up`: everything in one process. `fleetlog api`, `fleetlog worker`: its parts, any number of each."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from interfaces.cli.console import err, print_json
+from interfaces.settings import Settings
+
+Announce = Callable[[str, dict[str, str]], None]
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    up = commands.add_parser("up", help="run everything in this process; nothing needs to be configured")
+    up.set_defaults(run=run_up)
+    api = commands.add_parser("api", help="serve the API alone (needs DATABASE_URL and S3_ENDPOINT)")
+    api.set_defaults(run=run_api)
+    worker = commands.add_parser("worker", help="run effects, runs and projections alone (as api, without HTTP)")
+    worker.set_defaults(run=run_worker)
+    for parser in (up, api, worker):
+        parser.add_argument("--json", action="store_true", help="announce the address as JSON on standard output")
+
+
+async def run_up(arguments: argparse.Namespace, settings: Settings) -> int:
+    from interfaces.bootstrap.processes import run_everything
+
+    return await run_everything(settings, _announcement(arguments))
+
+
+async def run_api(arguments: argparse.Namespace, settings: Settings) -> int:
+    from interfaces.bootstrap.processes import run_api_alone
+
+    return await run_api_alone(settings, _announcement(arguments))
+
+
+async def run_worker(arguments: argparse.Namespace, settings: Settings) -> int:
+    from interfaces.bootstrap.processes import run_worker_alone
+
+    return await run_worker_alone(settings, _announcement(arguments))
+
+
+def _announcement(arguments: argparse.Namespace) -> Announce:
+    """Tells people, or machines, where the server is."""
+
+    def announce(url: str, notes: dict[str, str]) -> None:
+        if arguments.json:
+            print_json({"url": url, **notes})
+            return
+        err.print(f"[bold green]Fleetlog[/] {f'is at [bold]{url}[/]' if url else 'works'}")
+        for name, note in notes.items():
+            err.print(f"  [dim]{name}[/] {note}", soft_wrap=True)
+        err.print("  [dim]Ctrl-C stops it[/]")
+
+    return announce

@@ -1,0 +1,1 @@
+"""The service inside a worker that owns its workspace and drives the agent."""

@@ -1,0 +1,30 @@
+"""`python -m interfaces.executor --config FILE`: run the executor of one worker."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from interfaces.executor.config import ConfigRefused, read_config
+from interfaces.executor.tracing import log_to_stderr
+
+
+def main() -> int:
+    """0 after an ordinary end, 2 when the configuration can't be used."""
+    parser = argparse.ArgumentParser(prog="python -m interfaces.executor", description="The executor of one worker.")
+    parser.add_argument("--config", required=True, type=Path, help="its configuration file, mode 0600")
+    arguments = parser.parse_args()
+    log_to_stderr()
+    try:
+        config = read_config(arguments.config)
+        from interfaces.executor.bootstrap import serve
+
+        asyncio.run(serve(config))
+    except ConfigRefused as error:
+        sys.stderr.write(f"executor: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

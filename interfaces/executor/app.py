@@ -1,0 +1,183 @@
+"""The executor's HTTP calls; their bodies and answers are in application/executor_protocol.py."""
+
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from application.executor_protocol import (
+    ExecutorConfig,
+    Health,
+    ReplyRequest,
+    RestoreRequest,
+    StartRequest,
+    SyncRequest,
+    ValidateRequest,
+    WorkspaceCall,
+)
+from domain.errors import Conflict, InvalidInput
+from domain.identifiers import check_id
+from interfaces.executor.ports import Runs, Workspace
+from interfaces.executor.problems import ReasonedStatus, problem_of
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class ExecutorApi:
+    """One handler per call. `spool_dir` takes uploads until they are complete."""
+
+    def __init__(
+        self, config: ExecutorConfig, *, boot_id: str, workspace: Workspace, runs: Runs, spool_dir: Path,
+        other_errors: ReasonedStatus,
+    ) -> None:  # fmt: skip
+        self._config = config
+        self._boot_id = boot_id
+        self._workspace = workspace
+        self._runs = runs
+        self._spool_dir = spool_dir
+        self._other_errors = other_errors
+
+    def app(self) -> Starlette:
+        routes: list[tuple[str, str, Handler]] = [
+            ("GET", "/health", self.health),
+            ("POST", "/workspace/restore", self.restore),
+            ("POST", "/workspace/link-agent-data", self.link_agent_data),
+            ("POST", "/workspace/validate", self.validate),
+            ("POST", "/workspace/sync", self.sync),
+            ("GET", "/workspace/tree", self.tree),
+            ("GET", "/workspace/file", self.read_file),
+            ("PUT", "/workspace/file", self.write_file),
+            ("GET", "/workspace/download", self.download),
+            ("POST", "/provider-runs/start", self.start_run),
+            ("GET", "/provider-runs/{run_id}", self.run_state),
+            ("GET", "/provider-runs/{run_id}/stream", self.stream_run),
+            ("POST", "/provider-runs/{run_id}/stop", self.stop_run),
+            ("POST", "/provider-runs/{run_id}/human-loop/reply", self.reply),
+        ]
+
+        async def told(_request: Request, error: Exception) -> Response:
+            return problem_of(error, self._other_errors)
+
+        return Starlette(
+            routes=[Route(path, self._answering(handler), methods=[method]) for method, path, handler in routes],
+            exception_handlers={404: told, 405: told},
+        )
+
+    async def health(self, _request: Request) -> Response:
+        return _json(
+            Health(
+                boot_id=self._boot_id,
+                session_id=self._config.session_id,
+                generation=self._config.generation,
+                restored=self._workspace.marker is not None,
+                maintenance=self._config.maintenance,
+                active_runs=self._runs.active_runs,
+            )
+        )
+
+    async def restore(self, request: Request) -> Response:
+        return _json(await self._workspace.restore(await self._call(request, RestoreRequest)))
+
+    async def link_agent_data(self, request: Request) -> Response:
+        await self._call(request, WorkspaceCall)
+        return _json(await self._workspace.link_agent_data())
+
+    async def validate(self, request: Request) -> Response:
+        call = await self._call(request, ValidateRequest)
+        return _json(await self._workspace.validate(call.required_paths))
+
+    async def sync(self, request: Request) -> Response:
+        return _json(await self._workspace.sync(await self._call(request, SyncRequest)))
+
+    async def tree(self, request: Request) -> Response:
+        entries = await self._workspace.tree(_path(request, "/workspace"))
+        return _json({"entries": entries})
+
+    async def read_file(self, request: Request) -> Response:
+        chunks, size = await self._workspace.read_file(_path(request))
+        return StreamingResponse(chunks, media_type="application/octet-stream", headers={"x-fleetlog-size": str(size)})
+
+    async def write_file(self, request: Request) -> Response:
+        path = _path(request)
+        self._workspace.require_restored()
+        fd, name = await run_in_threadpool(tempfile.mkstemp, dir=self._spool_dir)
+        spooled = Path(name)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                async for chunk in request.stream():
+                    await run_in_threadpool(file.write, chunk)
+            await self._workspace.write_file(path, spooled)
+        finally:
+            await run_in_threadpool(spooled.unlink, missing_ok=True)
+        return Response(status_code=204)
+
+    async def download(self, request: Request) -> Response:
+        chunks = await self._workspace.download(_path(request, "/workspace"))
+        return StreamingResponse(chunks, media_type="application/x-tar")
+
+    async def start_run(self, request: Request) -> Response:
+        call = await self._call(request, StartRequest)
+        check_id("runId", call.run_id)
+        if call.attempt < 1:
+            raise InvalidInput("attempt", f"{call.attempt} is not an attempt; they count from 1")
+        if call.spec.session_id != self._config.session_id:
+            raise Conflict(f"the run belongs to session {call.spec.session_id!r}", "fenced")
+        return _json(await self._runs.start(call))
+
+    async def run_state(self, request: Request) -> Response:
+        return _json(await self._runs.state(request.path_params["run_id"]))
+
+    async def stream_run(self, request: Request) -> Response:
+        cursor = request.query_params.get("cursor", "0")
+        if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+            raise InvalidInput("cursor", f"{cursor[:40]!r} is not the number of a journal entry")
+        lines = await self._runs.follow(request.path_params["run_id"], int(cursor))
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers={"cache-control": "no-cache"})
+
+    async def stop_run(self, request: Request) -> Response:
+        return _json(await self._runs.stop(request.path_params["run_id"]))
+
+    async def reply(self, request: Request) -> Response:
+        body = msgspec.json.decode(await request.body(), type=ReplyRequest)
+        return _json(await self._runs.reply(request.path_params["run_id"], body))
+
+    async def _call(self, request: Request, kind: type[Body]) -> Body:
+        body = msgspec.json.decode(await request.body(), type=kind)
+        assert isinstance(body, WorkspaceCall)
+        mine = self._config
+        if body.session_id != mine.session_id or body.generation != mine.generation:
+            raise Conflict(
+                f"this executor serves generation {mine.generation} of session {mine.session_id!r}, "
+                f"not generation {body.generation} of {body.session_id!r}",
+                "fenced",
+            )
+        return body
+
+    def _answering(self, handler: Handler) -> Handler:
+        async def answering(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Exception as error:  # noqa: BLE001  every error becomes an answer, the unexpected ones are logged
+                return problem_of(error, self._other_errors)
+
+        return answering
+
+
+def _json(answer: object) -> Response:
+    return Response(msgspec.json.encode(answer), media_type="application/json")
+
+
+def _path(request: Request, default: str | None = None) -> str:
+    path = request.query_params.get("path", default)
+    if path is None:
+        raise InvalidInput("path", "is missing")
+    return path

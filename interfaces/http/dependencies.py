@@ -1,0 +1,51 @@
+"""What the API needs of the rest of the system. The composition root gives it; nothing here knows who keeps it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from application.callbacks import RecordCallbacks
+from application.event_streams import EventStreams
+from application.idempotency import IdempotencyKeys
+from application.operations import MetricsSource, ProviderReadiness, ReadinessCheck, Reconcilers
+from application.ports import EventStore
+from application.queue_control import QueueControl
+from application.run_commands import RunCommands
+from application.session_commands import SessionCommands
+from interfaces.http.auth import KeyHash
+from interfaces.http.metrics import RequestMetrics
+from projections.ports import ProjectionProgress, ReadModels
+
+
+class CallbackTokens(Protocol):
+    """Verifies the tokens with which workers report."""
+
+    async def actor_of(self, run_id: str, token: str) -> str | None:
+        """`worker/{sessionId}` when this is the callback token of the run's session in its present generation."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiDependencies:
+    """`unavailable_errors`: the exceptions by which adapters say that a part can't be reached now (503)."""
+
+    sessions: SessionCommands
+    runs: RunCommands
+    callbacks: RecordCallbacks
+    queue: QueueControl
+    reconcilers: Reconcilers
+    store: EventStore
+    reads: ReadModels
+    progress: ProjectionProgress
+    streams: EventStreams
+    idempotency_keys: IdempotencyKeys
+    callback_tokens: CallbackTokens
+    readiness: tuple[ReadinessCheck, ...]
+    metrics: MetricsSource
+    providers: ProviderReadiness
+    new_id: Callable[[], str]
+    request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    unavailable_errors: tuple[type[Exception], ...] = ()
+    api_keys: tuple[KeyHash, ...] = ()
+    idle_timeout_ms: int = 900_000
+    remove_after_ms: int = 86_400_000

@@ -1,0 +1,153 @@
+"""The log itself, for audits and for people: all of it, or one stream. JSON pages, or the live feed as SSE."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+
+from application.event_streams import EventFilter
+from domain.errors import InvalidInput, NotFound
+from domain.event import encode
+from domain.record import Metadata, RecordedEvent
+from interfaces.http.endpoint import Answer, Call, Endpoint
+from interfaces.http.queries import Limit, Moment, Number, Query, ReadQuery, Text
+from interfaces.http.reading import within_log
+from interfaces.http.sse import stream_feed
+from interfaces.http.views import View
+
+
+class EventView(View, frozen=True, kw_only=True):
+    """An event as the log has it. `payload` is the event's own fields."""
+
+    position: int
+    stream: str
+    seq: int
+    type: str
+    schema_version: int
+    event_id: str
+    occurred_at: datetime
+    recorded_at: datetime
+    metadata: Metadata
+    payload: Any
+
+
+class EventList(View, frozen=True, kw_only=True):
+    """`nextAfter`: go on with `?after=` this; None at the end of the log. A search for rare events may find none in the
+    part that it looked at, and still not be at the end."""
+
+    events: tuple[EventView, ...]
+    next_after: int | None
+    as_of_position: int
+
+
+class StoredEventList(View, frozen=True, kw_only=True):
+    """An EventList whose events are the stored bytes, not decoded."""
+
+    events: tuple[msgspec.Raw, ...]
+    next_after: int | None
+    as_of_position: int
+
+
+class EventsQuery(ReadQuery, frozen=True, kw_only=True):
+    """`after` is a position; `from` and `to` are times of recording, inclusive. `type` may be given several times."""
+
+    after: Number = 0
+    limit: Limit = 100
+    type: tuple[Text, ...] = ()
+    stream: Text = ""
+    actor: Text = ""
+    correlation_id: Text = ""
+    from_: Moment | None = msgspec.field(name="from", default=None)
+    to: Moment | None = None
+
+
+class StreamEventsQuery(Query, frozen=True, kw_only=True):
+    """`after` is a seq."""
+
+    after: Number = 0
+    limit: Limit = 100
+
+
+async def list_events(call: Call[None, EventsQuery]) -> Answer | Response:
+    query = call.query
+    wanted = EventFilter(
+        types=query.type,
+        stream=query.stream,
+        actor=query.actor,
+        correlation_id=query.correlation_id,
+        recorded_from=query.from_,
+        recorded_to=query.to,
+    )
+    if call.wants_events:
+        return await stream_feed(call.request, call.deps.streams, wanted)
+    end = await within_log(call, "after", query.after)
+    if query.min_position is not None:
+        await within_log(call, "minPosition", query.min_position)
+    page = await call.deps.streams.read_feed(wanted, query.after, query.limit)
+    return Answer(
+        StoredEventList(
+            events=tuple(msgspec.Raw(event) for event in page.events),
+            next_after=page.last if page.more else None,
+            as_of_position=max(end, page.last),
+        )
+    )
+
+
+async def list_stream(call: Call[None, StreamEventsQuery]) -> Answer:
+    stream, query = call.path["streamId"], call.query
+    last = await call.deps.store.last_seq(stream)
+    if last == 0:
+        raise NotFound(f"no stream {stream!r} is known")
+    if query.after > last:
+        raise InvalidInput("after", f"{query.after} is beyond the end of the stream, which is at {last}")
+    events = await call.deps.store.read_stream(stream, after_seq=query.after, limit=query.limit)
+    seen = events[-1].seq if events else query.after
+    return Answer(
+        EventList(
+            events=tuple(event_view(event) for event in events),
+            next_after=seen if seen < last else None,
+            as_of_position=await call.deps.store.last_position(),
+        )
+    )
+
+
+def event_view(event: RecordedEvent) -> EventView:
+    """An event as the API shows it."""
+    return EventView(
+        position=event.position,
+        stream=event.stream,
+        seq=event.seq,
+        type=event.event.wire_name,
+        schema_version=event.event.schema_version,
+        event_id=event.event_id,
+        occurred_at=event.occurred_at,
+        recorded_at=event.recorded_at,
+        metadata=event.metadata,
+        payload=msgspec.Raw(encode(event.event)),
+    )
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/events",
+        handler=list_events,
+        tag="log",
+        summary="The global log: a page as JSON, or live as server-sent events",
+        query=EventsQuery,
+        answers={200: EventList},
+        streams=True,
+        errors=(503,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/streams/{streamId}/events",
+        handler=list_stream,
+        tag="log",
+        summary="One stream of the log",
+        query=StreamEventsQuery,
+        answers={200: EventList},
+        errors=(404,),
+    ),
+)

@@ -1,0 +1,32 @@
+"""The table of all endpoints: what the API can do, at a glance."""
+
+from interfaces.http import (
+    callbacks,
+    events,
+    housekeeping,
+    human_loop,
+    probes,
+    providers,
+    queue,
+    restore_plan,
+    runs,
+    session_workers,
+    todos,
+    usage,
+)
+from interfaces.http.endpoint import Endpoint
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *probes.ENDPOINTS,
+    *housekeeping.ENDPOINTS,
+    *session_workers.ENDPOINTS,
+    *restore_plan.ENDPOINTS,
+    *queue.ENDPOINTS,
+    *runs.ENDPOINTS,
+    *callbacks.ENDPOINTS,
+    *todos.ENDPOINTS,
+    *human_loop.ENDPOINTS,
+    *usage.ENDPOINTS,
+    *providers.ENDPOINTS,
+    *events.ENDPOINTS,
+)

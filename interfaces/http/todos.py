@@ -1,0 +1,64 @@
+"""A run's todo list, and the history of its changes."""
+
+from interfaces.http.endpoint import Answer, Call, Endpoint
+from interfaces.http.queries import AsOfQuery, Number, PageLimit, ReadQuery
+from interfaces.http.reading import caught_up, found, moment_of, shown_as
+from projections.ports import TodoHistory, TodoList
+from projections.todos import TODOS
+
+
+class TodoListRead(TodoList, frozen=True, kw_only=True):
+    """`items` by `order`, ties by first appearance."""
+
+    as_of_position: int
+
+
+class TodoHistoryRead(TodoHistory, frozen=True, kw_only=True):
+    """Oldest first; go on with `?after=` the last seq."""
+
+    as_of_position: int
+
+
+class ChangesQuery(ReadQuery, frozen=True, kw_only=True):
+    """`after`: the seq of the last change seen."""
+
+    after: Number = 0
+    limit: PageLimit = 500
+
+
+async def list_todos(call: Call[None, AsOfQuery]) -> Answer:
+    run_id = call.path["runId"]
+    await caught_up(call, TODOS.name)
+    read = await call.deps.reads.todos(run_id, at=moment_of(call.query))
+    return Answer(shown_as(TodoListRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
+
+
+async def list_changes(call: Call[None, ChangesQuery]) -> Answer:
+    run_id = call.path["runId"]
+    await caught_up(call, TODOS.name)
+    read = await call.deps.reads.todo_history(run_id, after_seq=call.query.after, limit=call.query.limit)
+    return Answer(shown_as(TodoHistoryRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/runs/{runId}/todos",
+        handler=list_todos,
+        tag="todos",
+        summary="The run's todo list, now or as it was",
+        query=AsOfQuery,
+        answers={200: TodoListRead},
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/runs/{runId}/todos/events",
+        handler=list_changes,
+        tag="todos",
+        summary="The history of the run's todo list",
+        query=ChangesQuery,
+        answers={200: TodoHistoryRead},
+        errors=(404,),
+    ),
+)

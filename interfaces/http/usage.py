@@ -1,0 +1,84 @@
+"""Settled usage: of one run, and summed."""
+
+from datetime import date
+
+from domain.errors import InvalidInput
+from interfaces.http.endpoint import Answer, Call, Endpoint
+from interfaces.http.queries import ReadQuery, Text
+from interfaces.http.reading import caught_up, found, shown_as
+from projections.ports import UsageFilter, UsageReport
+from projections.usage import USAGE, Dimension, RunUsage
+
+
+class RunUsageRead(RunUsage, frozen=True, kw_only=True):
+    as_of_position: int
+
+
+class UsageQuery(ReadQuery, frozen=True, kw_only=True):
+    """`groupBy` may be given several times. `fromDay` and `toDay`: days in UTC, both included, such as 2026-03-04."""
+
+    group_by: tuple[Dimension, ...] = ()
+    session_id: Text | None = None
+    app_id: Text | None = None
+    project_name: Text | None = None
+    user_login_name: Text | None = None
+    provider: Text | None = None
+    model: Text | None = None
+    from_day: Text | None = None
+    to_day: Text | None = None
+
+
+async def usage_of_run(call: Call[None, ReadQuery]) -> Answer:
+    run_id = call.path["runId"]
+    await caught_up(call, USAGE.name)
+    read = await call.deps.reads.usage_of_run(run_id)
+    return Answer(shown_as(RunUsageRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
+
+
+async def usage(call: Call[None, UsageQuery]) -> Answer:
+    query = call.query
+    for field, day in (("fromDay", query.from_day), ("toDay", query.to_day)):
+        if day is not None and not _is_day(day):
+            raise InvalidInput(field, f"{day!r} is not a day such as 2026-03-04")
+    await caught_up(call, USAGE.name)
+    matching = UsageFilter(
+        session_id=query.session_id,
+        app_id=query.app_id,
+        project_name=query.project_name,
+        user_login_name=query.user_login_name,
+        provider=query.provider,
+        model=query.model,
+        from_day=query.from_day,
+        to_day=query.to_day,
+    )
+    return Answer(await call.deps.reads.usage(matching, group_by=tuple(dict.fromkeys(query.group_by))))
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/usage",
+        handler=usage,
+        tag="usage",
+        summary="Settled usage, summed",
+        query=UsageQuery,
+        answers={200: UsageReport},
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/runs/{runId}/usage",
+        handler=usage_of_run,
+        tag="usage",
+        summary="What a run used; settled when it has ended",
+        query=ReadQuery,
+        answers={200: RunUsageRead},
+        errors=(404,),
+    ),
+)

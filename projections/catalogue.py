@@ -1,0 +1,22 @@
+"""All projections of this code: the one place that lists them."""
+
+from typing import Any
+
+from projections.human_loop import HUMAN_LOOP
+from projections.projection import Projection
+from projections.runs import RUNS
+from projections.session_workers import SESSION_WORKERS
+from projections.sync_history import SYNC_HISTORY
+from projections.todos import TODOS
+from projections.usage import USAGE
+
+PROJECTIONS: tuple[Projection[Any], ...] = (SESSION_WORKERS, RUNS, TODOS, HUMAN_LOOP, USAGE, SYNC_HISTORY)
+
+
+def projection_named(name: str) -> Projection[Any]:
+    """Raises LookupError, with the names that there are, for an unknown one."""
+    for projection in PROJECTIONS:
+        if projection.name == name:
+            return projection
+    names = ", ".join(projection.name for projection in PROJECTIONS)
+    raise LookupError(f"there is no projection {name!r}; known are: {names}")

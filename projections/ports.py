@@ -1,0 +1,230 @@
+"""What reads need: the read models, waiting for them, and their administration. Adapters live in infrastructure.
+
+Every answer says how far its read model had got when it was read, `as_of_position`, from the same snapshot as its rows.
+Lists are newest first; `cursor` is the `next_cursor` of the page before. Bad cursors, and moments beyond the end, raise
+InvalidInput; all else that isn't there is None or empty.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+from domain.record import Metadata
+from projections.human_loop import HumanLoopRequest
+from projections.projection import View
+from projections.runs import RunSnapshot, RunSummary
+from projections.session_workers import SessionWorkerView
+from projections.sync_history import SyncRecord
+from projections.todos import TodoChange, TodoView
+from projections.usage import Dimension, RunUsage
+
+Item = TypeVar("Item")
+MAX_LIMIT = 500
+
+
+class NotProjectedYet(Exception):
+    """The read models of this database are still to be made: the same read will work once a projector runs."""
+
+
+class AtSeq(msgspec.Struct, frozen=True):
+    """After the stream's event with this seq."""
+
+    seq: int
+
+
+class AtPosition(msgspec.Struct, frozen=True):
+    """After the log's event at this position."""
+
+    position: int
+
+
+class AtTime(msgspec.Struct, frozen=True):
+    """After the last event that was recorded at or before this time."""
+
+    time: datetime
+
+
+Moment = AtSeq | AtPosition | AtTime
+
+
+class Answer(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """One thing, or None when it isn't known. At a past moment, `as_of_position` is that of the last event counted."""
+
+    value: Item | None
+    as_of_position: int
+
+
+class Page(View, Generic[Item], frozen=True, kw_only=True):
+    """`{items, nextCursor, asOfPosition}`; `nextCursor` is null on the last page."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None
+    as_of_position: int
+
+
+class TodoList(View, frozen=True, kw_only=True):
+    run_id: str
+    total: int
+    items: tuple[TodoView, ...]
+
+
+class TodoHistory(View, frozen=True, kw_only=True):
+    """`total` changes in all; `events` those after the asked seq, in order, as many as the limit allows."""
+
+    run_id: str
+    total: int
+    events: tuple[TodoChange, ...]
+
+
+class HumanLoopRequests(View, frozen=True, kw_only=True):
+    """`total` of all that match; `requests` those of this page."""
+
+    total: int
+    requests: tuple[HumanLoopRequest, ...]
+    next_cursor: str | None
+    as_of_position: int
+
+
+class UsageReport(View, frozen=True, kw_only=True):
+    """Settled usage. Each group has the dimensions asked for, `runs`, `inputTokens`, `outputTokens`,
+    `cachedInputTokens` and `costUsd` (null where no run told); `total` has the same over all groups."""
+
+    group_by: tuple[Dimension, ...]
+    groups: tuple[dict[str, Any], ...]
+    total: dict[str, Any]
+    as_of_position: int
+
+
+class SessionWorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
+    state: str | None = None
+    app_id: str | None = None
+    project_name: str | None = None
+    user_login_name: str | None = None
+    last_sync_status: str | None = None
+
+
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    state: str | None = None
+    session_id: str | None = None
+    provider: str | None = None
+    app_id: str | None = None
+    user_login_name: str | None = None
+
+
+class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """`from_day` and `to_day`, both included, such as 2026-03-04 (UTC)."""
+
+    session_id: str | None = None
+    app_id: str | None = None
+    project_name: str | None = None
+    user_login_name: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    from_day: str | None = None
+    to_day: str | None = None
+
+
+class ReadModels(Protocol):
+    async def session_worker(self, session_id: str, *, at: Moment | None = None) -> Answer[SessionWorkerView]: ...
+
+    async def session_workers(
+        self, matching: SessionWorkerFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SessionWorkerView]: ...
+
+    async def sync_history(
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[SyncRecord]: ...
+
+    async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunSnapshot]: ...
+
+    async def runs(self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None) -> Page[RunSummary]: ...
+
+    async def todos(self, run_id: str, *, at: Moment | None = None) -> Answer[TodoList]: ...
+
+    async def todo_history(self, run_id: str, *, after_seq: int = 0, limit: int = 500) -> Answer[TodoHistory]: ...
+
+    async def human_loop_requests(
+        self,
+        *,
+        run_id: str | None = None,
+        statuses: Sequence[str] | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> HumanLoopRequests: ...
+
+    async def human_loop_of_run(self, run_id: str, *, at: Moment) -> Answer[HumanLoopRequests]:
+        """All questions of a run as they were, newest first."""
+        ...
+
+    async def usage_of_run(self, run_id: str) -> Answer[RunUsage]: ...
+
+    async def usage(self, matching: UsageFilter, *, group_by: Sequence[Dimension] = ()) -> UsageReport: ...
+
+
+class HousekeepingReads(Protocol):
+    """Candidates, each a session id, the longest waiting first. The session's stream decides; these only point."""
+
+    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
+        """Running, last active before then; no run attached, no stop under way, no open question of its runs."""
+        ...
+
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
+        """Stopped before then, no removal under way."""
+        ...
+
+    async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
+        """Running, last synced successfully (or created) before then, no sync and no stop under way."""
+        ...
+
+
+class ProjectionStatus(View, frozen=True, kw_only=True):
+    """`state`: building, active (what readers see) or retired. `status`: running, paused (the event at `errorPosition`
+    can't be applied) or waiting (newer code wrote it). `lagEvents` and `lagSeconds` are what it is behind the log;
+    `holder` is the process that projects it now, null when none does."""
+
+    projection: str
+    version: int
+    fold_version: int
+    state: Literal["building", "active", "retired"]
+    status: Literal["running", "paused", "waiting"]
+    position: int
+    lag_events: int
+    lag_seconds: float
+    holder: str | None
+    error: str | None
+    error_position: int | None
+    error_type: str | None
+
+
+class ProjectionProgress(Protocol):
+    async def wait_for(self, projection: str, position: int, timeout: float) -> bool:
+        """True as soon as the read model that readers see holds everything up to `position`; False after `timeout`
+        seconds."""
+        ...
+
+
+class ProjectionAdministration(Protocol):
+    """All of it is in the log: stream `projection:{name}`, with `by` as metadata; the same `command_id` again changes
+    nothing. Unknown names raise NotFound. Each answers with a position but `rebuild`.
+    """
+
+    async def status(self) -> list[ProjectionStatus]: ...
+
+    async def retry(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
+        """Try the event again at which each paused version stands. Raises NotPaused (Conflict) when none is."""
+        ...
+
+    async def skip(self, name: str, at_position: int, *, by: Metadata, command_id: str, reason: str = "") -> int:
+        """Go on without that event, now and in rebuilds by the same fold. Raises NotPaused (Conflict)."""
+        ...
+
+    async def rebuild(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
+        """Begin a new version beside the present one (or find it begun); returns its number. Projectors build it, and
+        readers see it once it holds all that the present one holds."""
+        ...
+
+    async def content_hash(self, name: str, *, version: int | None = None) -> tuple[int, str]:
+        """Number of rows, and a hash of them that any difference changes; of the active version by default."""
+        ...

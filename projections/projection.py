@@ -1,0 +1,74 @@
+"""What a projection is: a name, the events it folds, the key of the row that each of them touches, and the fold.
+
+Rows are frozen msgspec structs; their JSON is what the database keeps. `version` is raised by hand with every change of
+a fold or of its row: the next start then rebuilds the read model beside the old one.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from domain.event import Event
+from domain.record import RecordedEvent
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+Column = str | int | float | bool | datetime | None
+
+
+class RowStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of rows: stored as JSON, defaults left out."""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of what the API shows: camelCase, every field always there."""
+
+
+class Projection(Generic[Row]):
+    """One read model. `fold` gives the row after one more event, or what it was given when nothing changes; None while
+    there is none. `columns` are what the table keeps beside the row, for filters and order, in the table's order.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: int,
+        row_type: Any,
+        events: Iterable[type[Event]],
+        key: Callable[[RecordedEvent], str],
+        fold: Callable[[Row | None, RecordedEvent], Row | None],
+        columns: Callable[[Row], tuple[Column, ...]],
+    ) -> None:
+        self.name, self.version, self.row_type = name, version, row_type
+        self.event_types = frozenset(event.wire_name for event in events)
+        self.key, self.fold, self.columns = key, fold, columns
+        self._decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(row_type)
+
+    def encode(self, row: Row) -> bytes:
+        """The row as the database keeps it: UTF-8 JSON."""
+        return _encode(row)
+
+    def decode(self, body: bytes | str) -> Row:
+        """The row that `encode` was given. Raises msgspec.ValidationError for a row of another fold."""
+        return self._decoder.decode(body)
+
+    def fold_all(self, events: Iterable[RecordedEvent]) -> dict[str, Row]:
+        """All rows that these events make, by key: a small rebuild in memory, as time travel does it."""
+        rows: dict[str, Row] = {}
+        for recorded in events:
+            if recorded.event.wire_name in self.event_types:
+                key = self.key(recorded)
+                row = self.fold(rows.get(key), recorded)
+                if row is not None:
+                    rows[key] = row
+        return rows
+
+
+def id_of_stream(recorded: RecordedEvent) -> str:
+    """`run-1` of the stream `run:run-1`."""
+    return recorded.stream.partition(":")[2]
+
+
+_encode = msgspec.json.Encoder().encode

@@ -1,0 +1,296 @@
+"""Runs: their snapshots.
+
+Deltas are no part of the row: they would rewrite it twenty times a second and say nothing new about the run's state.
+The text of a snapshot is read off the log where it is shown (`last_message`), and so is the stream's end.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.record import RecordedEvent
+from domain.run import events as e
+from domain.run.evolve import evolve
+from domain.run.state import Active, Blocked, Finished, Finishing, Question, Queued, Run
+from domain.run.values import Outcome, RunError, RunSpec, Usage, Warn
+from projections.projection import Column, Projection, RowStruct, View, id_of_stream
+
+MAX_TEXT = 64 * 1024
+MAX_PIECES = 4000
+MAX_WARNINGS = 100
+
+
+class ToolCounts(View, frozen=True, kw_only=True):
+    started: int = 0
+    finished: int = 0
+    failed: int = 0
+
+
+class MessageMarks(RowStruct, frozen=True, kw_only=True):
+    """Where the last message lies in the stream: after seq `begins_after`; the last message.stop is at `ends_at`, 0
+    when none came since. `count` of messages that ended."""
+
+    begins_after: int = 0
+    ends_at: int = 0
+    count: int = 0
+
+
+class RunRow(RowStruct, frozen=True, kw_only=True):
+    """`run` is the aggregate's own state, of its spec only what reads show, of its questions only the open ones."""
+
+    run_id: str
+    run: Run
+    created_position: int
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    last_error: RunError | None = None
+    warnings: tuple[Warn, ...] = ()
+    tools: ToolCounts = ToolCounts()
+    message: MessageMarks = MessageMarks()
+
+
+class StreamEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The last event of a run's stream, as far as the answer goes."""
+
+    seq: int
+    position: int
+    at: datetime
+
+
+class UsageView(View, frozen=True, kw_only=True):
+    """Null where the provider doesn't tell."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int | None
+    cost_usd: float | None
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A part of a message's text: a delta of stdout, or what a message.stop said itself."""
+
+    seq: int
+    text: str
+
+
+class RunSummary(View, frozen=True, kw_only=True):
+    """`state` as SPEC §3 names it. `error`: why it failed, or why its last attempt did. `availableAt`: not before,
+    while it is queued again. `seq` is the last event of its stream (a cursor for the live stream), `position` its place
+    in the log, `updatedAt` its time."""
+
+    run_id: str
+    session_id: str
+    app_id: str
+    project_name: str
+    user_login_name: str
+    provider: str
+    model: str
+    state: str
+    attempt: int
+    max_attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    updated_at: datetime
+    available_at: datetime | None
+    blocked_reason: str
+    outcome: Outcome | None
+    error: RunError | None
+    exported: bool
+    warnings: tuple[Warn, ...]
+    usage: UsageView
+    provider_session_id: str
+    cancel_requested: bool
+    outside: bool
+    open_questions: tuple[str, ...]
+    tools: ToolCounts
+    messages: int
+    seq: int
+    position: int
+
+
+class RunSnapshot(RunSummary, frozen=True, kw_only=True):
+    """A summary with the text of the last message (so far); `textTruncated` when that is only its end."""
+
+    text: str
+    text_truncated: bool
+
+
+def fold(row: RunRow | None, recorded: RecordedEvent) -> RunRow | None:
+    run = evolve(row.run if row else None, recorded)
+    if run is None:
+        return None
+    if row is None:
+        row = RunRow(
+            run_id=id_of_stream(recorded),
+            run=replace(run, spec=_slim_spec(run.spec)),
+            created_position=recorded.position,
+            created_at=recorded.occurred_at,
+        )
+    elif run is not row.run:
+        row = replace(row, run=_slim_questions(run) if run.questions else run)
+    return _told(row, recorded)
+
+
+def _told(row: RunRow, recorded: RecordedEvent) -> RunRow:
+    """What reads show beyond the aggregate's state."""
+    match recorded.event:
+        case e.ToolStarted():
+            return replace(row, tools=replace(row.tools, started=row.tools.started + 1))
+        case e.ToolEnded(ok=ok):
+            failed = row.tools.failed + (not ok)
+            return replace(row, tools=replace(row.tools, finished=row.tools.finished + 1, failed=failed))
+        case e.MessageStopped():
+            return replace(row, message=_next_message(row.message, recorded.seq))
+        case e.RunWarning(warning=warning):
+            return replace(row, warnings=(*row.warnings, warning)[-MAX_WARNINGS:])
+        case e.RunStarted():
+            marks = MessageMarks(begins_after=recorded.seq, count=row.message.count)
+            return replace(row, started_at=row.started_at or recorded.occurred_at, message=marks)
+        case e.RunBound():
+            return replace(row, started_at=row.started_at or recorded.occurred_at)
+        case e.RunRetryScheduled(error=error):
+            return replace(row, last_error=error)
+        case e.RunFinished(error=error):
+            return replace(row, finished_at=recorded.occurred_at, last_error=error)
+        case _:
+            return row
+
+
+def _next_message(marks: MessageMarks, seq: int) -> MessageMarks:
+    return MessageMarks(begins_after=marks.ends_at or marks.begins_after, ends_at=seq, count=marks.count + 1)
+
+
+def _slim_spec(spec: RunSpec | None) -> RunSpec | None:
+    return replace(spec, messages=(), provider_options={}, tools=()) if spec else None
+
+
+def _slim_questions(run: Run) -> Run:
+    return replace(
+        run,
+        questions={
+            key: Question(status=question.status, requested_at=question.requested_at, timeout_ms=question.timeout_ms)
+            for key, question in run.questions.items()
+            if question.status in {"open", "answering"}
+        },
+    )
+
+
+def columns(row: RunRow) -> tuple[Column, ...]:
+    """In the order of the table."""
+    spec = row.run.spec
+    return (
+        row.created_position,
+        row.run.public_state,
+        row.run.session_id,
+        spec.provider if spec else "",
+        spec.app_id if spec else "",
+        spec.user_login_name if spec else "",
+        len(row.run.open_questions),
+    )
+
+
+def last_message(marks: MessageMarks, pieces: Sequence[Piece]) -> tuple[str, bool]:
+    """The text of the last message, so far, and whether it is only its end. `pieces` are those of the stream after
+    `marks.begins_after`, newest first, MAX_PIECES + 1 at most. What a message.stop says itself replaces its deltas."""
+    chosen = [piece for piece in pieces if piece.seq > marks.ends_at]
+    if not chosen:
+        whole = [piece for piece in pieces if piece.seq == marks.ends_at and piece.text]
+        chosen = whole or list(pieces)
+    text = "".join(piece.text for piece in reversed(chosen[:MAX_PIECES]))
+    return text[-MAX_TEXT:], len(text) > MAX_TEXT or len(chosen) > MAX_PIECES
+
+
+def summary(row: RunRow, end: StreamEnd) -> RunSummary:
+    """The row as lists show it."""
+    return RunSummary(**_fields(row, end))
+
+
+def snapshot(row: RunRow, end: StreamEnd, pieces: Sequence[Piece]) -> RunSnapshot:
+    """The row as the run's own page shows it; `pieces` as `last_message` takes them."""
+    text, truncated = last_message(row.message, pieces)
+    return RunSnapshot(**_fields(row, end), text=text, text_truncated=truncated)
+
+
+def _fields(row: RunRow, end: StreamEnd) -> dict[str, Any]:
+    run, stage = row.run, row.run.stage
+    spec = run.spec or RunSpec(session_id=run.session_id, app_id="", project_name="", user_login_name="",
+                               provider="", messages=(), max_attempts=0)  # fmt: skip
+    ended = stage if isinstance(stage, Finishing | Finished) else None
+    return {
+        "run_id": row.run_id,
+        "session_id": run.session_id,
+        "app_id": spec.app_id,
+        "project_name": spec.project_name,
+        "user_login_name": spec.user_login_name,
+        "provider": spec.provider,
+        "model": spec.model,
+        "state": run.public_state,
+        "attempt": run.attempt,
+        "max_attempts": spec.max_attempts,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+        "updated_at": end.at,
+        "available_at": stage.available_at if isinstance(stage, Queued) else None,
+        "blocked_reason": stage.reason if isinstance(stage, Blocked) else "",
+        "outcome": ended.outcome if ended else None,
+        "error": (ended.error if ended else None) or row.last_error,
+        "exported": ended.exported if ended else False,
+        "warnings": row.warnings,
+        "usage": usage_view(run.usage),
+        "provider_session_id": run.provider_session_id,
+        "cancel_requested": run.cancel_requested,
+        "outside": run.outside,
+        "open_questions": run.open_questions if isinstance(stage, Active) else (),
+        "tools": row.tools,
+        "messages": row.message.count,
+        "seq": end.seq,
+        "position": end.position,
+    }
+
+
+def usage_view(usage: Usage) -> UsageView:
+    return UsageView(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_input_tokens=usage.cached_input_tokens,
+        cost_usd=usage.cost_usd,
+    )
+
+
+RUNS: Projection[RunRow] = Projection(
+    name="runs",
+    version=1,
+    row_type=RunRow,
+    events=[
+        e.RunQueued,
+        e.RunBound,
+        e.RunBlocked,
+        e.RunWarning,
+        e.RunClaimed,
+        e.RunRetryScheduled,
+        e.RunPhaseEntered,
+        e.RunStarted,
+        e.MessageStopped,
+        e.ToolStarted,
+        e.ToolEnded,
+        e.HumanLoopRequested,
+        e.HumanLoopReplyAccepted,
+        e.HumanLoopResolved,
+        e.HumanLoopCanceled,
+        e.HumanLoopExpired,
+        e.RunCancelRequested,
+        e.RunAgentFinished,
+        e.RunSyncing,
+        e.RunExported,
+        e.RunFinished,
+    ],
+    key=id_of_stream,
+    fold=fold,
+    columns=columns,
+)

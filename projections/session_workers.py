@@ -1,0 +1,222 @@
+"""Session workers: where each one is in its life, for the API and for housekeeping."""
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec.structs import replace
+
+from domain.record import RecordedEvent
+from domain.session import events as e
+from domain.session.evolve import evolve
+from domain.session.state import (
+    Activating,
+    Container,
+    Deleted,
+    Removing,
+    Running,
+    SessionWorker,
+    Stopped,
+    Stopping,
+)
+from domain.workspace.plan import RestorePlan
+from domain.workspace.sync import SyncRef
+from projections.projection import Column, Projection, RowStruct, View, id_of_stream
+
+Phase = Literal[
+    "activating",
+    "running",
+    "stop_requested",
+    "stopping",
+    "stopped",
+    "remove_requested",
+    "removing",
+    "deleted",
+]
+
+
+class SessionWorkerRow(RowStruct, frozen=True, kw_only=True):
+    """`worker` is the aggregate's own state, without its plan and manifest: those are in the log. `created_position` is
+    that of the session's first event; `seq` and `position` are those of its last."""
+
+    session_id: str
+    worker: SessionWorker
+    created_position: int
+    seq: int
+    position: int
+
+
+class SessionWorkerView(View, frozen=True, kw_only=True):
+    """`state` is running, stopped or deleted; `phase` is where in it the worker is. `lastError`: why the last
+    activation failed, else "". `seq` and `position` are those of the session's last event."""
+
+    session_id: str
+    app_id: str
+    project_name: str
+    user_login_name: str
+    state: str
+    phase: Phase
+    generation: int
+    container_id: str | None
+    runtime: str | None
+    boot_id: str | None
+    workspace_prefix: str
+    runtime_version: str
+    last_sync_status: str
+    last_sync_at: datetime | None
+    last_sync_error: str
+    last_sync: SyncRef | None
+    last_active_at: datetime
+    stopped_at: datetime | None
+    created_at: datetime
+    attached_run_id: str | None
+    last_error: str
+    seq: int
+    position: int
+
+
+def fold(row: SessionWorkerRow | None, recorded: RecordedEvent) -> SessionWorkerRow | None:
+    worker = evolve(row.worker if row else None, recorded)
+    if worker is None:
+        return None
+    if isinstance(recorded.event, e.ActivationRequested | e.SessionTouched | e.ReactivationRequested):
+        worker = _slim(worker)
+    if row is None:
+        return SessionWorkerRow(
+            session_id=id_of_stream(recorded),
+            worker=worker,
+            created_position=recorded.position,
+            seq=recorded.seq,
+            position=recorded.position,
+        )
+    return replace(row, worker=worker, seq=recorded.seq, position=recorded.position)
+
+
+def _slim(worker: SessionWorker) -> SessionWorker:
+    plan = RestorePlan(layers=(), runtime_version=worker.plan.runtime_version)
+    return replace(worker, plan=plan, manifest=None, settled_syncs=())
+
+
+def columns(row: SessionWorkerRow) -> tuple[Column, ...]:
+    """In the order of the table. The last three: since when the worker is idle (null while something keeps it up), when
+    it stopped (null while a removal is under way), and since when no sync covers it (null while one is under way)."""
+    worker = row.worker
+    return (
+        row.created_position,
+        worker.public_state,
+        worker.app_id,
+        worker.project_name,
+        worker.user_login_name,
+        worker.last_sync_status,
+        _idle_since(worker),
+        worker.lifecycle.since if isinstance(worker.lifecycle, Stopped) and worker.lifecycle.remove is None else None,
+        _unsynced_since(worker),
+    )
+
+
+def _idle_since(worker: SessionWorker) -> datetime | None:
+    match worker.lifecycle:
+        case Running(stop=None) if not worker.attached_runs:
+            return worker.last_active_at
+        case _:
+            return None
+
+
+def _unsynced_since(worker: SessionWorker) -> datetime | None:
+    match worker.lifecycle:
+        case Running(stop=None) if not worker.pending_syncs:
+            return worker.last_sync_at or worker.created_at
+        case _:
+            return None
+
+
+def view(row: SessionWorkerRow) -> SessionWorkerView:
+    """The row as the API shows it."""
+    worker = row.worker
+    container = worker.container or Container(container_id="", runtime="", daemon_id="")
+    return SessionWorkerView(
+        session_id=row.session_id,
+        app_id=worker.app_id,
+        project_name=worker.project_name,
+        user_login_name=worker.user_login_name,
+        state=worker.public_state,
+        phase=_phase(worker),
+        generation=worker.generation,
+        container_id=container.container_id or None,
+        runtime=container.runtime or None,
+        boot_id=(worker.boot.boot_id or None) if worker.boot else None,
+        workspace_prefix=worker.workspace_prefix,
+        runtime_version=worker.plan.runtime_version,
+        last_sync_status=worker.last_sync_status,
+        last_sync_at=worker.last_sync_at,
+        last_sync_error=worker.last_sync_error,
+        last_sync=worker.last_sync,
+        last_active_at=worker.last_active_at,
+        stopped_at=_stopped_at(worker),
+        created_at=worker.created_at,
+        attached_run_id=worker.attached_runs[0] if worker.attached_runs else None,
+        last_error=worker.last_error,
+        seq=row.seq,
+        position=row.position,
+    )
+
+
+def _phase(worker: SessionWorker) -> Phase:
+    match worker.lifecycle:
+        case Activating():
+            return "activating"
+        case Running(stop=stop):
+            return "running" if stop is None else "stop_requested"
+        case Stopping():
+            return "stopping"
+        case Stopped(remove=remove):
+            return "stopped" if remove is None else "remove_requested"
+        case Removing():
+            return "removing"
+        case Deleted():
+            return "deleted"
+
+
+def _stopped_at(worker: SessionWorker) -> datetime | None:
+    match worker.lifecycle:
+        case Stopped(since=since):
+            return since
+        case Stopping(stopped_since=since):
+            return since
+        case _:
+            return None
+
+
+SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
+    name="session_workers",
+    version=1,
+    row_type=SessionWorkerRow,
+    events=[
+        e.ActivationRequested,
+        e.ReactivationRequested,
+        e.ContainerCreated,
+        e.ContainerStarted,
+        e.WorkspaceRestored,
+        e.AgentDataLinked,
+        e.WorkspaceValidated,
+        e.SessionActivated,
+        e.ActivationFailed,
+        e.SessionTouched,
+        e.SessionRunAttached,
+        e.SessionRunDetached,
+        e.SyncRequested,
+        e.SessionSynced,
+        e.SessionSyncFailed,
+        e.StopRequested,
+        e.StopCanceled,
+        e.SessionStopping,
+        e.SessionStopped,
+        e.RemoveRequested,
+        e.RemoveCanceled,
+        e.SessionRemoving,
+        e.SessionRemoved,
+        e.ContainerLost,
+    ],
+    key=id_of_stream,
+    fold=fold,
+    columns=columns,
+)

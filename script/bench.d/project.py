@@ -1,0 +1,281 @@
+"""Rebuild of all read models from a mixed log: Fleetlog's projector against the library's ProjectionRunner.
+
+Both fold the same kind of history (sessions, their runs, tools, todos, questions, a third of it deltas) with the same
+folds into the same tables, on the same server with fsync and synchronous_commit on, and both have the database leave
+out the types that no fold wants. Ours builds all read models beside the live ones and ends when readers see the new
+ones. The library's view loads, folds and writes its rows, and tracks, in one transaction per event, as its
+documentation shows; it runs on fewer events, since its speed does not depend on their number.
+"""
+
+import argparse
+import asyncio
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import msgspec
+import psycopg
+import uvloop
+from eventsourcing.application import Application
+from eventsourcing.persistence import Mapper, StoredEvent, Tracking
+from eventsourcing.postgres import PostgresTrackingRecorder
+from eventsourcing.projection import Projection as LibraryProjection
+from eventsourcing.projection import ProjectionRunner
+from psycopg.conninfo import conninfo_to_dict
+from rich.console import Console
+from rich.table import Table
+
+import sql
+from domain.event import decode, encode
+from domain.record import Metadata, NewEvent, RecordedEvent
+from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.migrations import migrate
+from infrastructure.projector.row_tables import upsert
+from projections.catalogue import PROJECTIONS
+from tests.support.mixed_history import Batch, mixed_history
+from tests.support.projecting import NAMES, surroundings
+from tests.support.throwaway_postgres import PostgresServer
+
+EVENTS_PER_SESSION = 190
+APPENDS_AT_ONCE = 400
+NOW = datetime.now(UTC)
+METADATA = Metadata(actor="bench", correlation_id="c")
+TYPES = sorted(frozenset().union(*(projection.event_types for projection in PROJECTIONS)))
+
+
+def history_of(events: int) -> Iterable[Batch]:
+    """At least this many events, in batches."""
+    left = events
+    for stream, batch in mixed_history(sessions=events // EVENTS_PER_SESSION + 2):
+        if left <= 0:
+            return
+        left -= len(batch)
+        yield stream, batch
+
+
+async def fill(store: GroupCommitEventStore, events: int) -> int:
+    """Append a history, many batches at once; the last position."""
+    ends: dict[str, int] = {}
+    history = iter(history_of(events))
+    position = 0
+    while batches := list(islice(history, APPENDS_AT_ONCE)):
+        appends = []
+        for stream, batch in batches:
+            appends.append(store.append(stream, ends.get(stream, 0), batch))
+            ends[stream] = ends.get(stream, 0) + len(batch)
+        position = (await asyncio.gather(*appends))[-1].position
+    return position
+
+
+async def rebuild(dsn: str) -> float:
+    """Seconds from the start of a projector until readers see all read models in their new versions."""
+    async with surroundings(dsn) as around:
+        wanted = {name: await around.admin.rebuild(name, by=METADATA, command_id=str(time.time_ns())) for name in NAMES}
+        began = time.perf_counter()
+        async with around.projector():
+            while True:
+                states = {(status.projection, status.version): status.state for status in await around.admin.status()}
+                if all(states.get(version) == "active" for version in wanted.items()):
+                    return time.perf_counter() - began
+                await asyncio.sleep(0.05)
+
+
+async def fill_and_catch_up(dsn: str, events: int) -> int:
+    await migrate(dsn)
+    async with surroundings(dsn) as around:
+        last = await fill(around.store, events)
+        async with around.projector():
+            await around.caught_up(last, timeout=300)
+    return last
+
+
+class PayloadMapper(Mapper[Any]):
+    """Stored events hold the payloads of the log as they are: cheaper than the library's own transcoding."""
+
+    def to_stored_event(self, domain_event: Any) -> StoredEvent:
+        event = domain_event.new.event
+        return StoredEvent(domain_event.stream, domain_event.seq, event.wire_name, encode(event))
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        return (
+            stored_event.originator_id,
+            stored_event.originator_version,
+            decode(stored_event.topic, 1, stored_event.state),
+        )
+
+
+class LibraryLog(Application[str]):
+    name = "log"
+
+
+class ReadModelTables(PostgresTrackingRecorder):
+    """The same tables as ours; each event in a transaction of its own, with its tracking."""
+
+    applied_at = 0.0
+
+    def apply(self, recorded: RecordedEvent, tracking: Tracking) -> None:
+        with self.datastore.transaction(commit=True) as cursor:
+            for projection in PROJECTIONS:
+                if recorded.event.wire_name in projection.event_types:
+                    self._fold(cursor, projection, recorded)
+            self._insert_tracking(cursor, tracking)
+        self.applied_at = time.perf_counter()
+
+    def _fold(self, cursor: Any, projection: Any, recorded: RecordedEvent) -> None:
+        key = projection.key(recorded)
+        cursor.execute(LOADS[projection.name], (key,), prepare=True)
+        found = cursor.fetchone()
+        row = projection.decode(found["body"]) if found else None
+        folded = projection.fold(row, recorded)
+        if folded is not None and folded is not row:
+            values = (1, "default", key, projection.encode(folded).decode(), *projection.columns(folded))
+            cursor.execute(UPSERTS[projection.name], values, prepare=True)
+
+
+LOADS: dict[str, str] = {
+    name: f"SELECT body::text FROM read_models.{name} WHERE version = 1 AND tenant = 'default' AND key = %s"
+    for name in NAMES
+}
+UPSERTS: dict[str, Any] = {}
+
+
+class ReadModelsOnTheLibrary(LibraryProjection[ReadModelTables]):
+    name = "read_models"
+    topics = TYPES
+
+    def process_event(self, domain_event: Any, tracking: Tracking) -> None:
+        stream, seq, event = domain_event
+        recorded = RecordedEvent(
+            position=tracking.notification_id,
+            stream=stream,
+            seq=seq,
+            event_id=f"{stream}/{seq}",
+            event=event,
+            occurred_at=NOW,
+            recorded_at=NOW,
+            metadata=METADATA,
+        )
+        self.view.apply(recorded, tracking)
+
+
+def library_environment(dsn: str) -> dict[str, str]:
+    part = conninfo_to_dict(dsn)
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "MAPPER_TOPIC": f"{PayloadMapper.__module__}:PayloadMapper",
+        "POSTGRES_DBNAME": str(part["dbname"]),
+        "POSTGRES_HOST": str(part["host"]),
+        "POSTGRES_USER": str(part["user"]),
+        "POSTGRES_PASSWORD": str(part["password"]),
+        "ORIGINATOR_ID_TYPE": "text",
+    }
+
+
+def library_fill(dsn: str, events: int) -> tuple[int, int]:
+    """How many events the library has now, and the last position of one that the view wants."""
+    asyncio.run(migrate(dsn))
+    with psycopg.connect(dsn) as connection:
+        columns = connection.execute(sql.query("projections/table_columns")).fetchall()
+        UPSERTS.update({name: upsert(name, names[4:]) for name, names in columns})
+    log = LibraryLog(library_environment(dsn))
+    seqs: dict[str, int] = {}
+    count = last = 0
+    for stream, batch in history_of(events):
+        stored = [_stored(stream, seqs, new) for new in batch]
+        positions = log.recorder.insert_events(stored) or ()
+        count += len(positions)
+        last = max(
+            [last, *(position for position, event in zip(positions, stored, strict=True) if event.topic in TYPES)]
+        )
+    log.close()
+    return count, last
+
+
+def _stored(stream: str, seqs: dict[str, int], new: NewEvent) -> StoredEvent:
+    seqs[stream] = seqs.get(stream, 0) + 1
+    return StoredEvent(stream, seqs[stream], new.event.wire_name, encode(new.event))
+
+
+def library_run(dsn: str, last_wanted: int) -> float:
+    """Seconds from the runner's start until its view has the last event, by the view's own clock: `wait` only polls."""
+    began = time.perf_counter()
+    with ProjectionRunner(
+        application_class=LibraryLog,
+        projection_class=ReadModelsOnTheLibrary,
+        view_class=ReadModelTables,
+        env=library_environment(dsn),
+    ) as runner:
+        runner.wait(last_wanted, timeout=600)
+        return runner.view.applied_at - began
+
+
+def run(events: int, baseline_events: int, rounds: int) -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(prefix="fleetlog-bench-"))
+    server = PostgresServer(folder)
+    try:
+        dsn = server.create_database()
+        filled = uvloop.run(fill_and_catch_up(dsn, events))
+        ours, baseline = [], []
+        for _ in range(rounds):
+            library_dsn = server.create_database()
+            stored, last = library_fill(library_dsn, baseline_events)
+            baseline.append(stored / library_run(library_dsn, last))
+            ours.append(filled / uvloop.run(rebuild(dsn)))
+        with psycopg.connect(dsn) as connection:
+            share = connection.execute("SELECT avg((type = ANY(%s))::int)::float FROM events", (TYPES,)).fetchone()
+        assert share is not None
+        return report(ours, baseline, filled, stored, share[0])
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(folder)
+
+
+def report(ours: list[float], baseline: list[float], filled: int, stored: int, share: float) -> dict[str, Any]:
+    mine, theirs = statistics.median(ours), statistics.median(baseline)
+    title = (
+        f"project: rebuild of {len(NAMES)} read models, {share:.0%} of the events folded, medians of {len(ours)} rounds"
+    )
+    shown = Table(title=title)
+    for column in ("variant", "events", "events/s", "folded/s", "ratio", "rounds"):
+        shown.add_column(column, justify="left" if column == "variant" else "right")
+    for name, rates, count in (("library", baseline, stored), ("fleetlog", ours, filled)):
+        rate = statistics.median(rates)
+        each = " ".join(f"{rate:,.0f}" for rate in rates)
+        shown.add_row(name, f"{count:,}", f"{rate:,.0f}", f"{rate * share:,.0f}", f"{rate / theirs:.1f}x", each)
+    Console(width=110).print(shown)
+    return {
+        "bench": "project",
+        "rounds": len(ours),
+        "ours": round(mine),
+        "baseline": round(theirs),
+        "ratio": round(mine / theirs, 2),
+        "events": filled,
+        "folded_share": round(share, 3),
+        "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="script/bench project", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--baseline-events", type=int, default=5_000)
+    arguments = parser.parse_args()
+    result = run(arguments.events, arguments.baseline_events, arguments.rounds)
+    if arguments.json:
+        print(msgspec.json.encode(result).decode())
+
+
+if __name__ == "__main__":
+    main()

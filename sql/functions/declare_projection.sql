@@ -1,0 +1,19 @@
+-- Makes sure that a version of the projection is there for code with this fold version: the first one is active at once;
+-- later ones are built beside the active one when its fold is older. Newer code's versions are left alone.
+CREATE OR REPLACE FUNCTION declare_projection(name text, code_fold_version integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    active_fold integer;
+    building_fold integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('declare projection ' || name, 0));
+    SELECT fold_version INTO active_fold FROM projection_versions WHERE projection = name AND state = 'active';
+    IF NOT FOUND THEN
+        INSERT INTO projection_versions (projection, version, fold_version, state) VALUES (name, 1, code_fold_version, 'active');
+        RETURN;
+    END IF;
+    SELECT fold_version INTO building_fold FROM projection_versions WHERE projection = name AND state = 'building';
+    IF active_fold < code_fold_version AND coalesce(building_fold, 0) < code_fold_version THEN
+        PERFORM begin_rebuild(name, code_fold_version);
+    END IF;
+END
+$$;

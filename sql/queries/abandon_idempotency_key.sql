@@ -1,0 +1,3 @@
+-- Give a key back that was claimed and not answered.
+DELETE FROM idempotency_keys
+WHERE tenant = %(tenant)s AND actor = %(actor)s AND key = %(key)s AND lease = %(lease)s AND status IS NULL

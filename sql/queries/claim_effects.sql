@@ -1,0 +1,37 @@
+-- Claim due effects, under lock_claims: of each lane the oldest one that is due, when none of it is being performed.
+WITH starting AS (
+    SELECT count(*) AS busy FROM effects
+    WHERE state = 'leased' AND lease_expires_at > clock_timestamp() AND kind = ANY(%(starting_kinds)s)
+),
+due AS (
+    SELECT DISTINCT ON (lane) effect_id, caused_by, kind
+    FROM effects
+    WHERE (state = 'ready' AND available_at <= clock_timestamp()
+           OR state = 'leased' AND lease_expires_at <= clock_timestamp())
+      AND NOT EXISTS (
+          SELECT FROM effects AS busy
+          WHERE busy.lane = effects.lane AND busy.state = 'leased' AND busy.lease_expires_at > clock_timestamp())
+    ORDER BY lane, caused_by, effect_id
+),
+ranked AS (
+    SELECT effect_id, caused_by, kind = ANY(%(starting_kinds)s) AS starts,
+           row_number() OVER (PARTITION BY kind = ANY(%(starting_kinds)s) ORDER BY caused_by, effect_id) AS place
+    FROM due
+),
+chosen AS (
+    SELECT effect_id FROM ranked
+    WHERE NOT starts OR place <= %(max_starting)s - (SELECT busy FROM starting)
+    ORDER BY caused_by, effect_id
+    LIMIT %(limit)s
+),
+claimed AS (
+    UPDATE effects
+    SET state = 'leased', attempts = attempts + 1, lease_owner = %(owner)s, lease_generation = lease_generation + 1,
+        lease_expires_at = clock_timestamp() + %(lease)s
+    FROM chosen WHERE effects.effect_id = chosen.effect_id
+    RETURNING effects.*
+),
+noted AS (
+    INSERT INTO effect_attempts (effect_id, attempt, owner) SELECT effect_id, attempts, %(owner)s FROM claimed
+)
+SELECT effect_id, kind, params, attempts, lease_generation, metadata FROM claimed ORDER BY caused_by, effect_id

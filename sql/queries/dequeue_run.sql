@@ -1,0 +1,2 @@
+-- A run has ended.
+UPDATE run_queue SET state = 'done', lease_owner = NULL, lease_expires_at = NULL WHERE run_id = %(run_id)s

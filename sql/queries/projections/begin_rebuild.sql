@@ -1,0 +1,2 @@
+-- See functions/begin_rebuild.sql.
+SELECT begin_rebuild(%(projection)s, %(fold_version)s)

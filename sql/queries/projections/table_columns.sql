@@ -1,0 +1,7 @@
+-- The columns of the read models' tables, in order.
+SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE n.nspname = 'read_models' AND c.relkind = 'r'
+GROUP BY c.relname

@@ -1,0 +1,6 @@
+-- read_snapshots, the latest one first.
+SELECT stream, seq, topic, state
+FROM snapshots
+WHERE tenant = %(tenant)s AND stream = %(stream)s AND seq > %(after)s AND seq <= %(up_to)s
+ORDER BY seq DESC
+LIMIT %(limit)s

@@ -1,0 +1,95 @@
+"""kill -9 of the control plane, and what the next start makes of it."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from tests.support.fleetlog_server import FleetlogServer
+
+COUNTING = "for n in $(seq 1 40); do echo line $n; echo $n >> steps; sleep 0.1; done"
+
+
+def journal_of(server: FleetlogServer, session_id: str) -> list[dict[str, object]]:
+    """The executor's journal of the only run of a session."""
+    (file,) = server.worker_folder(session_id).glob("state/runs/*/*/journal.ndjson")
+    return [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
+
+
+def assert_log_equals_journal(server: FleetlogServer, run_id: str, session_id: str) -> None:
+    """No entry is missing or doubled in the log, and they are in order."""
+    entries = journal_of(server, session_id)
+    events = server.ok("GET", f"/api/streams/run:{run_id}/events", params={"limit": 500})["events"]
+    wanted = [f"{run_id}/1/{entry['bootId']}/{entry['n']}" for entry in entries]
+    recorded = [event for event in events if event["eventId"] in set(wanted)]
+    assert [event["eventId"] for event in recorded] == wanted
+    for entry, event in zip(entries, recorded, strict=True):
+        payload = dict(event["payload"])
+        payload.pop("leaseGeneration", None)
+        assert (event["type"], payload) == (entry["type"], entry["payload"])
+
+
+def test_a_run_survives_a_kill_of_the_server_in_its_middle(own_fleetlog: FleetlogServer) -> None:
+    run_id = own_fleetlog.enqueued(COUNTING, sessionId="s")
+    own_fleetlog.until(run_id, "message.delta")
+    own_fleetlog.kill()
+
+    own_fleetlog.start()
+
+    last = own_fleetlog.history(run_id)[-1]
+    assert (last["event"], last["data"]["outcome"]) == ("run.finished", "succeeded")
+    assert_log_equals_journal(own_fleetlog, run_id, "s")
+    steps = (own_fleetlog.worker_folder("s") / "workspace/steps").read_text().split()
+    assert steps == [str(n) for n in range(1, 41)]
+
+
+def test_a_kill_between_the_commands_loses_nothing(own_fleetlog: FleetlogServer) -> None:
+    own_fleetlog.finished("echo first > file", sessionId="s")
+    own_fleetlog.kill()
+    own_fleetlog.start()
+
+    again = own_fleetlog.finished("cat file", sessionId="s")
+
+    assert "first\n" in [event["payload"].get("text") for event in again["events"]]
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(own_fleetlog: FleetlogServer) -> None:
+    own_fleetlog.finished("echo kept > file", sessionId="s", runId="r")
+    folder = own_fleetlog.worker_folder("s")
+
+    assert own_fleetlog.stop() == 0
+
+    assert processes_naming(own_fleetlog.home) == []
+    own_fleetlog.start()
+    assert own_fleetlog.ok("GET", "/api/runs/r")["state"] == "succeeded"
+    assert (folder / "workspace/file").read_text() == "kept\n"
+    again = own_fleetlog.finished("cat file", sessionId="s")
+    assert again["snapshot"]["state"] == "succeeded"
+
+
+def test_an_executor_that_was_killed_is_revived_and_its_run_ends_with_the_reason(
+    own_fleetlog: FleetlogServer,
+) -> None:
+    run_id = own_fleetlog.enqueued(COUNTING, sessionId="s")
+    own_fleetlog.until(run_id, "message.delta")
+    endpoint = msgspec.json.decode((own_fleetlog.worker_folder("s") / "state/endpoint.json").read_bytes())
+
+    os.kill(endpoint["pid"], 9)
+
+    last = own_fleetlog.history(run_id)[-1]["data"]
+    assert (last["outcome"], last["error"]["errorClass"]) == ("failed", "executor_lost")
+    assert last["exported"]
+    assert own_fleetlog.finished("wc -l < steps", sessionId="s")["snapshot"]["state"] == "succeeded"
+
+
+def processes_naming(home: Path) -> list[str]:
+    """The command lines of living processes that name this home."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = file.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(home) in line:
+            found.append(line)
+    return found

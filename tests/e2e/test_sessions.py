@@ -1,0 +1,165 @@
+"""The life of a session over HTTP: activation in every state, the sync gate, housekeeping."""
+
+import shutil
+
+import pytest
+
+from tests.support.fleetlog_server import FleetlogServer, new_id
+
+
+@pytest.fixture
+def session() -> str:
+    return new_id("session")
+
+
+def test_a_new_session_is_created_and_started_then_touched(shared_fleetlog: FleetlogServer, session: str) -> None:
+    first = shared_fleetlog.activate(session)
+    again = shared_fleetlog.activate(session)
+
+    assert (first["action"], again["action"]) == ("created_and_started", "already_running")
+    worker = shared_fleetlog.ok("GET", f"/api/session-workers/{session}", params={"minPosition": again["position"]})
+    assert (worker["state"], worker["generation"], worker["projectName"]) == ("running", 1, "default")
+    assert worker["workspacePrefix"] == f"app/app/project/default/ada/session/{session}/workspace"
+    assert worker["asOfPosition"] >= again["position"]
+
+
+def test_a_known_session_keeps_its_app_project_and_user(shared_fleetlog: FleetlogServer, session: str) -> None:
+    shared_fleetlog.activate(session)
+
+    problem = shared_fleetlog.problem(
+        409,
+        "POST",
+        f"/api/session-workers/{session}/activate",
+        json={"appId": "app", "userLoginName": "eve"},
+    )
+
+    assert problem["reason"] == "identity_conflict"
+    assert "'ada'" in problem["detail"]
+
+
+def test_a_stopped_session_starts_again_with_its_files(shared_fleetlog: FleetlogServer, session: str) -> None:
+    shared_fleetlog.finished("echo kept > file.txt", sessionId=session)
+    stopped = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")["worker"]
+
+    assert (stopped["state"], stopped["lastSyncStatus"]) == ("stopped", "success")
+    assert shared_fleetlog.activate(session)["action"] == "started"
+    events = shared_fleetlog.finished("cat file.txt", sessionId=session)["events"]
+    assert [event["payload"]["text"] for event in events if event["type"] == "message.delta"] == ["kept\n"]
+
+
+def test_stopping_what_is_stopped_succeeds(shared_fleetlog: FleetlogServer, session: str) -> None:
+    shared_fleetlog.activate(session)
+    shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+
+    again = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+
+    assert again["worker"]["state"] == "stopped"
+
+
+def test_a_stopped_session_whose_folder_was_deleted_comes_back_without_a_manifest(
+    shared_fleetlog: FleetlogServer, session: str
+) -> None:
+    shared_fleetlog.finished("mkdir -p deep/er && echo back > deep/er/file", sessionId=session)
+    shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+    shutil.rmtree(shared_fleetlog.worker_folder(session))
+
+    assert shared_fleetlog.activate(session)["action"] == "created_and_started"
+
+    folder = shared_fleetlog.worker_folder(session)
+    assert (folder / "workspace/deep/er/file").read_text() == "back\n"
+    history = shared_fleetlog.ok("GET", f"/api/streams/session:{session}/events")["events"]
+    assert "session.container_lost" in [event["type"] for event in history]
+
+
+def test_no_stop_while_a_run_is_attached(shared_fleetlog: FleetlogServer, session: str) -> None:
+    run = shared_fleetlog.enqueued("echo started; sleep 60", sessionId=session)
+    shared_fleetlog.until(run, "message.delta")
+
+    problem = shared_fleetlog.problem(409, "POST", f"/api/session-workers/{session}/stop")
+
+    assert problem["reason"] == "run_attached"
+    shared_fleetlog.ok("POST", f"/api/runs/{run}/stop")
+    assert shared_fleetlog.history(run)[-1]["data"]["outcome"] == "canceled"
+    stopped = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+    assert stopped["worker"]["state"] == "stopped"
+
+
+def test_a_manual_sync_names_the_manifest_and_an_unchanged_one_names_it_again(
+    shared_fleetlog: FleetlogServer, session: str
+) -> None:
+    shared_fleetlog.finished("echo x > file", sessionId=session)
+
+    first = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/sync")
+    second = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/sync")
+
+    assert first["sync"]["manifestKey"].startswith(
+        f"app/app/project/default/ada/session/{session}/workspace/manifests/"
+    )
+    assert second["sync"] == first["sync"]
+
+
+def test_a_missing_required_path_fails_the_activation_and_is_named(
+    shared_fleetlog: FleetlogServer, session: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    prefix = push_template(shared_fleetlog, tmp_path_factory, {"there.txt": "x"})
+    manifest = {
+        "appId": "app",
+        "runtimeVersion": "2",
+        "workspaceTemplatePrefix": prefix,
+        "requiredPaths": ["/workspace/there.txt", "/workspace/missing.txt"],
+    }
+
+    problem = shared_fleetlog.problem(
+        409,
+        "POST",
+        f"/api/session-workers/{session}/activate",
+        json={"appId": "app", "userLoginName": "ada", "runtimeVersion": "2", "manifest": manifest},
+    )
+
+    assert problem["missingRequiredPaths"] == ["/workspace/missing.txt"]
+    manifest["requiredPaths"] = ["/workspace/there.txt"]
+    again = shared_fleetlog.activate(session, runtimeVersion="2", manifest=manifest)
+    assert (again["action"], again["worker"]["generation"]) == ("created_and_started", 2)
+    assert (shared_fleetlog.worker_folder(session) / "workspace/there.txt").read_text() == "x"
+
+
+def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
+    for name in ("a", "b"):
+        own_fleetlog.finished("echo work > file", sessionId=name)
+    folder = own_fleetlog.worker_folder("a")
+
+    busy = own_fleetlog.ok("POST", "/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 600_000, "limit": 10})
+    idle = own_fleetlog.ok("POST", "/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 0, "limit": 10})
+    removed = own_fleetlog.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 10})
+
+    assert (busy["total"], idle["total"], idle["succeeded"]) == (0, 2, 2)
+    assert (removed["total"], removed["succeeded"]) == (2, 2)
+    assert not folder.exists()
+    assert own_fleetlog.activate("a")["action"] == "created_and_started"
+    assert (own_fleetlog.worker_folder("a") / "workspace/file").read_text() == "work\n"
+
+
+def test_a_session_is_read_as_it_was(shared_fleetlog: FleetlogServer, session: str) -> None:
+    shared_fleetlog.activate(session)
+    shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+    history = shared_fleetlog.ok("GET", f"/api/streams/session:{session}/events")["events"]
+    activated = next(event for event in history if event["type"] == "session.activated")
+
+    then = shared_fleetlog.ok("GET", f"/api/session-workers/{session}", params={"atSeq": activated["seq"]})
+    at_position = shared_fleetlog.ok(
+        "GET", f"/api/session-workers/{session}", params={"atPosition": activated["position"]}
+    )
+
+    assert then["state"] == "running"
+    assert at_position == then
+
+
+def push_template(server: FleetlogServer, tmp_path_factory: pytest.TempPathFactory, files: dict[str, str]) -> str:
+    """A template of these files, pushed by the command line; its prefix."""
+    folder = tmp_path_factory.mktemp("template")
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    prefix = f"app/app/templates/{new_id('t')}/"
+    server.command("template", "push", str(folder), prefix)
+    return prefix

@@ -1,0 +1,169 @@
+"""The effect ledger on a real Postgres: lanes, leases, limits, fencing, history."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+import sql
+from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.sessions import open_pool
+from tests.support.async_run import run
+
+LEASE = timedelta(seconds=30)
+EXPIRED = timedelta(seconds=-1)
+
+
+@asynccontextmanager
+async def ledger(
+    dsn: str, *, max_starting: int = 8
+) -> AsyncIterator[tuple[PostgresEffectLedger, AsyncConnectionPool[AsyncConnection[Any]]]]:
+    await migrate(dsn)
+    pool = await open_pool(dsn)
+    try:
+        async with PostgresListener(dsn) as listener:
+            with listener.subscribe(EFFECTS_CHANNEL) as signal:
+                yield PostgresEffectLedger(pool, signal, max_starting=max_starting), pool
+    finally:
+        await pool.close()
+
+
+async def want(
+    pool: AsyncConnectionPool[AsyncConnection[Any]], *wanted: tuple[str, str, str], notify: bool = False
+) -> None:
+    """(effect id, kind, lane) each, caused by positions 1, 2, 3 …"""
+    metadata = {"actor": "ada", "correlationId": "c", "causationId": "e"}
+    async with pool.connection() as connection:
+        await connection.execute(
+            sql.query("want_effects"),
+            {
+                "effect_ids": [effect_id for effect_id, _, _ in wanted],
+                "kinds": [kind for _, kind, _ in wanted],
+                "lanes": [lane for _, _, lane in wanted],
+                "params": [Jsonb({}) for _ in wanted],
+                "positions": list(range(1, len(wanted) + 1)),
+                "metadata": [Jsonb(metadata) for _ in wanted],
+            },
+        )
+        if notify:
+            await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
+
+
+def ids(leases: Sequence[Any]) -> list[str]:
+    return [lease.effect.effect_id for lease in leases]
+
+
+def test_an_effect_that_is_wanted_twice_is_recorded_once(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("e1", "container.stop", "a"))
+            await want(pool, ("e1", "container.stop", "a"))
+            return ids(await effects.claim(owner="w", limit=10, lease=LEASE))
+
+    assert run(scenario()) == ["e1"]
+
+
+def test_a_lane_is_worked_one_effect_at_a_time_oldest_first(database: str) -> None:
+    async def scenario() -> list[list[str]]:
+        async with ledger(database) as (effects, pool):
+            await want(
+                pool, ("a1", "container.stop", "a"), ("a2", "container.stop", "a"), ("b1", "container.stop", "b")
+            )
+            first = await effects.claim(owner="w", limit=10, lease=LEASE)
+            blocked = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await effects.settle(first[0], "done")
+            then = await effects.claim(owner="w", limit=10, lease=LEASE)
+            return [ids(first), ids(blocked), ids(then)]
+
+    assert run(scenario()) == [["a1", "b1"], [], ["a2"]]
+
+
+def test_an_effect_that_waits_for_its_next_try_lets_others_of_its_lane_pass(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("a1", "workspace.sync", "a"), ("a2", "container.stop", "a"))
+            (first,) = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await effects.settle(first, "failed", error="no", delay=timedelta(minutes=5))
+            return ids(await effects.claim(owner="w", limit=10, lease=LEASE))
+
+    assert run(scenario()) == ["a2"]
+
+
+def test_racing_claimers_never_share_a_lane_or_an_effect(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, *[(f"e{n}", "container.stop", f"lane{n % 10}") for n in range(40)])
+            claims = [effects.claim(owner=f"w{n}", limit=3, lease=LEASE) for n in range(8)]
+            return [effect for claimed in await asyncio.gather(*claims) for effect in ids(claimed)]
+
+    claimed = run(scenario())
+
+    assert sorted(claimed) == sorted(f"e{n}" for n in range(10))
+
+
+def test_a_lease_that_ran_out_is_claimed_again_and_its_old_holder_is_fenced(database: str) -> None:
+    async def scenario() -> tuple[bool, bool, int, list[str]]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("e1", "container.stop", "a"))
+            (old,) = await effects.claim(owner="old", limit=1, lease=EXPIRED)
+            (new,) = await effects.claim(owner="new", limit=1, lease=LEASE)
+            old_renews = await effects.renew(old, LEASE)
+            await effects.settle(old, "done")
+            new_renews = await effects.renew(new, LEASE)
+            return old_renews, new_renews, new.effect.attempt, ids(await effects.claim(owner="x", limit=1, lease=LEASE))
+
+    assert run(scenario()) == (False, True, 2, [])
+
+
+def test_at_most_max_starting_workers_are_brought_up_at_once(database: str) -> None:
+    async def scenario() -> list[list[str]]:
+        async with ledger(database, max_starting=2) as (effects, pool):
+            await want(
+                pool,
+                *[(f"create{n}", "container.create", f"lane{n}") for n in range(4)],
+                ("stop", "container.stop", "lane9"),
+            )
+            first = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await effects.settle(first[0], "done")
+            then = await effects.claim(owner="w", limit=10, lease=LEASE)
+            return [ids(first), ids(then)]
+
+    assert run(scenario()) == [["create0", "create1", "stop"], ["create2"]]
+
+
+def test_every_try_is_on_record_with_its_outcome(database: str) -> None:
+    async def scenario() -> list[tuple[Any, ...]]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("e1", "container.stop", "a"))
+            (first,) = await effects.claim(owner="w1", limit=1, lease=LEASE)
+            await effects.settle(first, "failed", error="the daemon is away")
+            (second,) = await effects.claim(owner="w2", limit=1, lease=LEASE)
+            await effects.settle(second, "done")
+            async with pool.connection() as connection:
+                cursor = await connection.execute(
+                    "SELECT attempt, owner, outcome, error, finished_at IS NOT NULL "
+                    "FROM effect_attempts ORDER BY attempt"
+                )
+                return await cursor.fetchall()
+
+    assert run(scenario()) == [(1, "w1", "failed", "the daemon is away", True), (2, "w2", "done", "", True)]
+
+
+def test_a_waiting_worker_is_woken_by_new_work(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with ledger(database) as (effects, pool):
+            await effects.wait_for_work(5)
+            waiting = asyncio.create_task(effects.wait_for_work(30))
+            await want(pool, ("e1", "container.stop", "a"), notify=True)
+            async with asyncio.timeout(10):
+                await waiting
+            return ids(await effects.claim(owner="w", limit=1, lease=LEASE))
+
+    assert run(scenario()) == ["e1"]

@@ -1,0 +1,122 @@
+"""The runner of the process managers: each event's reactions are recorded once, by one process at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+
+from application.ports import ExpectedSeqConflict
+from application.process_managers.table import react, wire_names
+from domain.record import Metadata, NewEvent
+from domain.run.events import RunFinished, RunQueued
+from domain.run.values import Message, RunSpec
+from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.migrations import migrate
+from infrastructure.process_managers.runner import LOCK, ProcessManagerRunner
+from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL
+from tests.support.async_run import run
+from tests.support.log_events import OCCURRED_AT
+
+SPEC = RunSpec(
+    session_id="s1", user_login_name="ada", provider="scripted", messages=(Message(role="user", content="x"),)
+)
+
+
+def new(event: Any, event_id: str) -> NewEvent:
+    metadata = Metadata(actor="ada", correlation_id="c", trace_id="t")
+    return NewEvent(event_id=event_id, event=event, occurred_at=OCCURRED_AT, metadata=metadata)
+
+
+@asynccontextmanager
+async def running(dsn: str, runners: int) -> AsyncIterator[GroupCommitEventStore]:
+    async with GroupCommitEventStore(dsn) as store, PostgresListener(dsn) as listener:
+        tasks = []
+        for _ in range(runners):
+            runner = ProcessManagerRunner(
+                dsn=dsn, store=store, position=listener.position, react=react, types=wire_names()
+            )
+            tasks.append(asyncio.create_task(runner.run()))
+        try:
+            yield store
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def rows(dsn: str, statement: str) -> list[tuple[Any, ...]]:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        return await (await connection.execute(statement)).fetchall()
+
+
+async def until(dsn: str, statement: str, expected: list[tuple[Any, ...]]) -> None:
+    """Look again at every change of the queue, until the rows are there."""
+    async with PostgresListener(dsn) as listener, asyncio.timeout(20):
+        with listener.subscribe(RUN_QUEUE_CHANNEL) as signal:
+            while await rows(dsn, statement) != expected:
+                await signal.wait(1)
+
+
+def test_reactions_are_recorded_with_what_caused_them(database: str) -> None:
+    async def scenario() -> list[tuple[Any, ...]]:
+        await migrate(database)
+        async with running(database, runners=1) as store:
+            await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q")])
+            await store.append("run:r1", 1, [new(RunFinished(outcome="canceled", exported=False), "f")])
+            await until(database, "SELECT run_id, state FROM run_queue", [("r1", "done")])
+        return await rows(database, "SELECT effect_id, kind, lane, caused_by, metadata FROM effects")
+
+    assert run(scenario()) == [
+        (
+            "session.detach_run/run:r1/2",
+            "session.detach_run",
+            "run:r1",
+            2,
+            {"actor": "ada", "correlationId": "c", "causationId": "f", "traceId": "t"},
+        )
+    ]
+
+
+def test_several_runners_record_every_reaction_once(database: str) -> None:
+    async def scenario() -> list[tuple[Any, ...]]:
+        await migrate(database)
+        async with running(database, runners=3) as store:
+            await asyncio.gather(*[store.append(f"run:r{n}", 0, [new(RunQueued(spec=SPEC), "q")]) for n in range(50)])
+            await until(database, "SELECT count(*) FROM run_queue", [(50,)])
+        return await rows(database, "SELECT position FROM process_manager_checkpoint")
+
+    assert run(scenario()) == [(50,)]
+
+
+def test_another_takes_over_when_the_active_runner_loses_its_connection(database: str) -> None:
+    async def scenario() -> None:
+        await migrate(database)
+        async with running(database, runners=2) as store:
+            await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q")])
+            await until(database, "SELECT count(*) FROM run_queue", [(1,)])
+            await rows(
+                database,
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+                f"AND ((classid::bigint << 32) | objid::bigint) = {LOCK}",
+            )
+            await store.append("run:r2", 0, [new(RunQueued(spec=SPEC), "q")])
+            await until(database, "SELECT count(*) FROM run_queue", [(2,)])
+
+    run(scenario())
+
+
+def test_a_lost_race_for_a_stream_leaves_nothing_behind(database: str) -> None:
+    async def scenario() -> int:
+        await migrate(database)
+        async with GroupCommitEventStore(database) as store:
+            await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q")])
+            try:
+                await store.append("run:r1", 0, [new(RunFinished(outcome="canceled", exported=False), "f")])
+            except ExpectedSeqConflict:
+                return await store.last_seq("run:r1")
+        return -1
+
+    assert run(scenario()) == 1

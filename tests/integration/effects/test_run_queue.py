@@ -1,0 +1,125 @@
+"""The run queue on a real Postgres: one run per session, in order; leases, fencing, delays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+import sql
+from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.sessions import open_pool
+from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from tests.support.async_run import run
+
+LEASE = timedelta(seconds=30)
+EXPIRED = timedelta(seconds=-1)
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
+
+
+@asynccontextmanager
+async def run_queue(dsn: str) -> AsyncIterator[tuple[PostgresRunQueue, Pool]]:
+    await migrate(dsn)
+    pool = await open_pool(dsn)
+    try:
+        async with PostgresListener(dsn) as listener:
+            with listener.subscribe(RUN_QUEUE_CHANNEL) as signal:
+                yield PostgresRunQueue(pool, signal), pool
+    finally:
+        await pool.close()
+
+
+async def enqueue(pool: Pool, *runs: tuple[str, str]) -> None:
+    """(run id, session id) each, in this order."""
+    async with pool.connection() as connection:
+        for position, (run_id, session_id) in enumerate(runs, 1):
+            arguments = {"run_id": run_id, "session_id": session_id, "position": position, "max_attempts": 5}
+            await connection.execute(sql.query("enqueue_run"), arguments)
+
+
+async def dequeue(pool: Pool, run_id: str) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
+
+
+async def claimed(queue: PostgresRunQueue, *, limit: int = 10, lease: timedelta = LEASE) -> list[str]:
+    return [found.run_id for found in await queue.claim(owner="w", limit=limit, lease=lease)]
+
+
+def test_a_session_has_one_run_at_a_time_in_the_order_of_the_log(database: str) -> None:
+    async def scenario() -> list[list[str]]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"), ("r2", "s1"), ("r3", "s2"))
+            first, then = sorted(await claimed(queue)), await claimed(queue)
+            await dequeue(pool, "r1")
+            return [first, then, await claimed(queue)]
+
+    assert run(scenario()) == [["r1", "r3"], [], ["r2"]]
+
+
+def test_a_run_that_waits_for_its_retry_holds_back_the_later_ones_of_its_session(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"), ("r2", "s1"))
+            (lease,) = await queue.claim(owner="w", limit=10, lease=LEASE)
+            await queue.release(lease, timedelta(minutes=5))
+            return await claimed(queue)
+
+    assert run(scenario()) == []
+
+
+def test_the_oldest_runs_are_claimed_first(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("z", "s9"), ("y", "s5"), ("x", "s1"))
+            return sorted(await claimed(queue, limit=2))
+
+    assert run(scenario()) == ["y", "z"]
+
+
+def test_racing_claimers_get_different_runs(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, *[(f"r{n}", f"s{n}") for n in range(20)])
+            batches = await asyncio.gather(*[claimed(queue, limit=3) for _ in range(10)])
+            return [run_id for batch in batches for run_id in batch]
+
+    found = run(scenario())
+
+    assert sorted(found) == sorted(f"r{n}" for n in range(20))
+
+
+def test_a_lease_that_ran_out_goes_to_the_next_with_a_higher_generation(database: str) -> None:
+    async def scenario() -> tuple[int, int, bool, bool]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"))
+            (old,) = await queue.claim(owner="old", limit=1, lease=EXPIRED)
+            (new,) = await queue.claim(owner="new", limit=1, lease=LEASE)
+            await queue.release(old, timedelta())
+            return old.generation, new.generation, await queue.renew(old, LEASE), await queue.renew(new, LEASE)
+
+    old, new, old_renews, new_renews = run(scenario())
+
+    assert new > old
+    assert not old_renews
+    assert new_renews
+
+
+def test_an_item_tells_where_a_run_stands(database: str) -> None:
+    async def scenario() -> tuple[Any, Any, Any]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"))
+            await claimed(queue)
+            leased = await queue.item("r1")
+            await dequeue(pool, "r1")
+            return leased, await queue.item("r1"), await queue.item("unknown")
+
+    leased, done, unknown = run(scenario())
+
+    assert (leased.state, leased.lease_owner, leased.attempts, leased.max_attempts) == ("leased", "w", 1, 5)
+    assert done.state == "done"
+    assert unknown is None

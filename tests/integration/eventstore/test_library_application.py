@@ -1,0 +1,149 @@
+"""The `eventsourcing` library's Application, Repository, snapshots, subscriptions and processes on our tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from eventsourcing.application import AggregateNotFoundError, Application, ProcessingEvent
+from eventsourcing.dispatch import singledispatchmethod
+from eventsourcing.domain import Aggregate, event
+from eventsourcing.persistence import IntegrityError
+from eventsourcing.projection import ApplicationSubscription
+from eventsourcing.system import ProcessApplication, SingleThreadedRunner, System
+
+from domain.record import RecordedEvent
+from infrastructure.eventstore.mapper import SequencedEvent
+from tests.support.log_events import Counted, Noted, new_event
+
+
+def environment(dsn: str) -> dict[str, str]:
+    return {
+        "PERSISTENCE_MODULE": "infrastructure.eventstore.factory",
+        "DATABASE_URL": dsn,
+        "ORIGINATOR_ID_TYPE": "text",
+        "CREATE_TABLE": "no",
+        "IS_SNAPSHOTTING_ENABLED": "yes",
+    }
+
+
+class Dog(Aggregate):
+    @event("Registered")
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tricks: list[str] = []
+
+    @event("TrickAdded")
+    def add_trick(self, trick: str) -> None:
+        self.tricks.append(trick)
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """An immutable aggregate of Fleetlog's own events."""
+
+    id: str
+    version: int
+    notes: tuple[str, ...] = ()
+
+
+def project_notebook(notebook: Notebook | None, events: Iterable[RecordedEvent]) -> Notebook | None:
+    for recorded in events:
+        notes = () if notebook is None else notebook.notes
+        assert isinstance(recorded.event, Noted)
+        notebook = Notebook(recorded.stream, recorded.seq, (*notes, recorded.event.text))
+    return notebook
+
+
+def noted(seq: int, text: str) -> SequencedEvent:
+    return SequencedEvent(stream="notebook:1", seq=seq, new=new_event(text))
+
+
+def test_mutable_aggregates_are_saved_and_loaded_from_snapshots(database: str) -> None:
+    with Application[Any](env=environment(database)) as application:
+        dog = Dog("Fido")
+        dog.add_trick("roll over")
+        application.save(dog)
+        application.take_snapshot(dog.id)
+        dog = application.repository.get(dog.id)
+        dog.add_trick("play dead")
+        application.save(dog)
+        assert application.repository.get(dog.id).tricks == ["roll over", "play dead"]
+        assert application.repository.get(dog.id, version=2).tricks == ["roll over"]
+        assert application.snapshots is not None
+        assert len(list(application.snapshots.get(dog.id))) == 1
+        with pytest.raises(AggregateNotFoundError):
+            application.repository.get("nobody")
+
+
+def test_a_concurrent_change_of_an_aggregate_is_an_integrity_error(database: str) -> None:
+    with Application[Any](env=environment(database)) as application:
+        application.save(dog := Dog("Fido"))
+        first, second = application.repository.get(dog.id), application.repository.get(dog.id)
+        first.add_trick("roll over")
+        second.add_trick("play dead")
+        application.save(first)
+        with pytest.raises(IntegrityError):
+            application.save(second)
+
+
+def test_immutable_aggregates_go_through_a_projector_function(database: str) -> None:
+    with Application[Any](env=environment(database)) as application:
+        recordings = application.save(noted(1, "one"), noted(2, "two"))
+        assert [recording.notification.id for recording in recordings] == [1, 2]
+        notebook = application.repository.get("notebook:1", projector_func=project_notebook)
+        assert notebook == Notebook("notebook:1", 2, ("one", "two"))
+        recorded = next(iter(application.events.get("notebook:1")))
+        assert isinstance(recorded, RecordedEvent)
+        assert recorded.metadata.actor == "tester"
+        assert recorded.recorded_at <= datetime.now(UTC)
+
+
+def test_a_subscription_gets_past_and_new_events_of_its_topics(database: str) -> None:
+    with Application[Any](env=environment(database)) as application:
+        application.save(noted(1, "one"))
+        with ApplicationSubscription(application, gt=0, topics=["test.noted"]) as subscription:
+            first, tracking = next(subscription)
+            assert (first.event, tracking.notification_id) == (Noted(text="one"), 1)
+            application.save(Dog("Fido"))
+            application.save(noted(2, "two"))
+            second, tracking = next(subscription)
+            assert (second.event, tracking.notification_id) == (Noted(text="two"), 3)
+
+
+class Counting(ProcessApplication[Any]):
+    """Counts each note of any notebook in a stream of its own."""
+
+    @singledispatchmethod
+    def policy(self, domain_event: Any, processing_event: ProcessingEvent[Any]) -> None:
+        if isinstance(domain_event, RecordedEvent) and isinstance(domain_event.event, Noted):
+            counted = Counted(number=domain_event.seq)
+            new = new_event(event_id=f"count-{domain_event.position}")
+            processing_event.collect_events(
+                SequencedEvent(
+                    stream=f"count:{domain_event.position}",
+                    seq=1,
+                    new=type(new)(
+                        event_id=new.event_id, event=counted, occurred_at=new.occurred_at, metadata=new.metadata
+                    ),
+                )
+            )
+
+
+class Notebooks(Application[Any]):
+    pass
+
+
+def test_a_process_application_tracks_what_it_has_handled(database: str) -> None:
+    with SingleThreadedRunner[Any](System(pipes=[[Notebooks, Counting]]), env=environment(database)) as runner:
+        notebooks, counting = runner.get(Notebooks), runner.get(Counting)
+        notebooks.save(noted(1, "one"))
+        notebooks.save(noted(2, "two"))
+        assert counting.recorder.has_tracking_id("Notebooks", 3)
+        assert [n.topic for n in counting.recorder.select_notifications(1, 10)] == [
+            "test.noted",
+            "test.counted",
+            "test.noted",
+            "test.counted",
+        ]

@@ -1,0 +1,57 @@
+"""A reader that has seen position N never later finds one below N."""
+
+import asyncio
+import threading
+
+import psycopg
+
+from infrastructure.eventstore.batch import append_request, encode_new_event, parameters
+from infrastructure.eventstore.prepared_append import AppendConnection
+from infrastructure.eventstore.store import GroupCommitEventStore
+from tests.support.log_events import new_events
+
+
+def test_a_writer_held_open_before_commit_holds_back_the_one_behind_it(database: str) -> None:
+    """Two writers, the first held open before commit: the second gets the later position and appears after the first,
+    so a tailing reader sees 1 before 2 and never only 2."""
+    seen: list[list[int]] = []
+
+    async def run() -> None:
+        first = AppendConnection.open(database)
+        request = append_request("run:1", 0, [encode_new_event(event) for event in new_events("first")])
+        async with GroupCommitEventStore(database) as store:
+            with first.connection.transaction():
+                assert first.append(parameters(b"default", [request])).position_before == 0
+                second = asyncio.create_task(store.append("run:2", 0, new_events("second")))
+                await until_one_waits_for_the_lock(database)
+                seen.append([event.position for event in await store.read_all()])
+                assert not second.done()
+            assert (await second).positions == (2,)
+            seen.append([event.position for event in await store.read_all()])
+        first.close()
+
+    asyncio.run(run())
+    assert seen == [[], [1, 2]]
+
+
+def test_a_writer_that_is_rolled_back_leaves_no_gap(database: str) -> None:
+    async def run() -> None:
+        request = append_request("run:1", 0, [encode_new_event(event) for event in new_events("never")])
+        first = AppendConnection.open(database)
+        with first.connection.transaction(force_rollback=True):
+            first.append(parameters(b"default", [request]))
+        first.close()
+        async with GroupCommitEventStore(database) as store:
+            assert (await store.append("run:1", 0, new_events("one"))).positions == (1,)
+
+    asyncio.run(run())
+
+
+async def until_one_waits_for_the_lock(dsn: str) -> None:
+    def wait() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while not connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall():
+                threading.Event().wait(0.005)
+
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(wait)

@@ -1,0 +1,132 @@
+"""Syncs over HTTP: refused before the restore, the gate, one at a time."""
+
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.integration.executor.worker import PREFIX, is_alive, text_of
+
+
+def test_a_sync_before_the_restore_is_refused_and_writes_nothing(make_worker, store):
+    worker = make_worker().start()
+    (worker.workspace / "half").write_text("x")
+    refused = worker.try_sync(gate=True)
+    assert (refused.status_code, refused.json()["reason"]) == (409, "workspace_not_restored")
+    assert (
+        worker.http.put("/workspace/file?path=/workspace/f", content=b"x").json()["reason"] == "workspace_not_restored"
+    )
+    assert list(store.list_objects("")) == []
+
+
+def test_a_restore_that_failed_leaves_syncs_refused(make_worker):
+    worker = make_worker().start()
+    failed = worker.try_restore([{"level": "L0", "name": "registry_base", "from": "none/", "to": "/workspace"}])
+    assert (failed.status_code, failed.json()["reason"]) == (422, "layer_missing")
+    assert "'none/'" in failed.json()["detail"]
+    assert worker.try_sync().json()["reason"] == "workspace_not_restored"
+    worker.restore()
+    assert worker.sync()["files"] == 0
+
+
+def test_an_object_store_that_is_away_is_a_passing_error(make_worker):
+    worker = make_worker(s3Endpoint="http://127.0.0.1:9").start()
+    failed = worker.try_restore()
+    assert (failed.status_code, failed.json()["reason"]) == (503, "object_store_unavailable")
+
+
+def test_a_gate_ends_every_process_first(worker):
+    worker.start_run("(setsid sh -c 'while true; do date +%N > busy; done' & echo $!); sleep 600")
+    with worker.following() as entries:
+        pid = int(next(entries)["payload"]["text"])
+        result = worker.sync(gate=True, reason="pre.stop")
+        last = list(entries)[-1]
+    assert last["payload"]["outcome"] == "failed"
+    assert not is_alive(pid)
+    assert result["unstablePaths"] == []
+    assert worker.http.get("/health").json()["activeRuns"] == []
+
+
+def test_a_file_that_keeps_changing_shuts_the_gate_but_no_other_sync(worker):
+    path = worker.workspace / "busy"
+    path.write_bytes(b"0" * 5_000_000)
+    stop = threading.Event()
+
+    def change():
+        with path.open("r+b") as file:
+            while not stop.is_set():
+                file.seek(0)
+                file.write(os.urandom(32))
+                file.flush()
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        refused = worker.try_sync(gate=True)
+        other = worker.sync()
+    finally:
+        stop.set()
+        changer.join()
+    assert (refused.status_code, refused.json()["reason"]) == (409, "files_not_stable")
+    assert refused.json()["paths"] == ["busy"]
+    assert set(other["unstablePaths"]) <= {"busy"}
+    assert worker.sync(gate=True)["unstablePaths"] == []
+
+
+def test_a_gate_reads_everything_again(worker):
+    path = worker.workspace / "f"
+    path.write_bytes(b"one")
+    first = worker.sync()
+    (index,) = worker.state.glob("index.msgpack")
+    index.write_bytes(b"garbage")
+    assert worker.sync(gate=True, previous=first["sync"])["sync"] == first["sync"]
+
+
+def test_a_gate_does_not_rely_on_a_manifest_that_is_gone(worker, store):
+    (worker.workspace / "f").write_bytes(b"content")
+    first = worker.sync()
+    store.delete([item.key for item in store.list_objects(f"{PREFIX}/")])
+    second = worker.sync(gate=True, previous=first["sync"])
+    assert second["uploadedFiles"] == 1
+    assert second["sync"] != first["sync"]
+
+
+def test_syncs_wait_in_line(worker):
+    for number in range(200):
+        (worker.workspace / str(number)).write_bytes(os.urandom(20_000))
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda _: worker.sync(), range(6)))
+    assert len({json.dumps(result["sync"]) for result in results}) == 1
+    assert sum(result["uploadedFiles"] for result in results) == 200
+
+
+def test_a_sync_while_a_run_writes_does_not_hold_it_up(worker):
+    worker.start_run("for i in $(seq 300); do echo $i > f$i; done; echo done")
+    while "done" not in text_of(worker.journal()):
+        worker.sync()
+    assert worker.sync()["files"] == 300
+
+
+def test_another_session_generation_or_prefix_is_refused(worker):
+    assert worker.post("/workspace/sync", generation=2, **_sync()).json()["reason"] == "fenced"
+    assert worker.post("/workspace/sync", sessionId="s2", **_sync()).json()["reason"] == "fenced"
+    assert worker.post("/workspace/validate", generation=2).json()["reason"] == "fenced"
+    assert worker.try_start("echo", spec={"sessionId": "other"}).json()["reason"] == "fenced"
+    assert worker.try_sync(workspaceS3Prefix="app/other").json()["reason"] == "other_prefix"
+
+
+def _sync():
+    return {"workspaceS3Prefix": PREFIX, "syncId": "x", "reason": "manual"}
+
+
+def test_maintenance_syncs_what_an_earlier_boot_restored(make_worker):
+    worker = make_worker().start()
+    worker.restore()
+    (worker.workspace / "f").write_text("x")
+    worker.process.terminate()
+    worker.wait_for_exit(10)
+    worker.config["maintenance"] = True
+    worker.start()
+    assert worker.http.get("/health").json()["maintenance"] is True
+    assert worker.restore()["already"] is True
+    assert worker.sync(gate=True, reason="pre.remove")["files"] == 1

@@ -1,0 +1,184 @@
+"""The S3 adapter against a real server, straight and through a proxy that misbehaves."""
+
+import os
+import socket
+import threading
+from contextlib import suppress
+
+import msgspec
+import pytest
+
+from infrastructure.object_store.errors import ObjectMissing, ObjectStoreRefused, ObjectStoreUnavailable
+from infrastructure.object_store.s3 import S3ObjectStore
+
+
+class Proxy:
+    """Passes bytes on to the server; the first connections are mistreated, one plan each."""
+
+    def __init__(self, endpoint, *plans):
+        host, _, port = endpoint.removeprefix("http://").partition(":")
+        self._target = (host, int(port))
+        self._plans = list(plans)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections = 0
+        self._sockets = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._sockets.append(client)
+            plan = self._plans.pop(0) if self._plans else None
+            thread = threading.Thread(target=self._serve, args=(client, plan))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client, plan):
+        with client:
+            if plan == "refuse":
+                return
+            if plan == "500":
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                return
+            with socket.create_connection(self._target) as server:
+                self._sockets.append(server)
+                up = threading.Thread(target=_pass_on, args=(client, server, None))
+                up.start()
+                _pass_on(server, client, plan)
+                _hang_up(client)
+                up.join(10)
+
+    def close(self):
+        _hang_up(self._listener)
+        self._listener.close()
+        self._threads[0].join(10)
+        for each in self._sockets:
+            _hang_up(each)
+        for thread in self._threads:
+            thread.join(10)
+
+
+def _hang_up(each):
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+
+
+def _pass_on(source, sink, limit):
+    passed = 0
+    try:
+        while data := source.recv(65536):
+            if limit is not None and passed + len(data) >= limit:
+                sink.sendall(data[: limit - passed])
+                return
+            sink.sendall(data)
+            passed += len(data)
+    except OSError:
+        return
+    finally:
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def through(location):
+    made = []
+
+    def make(*plans):
+        proxy = Proxy(location.endpoint, *plans)
+        store = S3ObjectStore(msgspec.structs.replace(location, endpoint=proxy.endpoint), retry_delay_s=0.01)
+        made.extend((store, proxy))
+        return store, proxy
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_objects_are_put_read_listed_and_deleted(store):
+    for name in ("a/ü 1", "a/2", "b"):
+        store.put(name, name.encode())
+    assert store.get("a/ü 1") == "a/ü 1".encode()
+    assert store.get("a/2", start=1, length=2) == b"/2"
+    assert store.get("a/2", start=1, length=0) == b""
+    assert [item.key for item in store.list_objects("a/")] == ["a/2", "a/ü 1"]
+    assert store.list_folders("") == ("a",)
+    assert store.head("a/2").size == 3
+    store.delete(["a/2", "a/2", "never"])
+    assert store.head("a/2") is None
+    with pytest.raises(ObjectMissing, match="a/2"):
+        store.get("a/2")
+
+
+def test_long_listings_come_whole(store):
+    expected = sorted(f"k/{number}" for number in range(1100))
+    for key in expected:
+        store.put(key, b"")
+    assert [item.key for item in store.list_objects("k/")] == expected
+
+
+def test_parts_that_are_not_confirmed_never_become_an_object(store):
+    parts = [os.urandom(5 * 1024 * 1024), b"end"]
+    assert store.put_parts("whole", iter(parts)) is True
+    assert store.get("whole") == b"".join(parts)
+    assert store.put_parts("refused", iter(parts), confirm=lambda: False) is False
+
+    def breaking():
+        yield parts[0]
+        raise ValueError("the file changed")
+
+    with pytest.raises(ValueError, match="changed"):
+        store.put_parts("broken", breaking())
+    assert [item.key for item in store.list_objects("")] == ["whole"]
+
+
+def test_the_store_refuses_bytes_that_changed_on_the_way(store, monkeypatch):
+    monkeypatch.setattr("infrastructure.object_store.s3._md5", lambda _body: "1B2M2Y8AsgTpgAmY7PhCfg==")
+    monkeypatch.setattr(store, "_retry_delay_s", 0.001)
+    with pytest.raises(ObjectStoreUnavailable, match="BadDigest"):
+        store.put("a", b"other than announced")
+    assert store.head("a") is None
+
+
+@pytest.mark.parametrize("plan", ["refuse", "500", 100])
+def test_passing_trouble_is_tried_again(through, store, plan):
+    store.put("a", b"x" * 1000)
+    broken, proxy = through(plan, plan)
+    assert broken.get("a") == b"x" * 1000
+    assert proxy.connections == 3
+
+
+def test_a_long_read_goes_on_where_it_was_cut(through, store):
+    content = os.urandom(3_000_000)
+    store.put("long", content)
+    broken, _ = through(1_000_000, 1_200_000)
+    read = bytearray()
+    broken.copy_out("long", read.extend)
+    assert bytes(read) == content
+
+
+def test_a_cut_upload_is_tried_again(through, store):
+    broken, _ = through("500", "refuse")
+    broken.put("a", b"x" * 100_000)
+    assert store.get("a") == b"x" * 100_000
+
+
+def test_trouble_that_stays_is_told(through):
+    broken, proxy = through(*["refuse"] * 10)
+    with pytest.raises(ObjectStoreUnavailable, match="failed 4 times"):
+        broken.get("a")
+    assert proxy.connections == 4
+
+
+def test_wrong_keys_and_buckets_are_refused_at_once(location):
+    for change in ({"secret_key": "wrong"}, {"bucket": "no-such-bucket"}):
+        store = S3ObjectStore(msgspec.structs.replace(location, **change))
+        with pytest.raises(ObjectStoreRefused):
+            store.put("a", b"")
+        store.close()

@@ -1,0 +1,137 @@
+"""Projecting processes that are killed: nothing is lost or counted twice, and the next one takes over at once."""
+
+import asyncio
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.support.async_run import run
+from tests.support.mixed_history import append_all, mixed_history
+from tests.support.projecting import NAMES, Surroundings, surroundings
+
+PAGE_POSITIONS = 5
+
+
+@asynccontextmanager
+async def projecting_process(
+    dsn: str, page_positions: int = PAGE_POSITIONS
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process with a running projector; killed at the end."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.projecting", dsn, str(page_positions), stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        assert await asyncio.wait_for(process.stdout.readline(), 30) == b"projecting\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+async def positions(around: Surroundings) -> dict[str, int]:
+    return {status.projection: status.position for status in await around.admin.status() if status.state == "active"}
+
+
+async def kill_at_random_points(dsn: str, kills: int) -> None:
+    random_ = random.Random(kills)
+    async with surroundings(dsn) as around:
+        last = await append_all(around.store, mixed_history(sessions=10 + kills // 2, runs_each=4))
+        middle = 0
+        for _ in range(kills):
+            before = await positions(around)
+            async with projecting_process(dsn):
+                await asyncio.sleep(
+                    random_.uniform(0.02, 0.12)
+                )  # this long it works; then it is killed, wherever it is
+            after = await positions(around)
+            assert all(after[name] >= position for name, position in before.items())
+            middle += 0 < min(after.values()) < last
+        assert middle > kills // 2, "the kills came too late to hit a batch"
+        async with around.projector():
+            await around.caught_up(last)
+            survived = await around.hashes()
+            await around.rebuilt()
+        assert await around.hashes() == survived
+
+
+def test_a_projection_killed_at_random_points_equals_a_rebuild(migrated: str) -> None:
+    run(kill_at_random_points(migrated, 3), timeout=100)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(400)
+def test_a_projection_killed_fifty_times_equals_a_rebuild(migrated: str) -> None:
+    run(kill_at_random_points(migrated, 50), timeout=390)
+
+
+def test_another_process_takes_over_within_about_a_second(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, projecting_process(migrated, 2000) as first:
+            await around.caught_up(await append_all(around.store, mixed_history(sessions=1)))
+            async with around.projector(holder="second"):
+                last = await append_all(around.store, mixed_history(sessions=1, prefix="b-"))
+                await around.caught_up(last)
+                holders = {status.holder for status in await around.admin.status()}
+                assert holders == {f"{next(iter(holders)).rpartition(':')[0]}:{first.pid}"}  # type: ignore[union-attr]
+                first.send_signal(signal.SIGKILL)
+                killed = time.monotonic()
+                last = await append_all(around.store, mixed_history(sessions=1, prefix="c-"))
+                await around.caught_up(last)
+                assert time.monotonic() - killed < 3  # about one, on a machine of its own
+                assert {status.holder for status in await around.admin.status()} == {"second"}
+
+    run(check(), timeout=100)
+
+
+def test_two_projectors_that_both_believe_to_be_alone_do_not_count_twice(migrated: str) -> None:
+    """The lock saves work, the checkpoint decides: with a lock that everybody gets, the rows are still right."""
+
+    async def check() -> None:
+        async with surroundings(migrated) as around:
+            async with around.pool.connection() as connection:
+                await connection.execute(
+                    "CREATE OR REPLACE FUNCTION projection_lock(projection text, version integer) RETURNS bigint "
+                    "LANGUAGE sql VOLATILE AS 'SELECT (random() * 1e15)::bigint'"
+                )
+            async with (
+                around.projector(page_positions=20, holder="one"),
+                around.projector(page_positions=20, holder="two"),
+            ):
+                await around.caught_up(await append_all(around.store, mixed_history(sessions=10)))
+            survived = await around.hashes()
+            async with around.pool.connection() as connection:
+                await connection.execute(
+                    "CREATE OR REPLACE FUNCTION projection_lock(projection text, version integer) RETURNS bigint "
+                    "LANGUAGE sql IMMUTABLE AS 'SELECT hashtextextended(projection || version, 0)'"
+                )
+            async with around.projector():
+                await around.rebuilt(NAMES)
+            assert await around.hashes() == survived
+
+    run(check(), timeout=100)
+
+
+def test_lost_connections_are_survived(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector(page_positions=50):
+            last = 0
+            for number in range(4):
+                last = await append_all(around.store, mixed_history(sessions=2, prefix=f"{number}-"))
+                async with around.pool.connection() as connection:
+                    await connection.execute(
+                        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE l.locktype = 'advisory' "
+                        "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                    )
+            await around.caught_up(last)
+            survived = await around.hashes()
+            await around.rebuilt()
+            assert await around.hashes() == survived
+
+    run(check(), timeout=100)

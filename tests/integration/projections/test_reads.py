@@ -1,0 +1,262 @@
+"""Reads on a real Postgres: filters, pages, the past, and waiting for a position."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from domain.errors import InvalidInput
+from domain.identifiers import run_stream
+from domain.run import events as e
+from projections.ports import AtPosition, AtSeq, AtTime, RunFilter, SessionWorkerFilter, UsageFilter
+from tests.support.async_run import run
+from tests.support.mixed_history import append_all, mixed_history, new_event, spec
+from tests.support.projecting import Surroundings, surroundings
+from tests.support.recorded import EPOCH, as_json
+
+
+def test_the_past_is_what_was_read_then(migrated: str) -> None:
+    """Every answer that was given live is given again for its position, its seq and its time."""
+
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            answers = []
+            ends: dict[str, int] = {}
+            for batch in mixed_history(sessions=1, runs_each=1, seed=4):
+                position = await append_all(around.store, iter([batch]), ends)
+                await around.caught_up(position)
+                answers.append(
+                    (
+                        position,
+                        await around.reads.session_worker("session-0"),
+                        await around.reads.run("run-0"),
+                        await around.reads.todos("run-0"),
+                        await around.reads.human_loop_requests(run_id="run-0"),
+                    )
+                )
+            for position, worker, run_, todos, asked in answers:
+                at = AtPosition(position)
+                assert (await around.reads.session_worker("session-0", at=at)).value == worker.value
+                assert (await around.reads.run("run-0", at=at)).value == run_.value
+                assert (await around.reads.todos("run-0", at=at)).value == todos.value
+                past = (await around.reads.human_loop_of_run("run-0", at=at)).value
+                assert (past.requests if past else ()) == asked.requests
+            last = answers[-1][2].value
+            assert last is not None
+            assert (await around.reads.run("run-0", at=AtSeq(last.seq))).value == last
+            stream = await around.store.read_stream(run_stream("run-0"))
+            moment = AtTime(stream[-1].recorded_at)
+            assert (await around.reads.run("run-0", at=moment)).value == last
+            before = AtTime(stream[0].recorded_at - timedelta(microseconds=1))
+            assert (await around.reads.run("run-0", at=before)).value is None
+
+    run(check())
+
+
+def test_moments_beyond_the_end_are_refused(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            last = await append_all(around.store, mixed_history(sessions=1))
+            with pytest.raises(InvalidInput, match="beyond the end of run:run-0"):
+                await around.reads.run("run-0", at=AtSeq(10_000))
+            with pytest.raises(InvalidInput, match="beyond the end of the log"):
+                await around.reads.session_worker("session-0", at=AtPosition(last + 100))
+            assert (await around.reads.run("run-0", at=AtPosition(1))).value is None
+            assert (await around.reads.run("unknown", at=AtSeq(1))).value is None
+
+    run(check())
+
+
+def test_unknown_ids_are_none(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            await around.caught_up(await append_all(around.store, mixed_history(sessions=1)))
+            for answer in (
+                await around.reads.run("x\0"),
+                await around.reads.session_worker("x"),
+                await around.reads.todos("x"),
+                await around.reads.todo_history("x"),
+                await around.reads.usage_of_run("x"),
+            ):
+                assert answer.value is None
+            assert (await around.reads.human_loop_requests(run_id="x")).total == 0
+            assert (await around.reads.sync_history("x")).items == ()
+
+    run(check())
+
+
+async def all_run_ids(around: Surroundings, matching: RunFilter, limit: int) -> list[str]:
+    cursor, found = None, []
+    while True:
+        page = await around.reads.runs(matching, limit=limit, cursor=cursor)
+        assert len(page.items) <= limit
+        found += [item.run_id for item in page.items]
+        if page.next_cursor is None:
+            return found
+        cursor = page.next_cursor
+
+
+def test_lists_are_filtered_and_paged_newest_first(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            last = await append_all(around.store, mixed_history(sessions=8))
+            await around.caught_up(last)
+            everything = (await around.reads.runs(RunFilter(), limit=500)).items
+            assert len(everything) == 24
+            created = [item.created_at for item in everything]
+            assert created == sorted(created, reverse=True)
+            assert await all_run_ids(around, RunFilter(), 7) == [item.run_id for item in everything]
+            for matching in (
+                RunFilter(state="failed"),
+                RunFilter(session_id="session-3"),
+                RunFilter(provider="codex-cli", app_id="app-1"),
+                RunFilter(user_login_name="user-2"),
+                RunFilter(state="queued"),
+            ):
+                wanted = {name: value for name, value in as_json(matching).items() if value is not None}
+                expected = [
+                    item.run_id
+                    for item in everything
+                    if all(getattr(item, name) == value for name, value in wanted.items())
+                ]
+                assert await all_run_ids(around, matching, 2) == expected
+            workers = await around.reads.session_workers(SessionWorkerFilter(state="stopped"), limit=500)
+            assert {item.session_id for item in workers.items} == {f"session-{n}" for n in (1, 3, 5, 7)}
+            assert workers.as_of_position == last
+            syncs = await around.reads.sync_history("session-3", limit=3)
+            assert [item.reason for item in syncs.items] == ["pre.stop", "run.finished", "run.finished"]
+            more = await around.reads.sync_history("session-3", limit=3, cursor=syncs.next_cursor)
+            assert (len(more.items), more.next_cursor) == (1, None)
+
+    run(check())
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "YmVmb3JlOjA", "YmVmb3JlOi0x", "☃", "YmVmb3JlOjk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5"]
+)
+def test_a_cursor_that_no_page_gave_is_refused(migrated: str, cursor: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around:
+            with pytest.raises(InvalidInput, match="cursor"):
+                await around.reads.runs(RunFilter(), cursor=cursor)
+
+    run(check())
+
+
+def test_limits_are_checked(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around:
+            for limit in (0, -1, 501):
+                with pytest.raises(InvalidInput, match="limit"):
+                    await around.reads.runs(RunFilter(), limit=limit)
+
+    run(check())
+
+
+def test_pending_questions_and_filters(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            last = 0
+            for run_id in ("r1", "r2"):
+                events = [
+                    e.RunQueued(spec=spec(1, f"session-of-{run_id}")),
+                    e.HumanLoopRequested(question_id="q1"),
+                    e.HumanLoopRequested(question_id="q2"),
+                    e.HumanLoopResolved(question_id="q1", answer=run_id),
+                ]
+                new = [new_event(event, str(n), EPOCH) for n, event in enumerate(events)]
+                last = (await around.store.append(run_stream(run_id), 0, new)).position
+            await around.caught_up(last)
+            pending = await around.reads.human_loop_requests(statuses=["open", "answering"])
+            assert [(item.run_id, item.question_id, item.session_id) for item in pending.requests] == [
+                ("r2", "q2", "session-of-r2"),
+                ("r1", "q2", "session-of-r1"),
+            ]
+            page = await around.reads.human_loop_requests(run_id="r1", limit=1)
+            assert (page.total, [item.question_id for item in page.requests]) == (2, ["q2"])
+            page = await around.reads.human_loop_requests(run_id="r1", limit=1, cursor=page.next_cursor)
+            assert (page.total, page.requests[0].answer, page.next_cursor) == (2, "r1", None)
+
+    run(check())
+
+
+def test_usage_is_summed_by_any_dimensions(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            await around.caught_up(await append_all(around.store, mixed_history(sessions=4)))
+            total = (await around.reads.usage(UsageFilter())).total
+            assert (total["runs"], total["outputTokens"], total["costUsd"]) == (12, 600, 0.12)
+            report = await around.reads.usage(UsageFilter(), group_by=["userLoginName", "day"])
+            assert report.total == total
+            assert [group["userLoginName"] for group in report.groups] == sorted({f"user-{n % 11}" for n in range(12)})
+            assert all(group["day"] == "2026-03-01" for group in report.groups)
+            one = await around.reads.usage(
+                UsageFilter(provider="codex-cli", from_day="2026-03-01", to_day="2026-03-01")
+            )
+            assert one.total["runs"] == 4
+            none = await around.reads.usage(UsageFilter(to_day="2026-02-28"), group_by=["runId"])
+            assert (none.groups, none.total["runs"]) == ((), 0)
+            by_run = await around.reads.usage_of_run("run-3")
+            assert by_run.value is not None
+            assert (by_run.value.settled, by_run.value.input_tokens) == (True, 1003)
+
+    run(check())
+
+
+def test_housekeeping_finds_candidates_but_none_with_an_open_question(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            await append_all(around.store, mixed_history(sessions=4))
+            bound = [e.RunBound(bound_session_id="session-2"), e.HumanLoopRequested(question_id="q")]
+            new = [new_event(event, str(n), EPOCH) for n, event in enumerate(bound)]
+            await around.caught_up((await around.store.append("run:outside", 0, new)).position)
+            later = EPOCH + timedelta(days=1)
+            assert await around.reads.idle_workers(idle_before=later, limit=10) == ["session-0"]
+            assert set(await around.reads.unsynced_workers(synced_before=later, limit=10)) == {"session-0", "session-2"}
+            stopped = await around.reads.stopped_workers(stopped_before=later, limit=10)
+            assert set(stopped) == {"session-1", "session-3"}
+            assert await around.reads.stopped_workers(stopped_before=later, limit=1) == stopped[:1]
+            assert await around.reads.stopped_workers(stopped_before=EPOCH - timedelta(days=1), limit=10) == []
+
+    run(check())
+
+
+def test_todo_history_is_read_off_the_log(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around:
+            last = await append_all(around.store, mixed_history(sessions=1))
+            history = await around.reads.todo_history("run-0")  # no projector runs
+            assert history.as_of_position == last
+            assert history.value is not None
+            assert [change.type for change in history.value.events] == ["todo.snapshot"] + ["todo.update"] * 4
+            assert history.value.total == 5
+            rest = await around.reads.todo_history("run-0", after_seq=history.value.events[2].seq, limit=1)
+            assert rest.value is not None
+            assert (rest.value.total, rest.value.events) == (5, history.value.events[3:4])
+
+    run(check())
+
+
+def test_waits_are_woken_by_progress(migrated: str) -> None:
+    async def check() -> None:
+        async with surroundings(migrated) as around:
+            last = await append_all(around.store, mixed_history(sessions=1))
+            assert not await around.progress.wait_for("runs", last, timeout=0.05)
+            async with around.projector():
+                assert await around.progress.wait_for("runs", last, timeout=10)
+                waits: list[float] = []
+                for number in range(20):
+                    event = [new_event(e.RunBound(bound_session_id="s"), "1", EPOCH)]
+                    result = await around.store.append(f"run:w{number}", 0, event)
+                    began = time.monotonic()
+                    assert await around.progress.wait_for("runs", result.position, timeout=10)
+                    waits.append(time.monotonic() - began)
+                    page = await around.reads.runs(RunFilter(), limit=1)
+                    assert page.as_of_position >= result.position
+                    assert page.items[0].run_id == f"w{number}"
+                assert sorted(waits)[10] < 0.4  # far below any poll
+                waiting = [asyncio.create_task(around.progress.wait_for("runs", 10**9, timeout=0.1)) for _ in range(50)]
+                assert not any(await asyncio.gather(*waiting))
+
+    run(check())

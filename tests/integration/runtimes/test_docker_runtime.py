@@ -1,0 +1,180 @@
+"""The `docker` runtime on a real Docker Engine, with the image that script/worker-image builds here.
+
+Without an engine these tests are skipped; with CI=true they fail.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from application.ports import ContainerSpec, RuntimeUnavailable, StartFailed
+from infrastructure.runtimes.container_settings import LABEL_INSTALLATION, ContainerSettings
+from infrastructure.runtimes.docker import DockerWorkerRuntime
+from infrastructure.runtimes.executor_setup import ExecutorSetup
+from tests.contract.worker_runtime_contract import NEXT, SPEC, WorkerRuntimeContract
+from tests.support.async_run import run
+from tests.support.docker_bench import IMAGE, DockerBench
+from tests.support.process_bench import UNREACHABLE_STORE
+
+ROOT = Path(__file__).resolve().parents[3]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    try:
+        # By the command, not the library: that leaves a socket open when there is no engine.
+        subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Docker Engine answers: {error}")
+        pytest.skip(f"no Docker Engine answers: {error}")
+    built = subprocess.run(
+        [ROOT / "script/worker-image", "--tag", IMAGE], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    return IMAGE
+
+
+@pytest.fixture
+def bench(image: str) -> Iterator[DockerBench]:
+    bench = DockerBench()
+    yield bench
+    bench.clean_up()
+
+
+def started(bench: DockerBench, spec: ContainerSpec = SPEC) -> str:
+    container = run(bench.runtime.create(spec))
+    run(bench.runtime.start(spec, container.container_id))
+    return container.container_id
+
+
+class TestContract(WorkerRuntimeContract):
+    pass
+
+
+def test_a_container_has_its_limits_and_nothing_of_the_host(bench: DockerBench) -> None:
+    started(bench)
+    inspected = bench.inspected(SPEC)
+    host = inspected["HostConfig"]
+    assert (host["NanoCpus"], host["Memory"], host["PidsLimit"]) == (1_000_000_000, 2 * 1024**3, 512)
+    assert host["MemorySwap"] == host["Memory"]
+    assert (host["Binds"], host.get("Tmpfs"), inspected["Mounts"]) == (None, None, [])
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert host["AutoRemove"] is False
+    assert host["Privileged"] is False
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["CapDrop"] == ["ALL"]
+
+
+def test_ports_are_published_on_loopback_only(bench: DockerBench) -> None:
+    started(bench)
+    bindings = bench.inspected(SPEC)["NetworkSettings"]["Ports"]["8700/tcp"]
+    assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}
+
+
+def test_labels_name_installation_session_and_generation(bench: DockerBench) -> None:
+    run(bench.runtime.create(SPEC))
+    labels = bench.inspected(SPEC)["Config"]["Labels"]
+    assert labels["fleetlog.installation"] == bench.installation
+    assert (labels["fleetlog.session"], labels["fleetlog.generation"]) == ("contract-session", "1")
+
+
+def test_the_environment_holds_model_credentials_alone(bench: DockerBench) -> None:
+    run(bench.runtime.create(SPEC))
+    names = {variable.split("=")[0] for variable in bench.inspected(SPEC)["Config"]["Env"]}
+    assert names == {"ANTHROPIC_API_KEY", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG"}
+
+
+def test_the_agents_user_reads_nothing_of_the_executor_and_has_no_rights(bench: DockerBench) -> None:
+    started(bench)
+    for path in ("/etc/fleetlog/executor.json", "/var/lib/fleetlog/endpoint.json", "/proc/1/environ"):
+        code, output = bench.in_container(SPEC, "cat", path)
+        assert code != 0, output
+    code, output = bench.in_container(SPEC, "sh", "-c", "for pid in /proc/[0-9]*; do kill -9 ${pid#/proc/}; done")
+    assert "not permitted" in output.lower()
+    code, output = bench.in_container(SPEC, "grep", "-E", "CapEff|NoNewPrivs", "/proc/self/status")
+    assert output.split() == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1"]
+    code, _ = bench.in_container(SPEC, "touch", "/workspace/mine")
+    assert code == 0
+
+
+def test_containers_do_not_reach_each_other(bench: DockerBench) -> None:
+    started(bench)
+    started(bench, NEXT)
+    networks = bench.inspected(NEXT)["NetworkSettings"]["Networks"]
+    (address,) = (network["IPAddress"] for network in networks.values())
+    reach = ("curl", "--silent", "--show-error", "--max-time", "2", f"http://{address}:8700/health")
+    code, output = bench.in_container(NEXT, *reach)
+    assert code == 0, output
+    code, output = bench.in_container(SPEC, *reach)
+    assert code != 0, output
+
+
+def test_the_first_process_reaps_and_the_health_check_is_there(bench: DockerBench) -> None:
+    started(bench)
+    inspected = bench.inspected(SPEC)
+    assert inspected["Config"]["Healthcheck"]["Test"][1] == "curl"
+    assert bench.in_container(SPEC, "cat", "/proc/1/comm", user="0")[1].strip() == "tini"
+
+
+def test_a_private_network_publishes_nothing(bench: DockerBench) -> None:
+    network = f"private-{bench.installation}"
+    bench.api.create_network(network, driver="bridge", labels={LABEL_INSTALLATION: bench.installation})
+    runtime = bench.another_process(network=network)
+    container = run(runtime.create(SPEC))
+    info = run(runtime.start(SPEC, container.container_id))
+    assert not bench.inspected(SPEC)["HostConfig"]["PortBindings"]
+    assert not info.url.startswith("http://127.")
+
+
+def test_other_installations_containers_are_neither_listed_nor_touched(bench: DockerBench) -> None:
+    container = run(bench.runtime.create(SPEC))
+    other = DockerBench()
+    try:
+        assert run(other.runtime.own_containers()) == []
+        for call in (other.runtime.stop, other.runtime.remove):
+            with pytest.raises(RuntimeUnavailable):
+                run(call(SPEC, container.container_id))
+    finally:
+        other.clean_up()
+    assert bench.inspected(SPEC)["Id"] == container.container_id
+
+
+def test_a_container_killed_by_hand_boots_anew(bench: DockerBench) -> None:
+    container_id = started(bench)
+    bench.write(SPEC, "kept")
+    bench.api.kill(container_id)
+    info = run(bench.runtime.start(SPEC, container_id))
+    assert info.status == "running"
+    assert bench.written(SPEC, "kept")
+
+
+def test_a_missing_image_is_said_with_the_command_that_builds_it(bench: DockerBench) -> None:
+    runtime = bench.another_process(image="fleetlog-no-such-image:none")
+    with pytest.raises(StartFailed, match="script/worker-image"):
+        run(runtime.create(SPEC))
+
+
+def test_a_daemon_that_does_not_answer_is_an_error() -> None:
+    runtime = DockerWorkerRuntime(
+        "nobody",
+        ContainerSettings(image=IMAGE),
+        ExecutorSetup(object_store=UNREACHABLE_STORE),
+        environment={"DOCKER_HOST": "tcp://127.0.0.1:9"},
+    )
+    for call in (
+        runtime.create(SPEC),
+        runtime.start(SPEC, "c"),
+        runtime.stop(SPEC, "c"),
+        runtime.remove(SPEC, "c"),
+        runtime.inspect(SPEC, "c", "d"),
+        runtime.own_containers(),
+    ):
+        with pytest.raises(RuntimeUnavailable):
+            run(call)
+    runtime.close()

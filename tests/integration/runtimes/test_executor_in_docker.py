@@ -1,0 +1,95 @@
+"""A real executor in a container, called by the real client, its workspace in a real object store: who may do what."""
+
+import ipaddress
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from domain.identifiers import worker_token
+from infrastructure.embedded.object_store import ObjectStoreAccess
+from infrastructure.executor_client.call_policy import CallPolicy
+from infrastructure.executor_client.directory import HttpExecutorDirectory
+from infrastructure.runtimes.executor_setup import WorkerObjectStore
+from tests.integration.runtimes.test_docker_runtime import image
+from tests.support.async_run import run
+from tests.support.docker_bench import DockerBench
+from tests.support.executor_calls import SECRET, SESSION, SPEC, restored, script_output, sync_of
+from tests.support.relay import relayed
+
+__all__ = ["image"]
+
+pytestmark = pytest.mark.timeout(300)
+
+HOSTILE = r"""
+id -u
+try() { if "$@" 2>/dev/null; then echo "ESCAPED: $*"; fi; }
+try cat /etc/fleetlog/executor.json
+try ls /var/lib/fleetlog
+executor=$(ps -eo pid,args | awk '/interfaces[.]executor/ && !/tini/ {print $1; exit}')
+echo "executor $executor"
+for pid in 1 $executor; do
+  try cat /proc/$pid/environ
+  try ls /proc/$pid/fd
+  try kill -9 $pid
+done
+try chown 0 /workspace
+try chmod u+s /bin/sh
+try mount -t tmpfs none /mnt
+try mknod /tmp/device b 7 0
+try python3 -c 'import os; os.setuid(0)'
+grep CapEff /proc/self/status
+env | grep -iE 'secret|token' && echo ESCAPED
+echo ready to write >/dev/stderr
+mkdir -p made/by && echo agent > made/by/agent && chmod 0500 made/by
+cat given
+echo more >> given
+echo end
+"""
+
+
+@pytest.fixture
+def bench(image: str, bucket: ObjectStoreAccess) -> Iterator[DockerBench]:
+    # Its gateway is told only once a container is on it; its subnet always.
+    subnet = subprocess.run(
+        ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout.strip()
+    with relayed(bucket.endpoint, str(ipaddress.ip_network(subnet)[1])) as port:
+        store = WorkerObjectStore(
+            endpoint=f"http://host.docker.internal:{port}",
+            bucket=bucket.bucket,
+            region=bucket.region,
+            access_key=bucket.access_key_id,
+            secret_key=bucket.secret_access_key,
+        )
+        bench = DockerBench(store)
+        yield bench
+        bench.clean_up()
+
+
+def test_an_agent_works_in_its_workspace_and_gets_nowhere_else(bench: DockerBench) -> None:
+    assert SPEC.token == worker_token(SECRET, SESSION, 1, "executor")
+    container = run(bench.runtime.create(SPEC))
+    info = run(bench.runtime.start(SPEC, container.container_id))
+
+    async def life() -> str:
+        async with HttpExecutorDirectory(SECRET, policy=CallPolicy(max_retries=1)) as directory:
+            executor = directory.executor(session_id=SESSION, generation=1, url=info.url)
+            await restored(executor)
+            bench.write(SPEC, "given", b"by the executor\n")
+            output = await script_output(executor, HOSTILE)
+            synced = await executor.sync(sync_of("pre.stop", gate=True))
+            assert synced.uploaded_files == 2
+            return output
+
+    output = run(life(), timeout=90)
+    lines = output.splitlines()
+    assert "ESCAPED" not in output, output
+    assert lines[0] == "1000"
+    assert "CapEff:\t0000000000000000" in lines
+    assert lines[-2:] == ["by the executor", "end"]
+    assert int(next(line for line in lines if line.startswith("executor")).split()[1]) > 1

@@ -1,0 +1,191 @@
+"""A real `fleetlog up` as a child process: started, killed, started again on the same home."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60
+
+
+class FleetlogServer:
+    """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self._environment = environment
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=90, trust_env=False)
+        self._process: subprocess.Popen[str] | None = None
+        self._position = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        if self._process is None:
+            self.start()
+        assert self.stop() == 0, self.log_tail()
+
+    def start(self) -> None:
+        """Start it and wait until it says where it is: then it is ready."""
+        self.home.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "interfaces.cli.main", "up", "--json"],
+                cwd=REPOSITORY,
+                env=self._settings(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"fleetlog up ended before it was ready:\n{self.log_tail()}"
+        assert json.loads(line)["url"].endswith(f":{self.port}")
+
+    def _settings(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEETLOG_", "S3_"))}
+        return kept | {"FLEETLOG_HOME": str(self.home), "FLEETLOG_PORT": str(self.port)} | self._environment
+
+    def command(self, *arguments: str) -> str:
+        """What another `fleetlog` command on the same home prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "interfaces.cli.main", *arguments],
+            cwd=REPOSITORY,
+            env=self._settings(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit code."""
+        return self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def _log(self) -> Path:
+        return self.home.parent / "server.log"
+
+    def log_tail(self) -> str:
+        """The end of what the server logged, of all its starts."""
+        return "\n".join(self._log.read_text().splitlines()[-40:]) if self._log.exists() else ""
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        code = self._process.wait(60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._process = None
+        return code
+
+    def ok(self, method: str, path: str, **options: Any) -> Any:
+        """The JSON of a successful answer; a read sees what was accepted before it."""
+        if method == "GET" and not {"atSeq", "atPosition"} & set(options.get("params") or {}):
+            options["params"] = {"minPosition": self._position} | (options.get("params") or {})
+        response = self.client.request(method, path, **options)
+        assert response.is_success, f"{method} {path}: {response.status_code} {response.text}\n{self.log_tail()}"
+        answer = response.json()
+        if method == "POST" and isinstance(answer, dict):
+            self._position = max(self._position, answer.get("position", 0))
+        return answer
+
+    def problem(self, status: int, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The problem of an answer that is refused with `status`."""
+        response = self.client.request(method, path, **options)
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"].startswith("application/problem+json")
+        return dict(response.json())
+
+    def activate(self, session_id: str, **body: Any) -> Any:
+        identity = {"appId": "app", "userLoginName": "ada"}
+        return self.ok("POST", f"/api/session-workers/{session_id}/activate", json=identity | body)
+
+    def run_body(self, script: str, **body: Any) -> dict[str, Any]:
+        """The body of a scripted run of app `app` and user `ada`."""
+        return {
+            "appId": "app",
+            "userLoginName": "ada",
+            "provider": "scripted",
+            "model": "none",
+            "messages": [{"role": "user", "content": script}],
+        } | body
+
+    def finished(self, script: str, **body: Any) -> Any:
+        """A run from its start to its end: `{runId, accepted, warnings, events, snapshot}`."""
+        return self.ok("POST", "/api/runs/start", json=self.run_body(script, **body))
+
+    def enqueued(self, script: str, **body: Any) -> str:
+        """The run id of a queued run."""
+        body.setdefault("runId", new_id("run"))
+        answer = self.ok("POST", "/api/runs/queue/enqueue", json=self.run_body(script, **body))
+        assert answer["accepted"]
+        return str(answer["runId"])
+
+    def frames(self, run_id: str, cursor: int = 0) -> Iterator[dict[str, Any]]:
+        """The frames of a run's stream; `id` is missing in derived ones."""
+        with self.client.stream("GET", f"/api/runs/{run_id}/stream", params={"cursor": cursor}) as response:
+            assert response.status_code == 200, response.read()
+            frame: dict[str, Any] = {}
+            for line in response.iter_lines():
+                if not line and frame:
+                    yield frame
+                    frame = {}
+                elif line and not line.startswith(":"):
+                    field, _, value = line.partition(": ")
+                    frame[field] = json.loads(value) if field == "data" else value
+
+    def until(self, run_id: str, event: str) -> list[dict[str, Any]]:
+        """The stored frames of a run up to and with the first of this type, as soon as it is there."""
+        seen = []
+        for frame in self.frames(run_id):
+            if "id" in frame:
+                seen.append(frame)
+            if frame["event"] == event:
+                return seen
+        raise AssertionError(f"run {run_id} ended without {event}: {[frame['event'] for frame in seen]}")
+
+    def history(self, run_id: str) -> list[dict[str, Any]]:
+        """All stored frames of a run, to its end."""
+        return [frame for frame in self.frames(run_id) if "id" in frame]
+
+    def worker_folder(self, session_id: str) -> Path:
+        """Where the `process` runtime keeps the session's container."""
+        worker = self.ok("GET", f"/api/session-workers/{session_id}")
+        return self.home / "workers" / worker["containerId"]
+
+
+def new_id(kind: str) -> str:
+    """An id that no other test uses."""
+    return f"{kind}-{uuid.uuid4().hex[:10]}"

@@ -1,0 +1,118 @@
+"""Everything around the projector for tests; run as a program, it is a process that projects until it is killed.
+
+python -m tests.support.projecting DSN PAGE_POSITIONS     prints "projecting" once its projector runs
+"""
+
+import asyncio
+import contextlib
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from domain.record import Metadata
+from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.sessions import open_pool
+from infrastructure.projector.projector import Projector
+from infrastructure.readmodels.administration import PostgresProjectionAdministration
+from infrastructure.readmodels.progress import PostgresProjectionProgress
+from infrastructure.readmodels.read_models import PostgresReadModels
+from projections.catalogue import PROJECTIONS
+from projections.ports import ProjectionStatus
+from projections.projection import Projection
+
+NAMES = [projection.name for projection in PROJECTIONS]
+OPERATOR = Metadata(actor="operator", correlation_id="c")
+
+
+@dataclass
+class Surroundings:
+    dsn: str
+    store: GroupCommitEventStore
+    listener: PostgresListener
+    pool: AsyncConnectionPool[AsyncConnection[Any]]
+    progress: PostgresProjectionProgress
+    reads: PostgresReadModels
+    admin: PostgresProjectionAdministration
+    ends: dict[str, int] = field(default_factory=dict)
+
+    @contextlib.asynccontextmanager
+    async def projector(
+        self, projections: Sequence[Projection[Any]] = PROJECTIONS, **settings: Any
+    ) -> AsyncIterator[asyncio.Task[None]]:
+        """A projector of this process; its failure fails the test."""
+        projector = Projector(
+            self.dsn, store=self.store, end_of_log=self.listener.position, projections=projections, **settings
+        )
+        task = asyncio.create_task(projector.run())
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def caught_up(self, position: int, names: Sequence[str] = tuple(NAMES), timeout: float = 20) -> None:
+        """Waits until readers see everything up to the position."""
+        for name in names:
+            assert await self.progress.wait_for(name, position, timeout), f"{name}: {await self.admin.status()}"
+
+    async def hashes(self) -> dict[str, tuple[int, str]]:
+        return {name: await self.admin.content_hash(name) for name in NAMES}
+
+    async def status(self, name: str) -> dict[int, ProjectionStatus]:
+        """By version."""
+        return {status.version: status for status in await self.admin.status() if status.projection == name}
+
+    async def status_becomes(self, name: str, version: int, wanted: str, timeout: float = 10) -> ProjectionStatus:
+        """Waits for a status, or a state, of a version; looked at every 10 ms."""
+        async with asyncio.timeout(timeout):
+            while True:
+                found = (await self.status(name)).get(version)
+                if found is not None and wanted in {found.status, found.state}:
+                    return found
+                await asyncio.sleep(0.01)
+
+    async def rebuilt(self, names: Sequence[str] = tuple(NAMES)) -> None:
+        """Rebuild and wait until readers see the new versions."""
+        for name in names:
+            version = await self.admin.rebuild(name, by=OPERATOR, command_id=secrets.token_hex(8))
+            await self.status_becomes(name, version, "active")
+
+
+@contextlib.asynccontextmanager
+async def surroundings(dsn: str) -> AsyncIterator[Surroundings]:
+    async with (
+        GroupCommitEventStore(dsn) as store,
+        PostgresListener(dsn) as listener,
+        await open_pool(dsn, size=6) as pool,
+        PostgresProjectionProgress(pool, listener) as progress,
+    ):
+        yield Surroundings(
+            dsn,
+            store,
+            listener,
+            pool,
+            progress,
+            PostgresReadModels(pool),
+            PostgresProjectionAdministration(pool, store),
+        )
+
+
+async def project_until_killed(dsn: str, page_positions: int) -> None:
+    async with (
+        surroundings(dsn) as around,
+        around.projector(page_positions=page_positions, rebuild_page_positions=page_positions) as task,
+    ):
+        sys.stdout.write("projecting\n")
+        sys.stdout.flush()
+        await task
+
+
+if __name__ == "__main__":
+    asyncio.run(project_until_killed(sys.argv[1], int(sys.argv[2])))

@@ -1,0 +1,53 @@
+"""A proxy in front of Postgres that loses connections at the worst moment."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Literal, Self
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+SOCKET = ".s.PGSQL.5432"
+
+
+class SeveringProxy:
+    """Passes everything on, until `lose` names what to lose next: an `answer`, after the server has given it, or a
+    `request`, before the server has got it. The connection is cut with it, and later ones are fine."""
+
+    def __init__(self, dsn: str) -> None:
+        self._target = Path(str(conninfo_to_dict(dsn)["host"])) / SOCKET
+        self._folder = tempfile.TemporaryDirectory()
+        self.dsn = make_conninfo(dsn, host=self._folder.name)
+        self.lose: Literal["answer", "request"] | None = None
+        self.lost = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_unix_server(self._serve, Path(self._folder.name) / SOCKET)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self._folder.cleanup()
+
+    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_unix_connection(self._target)
+        try:
+            await asyncio.wait(
+                [
+                    asyncio.create_task(self._pass_on(client, to_server, "request")),
+                    asyncio.create_task(self._pass_on(server, to_client, "answer")),
+                ],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            to_client.close()
+            to_server.close()
+
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, kind: str) -> None:
+        while data := await source.read(65536):
+            if self.lose == kind:
+                self.lose = None
+                self.lost += 1
+                return
+            target.write(data)
+            await target.drain()

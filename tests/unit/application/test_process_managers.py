@@ -1,0 +1,153 @@
+"""Process managers: an event in, wanted effects and queue moves out."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
+from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, PostponeRun, WantedEffect
+from domain.event import Event
+from domain.record import Metadata, RecordedEvent
+from domain.run import events as run
+from domain.run.values import Message, RunError, RunSpec
+from domain.session import events as session
+from domain.workspace.plan import RestorePlan
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+PLAN = RestorePlan(layers=())
+SPEC = RunSpec(
+    session_id="s1", user_login_name="ada", provider="scripted", messages=(Message(role="user", content="x"),)
+)
+
+
+def recorded(stream: str, event: Event, seq: int = 7) -> RecordedEvent:
+    return RecordedEvent(
+        position=41,
+        stream=stream,
+        seq=seq,
+        event_id="e",
+        event=event,
+        occurred_at=NOW,
+        recorded_at=NOW,
+        metadata=Metadata(actor="ada", correlation_id="c"),
+    )
+
+
+def activation(kind: session.ActivationKind) -> session.ActivationRequested:
+    return session.ActivationRequested(
+        generation=3, kind=kind, app_id="a", project_name="p", user_login_name="ada", workspace_prefix="w", plan=PLAN
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (activation("create"), "container.create"),
+        (activation("start"), "container.start"),
+        (session.ContainerCreated(generation=3, container_id="c", runtime="process", daemon_id="d"), "container.start"),
+        (session.ContainerStarted(generation=3, boot_id="b", url="u"), "workspace.restore"),
+        (session.ContainerStarted(generation=3, boot_id="b", url="u", restored=True), "agent_data.link"),
+        (
+            session.ContainerStarted(generation=3, boot_id="b", url="u", purpose="maintenance", restored=True),
+            "workspace.sync_before_remove",
+        ),
+        (session.WorkspaceRestored(generation=3), "agent_data.link"),
+        (session.AgentDataLinked(generation=3), "workspace.validate"),
+        (session.ActivationFailed(generation=3, step="restore", error="e", discard=True), "container.remove"),
+        (session.ActivationFailed(generation=3, step="start", error="e"), "container.stop"),
+        (session.SessionStopping(generation=3, reason="idle"), "container.stop"),
+        (session.RemoveRequested(generation=3, sync_id="r"), "container.start_maintenance"),
+        (session.RemoveCanceled(generation=3, reason="activated", in_maintenance=True), "container.stop"),
+        (session.SessionRemoving(generation=3), "container.remove"),
+    ],
+)
+def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: str) -> None:
+    (wanted,) = react(recorded("session:s1", event))
+
+    assert wanted == WantedEffect(
+        effect_id=f"{kind}/session:s1/7", kind=kind, lane="session:s1", params={"sessionId": "s1", "generation": 3}
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        session.SyncRequested(generation=3, sync_id="y", reason="manual"),
+        session.StopRequested(generation=3, reason="idle", sync_id="y"),
+    ],
+)
+def test_a_requested_sync_and_the_gate_of_a_stop_want_a_sync_of_that_id(event: Event) -> None:
+    (wanted,) = react(recorded("session:s1", event))
+
+    assert isinstance(wanted, WantedEffect)
+    assert wanted.kind == "workspace.sync"
+    assert wanted.params["syncId"] == "y"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        session.ContainerStarted(generation=3, boot_id="b", url="u", purpose="revival"),
+        session.RemoveRequested(generation=3, sync_id="r", never_restored=True),
+        session.RemoveCanceled(generation=3, reason="activated"),
+        session.SessionActivated(generation=3, action="started"),
+        session.ContainerLost(generation=3, detail="gone"),
+    ],
+)
+def test_events_that_need_nothing_want_nothing(event: Event) -> None:
+    assert react(recorded("session:s1", event)) == ()
+
+
+def test_a_queued_run_enters_the_queue_of_its_session() -> None:
+    assert react(recorded("run:r1", run.RunQueued(spec=SPEC))) == (
+        EnqueueRun(run_id="r1", session_id="s1", max_attempts=5),
+    )
+
+
+def test_message_stop_wants_an_incremental_sync_with_an_id_of_its_own() -> None:
+    (wanted,) = react(recorded("run:r1", run.MessageStopped()))
+
+    assert isinstance(wanted, WantedEffect)
+    assert (wanted.kind, wanted.lane) == ("session.request_sync", "run:r1")
+    assert wanted.params == {"runId": "r1", "syncId": "run:r1/7"}
+
+
+def test_an_accepted_reply_is_to_be_delivered() -> None:
+    (wanted,) = react(recorded("run:r1", run.HumanLoopReplyAccepted(question_id="q", answer="yes")))
+
+    assert isinstance(wanted, WantedEffect)
+    assert wanted.kind == "human_loop.deliver_reply"
+    assert wanted.params["answer"] == "yes"
+
+
+def test_only_an_end_reported_from_outside_needs_somebody_to_finish_the_run() -> None:
+    assert react(recorded("run:r1", run.RunAgentFinished(outcome="succeeded"))) == (EnqueueFinish(run_id="r1"),)
+    assert react(recorded("run:r1", run.RunAgentFinished(outcome="succeeded", lease_generation=2))) == ()
+
+
+def test_a_scheduled_retry_postpones_the_run_and_lets_go_of_its_session() -> None:
+    event = run.RunRetryScheduled(attempt=1, error=RunError(error_class="environment", message="m"), available_at=NOW)
+
+    postponed, detach = react(recorded("run:r1", event))
+
+    assert postponed == PostponeRun(run_id="r1", available_at=NOW)
+    assert isinstance(detach, WantedEffect)
+    assert detach.kind == "session.detach_run"
+
+
+def test_a_finished_run_leaves_the_queue_and_its_session() -> None:
+    dequeued, detach = react(recorded("run:r1", run.RunFinished(outcome="failed", exported=False)))
+
+    assert dequeued == DequeueRun(run_id="r1")
+    assert isinstance(detach, WantedEffect)
+    assert detach.kind == "session.detach_run"
+
+
+def test_reacting_twice_wants_the_same_effect_ids() -> None:
+    event = recorded("session:s1", activation("create"))
+
+    assert react(event) == react(event)
+
+
+def test_the_runner_is_told_of_every_event_that_wakes_a_process_manager() -> None:
+    assert set(wire_names()) == {event_type.wire_name for event_type in PROCESS_MANAGERS}

@@ -1,0 +1,98 @@
+"""The rules of a run's log, read off its events alone: written without the domain's own state, to judge it."""
+
+from collections.abc import Sequence
+
+from domain.event import Event
+from domain.record import NewEvent
+from domain.run import events as e
+
+OPEN, CLOSED = "open", "closed"
+
+
+class _Reader:
+    def __init__(self, max_attempts: int) -> None:
+        self.max_attempts = max_attempts
+        self.lease = self.attempt = 0
+        self.steps: list[str] = []  # of the end of the present attempt
+        self.started: set[int] = set()
+        self.questions: dict[str, str] = {}
+        self.cancel_requested = self.outside = False
+        self.entries: dict[int, list[int]] = {}
+        self.ended = self.warned = False
+
+    def read(self, new: NewEvent) -> None:
+        event = new.event
+        assert not self.ended, f"{event} after the end"
+        if isinstance(event, e.LeasedEvent) and event.lease_generation:
+            if isinstance(event, e.RunClaimed):
+                assert event.lease_generation > self.lease, "claimed under an old lease"
+                self.lease = event.lease_generation
+            assert event.lease_generation == self.lease, f"{event} is not fenced"
+        journal = new.event_id.split("/")
+        if journal[0] == "r1" and len(journal) == 4:
+            self.entries.setdefault(int(journal[1]), []).append(int(journal[3]))
+            assert int(journal[1]) == self.attempt, "an entry of another attempt"
+        self.read_life(event)
+        self.warned = isinstance(event, e.RunWarning)
+        self.read_questions(event)
+
+    def read_life(self, event: Event) -> None:
+        match event:
+            case e.RunBound():
+                self.outside = True
+            case e.RunClaimed(attempt=attempt, resumed=resumed):
+                assert attempt == (max(self.attempt, 1) if resumed else self.attempt + 1)
+                assert self.outside or attempt <= self.max_attempts, "beyond the cap"
+                self.attempt = attempt
+                if not resumed:
+                    self.steps = []
+            case e.RunStarted(attempt=attempt):
+                assert attempt == self.attempt
+                assert attempt not in self.started, "an agent started twice in one attempt"
+                assert not self.cancel_requested, "an agent started after the cancel"
+                self.started.add(attempt)
+            case e.RunCancelRequested():
+                assert not self.cancel_requested
+                self.cancel_requested = True
+            case e.RunAgentFinished():
+                assert self.steps == []
+                self.steps.append("agent")
+            case e.RunSyncing():
+                assert self.steps == ["agent"]
+                self.steps.append("syncing")
+            case e.RunExported():
+                assert self.steps == ["agent", "syncing"]
+                self.steps.append("exported")
+            case e.RunRetryScheduled():
+                assert not self.cancel_requested, "a canceled run is tried again"
+                assert self.attempt < self.max_attempts
+                self.steps = []
+            case e.RunFinished(exported=exported, outcome=outcome):
+                assert exported == (self.steps[-1:] == ["exported"])
+                assert exported or self.warned or "agent" not in self.steps, "not exported, and nobody is told"
+                assert (outcome == "canceled") >= self.cancel_requested
+                assert OPEN not in self.questions.values(), "an open question in a finished run"
+                self.ended = True
+
+    def read_questions(self, event: Event) -> None:
+        match event:
+            case e.HumanLoopRequested(question_id=key):
+                assert self.questions.get(key) != OPEN, "asked twice"
+                self.questions[key] = OPEN
+            case e.HumanLoopReplyAccepted(question_id=key):
+                assert self.questions[key] == OPEN
+            case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
+                assert self.questions[key] == OPEN, "closed twice"
+                self.questions[key] = CLOSED
+            case e.HumanLoopExpired(question_id=key):
+                assert self.questions[key] == OPEN, "closed twice"
+                self.questions[key] = CLOSED
+
+
+def check_log(log: Sequence[NewEvent], *, max_attempts: int) -> None:
+    """Raises AssertionError where a log breaks a rule of SPEC §3."""
+    reader = _Reader(max_attempts)
+    for new in log:
+        reader.read(new)
+    for attempt, numbers in reader.entries.items():
+        assert numbers == list(range(1, len(numbers) + 1)), f"entries of attempt {attempt} lost or doubled: {numbers}"

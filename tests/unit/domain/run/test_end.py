@@ -1,0 +1,163 @@
+"""agent_finished → syncing → exported → finished; and cancel, which works in every state."""
+
+import pytest
+
+from domain.errors import Conflict
+from domain.run import commands as c
+from domain.run import events as e
+from domain.run.values import Usage, Warn
+from tests.support.runs import (
+    AGENT_DONE,
+    ASKED,
+    BLOCKED,
+    BOUND,
+    CANCEL_REQUESTED,
+    CLAIMED,
+    ENDED,
+    EXPORTED,
+    EXPORTED_NOW,
+    EXPORTED_TO,
+    FINISHED,
+    FINISHED_NOW,
+    HISTORIES,
+    PREPARING,
+    QUEUED,
+    RETRY_AT,
+    RETRYING,
+    RUNNING,
+    SYNCING,
+    SYNCING_NOW,
+    USAGE,
+    WAITING,
+    claimed,
+    error,
+    run,
+)
+
+BEGIN_SYNC = c.BeginFinalSync(lease_generation=1, sync_id="final")
+EXPORT = c.RecordExported(lease_generation=1, sync=EXPORTED_TO)
+FINISH = c.FinishRun(lease_generation=1, retry_at=RETRY_AT)
+WARNING = Warn(code="export_failed", message="S3 is away")
+
+
+class TestTheOrder:
+    def test_is_agent_sync_export_finish(self):
+        given = run.given(*ENDED).when(BEGIN_SYNC).then(SYNCING_NOW)
+        assert given.state.public_state == "syncing"
+        given = given.when(EXPORT).then(EXPORTED_NOW)
+        assert given.state.public_state == "exported"
+        given = given.when(FINISH).then(FINISHED_NOW)
+        assert given.state.public_state == "succeeded"
+
+    def test_has_no_export_before_its_sync(self):
+        run.given(*ENDED).when(EXPORT).then_error(Conflict, reason="not_syncing")
+
+    @pytest.mark.parametrize("history", [ENDED, SYNCING], ids=["ended", "syncing"])
+    def test_has_no_finish_before_the_export(self, history):
+        run.given(*history).when(FINISH).then_error(Conflict, reason="not_exported")
+
+    @pytest.mark.parametrize("command", [BEGIN_SYNC, EXPORT, FINISH], ids=["sync", "export", "finish"])
+    @pytest.mark.parametrize("history", [CLAIMED, RUNNING, FINISHED], ids=["claimed", "running", "finished"])
+    def test_begins_with_the_agent_s_end_and_ends_once(self, command, history):
+        run.given(*history).when(command).then_nothing()
+
+    def test_repeats_no_step(self):
+        run.given(*SYNCING).when(BEGIN_SYNC).then_nothing()
+        run.given(*EXPORTED).when(EXPORT).then_nothing()
+
+    def test_ends_without_an_export_only_with_a_warning(self):
+        finish = c.FinishRun(lease_generation=1, retry_at=RETRY_AT, warning=WARNING)
+        run.given(*SYNCING).when(finish).then(
+            e.RunWarning(lease_generation=1, warning=WARNING),
+            e.RunFinished(
+                lease_generation=1, outcome="succeeded", exported=False, usage=USAGE, provider_session_id="ps1"
+            ),
+        )
+
+
+class TestACancel:
+    @pytest.mark.parametrize("history", [QUEUED, RETRYING, BLOCKED], ids=["queued", "retrying", "blocked"])
+    def test_of_what_nobody_holds_is_the_end(self, history):
+        given = run.given(*history).when(c.CancelRun(reason="enough"))
+        given = given.then(
+            e.RunCancelRequested(reason="enough"), e.RunFinished(outcome="canceled", exported=False, usage=Usage())
+        )
+        assert given.state.public_state == "canceled"
+
+    @pytest.mark.parametrize("history", [CLAIMED, PREPARING, RUNNING, ENDED, SYNCING, EXPORTED])
+    def test_of_what_somebody_holds_is_told_once(self, history):
+        given = run.given(*history).when(c.CancelRun()).then(CANCEL_REQUESTED)
+        given.when(c.CancelRun()).then_nothing()
+
+    def test_before_the_start_ends_with_the_attempt(self):
+        failed = c.FailAttempt(lease_generation=1, error=error("environment"), retry_at=RETRY_AT)
+        given = run.given(*PREPARING, CANCEL_REQUESTED).when(failed)
+        given = given.then(
+            e.RunFinished(lease_generation=1, outcome="canceled", exported=False, error=error("environment"))
+        )
+        assert given.state.public_state == "canceled"
+
+    @pytest.mark.parametrize("outcome", ["succeeded", "failed", "canceled"])
+    def test_wins_over_whatever_the_agent_ends_with(self, outcome):
+        done = e.RunAgentFinished(lease_generation=1, outcome=outcome)
+        given = run.given(*RUNNING, CANCEL_REQUESTED, done, SYNCING_NOW, EXPORTED_NOW)
+        given.when(FINISH).then(e.RunFinished(lease_generation=1, outcome="canceled", exported=True))
+
+    def test_wins_over_a_retry(self):
+        done = e.RunAgentFinished(lease_generation=1, outcome="failed", error=error("rate_limited"))
+        given = run.given(*RUNNING, CANCEL_REQUESTED, done, SYNCING_NOW, EXPORTED_NOW)
+        given.when(FINISH).then_types(e.RunFinished)
+
+    def test_of_an_outside_run_ends_its_agent(self):
+        run.given(*BOUND, ASKED).when(c.CancelRun()).then(
+            CANCEL_REQUESTED,
+            e.HumanLoopCanceled(question_id="q1", reason="run canceled"),
+            e.RunAgentFinished(outcome="canceled"),
+        )
+
+    def test_after_the_end_changes_nothing(self):
+        run.given(*FINISHED).when(c.CancelRun()).then_nothing()
+
+    def test_leaves_no_question_open(self):
+        given = run.given(*QUEUED, ASKED).when(c.CancelRun())
+        given = given.then_types(e.RunCancelRequested, e.HumanLoopCanceled, e.RunFinished)
+        assert given.state.open_questions == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("queued", "queued"),
+        ("claimed", "claimed"),
+        ("preparing", "preparing"),
+        ("running", "running"),
+        ("waiting_human", "waiting_human"),
+        ("answering", "waiting_human"),
+        ("ended", "running"),
+        ("syncing", "syncing"),
+        ("exported", "exported"),
+        ("finished", "succeeded"),
+        ("retrying", "queued"),
+        ("blocked", "blocked"),
+        ("bound", "running"),
+    ],
+)
+def test_the_public_state_has_spec_s_words(name, state):
+    assert run.given(*HISTORIES[name]).state.public_state == state
+
+
+def test_an_outside_run_is_finished_by_whoever_claims_its_final_sync():
+    given = run.given(*BOUND).when(c.RecordCallback(event=e.RunAgentFinished(outcome="succeeded")))
+    given = given.then_types(e.RunAgentFinished).when(c.ClaimRun(lease_generation=1, owner="w1"))
+    given = given.then(claimed(1, 1, resumed=True)).when(BEGIN_SYNC).then(SYNCING_NOW).when(EXPORT).then(EXPORTED_NOW)
+    given.when(FINISH).then(e.RunFinished(lease_generation=1, outcome="succeeded", exported=True))
+
+
+def test_a_failure_while_waiting_for_a_human_is_final():
+    lost = c.FailAttempt(lease_generation=1, error=error("executor_lost"), retry_at=RETRY_AT, tail_lost=True)
+    run.given(*WAITING).when(lost).then_types(e.HumanLoopExpired, e.RunTailLost, e.RunAgentFinished)
+
+
+def test_usage_and_the_provider_s_session_are_the_agent_s():
+    state = run.given(*ENDED).state
+    assert (state.usage, state.provider_session_id) == (AGENT_DONE.usage, "ps1")
