@@ -107,6 +107,20 @@ def refusals() -> Iterator[None]:
         raise StartRefused(f"the database can't be used: {error}") from error
 
 
+async def reachable_database(settings: Settings) -> str:
+    """The DSN of this installation's database, for a command beside a running server. Raises SettingsError."""
+    if settings.database_url is not None:
+        return settings.database_url
+    dsn = await EmbeddedPostgres(settings.home).running()
+    if dsn is None:
+        raise _nothing_runs(settings)
+    return dsn
+
+
+def _nothing_runs(settings: Settings) -> SettingsError:
+    return SettingsError("FLEETLOG_HOME", f"no server runs on `{settings.home}`; start it with `fleetlog up`.")
+
+
 async def reachable_object_store(settings: Settings) -> WorkerObjectStore:
     """The object store of this installation, for a command beside a running server; never stops it.
 
@@ -116,7 +130,7 @@ async def reachable_object_store(settings: Settings) -> WorkerObjectStore:
         return _configured_object_store(settings)
     access = await EmbeddedObjectStore(settings.home, bucket=settings.s3_bucket).running()
     if access is None:
-        raise SettingsError("FLEETLOG_HOME", f"no server runs on `{settings.home}`; start it with `fleetlog up`.")
+        raise _nothing_runs(settings)
     return WorkerObjectStore(
         endpoint=access.endpoint,
         bucket=access.bucket,
