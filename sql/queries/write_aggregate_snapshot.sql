@@ -3,7 +3,7 @@ INSERT INTO aggregate_snapshots AS present
     (tenant, stream, seq, position, chain_hash, fingerprint, digest, state)
 SELECT tenant, stream, seq, position, chain_hash, %(fingerprint)s, %(digest)s, %(state)s
 FROM events
-WHERE tenant = %(tenant)s AND stream = %(stream)s AND seq = %(seq)s AND position = %(position)s
+WHERE position = %(position)s AND tenant = %(tenant)s AND stream = %(stream)s AND seq = %(seq)s
 ON CONFLICT (tenant, stream) DO UPDATE
 SET seq = excluded.seq,
     position = excluded.position,
@@ -14,9 +14,5 @@ SET seq = excluded.seq,
     written_at = clock_timestamp()
 WHERE excluded.seq >= present.seq
     OR NOT EXISTS (
-        SELECT FROM events AS event
-        WHERE event.tenant = present.tenant
-            AND event.stream = present.stream
-            AND event.seq = present.seq
-            AND event.chain_hash = present.chain_hash
+        SELECT FROM events AS event WHERE event.position = present.position AND event.chain_hash = present.chain_hash
     )
