@@ -17,9 +17,12 @@ from application.session_commands import SessionCommands, Sessions
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
+from domain.run.state import Run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
+from domain.session.state import SessionWorker
 from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
@@ -88,10 +91,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     directory = await stack.enter_async_context(_directory(foundation))
     runtime = worker_runtime(foundation)
     stack.callback(runtime.close)
-    sessions: Sessions = Aggregates(
-        store=store, clock=now, stream_of=session_stream, decide=decide_session, evolve=evolve_session
-    )
-    runs: Runs = Aggregates(store=store, clock=now, stream_of=run_stream, decide=decide_run, evolve=evolve_run)
+    sessions, runs = await _aggregates(dsn, store, stack)
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue = PostgresRunQueue(pool, stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL)))
@@ -130,6 +130,28 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         ),
     )
+
+
+async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitStack) -> tuple[Sessions, Runs]:
+    pool = await open_snapshot_pool(dsn)
+    stack.push_async_callback(pool.close)
+    sessions: Sessions = Aggregates(
+        store=store,
+        clock=now,
+        stream_of=session_stream,
+        decide=decide_session,
+        evolve=evolve_session,
+        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=SessionWorker)),
+    )
+    runs: Runs = Aggregates(
+        store=store,
+        clock=now,
+        stream_of=run_stream,
+        decide=decide_run,
+        evolve=evolve_run,
+        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
+    )
+    return sessions, runs
 
 
 def _executions(settings: Settings, runs: Runs, workers: Workers, hub: StreamHub) -> RunExecutions:

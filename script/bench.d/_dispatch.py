@@ -1,0 +1,45 @@
+"""Runs the benchmark that the first argument names, a module of this folder, with the other arguments.
+
+A benchmark is a module whose docstring begins with what it compares, and whose `main()` reads `sys.argv`. Names with an
+underscore in front are their parts.
+"""
+
+import ast
+import runpy
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def benchmarks() -> dict[str, Path]:
+    """By name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("[!_]*.py"))}
+
+
+def what_there_is() -> str:
+    lines = ["usage: script/bench NAME [--json] [--rounds N] [--help]", ""]
+    for name, path in benchmarks().items():
+        about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first_sentence = " ".join(about.partition("\n\n")[0].split())
+        lines.append(f"  {name:<10}{first_sentence}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in {"-h", "--help"}:
+        print(what_there_is())
+        return 0
+    path = benchmarks().get(name)
+    if path is None:
+        problem = f"there is no benchmark {name!r}\n" if name else ""
+        print(f"{problem}{what_there_is()}", file=sys.stderr)
+        return 2
+    sys.argv = [f"script/bench {name}", *sys.argv[2:]]
+    runpy.run_path(str(path), run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
