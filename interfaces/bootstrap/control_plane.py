@@ -29,11 +29,10 @@ from infrastructure.executor_client.directory import HttpExecutorDirectory, Shar
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
-from infrastructure.runtimes.process import ProcessWorkerRuntime
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
 from interfaces.bootstrap.reads import ReadSide, open_reads
-from interfaces.bootstrap.runtime import worker_runtime
+from interfaces.bootstrap.runtime import ResidentRuntime, worker_runtime
 from interfaces.settings import Settings
 
 POOL_SIZE = 8
@@ -49,7 +48,7 @@ class ControlPlane:
     listener: PostgresListener
     hub: StreamHub
     reads: ReadSide
-    runtime: ProcessWorkerRuntime
+    runtime: ResidentRuntime
     directory: HttpExecutorDirectory
     ledger: PostgresEffectLedger
     queue: PostgresRunQueue
