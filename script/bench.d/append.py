@@ -60,7 +60,7 @@ def in_threads(callers: int, seconds: float, append: Callable[[str, int], Any]) 
                 began = time.perf_counter()
                 append(stream, seq := seq + 1)
                 latencies[number].append(time.perf_counter() - began)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever started the threads
+        except BaseException as error:
             errors.append(error)
             start.abort()
 
