@@ -5,7 +5,7 @@ underscore in front are their parts.
 """
 
 import ast
-import runpy
+import os
 import sys
 from pathlib import Path
 
@@ -26,20 +26,18 @@ def what_there_is() -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
+def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
-    if name in {"-h", "--help"}:
-        print(what_there_is())
-        return 0
     path = benchmarks().get(name)
-    if path is None:
+    if path is not None:
+        os.execv(sys.executable, [sys.executable, str(path), *sys.argv[2:]])
+    elif name in {"-h", "--help"}:
+        print(what_there_is())
+    else:
         problem = f"there is no benchmark {name!r}\n" if name else ""
         print(f"{problem}{what_there_is()}", file=sys.stderr)
-        return 2
-    sys.argv = [f"script/bench {name}", *sys.argv[2:]]
-    runpy.run_path(str(path), run_name="__main__")
-    return 0
+        sys.exit(2)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -105,7 +105,7 @@ def report(results: dict[str, list[Times]], all_variants: dict[str, Variant], ho
             f"{library.cold / median.cold:.1f}x",
             f"{median.warm:.2f}",
             f"{library.warm / median.warm:.1f}x",
-            " ".join(f"{each.cold:.3g}" for each in results[name]),
+            " ".join(f"{each.cold:,.0f}" for each in results[name]),
         )
         for name, median in medians.items()
     ]
