@@ -58,6 +58,9 @@ async def _python(_settings: Settings) -> Finding:
 async def _home(settings: Settings) -> Finding:
     home = settings.home.absolute()
     existing = await asyncio.to_thread(_nearest_existing, home)
+    if not await asyncio.to_thread(existing.is_dir):
+        mend = "choose another FLEETLOG_HOME"
+        return Finding(name="home", status="error", detail=f"{existing} is not a folder", mend=mend)
     if not os.access(existing, os.W_OK):
         mend = f"let {existing} be writable for this user, or choose another FLEETLOG_HOME"
         return Finding(name="home", status="error", detail=f"{home} can't be written", mend=mend)

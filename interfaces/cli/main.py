@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fleetlog", description="A self-hosted, event-sourced control plane for coding agents."
+        prog="fleetlog",
+        description="A self-hosted, event-sourced control plane for coding agents.",
+        epilog="Settings are environment variables, such as FLEETLOG_PORT; docs/reference/configuration.md lists all.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:

@@ -70,6 +70,33 @@ def test_a_wrong_setting_stops_the_start_with_a_clear_message(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("home", "said"), [("/proc/none/home", "No such file or directory"), ("/etc/passwd", "not a folder")]
+)
+def test_a_home_that_cannot_be_used_is_refused_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], home: str, said: str
+) -> None:
+    monkeypatch.setenv("FLEETLOG_HOME", home)
+
+    assert main(["up"]) == 1
+
+    complaint = capsys.readouterr().err
+    assert said in complaint
+    assert "FLEETLOG_HOME" in complaint
+
+
+def test_an_address_of_another_machine_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLEETLOG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FLEETLOG_HOST", "192.0.2.1")
+    monkeypatch.setenv("FLEETLOG_API_KEYS", f"ada:{'0' * 64}")
+
+    assert main(["up"]) == 1
+
+    assert "FLEETLOG_HOST" in capsys.readouterr().err
+
+
 def test_a_second_server_on_one_home_is_refused(
     shared_fleetlog: FleetlogServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
