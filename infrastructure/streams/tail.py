@@ -55,6 +55,7 @@ class Tail:
         assert row is not None
         self.position = row[0]
         self._task = asyncio.create_task(self._follow(), name="log tail")
+        self._task.add_done_callback(log_failure)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -75,7 +76,7 @@ class Tail:
             began = loop.time()
             try:
                 rows = await self._read()
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+            except (psycopg.Error, TimeoutError, OSError) as error:
                 _logger.warning("the tail of the log can't be read, trying again", extra={"error": str(error)})
                 await self._disconnect()
                 await asyncio.sleep(delay)
@@ -113,3 +114,9 @@ class Tail:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def log_failure(task: asyncio.Task[None]) -> None:
+    """For tasks that should run until they are cancelled: nobody awaits them, so their end must be seen."""
+    if not task.cancelled():
+        _logger.critical("%s has ended", task.get_name(), exc_info=task.exception())
