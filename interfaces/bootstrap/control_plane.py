@@ -104,7 +104,9 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         reads=reads,
         runtime=runtime,
         directory=directory,
-        ledger=PostgresEffectLedger(pool, effects_signal, max_starting=settings.max_starting),
+        ledger=PostgresEffectLedger(
+            pool, effects_signal, max_workers=settings.max_workers, max_starting=settings.max_starting
+        ),
         queue=queue,
         sessions=sessions,
         runs=runs,

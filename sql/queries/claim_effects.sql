@@ -1,11 +1,13 @@
--- Claim due effects, under lock_claims: of each lane the oldest one that is due, when none of it is being performed.
-WITH starting AS (
-    SELECT count(*) AS busy FROM effects
-    WHERE state = 'leased' AND lease_expires_at > clock_timestamp() AND kind = ANY(%(starting_kinds)s)
+-- Claim due effects, under lock_claims: of each lane the oldest one that is due, when none of it is being performed. The
+-- first effect of a session that waits for a place takes the next free one; those that waited longest come first.
+WITH places AS (
+    SELECT least(%(max_workers)s - count(*), %(max_starting)s - count(*) FILTER (WHERE stage = 'starting')) AS free
+    FROM worker_places WHERE stage <> 'waiting'
 ),
 due AS (
-    SELECT DISTINCT ON (lane) effect_id, caused_by, kind
-    FROM effects
+    SELECT DISTINCT ON (lane) effect_id, caused_by, lane,
+           kind = ANY(%(first_kinds)s) AND worker_places.stage IS NOT DISTINCT FROM 'waiting' AS waits
+    FROM effects LEFT JOIN worker_places USING (lane)
     WHERE (state = 'ready' AND available_at <= clock_timestamp()
            OR state = 'leased' AND lease_expires_at <= clock_timestamp())
       AND NOT EXISTS (
@@ -14,15 +16,17 @@ due AS (
     ORDER BY lane, caused_by, effect_id
 ),
 ranked AS (
-    SELECT effect_id, caused_by, kind = ANY(%(starting_kinds)s) AS starts,
-           row_number() OVER (PARTITION BY kind = ANY(%(starting_kinds)s) ORDER BY caused_by, effect_id) AS place
+    SELECT effect_id, caused_by, lane, waits, row_number() OVER (PARTITION BY waits ORDER BY caused_by, effect_id) AS turn
     FROM due
 ),
 chosen AS (
-    SELECT effect_id FROM ranked
-    WHERE NOT starts OR place <= %(max_starting)s - (SELECT busy FROM starting)
+    SELECT effect_id, lane, waits FROM ranked
+    WHERE NOT waits OR turn <= (SELECT free FROM places)
     ORDER BY caused_by, effect_id
     LIMIT %(limit)s
+),
+taken AS (
+    UPDATE worker_places SET stage = 'starting' FROM chosen WHERE waits AND worker_places.lane = chosen.lane
 ),
 claimed AS (
     UPDATE effects
