@@ -93,7 +93,7 @@ class GroupCommit:
             _fail(waiting, EventStoreClosed("the event store was closed before this append could be written"))
         self._queue.clear()
         self._make_room()
-        await self._link.close()
+        self._link.close()
 
     async def _commit_alone(self, waiting: _Waiting) -> None:
         """A lone caller commits by itself, which spares it two turns of the event loop. When it is cancelled nobody
@@ -174,7 +174,7 @@ class GroupCommit:
                 return outcomes(requests, await self._link.append(call), in_doubt=in_doubt)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 in_doubt = True
-                await self._link.close()
+                self._link.close()
                 if time.monotonic() + delay > deadline:
                     raise EventStoreUnavailable(f"the append could not be written: {error}") from error
                 _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(requests)})
@@ -190,15 +190,15 @@ class _Link:
         self._connection: AsyncAppendConnection | None = None
 
     async def append(self, call: Call) -> Answer:
-        async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS + 5):
-            if self._connection is None:
+        if self._connection is None:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                 self._connection = await AsyncAppendConnection.open(self._dsn)
-            return await self._connection.append(call)
+        return await self._connection.append(call, timeout=STATEMENT_TIMEOUT_SECONDS + 5)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            connection.close()
 
 
 def _settle(batch: list[_Waiting], results: list[Outcome]) -> None:
