@@ -37,7 +37,7 @@ from domain.session.state import Running, SessionWorker
 from domain.workspace.sync import SyncRef
 
 log = logging.getLogger(__name__)
-ACTIVATION_TIMEOUT_S = 600.0
+ACTIVATION_TIMEOUT_S = 3600.0  # a session may wait for a place of MAX_WORKERS; every step has bounds of its own
 FINAL_SYNC_TIMEOUT_S = 900.0
 BUSY_SESSION_TIMEOUT_S = 60.0
 

@@ -31,6 +31,11 @@ class RunWorker:
         self._lease, self._concurrency = lease, concurrency
         self._tasks: set[asyncio.Task[Run | None]] = set()
 
+    @property
+    def under_way(self) -> int:
+        """How many runs this process executes now."""
+        return len(self._tasks)
+
     async def run(self) -> None:
         try:
             while True:

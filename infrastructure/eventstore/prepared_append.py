@@ -1,10 +1,10 @@
-"""`append_events` as a prepared statement, called one level below psycopg's cursors.
+"""`append_events` and `append_event` as prepared statements, called one level below psycopg's cursors.
 
 A cursor adapts each parameter and fetches types and rows by way of Python; here all parameters are ready binary values
 and the answer is one text. That is worth a tenth of a lone caller's append.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 from psycopg import AsyncConnection, Connection, errors, generators
@@ -12,11 +12,10 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
 import sql
-from infrastructure.eventstore.batch import Answer, answer
+from infrastructure.eventstore.batch import Answer, Call, answer
 from infrastructure.postgres.sessions import connect, connect_thread
 
-_NAME = b"append_events"
-_BINARY = [Format.BINARY] * 12
+_STATEMENTS = ("prepare_append_events", "prepare_append_event")
 
 
 class AsyncAppendConnection:
@@ -28,12 +27,13 @@ class AsyncAppendConnection:
     @classmethod
     async def open(cls, dsn: str) -> "AsyncAppendConnection":
         connection = await connect(dsn)
-        await connection.execute(sql.query("prepare_append_events"))
+        for statement in _STATEMENTS:
+            await connection.execute(sql.query(statement))
         return cls(connection)
 
-    async def append(self, parameters: Sequence[bytes]) -> Answer:
+    async def append(self, call: Call) -> Answer:
         """Raises psycopg.Error."""
-        results = await self._connection.wait(_call(self._connection.pgconn, parameters))
+        results = await self._connection.wait(_send(self._connection.pgconn, call))
         return _answer(results)
 
     async def close(self) -> None:
@@ -49,19 +49,21 @@ class AppendConnection:
     @classmethod
     def open(cls, dsn: str) -> "AppendConnection":
         connection = connect_thread(dsn)
-        connection.execute(sql.query("prepare_append_events"))
+        for statement in _STATEMENTS:
+            connection.execute(sql.query(statement))
         return cls(connection)
 
-    def append(self, parameters: Sequence[bytes]) -> Answer:
+    def append(self, call: Call) -> Answer:
         """Raises psycopg.Error."""
-        return _answer(self.connection.wait(_call(self.connection.pgconn, parameters)))
+        return _answer(self.connection.wait(_send(self.connection.pgconn, call)))
 
     def close(self) -> None:
         self.connection.close()
 
 
-def _call(pgconn: PGconn, parameters: Sequence[bytes]) -> Generator[Any, Any, list[PGresult]]:
-    pgconn.send_query_prepared(_NAME, parameters, _BINARY, Format.BINARY)
+def _send(pgconn: PGconn, call: Call) -> Generator[Any, Any, list[PGresult]]:
+    formats = [Format.BINARY] * len(call.arguments)
+    pgconn.send_query_prepared(call.function, call.arguments, formats, Format.BINARY)
     results: list[PGresult] = yield from generators.execute(pgconn)
     return results
 

@@ -15,7 +15,15 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 import sql
-from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, PostponeRun, Reaction, WantedEffect
+from application.reactions import (
+    DequeueRun,
+    EnqueueFinish,
+    EnqueueRun,
+    MoveWorkerPlace,
+    PostponeRun,
+    Reaction,
+    WantedEffect,
+)
 from domain.record import RecordedEvent
 from infrastructure.effects.ledger import EFFECTS_CHANNEL
 from infrastructure.eventstore.store import GroupCommitEventStore
@@ -30,6 +38,7 @@ BATCH = 500
 POLL_S = 1.0
 SILENCE = {"idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 OUTSIDE_RUN_ATTEMPTS = 5
+PLACE_QUERIES = {"wanted": "want_worker_place", "up": "worker_is_up", "free": "leave_worker_place"}
 
 
 class ProcessManagerRunner:
@@ -103,8 +112,15 @@ async def _record(connection: psycopg.AsyncConnection[Any], wanted: Sequence[tup
                 "metadata": [Jsonb(_metadata(event)) for event, _ in effects],
             },
         )
+    places = [(event, reaction) for event, reaction in wanted if isinstance(reaction, MoveWorkerPlace)]
+    for event, place in places:
+        arguments = {"lane": place.lane, "position": event.position}
+        await connection.execute(sql.query(PLACE_QUERIES[place.to]), arguments)
+    if effects or places:
         await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
-    moves = [(event, reaction) for event, reaction in wanted if not isinstance(reaction, WantedEffect)]
+    moves = [
+        (event, reaction) for event, reaction in wanted if not isinstance(reaction, WantedEffect | MoveWorkerPlace)
+    ]
     for event, reaction in moves:
         await _move_queue(connection, event, reaction)
     if moves:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -78,6 +78,7 @@ class DockerWorkerRuntime:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="docker-runtime")
         self._locks: dict[str, tuple[Lock, int]] = {}
         self._locks_lock = Lock()
+        self._closing = Event()
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """StartFailed when the image is missing or the daemon refuses."""
@@ -101,8 +102,13 @@ class DockerWorkerRuntime:
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
 
+    async def shutdown(self) -> None:
+        """Leave containers as they are: Docker looks after them (`unless-stopped`), and the next start goes on with
+        their runs."""
+
     def close(self) -> None:
-        """Give threads and connections back. Containers stay."""
+        """Give threads and connections back; a start under way is given up. Containers stay."""
+        self._closing.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
 
@@ -143,6 +149,7 @@ class DockerWorkerRuntime:
             return False
         deadline = time.monotonic() + self._start_timeout_s
         while True:
+            self._check_open()
             url = published_url(found, self._settings.network)
             try:
                 health = probe(url, timeout_s=_PROBE_S)
@@ -166,6 +173,7 @@ class DockerWorkerRuntime:
         state: dict[str, Any] = {}
 
         def served_or_died() -> bool:
+            self._check_open()
             found = self._found(spec, container_id)
             state.clear()
             state.update(found["State"], died=found["RestartCount"] != restarts or _status(found) != "running")
@@ -187,6 +195,10 @@ class DockerWorkerRuntime:
         log = self._engine.log_tail(container_id)
         self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
         raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
+
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise RuntimeUnavailable("this process ends; the container goes on starting by itself")
 
     def _stop(self, spec: ContainerSpec, container_id: str) -> None:
         with self._alone(container_id):

@@ -20,7 +20,7 @@ from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import FeedLog, RunLog
 from infrastructure.streams.recent_events import RecentEvent, RecentEvents
 from infrastructure.streams.stream_ends import StreamEnds
-from infrastructure.streams.tail import POLL_SECONDS, Tail, Wakeups
+from infrastructure.streams.tail import POLL_SECONDS, Tail, Wakeups, log_failure
 from infrastructure.streams.topic import FeedTopic, RunTopic, Topic
 
 MAX_STREAMS = 1000
@@ -77,6 +77,7 @@ class StreamHub:
         self._recent.start(self._tail.position)
         self._ending = False
         self._heartbeats = asyncio.create_task(self._send_heartbeats(), name="stream heartbeats")
+        self._heartbeats.add_done_callback(log_failure)
 
     def end_streams(self) -> None:
         """End all streams after what they have queued, and open no more: call it when the server begins to shut down,
@@ -106,6 +107,7 @@ class StreamHub:
 
     @property
     def healthy(self) -> bool:
+        """Whether events reach subscribers; while the database is away the hub is healthy, and waits."""
         return not self._tail.failed
 
     async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
@@ -222,9 +224,18 @@ class StreamHub:
                 if topic is not None:
                     of_topics.setdefault(topic, []).append(event)
             for run, of_run in of_topics.items():
-                run.offer(of_run)
-        for feed in self._feeds.values():
-            feed.offer(events)
+                self._offer(run, of_run)
+        for feed in tuple(self._feeds.values()):
+            self._offer(feed, events)
+
+    def _offer(self, topic: Topic, events: Sequence[RecentEvent]) -> None:
+        """One topic's failure is its own: its clients are sent away, all others get their events."""
+        try:
+            topic.offer(events)
+        except Exception:
+            _logger.exception("a topic could not pass events on", extra={"position": events[-1].row.position})
+            for subscriber in tuple(topic.subscribers):
+                subscriber.end()
 
     async def _send_heartbeats(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,21 +3,20 @@
 from collections import deque
 from collections.abc import Iterable
 
+import msgspec
+
 from infrastructure.eventstore.reading import StoredRow
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 
 
-class RecentEvent:
+class RecentEvent(msgspec.Struct, gc=False):
     """A row of the log with its frames, each encoded by the first subscriber that needs it, for all of them."""
 
-    __slots__ = ("feed_frame", "row", "run_frame")
-
-    def __init__(self, row: StoredRow) -> None:
-        self.row = row
-        self.run_frame = b""
-        self.feed_frame = b""
+    row: StoredRow
+    run_frame: bytes = b""
+    feed_frame: bytes = b""
 
 
 class RecentEvents:

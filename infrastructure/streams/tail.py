@@ -14,7 +14,9 @@ from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS, connect
 
 BATCH_ROWS = 1000
 BATCH_BYTES = 1024 * 1024
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
+PACE_SECONDS = 0.002
+"""Reads begin no closer together than this: under load, one of them takes what several commits have written."""
 FIRST_RETRY_SECONDS = 0.02
 LAST_RETRY_SECONDS = 1.0
 
@@ -53,6 +55,7 @@ class Tail:
         assert row is not None
         self.position = row[0]
         self._task = asyncio.create_task(self._follow(), name="log tail")
+        self._task.add_done_callback(log_failure)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -67,11 +70,13 @@ class Tail:
         return self._task is not None and self._task.done()
 
     async def _follow(self) -> None:
-        delay = FIRST_RETRY_SECONDS
+        loop = asyncio.get_running_loop()
+        delay, signalled = FIRST_RETRY_SECONDS, 0
         while True:
+            began = loop.time()
             try:
                 rows = await self._read()
-            except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError) as error:
+            except (psycopg.Error, TimeoutError, OSError) as error:
                 _logger.warning("the tail of the log can't be read, trying again", extra={"error": str(error)})
                 await self._disconnect()
                 await asyncio.sleep(delay)
@@ -81,8 +86,10 @@ class Tail:
             if rows:
                 self.position = rows[-1].position
                 self._dispatch(rows)
-            else:
-                await self._wakeups.wait_for(self.position, self._poll_seconds)
+            if len(rows) < BATCH_ROWS and sum([len(row.payload) for row in rows]) < BATCH_BYTES:
+                # What was signalled before this read has been read, or belongs to another tenant.
+                signalled = await self._wakeups.wait_for(max(self.position, signalled), self._poll_seconds)
+            await asyncio.sleep(began + PACE_SECONDS - loop.time())
 
     async def _read(self) -> list[StoredRow]:
         async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS + 5):
@@ -107,3 +114,9 @@ class Tail:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def log_failure(task: asyncio.Task[None]) -> None:
+    """For tasks that should run until they are cancelled: nobody awaits them, so their end must be seen."""
+    if not task.cancelled():
+        _logger.critical("%s has ended", task.get_name(), exc_info=task.exception())

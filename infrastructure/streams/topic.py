@@ -19,6 +19,7 @@ class Subscriber(Protocol):
     after: int
 
     def push(self, frames: bytes, last: int, *, ended: bool) -> None: ...
+    def end(self) -> None: ...
 
 
 class Topic:

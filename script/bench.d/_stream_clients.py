@@ -1,9 +1,9 @@
 """The client process of the sse bench: many SSE connections read by one epoll loop.
 
 Arguments: port, number of runs, number of clients, a file for the arrivals (or `-`). Client i follows run i modulo
-runs. It prints `ready` when all streams have begun. Each line on its standard input starts a new measurement and
-answers with the frames and seconds of the one before. When the input closes, the arrivals of the last one are
-written: an unsigned 32-bit run, an unsigned 32-bit seq and a double of monotonic seconds each.
+runs. It prints `ready` when all streams have begun. Each line on its standard input ends a measurement,
+is answered with its frames and seconds, and begins the next one. The arrivals of the last one that ended are in the
+file: an unsigned 32-bit run, an unsigned 32-bit seq and a double of monotonic seconds each.
 """
 
 import re
@@ -57,11 +57,12 @@ def follow(port: int, runs: int, clients: int, arrivals_file: str) -> None:
     while True:
         for descriptor, _ in epoll.poll(10):
             if descriptor == sys.stdin.fileno():
+                seconds = time.monotonic() - began
                 if not sys.stdin.readline():
-                    if in_detail:
-                        Path(arrivals_file).write_bytes(b"".join([_ARRIVAL.pack(*arrival) for arrival in arrivals]))
                     return
-                print(frames, time.monotonic() - began, flush=True)
+                if in_detail:
+                    Path(arrivals_file).write_bytes(b"".join([_ARRIVAL.pack(*arrival) for arrival in arrivals]))
+                print(frames, seconds, flush=True)
                 frames, began, arrivals = 0, time.monotonic(), []
                 continue
             part = by_descriptor[descriptor].recv(65536)

@@ -36,7 +36,6 @@ SET enable_mergejoin = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
-    log_lock CONSTANT bigint := 5067271820452197;  -- any number, the same for all writers of the log
     last bigint;
     position_before bigint;
     batch_time timestamptz;
@@ -56,7 +55,7 @@ DECLARE
     seqs bigint[];
     chain_hashes bytea[];
 BEGIN
-    PERFORM pg_advisory_xact_lock(log_lock);
+    PERFORM pg_advisory_xact_lock(log_lock());
 
     SELECT e.position, greatest(e.recorded_at, clock_timestamp()) INTO last, batch_time
     FROM events e ORDER BY e.position DESC LIMIT 1;
@@ -91,10 +90,10 @@ BEGIN
     IF known IS NULL AND cardinality(batch_streams) = cardinality(event_ids) AND head_seqs = request_seqs THEN
         -- one event for each of several streams, and nothing to refuse: by far the most frequent batch
         SELECT array_agg(last + n.number), array_agg(head_seqs[n.number] + 1),
-               array_agg(sha256(record_send(ROW(
+               array_agg(event_chain_hash(
                    head_hashes[n.number], last + n.number, batch_tenant, batch_streams[n.number],
                    head_seqs[n.number] + 1, event_types[n.number], event_versions[n.number], event_ids[n.number],
-                   event_times[n.number], batch_time, event_metadata[n.number], event_hashes[n.number]))))
+                   event_times[n.number], batch_time, event_metadata[n.number], event_hashes[n.number]))
         INTO positions, seqs, chain_hashes
         FROM generate_series(1, cardinality(event_ids)) AS n (number);
         last := last + cardinality(event_ids);
@@ -130,10 +129,10 @@ BEGIN
                 FOR event IN first_event .. past_event - 1 LOOP
                     last := last + 1;
                     head := head + 1;
-                    hash := sha256(record_send(ROW(
+                    hash := event_chain_hash(
                         hash, last, batch_tenant, batch_streams[stream_number],
                         head, event_types[event], event_versions[event], event_ids[event],
-                        event_times[event], batch_time, event_metadata[event], event_hashes[event])));
+                        event_times[event], batch_time, event_metadata[event], event_hashes[event]);
                     positions[event] := last;
                     seqs[event] := head;
                     chain_hashes[event] := hash;

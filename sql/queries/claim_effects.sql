@@ -1,2 +1,3 @@
 -- Claim due effects in one round trip.
-SELECT * FROM claim_effects(%(owner)s, %(limit)s, %(lease)s, %(starting_kinds)s::text[], %(max_starting)s)
+SELECT * FROM claim_effects(
+    %(owner)s, %(limit)s, %(lease)s, %(first_kinds)s::text[], %(max_workers)s, %(max_starting)s)

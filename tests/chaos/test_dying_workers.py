@@ -32,8 +32,7 @@ def kill_now_and_then(
     parts: Installation, every_s: float, seed: int, over: threading.Event, database_is_up: threading.Lock
 ) -> int:
     """Kill a random worker -9 and start another in its place; how often. A worker needs its database to start."""
-    chance, kills = random.Random(seed), 0
-    alive = [parts.worker() for _ in range(WORKERS)]
+    chance, kills, alive = random.Random(seed), 0, list(parts.workers)
     while not over.wait(every_s):
         victim = chance.randrange(WORKERS)
         alive[victim].kill()
@@ -54,6 +53,8 @@ def survive(
         installation(folder, dsn, bucket, **limits) as parts,
         ThreadPoolExecutor(1) as pool,
     ):
+        for _ in range(WORKERS):
+            parts.worker()
         reaper = pool.submit(kill_now_and_then, parts, kill_every_s, 7, over, database_is_up)
         try:
             ids = [

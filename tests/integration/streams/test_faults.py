@@ -48,8 +48,7 @@ def test_subscribers_go_on_within_a_second_after_a_connection_is_killed(log: str
                 while (await anext(frames)).event != "caught-up":
                     pass
                 for _ in range(5):
-                    while not await terminate(log, lost):  # it may be about to connect again
-                        await asyncio.sleep(0.01)  # nothing tells when it has
+                    await terminate_some(log, lost)
                     await writer.deltas(10)
                     acknowledged = time.monotonic()
                     seqs = [int((await anext(frames)).id) for _ in range(10)]
@@ -100,3 +99,30 @@ def test_subscribers_and_waiters_go_on_after_the_database_was_restarted(tmp_path
             await server.stop()
 
     run(scenario(), timeout=100)
+
+
+def test_a_topic_that_fails_sends_its_own_clients_away_and_nobody_else(
+    log: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with streaming(log) as s:
+            good, bad = s.run("r1"), s.run("r2")
+            await good.queue()
+            await bad.queue()
+            async with s.frames(URL) as frames, s.frames("/api/runs/r2/stream") as bad_frames:
+                for both in (frames, bad_frames):
+                    while (await anext(both)).event != "caught-up":
+                        pass
+
+                def fail(*_: object) -> bytes:
+                    raise RuntimeError("no frame")
+
+                monkeypatch.setattr(s.hub._runs["run:r2"], "frame", fail)
+                await bad.deltas(1)
+                assert [frame async for frame in bad_frames] == []
+                await good.deltas(1)
+                assert (await anext(frames)).id == "2"
+                assert s.hub.healthy
+
+    run(scenario())
+    assert "a topic could not pass events on" in caplog.text

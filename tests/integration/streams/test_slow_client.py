@@ -20,7 +20,7 @@ MEGABYTE = 1024 * 1024
 def stalled_client(s: Streaming, path: str) -> socket.socket:
     """It has asked for the stream and reads nothing."""
     client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     client.connect((s.client.base_url.host, s.client.base_url.port))
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
     client.settimeout(0)
@@ -29,13 +29,14 @@ def stalled_client(s: Streaming, path: str) -> socket.socket:
 
 async def seqs_to_the_end(client: socket.socket) -> list[int]:
     loop = asyncio.get_running_loop()
-    text = b""
-    while b"event: run.closed" not in text[-300:]:
+    parts, end = [], b""
+    while b"event: run.closed" not in end:
         part = await loop.sock_recv(client, 1024 * 1024)
         assert part
-        text += part
+        parts.append(part)
+        end = end[-200:] + part[-200:]
     # Chunk boundaries fall between frames, so an id line is never cut by one.
-    return [int(seq) for seq in re.findall(rb"^id: (\d+)$", text, re.MULTILINE)]
+    return [int(seq) for seq in re.findall(rb"^id: (\d+)$", b"".join(parts), re.MULTILINE)]
 
 
 async def delays(s: Streaming, writer: RunWriter, appended_at: dict[int, float], ready: asyncio.Event) -> list[float]:
