@@ -26,6 +26,7 @@ from domain.run.commands import (
     FailAttempt,
     FinishRun,
     RecordExported,
+    RecordLeaseLost,
     RunCommand,
     StartAgent,
 )
@@ -69,6 +70,11 @@ class RunExecutions:
         except Fenced as error:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
+
+    async def record_lost(self, lease: RunLease) -> None:
+        """Say in the log that the lease could not be renewed."""
+        command = RecordLeaseLost(lost_lease_generation=lease.generation, owner=lease.owner)
+        await self.runs.handle(lease.run_id, command, run_context(lease, "lost"))
 
     def with_retry_delay(self, retry_delay: timedelta) -> "RunExecutions":
         """The same, but with another pause before a retry."""

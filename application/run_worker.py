@@ -106,6 +106,8 @@ class RunWorker:
                     return work.result()
                 if not await self._queue.renew(lease, duration) and not work.done():
                     log.warning("run %s: its lease was lost", lease.run_id)
+                    work.cancel()
+                    await executions.record_lost(lease)
                     return None
         finally:
             work.cancel()

@@ -11,11 +11,10 @@ import sql
 from application.effect_ledger import FIRST_KINDS, EffectLease
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from infrastructure.postgres.listener import ChannelSignal
-from infrastructure.postgres.work_table import claiming, wait_until_due
+from infrastructure.postgres.work_table import wait_until_due
 
 EFFECTS_CHANNEL = "fleetlog_effects"
 LONGEST_ERROR = 4000
-CLAIM_LOCK = 5067271820452101
 
 
 class PostgresEffectLedger:
@@ -39,7 +38,7 @@ class PostgresEffectLedger:
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
         arguments = {"owner": owner, "limit": limit, "lease": lease, **self._places}
-        async with claiming(self._pool, CLAIM_LOCK) as connection:
+        async with self._pool.connection() as connection:
             rows = await (await connection.execute(sql.query("claim_effects"), arguments)).fetchall()
         return [_lease(*row) for row in rows]
 

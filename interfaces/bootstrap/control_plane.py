@@ -93,7 +93,8 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     sessions, runs = await _aggregates(dsn, store, stack)
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
-    queue = PostgresRunQueue(pool, stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL)))
+    queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
+    queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
     run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
