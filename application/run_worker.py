@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from application.run_execution import RunExecutions
 from application.run_queue import DrainCounts, RunLease, RunQueue
+from application.work_context import work_context
 from domain.run.state import Finished, Queued, Run
 
 log = logging.getLogger(__name__)
@@ -86,16 +87,17 @@ class RunWorker:
         return task
 
     async def _execute(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> Run | None:
-        try:
-            return await self._execute_leased(lease, duration, executions)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._queue.release(lease, timedelta()), 5)
-            raise
-        except Exception:
-            log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
-            await self._give_back(lease)
-            return None
+        with work_context(run_id=lease.run_id):
+            try:
+                return await self._execute_leased(lease, duration, executions)
+            except asyncio.CancelledError:
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(self._queue.release(lease, timedelta()), 5)
+                raise
+            except Exception:
+                log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
+                await self._give_back(lease)
+                return None
 
     async def _execute_leased(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> Run | None:
         work = asyncio.create_task(executions.execute(lease), name=f"execute {lease.run_id}")
