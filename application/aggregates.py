@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from application.command_context import CommandContext
 from application.ports import EventStore, ExpectedSeqConflict
+from application.snapshots import Snapshot, SnapshotStore
 from domain.errors import Conflict, DomainError
 from domain.event import Event
 from domain.record import NewEvent, Occurrence, RecordedEvent
@@ -17,6 +19,8 @@ State = TypeVar("State")
 Command = TypeVar("Command")
 Clock = Callable[[], datetime]
 MAX_RACES = 50
+EVENTS_PER_PAGE = 1000
+EVENTS_PER_SNAPSHOT = 200
 
 
 class Handled(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
@@ -30,16 +34,22 @@ class Handled(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
 
 
 class Loaded(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
-    """A fold of a stream: its state after `seq` and that event's position; None and 0 for a stream without events."""
+    """A fold of a stream: its state after `seq` and that event's position; None and 0 for a stream without events.
+    `snapshot_seq`: the seq of its newest snapshot, as far as this process knows; 0 for none."""
 
     state: State | None
     seq: int
     position: int
+    snapshot_seq: int = 0
 
 
 class Aggregates(Generic[State, Command]):
     """The aggregates of one kind, each in its stream. Keeps the latest folds in memory (bounded, least recently used
-    out first) and reads only what was appended since; the append's expected seq keeps a stale one from deciding."""
+    out first) and reads only what was appended since; the append's expected seq keeps a stale one from deciding.
+
+    A fold that is not in memory begins at its stream's newest snapshot, if `snapshots` has one. A new snapshot is kept
+    whenever `snapshot_every` events were folded since the last one.
+    """
 
     def __init__(
         self,
@@ -50,17 +60,25 @@ class Aggregates(Generic[State, Command]):
         decide: Callable[[State | None, Command], Sequence[Event]],
         evolve: Callable[[State | None, Occurrence], State | None],
         cached: int = 2000,
+        snapshots: SnapshotStore[State] | None = None,
+        snapshot_every: int = EVENTS_PER_SNAPSHOT,
     ) -> None:
         self._store, self._clock, self._stream_of = store, clock, stream_of
         self._decide, self._evolve = decide, evolve
         self._cached = cached
+        self._snapshots, self._snapshot_every = snapshots, snapshot_every
         self._folds: OrderedDict[str, Loaded[State]] = OrderedDict()
 
     async def load(self, key: str) -> Loaded[State]:
         """The present state, read to the end of the stream."""
-        known = self._folds.get(key) or Loaded(state=None, seq=0, position=0)
-        recorded = await self._store.read_stream(self._stream_of(key), after_seq=known.seq)
-        return self._advance(key, known, recorded)
+        stream = self._stream_of(key)
+        known = self._folds.get(key) or await self._beginning(stream)
+        while True:
+            # Page by page: others get their turn between the pages of a long stream.
+            page = await self._store.read_stream(stream, after_seq=known.seq, limit=EVENTS_PER_PAGE)
+            known = self._advance(known, page)
+            if len(page) < EVENTS_PER_PAGE:
+                return self._remember(key, known)
 
     async def handle(self, key: str, command: Command, context: CommandContext) -> Handled[State]:
         """Decide `command` on the state of `key` and append what it leads to. Raises what `decide` raises."""
@@ -100,7 +118,7 @@ class Aggregates(Generic[State, Command]):
                 continue
             if result.duplicate:
                 return _unchanged(await self.load(key), result.position)
-            self._remember(key, Loaded(state=state, seq=result.last_seq, position=result.position))
+            self._remember(key, replace(loaded, state=state, seq=result.last_seq, position=result.position))
             return Handled(
                 state=_existing(state),
                 events=tuple(event.event for event in new),
@@ -126,25 +144,38 @@ class Aggregates(Generic[State, Command]):
                 new.append(occurrence)
         return new, state
 
-    def _advance(self, key: str, known: Loaded[State], recorded: Sequence[RecordedEvent]) -> Loaded[State]:
+    async def _beginning(self, stream: str) -> Loaded[State]:
+        snapshot = None if self._snapshots is None else await self._snapshots.newest(stream)
+        if snapshot is None:
+            return Loaded(state=None, seq=0, position=0)
+        return Loaded(state=snapshot.state, seq=snapshot.seq, position=snapshot.position, snapshot_seq=snapshot.seq)
+
+    def _advance(self, known: Loaded[State], recorded: Sequence[RecordedEvent]) -> Loaded[State]:
+        if not recorded:
+            return known
         state: Any = known.state
         for event in recorded:
             state = self._evolve(state, event)
-        if recorded:
-            known = Loaded(state=state, seq=recorded[-1].seq, position=recorded[-1].position)
-        self._remember(key, known)
-        return known
+        last = recorded[-1]
+        return Loaded(state=state, seq=last.seq, position=last.position, snapshot_seq=known.snapshot_seq)
 
-    def _remember(self, key: str, loaded: Loaded[State]) -> None:
-        if loaded.seq == 0:
-            return
+    def _remember(self, key: str, loaded: Loaded[State]) -> Loaded[State]:
         present = self._folds.get(key)
-        if present is not None and present.seq > loaded.seq:
-            return
+        if loaded.seq == 0 or (present is not None and present.seq > loaded.seq):
+            return loaded
+        loaded = self._with_snapshot(key, loaded)
         self._folds[key] = loaded
         self._folds.move_to_end(key)
         while len(self._folds) > self._cached:
             self._folds.popitem(last=False)
+        return loaded
+
+    def _with_snapshot(self, key: str, loaded: Loaded[State]) -> Loaded[State]:
+        if self._snapshots is None or loaded.state is None or loaded.seq < loaded.snapshot_seq + self._snapshot_every:
+            return loaded
+        snapshot = Snapshot(state=loaded.state, seq=loaded.seq, position=loaded.position)
+        self._snapshots.keep(self._stream_of(key), snapshot)
+        return replace(loaded, snapshot_seq=loaded.seq)
 
 
 def _unchanged(loaded: Loaded[State], position: int) -> Handled[State]:

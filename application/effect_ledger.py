@@ -9,8 +9,8 @@ import msgspec
 from application.effects.effect import ClaimedEffect
 from application.reactions import EffectKind
 
-# Effects that bring a worker up; at most MAX_STARTING of them are performed at once, over all processes.
-STARTING_KINDS: tuple[EffectKind, ...] = ("container.create", "container.start", "workspace.restore")
+# The first effect of an activation is one of these: it waits for a place of MAX_WORKERS and MAX_STARTING.
+FIRST_KINDS: tuple[EffectKind, ...] = ("container.create", "container.start")
 
 
 class EffectLease(msgspec.Struct, frozen=True, kw_only=True):

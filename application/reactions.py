@@ -1,4 +1,4 @@
-"""What a process manager may want: effects on the outside world, and changes of the run queue.
+"""What a process manager may want: effects on the outside world, and changes of the run queue and of workers' places.
 
 Reactions are recorded in the transaction that moves the process managers' checkpoint; their ids make them repeatable.
 """
@@ -58,4 +58,12 @@ class DequeueRun(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
 
 
-Reaction = WantedEffect | EnqueueRun | EnqueueFinish | PostponeRun | DequeueRun
+class MoveWorkerPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """A session waits for one of the places of MAX_WORKERS (`wanted`), has done with its start (`up`), or leaves its
+    place (`free`). The worker in maintenance has none."""
+
+    lane: str
+    to: Literal["wanted", "up", "free"]
+
+
+Reaction = MoveWorkerPlace | WantedEffect | EnqueueRun | EnqueueFinish | PostponeRun | DequeueRun

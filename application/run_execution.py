@@ -26,6 +26,7 @@ from domain.run.commands import (
     FailAttempt,
     FinishRun,
     RecordExported,
+    RecordLeaseLost,
     RunCommand,
     StartAgent,
 )
@@ -36,7 +37,7 @@ from domain.session.state import Running, SessionWorker
 from domain.workspace.sync import SyncRef
 
 log = logging.getLogger(__name__)
-ACTIVATION_TIMEOUT_S = 600.0
+ACTIVATION_TIMEOUT_S = 3600.0  # a session may wait for a place of MAX_WORKERS; every step has bounds of its own
 FINAL_SYNC_TIMEOUT_S = 900.0
 BUSY_SESSION_TIMEOUT_S = 60.0
 
@@ -69,6 +70,11 @@ class RunExecutions:
         except Fenced as error:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
+
+    async def record_lost(self, lease: RunLease) -> None:
+        """Say in the log that the lease could not be renewed."""
+        command = RecordLeaseLost(lost_lease_generation=lease.generation, owner=lease.owner)
+        await self.runs.handle(lease.run_id, command, run_context(lease, "lost"))
 
     def with_retry_delay(self, retry_delay: timedelta) -> "RunExecutions":
         """The same, but with another pause before a retry."""

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from application.run_execution import RunExecutions
 from application.run_queue import DrainCounts, RunLease, RunQueue
+from application.work_context import work_context
 from domain.run.state import Finished, Queued, Run
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,11 @@ class RunWorker:
         self._queue, self._executions, self._owner = queue, executions, owner
         self._lease, self._concurrency = lease, concurrency
         self._tasks: set[asyncio.Task[Run | None]] = set()
+
+    @property
+    def under_way(self) -> int:
+        """How many runs this process executes now."""
+        return len(self._tasks)
 
     async def run(self) -> None:
         try:
@@ -81,16 +87,17 @@ class RunWorker:
         return task
 
     async def _execute(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> Run | None:
-        try:
-            return await self._execute_leased(lease, duration, executions)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._queue.release(lease, timedelta()), 5)
-            raise
-        except Exception:
-            log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
-            await self._give_back(lease)
-            return None
+        with work_context(run_id=lease.run_id):
+            try:
+                return await self._execute_leased(lease, duration, executions)
+            except asyncio.CancelledError:
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(self._queue.release(lease, timedelta()), 5)
+                raise
+            except Exception:
+                log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
+                await self._give_back(lease)
+                return None
 
     async def _execute_leased(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> Run | None:
         work = asyncio.create_task(executions.execute(lease), name=f"execute {lease.run_id}")
@@ -101,6 +108,8 @@ class RunWorker:
                     return work.result()
                 if not await self._queue.renew(lease, duration) and not work.done():
                     log.warning("run %s: its lease was lost", lease.run_id)
+                    work.cancel()
+                    await executions.record_lost(lease)
                     return None
         finally:
             work.cancel()

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from application.aggregates import Clock
 from application.command_context import CommandContext
+from application.orphans import CleanOrphans, OrphanCounts
 from application.run_commands import RunCommands
 from application.session_commands import CleanupCounts, HousekeepingCandidates, SessionCommands
 from domain.errors import DomainError
@@ -37,6 +38,7 @@ class Schedule:
         runs: RunCommands,
         candidates: HousekeepingCandidates,
         questions: OpenQuestions,
+        orphans: CleanOrphans,
         clock: Clock,
         new_id: Callable[[], str],
         idle_timeout: timedelta,
@@ -44,7 +46,7 @@ class Schedule:
         stale_sync_after: timedelta,
     ) -> None:
         self._sessions, self._runs = sessions, runs
-        self._candidates, self._questions = candidates, questions
+        self._candidates, self._questions, self._orphans = candidates, questions, orphans
         self._clock, self._new_id = clock, new_id
         self._idle_timeout, self._remove_after = idle_timeout, remove_after
         self._stale_sync_after = stale_sync_after
@@ -55,6 +57,7 @@ class Schedule:
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.stop_idle), name="stop idle workers")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.remove_stopped), name="remove workers")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.compensate_syncs), name="compensate syncs")
+            tasks.create_task(self._every(INTERVAL.total_seconds(), self.clean_orphans), name="clean orphans")
             tasks.create_task(self._every(QUESTION_INTERVAL_S, self.expire_questions), name="expire questions")
 
     async def stop_idle(self) -> CleanupCounts:
@@ -78,6 +81,10 @@ class Schedule:
             except DomainError as error:
                 log.info("session %s was not synced again: %s", session_id, error)
         return len(found)
+
+    async def clean_orphans(self) -> OrphanCounts:
+        """Remove containers of this installation that no session names and that hold nothing."""
+        return await self._orphans.clean(BATCH, self._context("orphans"))
 
     async def expire_questions(self) -> int:
         """Expire open questions whose time is over; how many there were."""

@@ -148,6 +148,9 @@ class Settings:
     max_streams: int = _setting(
         "MAX_STREAMS", values.COUNT, "Live event streams that one process serves at once.", default=1000
     )
+    max_runs: int = _setting(
+        "MAX_RUNS", values.integer(1, 100_000), "How many runs are executed at once, over all processes.", default=1000
+    )
     idle_timeout_ms: int = _setting(
         "IDLE_TIMEOUT_MS", values.DURATION_MS, "How long a worker may idle before it is stopped.", default=900_000
     )

@@ -6,6 +6,7 @@ import pytest
 
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from tests.support.servers import ObjectStoreServer, PostgresServer, running_object_store, running_postgres
+from tests.support.worker_image import built_image
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,9 @@ def database(postgres_server: PostgresServer) -> Iterator[str]:
 def bucket(object_store_server: ObjectStoreServer) -> ObjectStoreAccess:
     """An empty bucket of this test's own, with its endpoint and keys."""
     return object_store_server.create_bucket_access()
+
+
+@pytest.fixture(scope="session")
+def worker_image() -> str:
+    """The name of the workers' image; a test that needs it takes long the first time: give it a timeout of its own."""
+    return built_image()

@@ -65,6 +65,9 @@ class DeliverReply(_RunEffect):
         try:
             await self._workers.executor(worker, run_id).reply(run_id, reply)
         except ExecutorError as error:
+            if error.reason == "question_not_open":
+                # Perhaps by this very answer, delivered by a try that died before it could tell.
+                raise EffectObsolete("the question is closed; the agent's journal tells how") from error
             if error.kind == "http" and error.status in {404, 409}:
                 command = RecordReplyUndeliverable(question_id=question_id, reason=f"not delivered: {error}")
                 await self._runs.handle(run_id, command, effect.context("undeliverable"))

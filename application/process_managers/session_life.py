@@ -1,9 +1,9 @@
 """How a session worker's events lead to the next effect on its container and workspace."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from application.reactions import EffectKind, Reaction, WantedEffect
+from application.reactions import EffectKind, MoveWorkerPlace, Reaction, WantedEffect
 from domain.record import RecordedEvent
 from domain.session import events as e
 
@@ -21,10 +21,15 @@ def _wanted(recorded: RecordedEvent, kind: EffectKind, **params: Any) -> tuple[W
     )
 
 
+def _place(recorded: RecordedEvent, to: Literal["wanted", "up", "free"]) -> tuple[MoveWorkerPlace]:
+    return (MoveWorkerPlace(lane=recorded.stream, to=to),)
+
+
 def create_or_start_container_on_activation_requested(
     recorded: RecordedEvent, event: e.ActivationRequested
 ) -> Sequence[Reaction]:
-    return _wanted(recorded, "container.create" if event.kind == "create" else "container.start")
+    kind: EffectKind = "container.create" if event.kind == "create" else "container.start"
+    return (*_place(recorded, "wanted"), *_wanted(recorded, kind))
 
 
 def start_container_on_created(recorded: RecordedEvent, _event: e.ContainerCreated) -> Sequence[Reaction]:
@@ -50,7 +55,17 @@ def validate_workspace_on_linked(recorded: RecordedEvent, _event: e.AgentDataLin
 
 
 def take_container_down_on_activation_failed(recorded: RecordedEvent, event: e.ActivationFailed) -> Sequence[Reaction]:
-    return _wanted(recorded, "container.remove" if event.discard else "container.stop")
+    return (*_place(recorded, "up"), *_wanted(recorded, "container.remove" if event.discard else "container.stop"))
+
+
+def end_start_on_activated(recorded: RecordedEvent, _event: e.SessionActivated) -> Sequence[Reaction]:
+    return _place(recorded, "up")
+
+
+def free_place_on_down(
+    recorded: RecordedEvent, _event: e.SessionStopped | e.SessionRemoved | e.ContainerLost
+) -> Sequence[Reaction]:
+    return _place(recorded, "free")
 
 
 def sync_workspace_on_sync_requested(recorded: RecordedEvent, event: e.SyncRequested) -> Sequence[Reaction]:

@@ -80,6 +80,14 @@ class FinishRun(_Leased, frozen=True, kw_only=True):
     warning: Warn | None = None
 
 
+class RecordLeaseLost(_Command, frozen=True, kw_only=True):
+    """The holder of a lease could not renew it: another has taken over, or it had run out. Not fenced: it is the old
+    holder who says so."""
+
+    lost_lease_generation: int
+    owner: str
+
+
 class CancelRun(_Command, frozen=True, kw_only=True):
     reason: str = ""
 
@@ -87,10 +95,6 @@ class CancelRun(_Command, frozen=True, kw_only=True):
 class ReplyToQuestion(_Command, frozen=True, kw_only=True):
     question_id: str
     answer: Any
-
-
-class RecordReplyDelivered(_Command, frozen=True, kw_only=True):
-    question_id: str
 
 
 class RecordReplyUndeliverable(_Command, frozen=True, kw_only=True):
@@ -115,9 +119,9 @@ RunCommand = (
     | BeginFinalSync
     | RecordExported
     | FinishRun
+    | RecordLeaseLost
     | CancelRun
     | ReplyToQuestion
-    | RecordReplyDelivered
     | RecordReplyUndeliverable
     | ExpireQuestion
 )

@@ -259,6 +259,12 @@ def _finish(state: Run, command: c.FinishRun) -> Sequence[Event]:
     )
 
 
+def _lease_lost(state: Run, command: c.RecordLeaseLost) -> Sequence[Event]:
+    if not isinstance(state.stage, Active | Finishing) or command.lost_lease_generation > state.lease_generation:
+        return ()
+    return (e.RunLeaseLost(lost_lease_generation=command.lost_lease_generation, owner=command.owner),)
+
+
 def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
     requested = e.RunCancelRequested(reason=command.reason)
     canceled = replace(state, cancel_requested=True)
@@ -292,13 +298,6 @@ def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
     if state.outside:
         return (accepted, e.HumanLoopResolved(question_id=command.question_id, answer=command.answer))
     return (accepted,)
-
-
-def _reply_delivered(state: Run, command: c.RecordReplyDelivered) -> Sequence[Event]:
-    question = state.questions.get(command.question_id)
-    if question is None or question.status != "answering":
-        return ()
-    return (e.HumanLoopResolved(question_id=command.question_id, answer=question.answer),)
 
 
 def _reply_undeliverable(state: Run, command: c.RecordReplyUndeliverable) -> Sequence[Event]:
@@ -336,9 +335,9 @@ _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.BeginFinalSync: _begin_final_sync,
     c.RecordExported: _record_exported,
     c.FinishRun: _finish,
+    c.RecordLeaseLost: _lease_lost,
     c.CancelRun: _cancel,
     c.ReplyToQuestion: _reply,
-    c.RecordReplyDelivered: _reply_delivered,
     c.RecordReplyUndeliverable: _reply_undeliverable,
     c.ExpireQuestion: _expire,
 }

@@ -62,6 +62,14 @@ class RunClaimed(LeasedEvent, frozen=True, kw_only=True):
     resumed: bool = False
 
 
+@wire("run.lease_lost")
+class RunLeaseLost(Event, frozen=True, kw_only=True):
+    """`owner` could not renew its lease and has let go of the run; whatever it writes still is refused."""
+
+    lost_lease_generation: int
+    owner: str
+
+
 @wire("run.retry_scheduled")
 class RunRetryScheduled(LeasedEvent, frozen=True, kw_only=True):
     attempt: int

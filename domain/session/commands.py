@@ -132,6 +132,14 @@ class RecordContainerLost(_Command, frozen=True, kw_only=True):
     detail: str
 
 
+class RecordOrphanRemoved(_Command, frozen=True, kw_only=True):
+    """A container that is not the current one was removed, whatever generation the session is at."""
+
+    of_generation: int
+    container_id: str
+    detail: str
+
+
 SessionCommand = (
     ActivateSession
     | RecordContainerCreated
@@ -151,4 +159,5 @@ SessionCommand = (
     | CancelRemove
     | RecordRemoved
     | RecordContainerLost
+    | RecordOrphanRemoved
 )

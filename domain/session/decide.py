@@ -341,6 +341,12 @@ def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequen
             return (*_unanswerable(state, command.detail), lost)
 
 
+def _record_orphan(_state: SessionWorker, command: c.RecordOrphanRemoved) -> Sequence[Event]:
+    return (
+        e.OrphanRemoved(of_generation=command.of_generation, container_id=command.container_id, detail=command.detail),
+    )
+
+
 def _unanswerable(state: SessionWorker, detail: str) -> tuple[Event, ...]:
     """The end of every sync that a lost container leaves open, so that whoever waits for one hears of it."""
     return tuple(
@@ -375,4 +381,5 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.CancelRemove: _cancel_remove,
     c.RecordRemoved: _record_removed,
     c.RecordContainerLost: _record_lost,
+    c.RecordOrphanRemoved: _record_orphan,
 }

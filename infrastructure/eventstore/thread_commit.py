@@ -14,7 +14,7 @@ import psycopg
 
 import sql
 from application.ports import AppendResult, ExpectedSeqConflict
-from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, outcomes, parameters
+from infrastructure.eventstore.batch import Answer, AppendRequest, Gathering, append_call, outcomes
 from infrastructure.eventstore.group_commit import (
     FIRST_RETRY_DELAY_SECONDS,
     LAST_RETRY_DELAY_SECONDS,
@@ -202,7 +202,7 @@ class ThreadGroupCommit:
         return results
 
     def _append_events(self, requests: Sequence[AppendRequest]) -> Answer:
-        return self._connected().append(parameters(self._tenant.encode(), requests))
+        return self._connected().append(append_call(self._tenant.encode(), requests))
 
     def _connected(self) -> AppendConnection:
         if self._connection is None:

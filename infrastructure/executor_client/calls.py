@@ -117,8 +117,9 @@ class ExecutorCalls:
             try:
                 permit = self._breaker.permit()
             except CircuitOpen as error:
+                before = f"; before that: {self._breaker.last_failure}" if self._breaker.last_failure else ""
                 refused = self._error(
-                    f"{operation}: not called, {error}",
+                    f"{operation}: not called, {error}{before}",
                     path=path,
                     attempt=attempt,
                     kind="network",
@@ -131,6 +132,7 @@ class ExecutorCalls:
                 if error.status is not None and not self._policy.repeats(error.status):
                     raise
                 failure = error
+                self._breaker.last_failure = str(error)
             else:
                 return response, attempt
             finally:

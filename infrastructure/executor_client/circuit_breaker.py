@@ -57,6 +57,8 @@ class CircuitBreaker:
         self._failures = 0
         self._opened_at: float | None = None
         self._probing = False
+        self.last_failure = ""
+        """What the last failure was, for whoever is not let through."""
 
     @property
     def state(self) -> CircuitState:

@@ -64,6 +64,10 @@ class S3ObjectStore:
         self._client_lock = threading.Lock()
         self._made_client: S3Client | None = None
 
+    def warm_up(self) -> None:
+        """Load and set up the client, which takes some hundred milliseconds, before the first call needs it."""
+        _ = self._client
+
     def close(self) -> None:
         """Give the connections back."""
         with self._client_lock:

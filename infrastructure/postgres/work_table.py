@@ -1,22 +1,8 @@
-"""What tables of work have in common: claims made one at a time, and waiting for rows to become due."""
+"""What tables of work have in common: waiting for rows to become due."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
-
-import sql
 from infrastructure.postgres.listener import ChannelSignal
-
-
-@asynccontextmanager
-async def claiming(pool: AsyncConnectionPool[AsyncConnection[Any]], lock: int) -> AsyncIterator[AsyncConnection[Any]]:
-    """A transaction that holds the advisory lock `lock`: it sees every claim that was made before it."""
-    async with pool.connection() as connection, connection.transaction():
-        await connection.execute(sql.query("lock_claims"), {"lock": lock})
-        yield connection
 
 
 async def wait_until_due(

@@ -2,6 +2,7 @@
 
 What an event makes wanted is recorded in the transaction that moves the checkpoint past it. The lock that makes one
 process the active one is held by that process's connection: when it dies, another takes over within a poll interval.
+A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after SILENCE.
 """
 
 import asyncio
@@ -14,7 +15,15 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 import sql
-from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, PostponeRun, Reaction, WantedEffect
+from application.reactions import (
+    DequeueRun,
+    EnqueueFinish,
+    EnqueueRun,
+    MoveWorkerPlace,
+    PostponeRun,
+    Reaction,
+    WantedEffect,
+)
 from domain.record import RecordedEvent
 from infrastructure.effects.ledger import EFFECTS_CHANNEL
 from infrastructure.eventstore.store import GroupCommitEventStore
@@ -27,7 +36,9 @@ NAME = "process_managers"
 LOCK = 5067271820452103
 BATCH = 500
 POLL_S = 1.0
+SILENCE = {"idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 OUTSIDE_RUN_ATTEMPTS = 5
+PLACE_QUERIES = {"wanted": "want_worker_place", "up": "worker_is_up", "free": "leave_worker_place"}
 
 
 class ProcessManagerRunner:
@@ -48,7 +59,7 @@ class ProcessManagerRunner:
     async def run(self) -> None:
         while True:
             try:
-                async with await connect(self._dsn, idle_session_timeout="0") as connection:
+                async with await connect(self._dsn, **SILENCE) as connection:
                     await self._lead(connection)
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("the process managers lost their connection, connecting again: %s", error)
@@ -68,6 +79,8 @@ class ProcessManagerRunner:
         )
         while True:
             last = await self._position.wait_for(checkpoint, POLL_S)
+            if checkpoint >= last:
+                await connection.execute("SELECT 1")
             while checkpoint < last:
                 checkpoint = await self._advance(connection, checkpoint, last)
 
@@ -99,8 +112,15 @@ async def _record(connection: psycopg.AsyncConnection[Any], wanted: Sequence[tup
                 "metadata": [Jsonb(_metadata(event)) for event, _ in effects],
             },
         )
+    places = [(event, reaction) for event, reaction in wanted if isinstance(reaction, MoveWorkerPlace)]
+    for event, place in places:
+        arguments = {"lane": place.lane, "position": event.position}
+        await connection.execute(sql.query(PLACE_QUERIES[place.to]), arguments)
+    if effects or places:
         await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
-    moves = [(event, reaction) for event, reaction in wanted if not isinstance(reaction, WantedEffect)]
+    moves = [
+        (event, reaction) for event, reaction in wanted if not isinstance(reaction, WantedEffect | MoveWorkerPlace)
+    ]
     for event, reaction in moves:
         await _move_queue(connection, event, reaction)
     if moves:

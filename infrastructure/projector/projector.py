@@ -30,6 +30,8 @@ from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
 
 LOOK_SECONDS = 0.5
+# A projector that is merely stopped (SIGSTOP) is silent on its connection, and loses it, and with it its locks.
+SILENCE = {"idle_session_timeout": "15s", "idle_in_transaction_session_timeout": "15s"}
 GATHER_SECONDS = 0.02
 """The least time between rounds at the end of the log: it costs about the same for many events as for one."""
 PAGE_POSITIONS = 2_000
@@ -79,7 +81,7 @@ class Projector:
         delay = FIRST_RETRY_DELAY_SECONDS
         while True:
             try:
-                async with await connect(self._dsn, synchronous_commit="off") as connection:
+                async with await connect(self._dsn, synchronous_commit="off", **SILENCE) as connection:
                     async for _ in self._rounds(connection):
                         delay = FIRST_RETRY_DELAY_SECONDS
             except Moved as moved:

@@ -11,21 +11,22 @@ from psycopg_pool import AsyncConnectionPool
 import sql
 from application.run_queue import QueueItem, RunLease
 from infrastructure.postgres.listener import ChannelSignal
-from infrastructure.postgres.work_table import claiming, wait_until_due
+from infrastructure.postgres.work_table import wait_until_due
 
 RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
-CLAIM_LOCK = 5067271820452102
 
 
 class PostgresRunQueue:
-    """`signal` is a subscription to RUN_QUEUE_CHANNEL."""
+    """`signal` is a subscription to RUN_QUEUE_CHANNEL; `max_running` bounds the leases of all processes."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]], signal: ChannelSignal) -> None:
-        self._pool, self._signal = pool, signal
+    def __init__(
+        self, pool: AsyncConnectionPool[AsyncConnection[Any]], signal: ChannelSignal, *, max_running: int = 1000
+    ) -> None:
+        self._pool, self._signal, self._max_running = pool, signal, max_running
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[RunLease]:
-        arguments = {"owner": owner, "limit": limit, "lease": lease}
-        async with claiming(self._pool, CLAIM_LOCK) as connection:
+        arguments = {"owner": owner, "limit": limit, "lease": lease, "max_running": self._max_running}
+        async with self._pool.connection() as connection:
             rows = await (await connection.execute(sql.query("claim_runs"), arguments)).fetchall()
         return [RunLease(run_id=run_id, owner=owner, generation=generation) for run_id, generation in rows]
 

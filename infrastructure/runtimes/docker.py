@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -78,6 +78,8 @@ class DockerWorkerRuntime:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="docker-runtime")
         self._locks: dict[str, tuple[Lock, int]] = {}
         self._locks_lock = Lock()
+        self._closing = Event()
+        self._daemon_id = ""  # as it was last asked for: good for telling, never for deciding that something is gone
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """StartFailed when the image is missing or the daemon refuses."""
@@ -101,8 +103,13 @@ class DockerWorkerRuntime:
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
 
+    async def shutdown(self) -> None:
+        """Leave containers as they are: Docker looks after them (`unless-stopped`), and the next start goes on with
+        their runs."""
+
     def close(self) -> None:
-        """Give threads and connections back. Containers stay."""
+        """Give threads and connections back; a start under way is given up. Containers stay."""
+        self._closing.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
 
@@ -115,7 +122,8 @@ class DockerWorkerRuntime:
         if found is None:
             raise RuntimeUnavailable(f"{name} was made and is not there")
         self._check_owner(found, spec)
-        return self._info(found, self._engine.daemon_id())
+        self._daemon_id = self._engine.daemon_id()
+        return self._info(found, self._daemon_id)
 
     def _start(self, spec: ContainerSpec, container_id: str, maintenance: bool) -> ContainerInfo:
         config = self._setup.config(
@@ -134,7 +142,7 @@ class DockerWorkerRuntime:
                     self._engine.stop(container_id, patience_s=self._stop_timeout_s)
                 self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
                 self._boot(container_id, spec)
-            return self._info(self._found(spec, container_id), self._engine.daemon_id())
+            return self._info(self._found(spec, container_id), self._daemon_id or self._engine.daemon_id())
 
     def _adopted(self, found: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> bool:
         """Whether the container runs, answers in time, and is as it should be."""
@@ -143,6 +151,7 @@ class DockerWorkerRuntime:
             return False
         deadline = time.monotonic() + self._start_timeout_s
         while True:
+            self._check_open()
             url = published_url(found, self._settings.network)
             try:
                 health = probe(url, timeout_s=_PROBE_S)
@@ -166,6 +175,7 @@ class DockerWorkerRuntime:
         state: dict[str, Any] = {}
 
         def served_or_died() -> bool:
+            self._check_open()
             found = self._found(spec, container_id)
             state.clear()
             state.update(found["State"], died=found["RestartCount"] != restarts or _status(found) != "running")
@@ -188,6 +198,10 @@ class DockerWorkerRuntime:
         self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
         raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
 
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise RuntimeUnavailable("this process ends; the container goes on starting by itself")
+
     def _stop(self, spec: ContainerSpec, container_id: str) -> None:
         with self._alone(container_id):
             if self._find(spec, container_id):
@@ -206,6 +220,7 @@ class DockerWorkerRuntime:
         found = self._find(spec, container_id)
         # Asked after the answer: only the daemon that says so now can have said that there is none.
         present = self._engine.daemon_id()
+        self._daemon_id = present
         if present != daemon_id:
             raise RuntimeUnavailable(f"the Docker daemon is {present}, the container is on {daemon_id}")
         return self._info(found, present) if found else None

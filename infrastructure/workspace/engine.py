@@ -31,7 +31,7 @@ from infrastructure.workspace.state import RestoredWorkspace, WorkspaceState
 from infrastructure.workspace.sync import Syncer
 
 _THREADS = 6
-_TRANSFERS = 8
+TRANSFERS = 8
 _MAX_WAITING = 16
 _CHUNK_TIMEOUT_S = 60.0
 Answer = TypeVar("Answer")
@@ -56,7 +56,7 @@ class WorkspaceEngine:
         self._inherited = inherited
         workspace_dir.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workspace")
-        self._transfers = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="transfer")
+        self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         tree = ConfinedTree(str(workspace_dir))
         self._parts = WorkspaceParts(
             tree=tree,

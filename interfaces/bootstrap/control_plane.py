@@ -17,20 +17,22 @@ from application.session_commands import SessionCommands, Sessions
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
+from domain.run.state import Run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
+from domain.session.state import SessionWorker
 from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
-from infrastructure.runtimes.process import ProcessWorkerRuntime
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
 from interfaces.bootstrap.reads import ReadSide, open_reads
-from interfaces.bootstrap.runtime import worker_runtime
+from interfaces.bootstrap.runtime import ResidentRuntime, worker_runtime
 from interfaces.settings import Settings
 
 POOL_SIZE = 8
@@ -46,7 +48,7 @@ class ControlPlane:
     listener: PostgresListener
     hub: StreamHub
     reads: ReadSide
-    runtime: ProcessWorkerRuntime
+    runtime: ResidentRuntime
     directory: HttpExecutorDirectory
     ledger: PostgresEffectLedger
     queue: PostgresRunQueue
@@ -88,13 +90,11 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     directory = await stack.enter_async_context(_directory(foundation))
     runtime = worker_runtime(foundation)
     stack.callback(runtime.close)
-    sessions: Sessions = Aggregates(
-        store=store, clock=now, stream_of=session_stream, decide=decide_session, evolve=evolve_session
-    )
-    runs: Runs = Aggregates(store=store, clock=now, stream_of=run_stream, decide=decide_run, evolve=evolve_run)
+    sessions, runs = await _aggregates(dsn, store, stack)
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
-    queue = PostgresRunQueue(pool, stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL)))
+    queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
+    queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
     run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
@@ -105,7 +105,9 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         reads=reads,
         runtime=runtime,
         directory=directory,
-        ledger=PostgresEffectLedger(pool, effects_signal, max_starting=settings.max_starting),
+        ledger=PostgresEffectLedger(
+            pool, effects_signal, max_workers=settings.max_workers, max_starting=settings.max_starting
+        ),
         queue=queue,
         sessions=sessions,
         runs=runs,
@@ -130,6 +132,28 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         ),
     )
+
+
+async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitStack) -> tuple[Sessions, Runs]:
+    pool = await open_snapshot_pool(dsn)
+    stack.push_async_callback(pool.close)
+    sessions: Sessions = Aggregates(
+        store=store,
+        clock=now,
+        stream_of=session_stream,
+        decide=decide_session,
+        evolve=evolve_session,
+        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=SessionWorker)),
+    )
+    runs: Runs = Aggregates(
+        store=store,
+        clock=now,
+        stream_of=run_stream,
+        decide=decide_run,
+        evolve=evolve_run,
+        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
+    )
+    return sessions, runs
 
 
 def _executions(settings: Settings, runs: Runs, workers: Workers, hub: StreamHub) -> RunExecutions:

@@ -28,9 +28,18 @@ async def run_everything(settings: Settings, announce: Announce) -> int:
                 async with _served(plane) as url, _working(plane, stop):
                     announce(url, _notes(foundation))
                     await stop.wait()
+                    _warn_of_ending_runs(plane)
             finally:
                 await plane.runtime.shutdown()
     return 0
+
+
+def _warn_of_ending_runs(plane: ControlPlane) -> None:
+    if plane.run_worker.under_way and plane.foundation.settings.worker_runtime == "process":
+        log.warning(
+            "runs under way end with this server: their agents are processes of this machine",
+            extra={"runs": plane.run_worker.under_way},
+        )
 
 
 async def run_api_alone(settings: Settings, announce: Announce) -> int:

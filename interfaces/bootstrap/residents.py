@@ -6,6 +6,7 @@ from typing import Any
 
 from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
+from application.orphans import CleanOrphans
 from application.process_managers.table import react, wire_names
 from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
@@ -22,6 +23,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
         runs=plane.run_commands,
         candidates=plane.reads.candidates,
         questions=plane.reads.questions,
+        orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
         clock=now,
         new_id=new_id,
         idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),

@@ -1,23 +1,40 @@
 """The worker runtime that the settings name."""
 
 import os
+from typing import Protocol
 
+from application.ports import WorkerRuntime
+from infrastructure.runtimes.container_settings import ContainerSettings
+from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.foundation import Foundation
-from interfaces.settings import SettingsError
 
 MODEL_CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
-def worker_runtime(foundation: Foundation) -> ProcessWorkerRuntime:
-    """Raises SettingsError for a runtime that is not there."""
+class ResidentRuntime(WorkerRuntime, Protocol):
+    """A runtime as the process that holds it sees it."""
+
+    async def shutdown(self) -> None:
+        """The control plane ends for good, not by a crash: end what nothing else looks after."""
+        ...
+
+    def close(self) -> None:
+        """Give threads and connections back. Containers stay as they are."""
+        ...
+
+
+def worker_runtime(foundation: Foundation) -> ResidentRuntime:
+    """Docker is called when it is first needed: a daemon that is away stops nobody from reading what happened."""
     settings = foundation.settings
-    if settings.worker_runtime != "process":
-        raise SettingsError("WORKER_RUNTIME", "this version has the `process` runtime only.")
-    return ProcessWorkerRuntime(
-        settings.home.absolute(),
-        ExecutorSetup(object_store=foundation.object_store),
-        environment=os.environ,
-        credentials=MODEL_CREDENTIALS,
-    )
+    setup = ExecutorSetup(object_store=foundation.worker_object_store)
+    if settings.worker_runtime == "docker":
+        credentials = {name: os.environ[name] for name in MODEL_CREDENTIALS if os.environ.get(name)}
+        return DockerWorkerRuntime(
+            foundation.installation,
+            ContainerSettings(image=settings.worker_image, credentials=credentials),
+            setup,
+            environment=os.environ,
+        )
+    return ProcessWorkerRuntime(settings.home.absolute(), setup, environment=os.environ, credentials=MODEL_CREDENTIALS)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -66,9 +67,15 @@ def _listen(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise StartRefused(
-            f"{host}:{port} can't be listened on: {error.strerror or error}. Is another server there? "
-            "FLEETLOG_PORT chooses another port, 0 a free one."
-        ) from error
+        reason = error.strerror or str(error)
+        raise StartRefused(f"{host}:{port} can't be listened on: {reason}. {_what_to_do(error)}") from error
     listener.setblocking(False)  # noqa: FBT003
     return listener
+
+
+def _what_to_do(error: OSError) -> str:
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "FLEETLOG_HOST must be an address of this machine."
+    if error.errno == errno.EADDRINUSE:
+        return "Another server is there; FLEETLOG_PORT chooses another port, 0 a free one."
+    return "FLEETLOG_PORT chooses another port, 0 a free one."

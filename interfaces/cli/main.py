@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import uvloop
 
-from interfaces.cli import migrate, template, up
+from interfaces.cli import doctor, migrate, projections, template, up
 from interfaces.cli.console import complain
 from interfaces.errors import StartRefused
 from interfaces.settings import SettingsError, load_settings
 
-COMMANDS = (up, migrate, template)
+COMMANDS = (up, migrate, doctor, projections, template)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fleetlog", description="A self-hosted, event-sourced control plane for coding agents."
+        prog="fleetlog",
+        description="A self-hosted, event-sourced control plane for coding agents.",
+        epilog="Settings are environment variables, such as FLEETLOG_PORT; docs/reference/configuration.md lists all.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:

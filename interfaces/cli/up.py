@@ -49,6 +49,8 @@ def _announcement(arguments: argparse.Namespace) -> Announce:
         err.print(f"[bold green]Fleetlog[/] {f'is at [bold]{url}[/]' if url else 'works'}")
         for name, note in notes.items():
             err.print(f"  [dim]{name}[/] {note}", soft_wrap=True)
+        if url:
+            err.print(f"  [dim]docs[/] {url}/docs", soft_wrap=True)
         err.print("  [dim]Ctrl-C stops it[/]")
 
     return announce

@@ -56,12 +56,15 @@ async def serve(config: ExecutorConfig) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with _assembled(config, state_dir) as (api, runs, boot_id):
-            await _serve_until(stop, config, state_dir, api, runs, boot_id)
+        store = _object_store(config)
+        async with _assembled(config, state_dir, store) as (api, runs, boot_id):
+            await _serve_until(stop, config, state_dir, api, runs, boot_id, store)
 
 
 @contextlib.asynccontextmanager
-async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[tuple[ExecutorApi, ProviderRuns, str]]:
+async def _assembled(
+    config: ExecutorConfig, state_dir: Path, store: S3ObjectStore
+) -> AsyncIterator[tuple[ExecutorApi, ProviderRuns, str]]:
     boot_id = uuid.uuid4().hex
     spool_dir = state_dir / "spool"
     _emptied(spool_dir)
@@ -80,7 +83,7 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
         workspace_dir=Path(config.workspace_dir),
         home_dir=Path(config.home_dir),
         state_dir=state_dir,
-        store=_object_store(config),
+        store=store,
         generation=config.generation,
         quiesce=quiesce,
     )
@@ -118,7 +121,13 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
 
 
 async def _serve_until(
-    stop: asyncio.Event, config: ExecutorConfig, state_dir: Path, api: ExecutorApi, runs: ProviderRuns, boot_id: str
+    stop: asyncio.Event,
+    config: ExecutorConfig,
+    state_dir: Path,
+    api: ExecutorApi,
+    runs: ProviderRuns,
+    boot_id: str,
+    store: S3ObjectStore,
 ) -> None:
     activity = Activity()
     endpoint_file = state_dir / "endpoint.json"
@@ -138,6 +147,7 @@ async def _serve_until(
             started=lambda: write_durably(endpoint_file, msgspec.json.encode(endpoint)),
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        warming = asyncio.create_task(_warm_up(server, store.warm_up))
         stopping = asyncio.create_task(stop.wait())
         idling = asyncio.create_task(_until_idle(config.idle_exit_s, activity, runs))
         try:
@@ -146,8 +156,8 @@ async def _serve_until(
             async with asyncio.timeout(_SHUTDOWN_S):
                 await runs.close()
         finally:
-            stopping.cancel()
-            idling.cancel()
+            for task in (stopping, idling, warming):
+                task.cancel()
             server.should_exit = True
             await serving
             endpoint_file.unlink(missing_ok=True)
@@ -167,6 +177,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         # The signals are ours: agents end before the server does.
         yield
+
+
+async def _warm_up(server: uvicorn.Server, work: Callable[[], None]) -> None:
+    """Load what the first restore needs as soon as the server answers, while the control plane takes note of that."""
+    while not server.started:  # noqa: ASYNC110  uvicorn tells its start by this flag alone
+        await asyncio.sleep(0.005)
+    await asyncio.to_thread(work)
 
 
 async def _until_idle(limit_s: int, activity: Activity, runs: ProviderRuns) -> None:

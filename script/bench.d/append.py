@@ -5,31 +5,18 @@ synchronous_commit on; ours with all its columns, indexes and the hash chain. Ea
 variant of ours; the figures are medians of the rounds.
 """
 
-import argparse
 import asyncio
-import os
-import platform
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import msgspec
 import uvloop
+from _measuring import command_line, conclude, library_environment, machine, postgres, show
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresFactory
-from psycopg.conninfo import conninfo_to_dict
-from rich.console import Console
-from rich.table import Table
 
 from domain.event import encode
 from domain.record import Metadata, NewEvent
@@ -37,7 +24,6 @@ from domain.run.events import MessageDelta
 from infrastructure.eventstore.factory import FleetlogFactory
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
-from tests.support.throwaway_postgres import BINARIES, PostgresServer
 
 DELTA = MessageDelta(text="A piece of an agent's answer, as long as such pieces usually are. " * 2, lease_generation=1)
 PAYLOAD = encode(DELTA)
@@ -95,15 +81,10 @@ def in_threads(callers: int, seconds: float, append: Callable[[str, int], Any]) 
 
 def baseline(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
     """The library's own recorder, as an application uses it."""
-    part = conninfo_to_dict(dsn)
     factory = PostgresFactory({
-        "POSTGRES_DBNAME": str(part["dbname"]),
-        "POSTGRES_HOST": str(part["host"]),
-        "POSTGRES_USER": str(part["user"]),
-        "POSTGRES_PASSWORD": str(part["password"]),
+        **library_environment(dsn),
         "POSTGRES_POOL_SIZE": str(pool),
         "POSTGRES_MAX_OVERFLOW": "0",
-        "ORIGINATOR_ID_TYPE": "text",
     })  # fmt: skip
     recorder = factory.application_recorder()
     try:
@@ -155,40 +136,6 @@ def ours_async(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
     return uvloop.run(ours(dsn, callers, seconds, pool))
 
 
-def fsync_microseconds(folder: Path) -> float:
-    """The median time of an 8 kB write with fdatasync in this folder."""
-    block, times = b"x" * 8192, []
-    with (folder / "fsync").open("wb", buffering=0) as file:
-        for _ in range(300):
-            file.seek(0)
-            file.write(block)
-            began = time.perf_counter()
-            os.fdatasync(file.fileno())
-            times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1e6
-
-
-def machine(fsync_us: float) -> dict[str, Any]:
-    model = next(
-        (
-            line.split(":", 1)[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        "",
-    )
-    postgres = subprocess.run(
-        [BINARIES / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10
-    )
-    return {
-        "cpus": os.cpu_count(),
-        "model": model,
-        "fsync_us": round(fsync_us, 1),
-        "python": platform.python_version(),
-        "postgres": postgres.stdout.split()[-1],
-    }
-
-
 VARIANTS: dict[str, tuple[Callable[[str, int, float, int], Measured], int]] = {
     "baseline_32": (baseline, 32),
     "async_32": (ours_async, 32),
@@ -200,43 +147,36 @@ VARIANTS: dict[str, tuple[Callable[[str, int, float, int], Measured], int]] = {
 
 
 def run(rounds: int, seconds: float, pool: int, only: list[str]) -> dict[str, Any]:
-    folder = Path(tempfile.mkdtemp(prefix="fleetlog-bench-"))
-    server = PostgresServer(folder)
-    try:
+    with postgres() as server:
+        host = machine(server)
         results: dict[str, list[Measured]] = {name: [] for name in VARIANTS if not only or name in only}
         for _ in range(rounds):
-            for name in results:
+            for name, of_rounds in results.items():
                 measure, callers = VARIANTS[name]
                 dsn = server.create_database()
                 if measure is not baseline:
                     asyncio.run(migrate(dsn))
-                results[name].append(measure(dsn, callers, seconds, pool))
-        return report(results, rounds, machine(fsync_microseconds(folder)), pool)
-    finally:
-        server.stop("immediate")
-        shutil.rmtree(folder)
+                of_rounds.append(measure(dsn, callers, seconds, pool))
+        return report(results, rounds, host, pool)
 
 
 def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any], pool: int) -> dict[str, Any]:
     rate = {name: statistics.median(m.rate for m in of_rounds) for name, of_rounds in results.items()}
     p99 = {name: statistics.median(m.p99_ms for m in of_rounds) for name, of_rounds in results.items()}
-    table = Table(
-        title=f"append: one-event appends, {len(PAYLOAD)} bytes of payload, medians of {rounds} rounds, pool of {pool}"
-    )
-    for column in ("variant", "appends/s", "p99 ms", "ratio", "rounds"):
-        table.add_column(column, justify="left" if column == "variant" else "right")
-    ratio = {}
-    for name in rate:
+    rows, ratio = [], {}
+    for name, of_rounds in results.items():
         against = "baseline_" + name.rsplit("_", 1)[1]
         if name != against and against in rate:
             ratio[name] = rate[name] / rate[against]
-        each = " ".join(f"{m.rate:,.0f}" for m in results[name])
-        table.add_row(
-            name, f"{rate[name]:,.0f}", f"{p99[name]:.2f}", f"{ratio[name]:.1f}x" if name in ratio else "", each
-        )
-    console = Console(stderr=False, width=110)
-    console.print(table)
-    console.print(", ".join(f"{name} {value}" for name, value in host.items()))
+        shown_ratio = f"{ratio[name]:.1f}x" if name in ratio else ""
+        each = " ".join(f"{m.rate:,.0f}" for m in of_rounds)
+        rows.append((name, f"{rate[name]:,.0f}", f"{p99[name]:.2f}", shown_ratio, each))
+    show(
+        f"append: one-event appends, {len(PAYLOAD)} bytes of payload, medians of {rounds} rounds, pool of {pool}",
+        ("variant", "appends/s", "p99 ms", "ratio", "rounds"),
+        rows,
+        host,
+    )
     return {
         "bench": "append",
         "rounds": rounds,
@@ -251,16 +191,13 @@ def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench append", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = command_line("append", __doc__, rounds=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="per variant and round")
     parser.add_argument("--pool", type=int, default=5, help="connections of each side")
     parser.add_argument("--only", nargs="*", default=[], choices=list(VARIANTS))
     arguments = parser.parse_args()
     result = run(arguments.rounds, arguments.seconds, arguments.pool, arguments.only)
-    if arguments.json:
-        print(msgspec.json.encode(result).decode())
+    conclude(result, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,33 +7,22 @@ ones. The library's view loads, folds and writes its rows, and tracks, in one tr
 documentation shows; it runs on fewer events, since its speed does not depend on their number.
 """
 
-import argparse
 import asyncio
-import platform
-import shutil
 import statistics
-import sys
-import tempfile
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import msgspec
 import psycopg
 import uvloop
+from _measuring import command_line, conclude, library_environment, machine, postgres, show
 from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent, Tracking
 from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection as LibraryProjection
 from eventsourcing.projection import ProjectionRunner
-from psycopg.conninfo import conninfo_to_dict
-from rich.console import Console
-from rich.table import Table
 
 import sql
 from domain.event import decode, encode
@@ -44,7 +33,6 @@ from infrastructure.projector.row_tables import upsert
 from projections.catalogue import PROJECTIONS
 from tests.support.mixed_history import Batch, mixed_history
 from tests.support.projecting import NAMES, surroundings
-from tests.support.throwaway_postgres import PostgresServer
 
 EVENTS_PER_SESSION = 190
 APPENDS_AT_ONCE = 400
@@ -168,17 +156,8 @@ class ReadModelsOnTheLibrary(LibraryProjection[ReadModelTables]):
         self.view.apply(recorded, tracking)
 
 
-def library_environment(dsn: str) -> dict[str, str]:
-    part = conninfo_to_dict(dsn)
-    return {
-        "PERSISTENCE_MODULE": "eventsourcing.postgres",
-        "MAPPER_TOPIC": f"{PayloadMapper.__module__}:PayloadMapper",
-        "POSTGRES_DBNAME": str(part["dbname"]),
-        "POSTGRES_HOST": str(part["host"]),
-        "POSTGRES_USER": str(part["user"]),
-        "POSTGRES_PASSWORD": str(part["password"]),
-        "ORIGINATOR_ID_TYPE": "text",
-    }
+def library_settings(dsn: str) -> dict[str, str]:
+    return {**library_environment(dsn), "MAPPER_TOPIC": f"{PayloadMapper.__module__}:PayloadMapper"}
 
 
 def library_fill(dsn: str, events: int) -> tuple[int, int]:
@@ -187,7 +166,7 @@ def library_fill(dsn: str, events: int) -> tuple[int, int]:
     with psycopg.connect(dsn) as connection:
         columns = connection.execute(sql.query("projections/table_columns")).fetchall()
         UPSERTS.update({name: upsert(name, names[4:]) for name, names in columns})
-    log = LibraryLog(library_environment(dsn))
+    log = LibraryLog(library_settings(dsn))
     seqs: dict[str, int] = {}
     count = last = 0
     for stream, batch in history_of(events):
@@ -213,16 +192,15 @@ def library_run(dsn: str, last_wanted: int) -> float:
         application_class=LibraryLog,
         projection_class=ReadModelsOnTheLibrary,
         view_class=ReadModelTables,
-        env=library_environment(dsn),
+        env=library_settings(dsn),
     ) as runner:
         runner.wait(last_wanted, timeout=600)
         return runner.view.applied_at - began
 
 
 def run(events: int, baseline_events: int, rounds: int) -> dict[str, Any]:
-    folder = Path(tempfile.mkdtemp(prefix="fleetlog-bench-"))
-    server = PostgresServer(folder)
-    try:
+    with postgres() as server:
+        host = machine(server)
         dsn = server.create_database()
         filled = uvloop.run(fill_and_catch_up(dsn, events))
         ours, baseline = [], []
@@ -234,25 +212,22 @@ def run(events: int, baseline_events: int, rounds: int) -> dict[str, Any]:
         with psycopg.connect(dsn) as connection:
             share = connection.execute("SELECT avg((type = ANY(%s))::int)::float FROM events", (TYPES,)).fetchone()
         assert share is not None
-        return report(ours, baseline, filled, stored, share[0])
-    finally:
-        server.stop("immediate")
-        shutil.rmtree(folder)
+        return report(ours, baseline, filled, stored, share[0], host)
 
 
-def report(ours: list[float], baseline: list[float], filled: int, stored: int, share: float) -> dict[str, Any]:
+def report(
+    ours: list[float], baseline: list[float], filled: int, stored: int, share: float, host: dict[str, Any]
+) -> dict[str, Any]:
     mine, theirs = statistics.median(ours), statistics.median(baseline)
     title = (
         f"project: rebuild of {len(NAMES)} read models, {share:.0%} of the events folded, medians of {len(ours)} rounds"
     )
-    shown = Table(title=title)
-    for column in ("variant", "events", "events/s", "folded/s", "ratio", "rounds"):
-        shown.add_column(column, justify="left" if column == "variant" else "right")
+    rows = []
     for name, rates, count in (("library", baseline, stored), ("fleetlog", ours, filled)):
         rate = statistics.median(rates)
         each = " ".join(f"{rate:,.0f}" for rate in rates)
-        shown.add_row(name, f"{count:,}", f"{rate:,.0f}", f"{rate * share:,.0f}", f"{rate / theirs:.1f}x", each)
-    Console(width=110).print(shown)
+        rows.append((name, f"{count:,}", f"{rate:,.0f}", f"{rate * share:,.0f}", f"{rate / theirs:.1f}x", each))
+    show(title, ("variant", "events", "events/s", "folded/s", "ratio", "rounds"), rows, host)
     return {
         "bench": "project",
         "rounds": len(ours),
@@ -261,20 +236,17 @@ def report(ours: list[float], baseline: list[float], filled: int, stored: int, s
         "ratio": round(mine / theirs, 2),
         "events": filled,
         "folded_share": round(share, 3),
-        "python": platform.python_version(),
+        "machine": host,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench project", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = command_line("project", __doc__, rounds=3)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--baseline-events", type=int, default=5_000)
     arguments = parser.parse_args()
     result = run(arguments.events, arguments.baseline_events, arguments.rounds)
-    if arguments.json:
-        print(msgspec.json.encode(result).decode())
+    conclude(result, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,12 @@ told apart. Rounds alternate; the figures are medians. Time runs from the reques
 client checks that every seq came once and in order.
 """
 
-import argparse
 import asyncio
 import re
 import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -23,18 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import msgspec
-from _machine import machine
-from rich.console import Console
-from rich.table import Table
+from _measuring import command_line, conclude, machine, postgres, show
 
 from domain.event import Event
 from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta, RunFinished, RunQueued
 from domain.run.values import Message, RunSpec
-from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
 from tests.support.memory import resident_bytes
@@ -140,15 +132,15 @@ def unchunked(response: bytes) -> bytes:
     return b"".join(parts)
 
 
-async def bench(events: int, rounds: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as home:
-        async with EmbeddedPostgres(Path(home)) as dsn:
-            await migrate(dsn)
-            await write_run(dsn, "r", events)
-            return await asyncio.to_thread(measure, dsn, events, rounds)
+def bench(events: int, rounds: int) -> dict[str, Any]:
+    with postgres() as database_server:
+        host = machine(database_server)
+        asyncio.run(migrate(database_server.dsn))
+        asyncio.run(write_run(database_server.dsn, "r", events))
+        return measure(database_server.dsn, events, rounds, host)
 
 
-def measure(dsn: str, events: int, rounds: int) -> dict[str, Any]:
+def measure(dsn: str, events: int, rounds: int, host: dict[str, Any]) -> dict[str, Any]:
     results: dict[str, list[Replayed]] = {route: [] for route in ROUTES}
     with server(dsn) as (port, process):
         for measured in range(-1, rounds):  # the first round warms all of them up
@@ -156,25 +148,24 @@ def measure(dsn: str, events: int, rounds: int) -> dict[str, Any]:
                 replayed = replay(port, process, route, events)
                 if measured >= 0:
                     results[route].append(replayed)
-    return report(results, events, rounds)
+    return report(results, events, rounds, host)
 
 
-def report(results: dict[str, list[Replayed]], events: int, rounds: int) -> dict[str, Any]:
+def report(results: dict[str, list[Replayed]], events: int, rounds: int, host: dict[str, Any]) -> dict[str, Any]:
     rates = {route: statistics.median([replayed.rate for replayed in of_route]) for route, of_route in results.items()}
     growth = {route: max(replayed.growth for replayed in of_route) / MEGABYTE for route, of_route in results.items()}
-    table = Table(title=f"replay of {events:,} events over SSE, medians of {rounds} rounds")
-    for column in ("route", "events/s", "ratio", "memory", "rounds"):
-        table.add_column(column, justify="left" if column == "route" else "right")
-    for route, name in ROUTES.items():
-        table.add_row(
+    rows = [
+        (
             name,
             f"{rates[route]:,.0f}",
             f"{rates[route] / rates[BASELINE]:.2f}x",
             f"+{growth[route]:.1f} MB",
             " ".join(f"{replayed.rate:,.0f}" for replayed in results[route]),
         )
-    Console(width=120).print(table)
-    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+        for route, name in ROUTES.items()
+    ]
+    title = f"replay of {events:,} events over SSE, medians of {rounds} rounds"
+    show(title, ("route", "events/s", "ratio", "memory", "rounds"), rows, host)
     return {
         "bench": "replay",
         "rounds": rounds,
@@ -185,19 +176,16 @@ def report(results: dict[str, list[Replayed]], events: int, rounds: int) -> dict
         "ratio_in_our_batches": round(rates[OURS] / rates[BATCHED], 2),
         "events": events,
         "memory_growth_mb": round(growth[OURS], 1),
-        "machine": machine(),
+        "machine": host,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench replay", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = command_line("replay", __doc__, rounds=5)
     parser.add_argument("--events", type=int, default=100_000)
     arguments = parser.parse_args()
-    result = asyncio.run(bench(arguments.events, arguments.rounds))
-    if arguments.json:
-        print(msgspec.json.encode(result).decode())
+    result = bench(arguments.events, arguments.rounds)
+    conclude(result, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ clients and producer are processes of their own; the baseline produces inside it
 processes and a fresh database; rounds alternate; the figures are medians.
 """
 
-import argparse
 import asyncio
 import secrets
 import statistics
@@ -21,17 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import msgspec
 import psycopg
-from _machine import machine
+from _measuring import command_line, conclude, machine, postgres, show
 from psycopg import sql as identifiers
 from psycopg.conninfo import make_conninfo
-from rich.console import Console
-from rich.table import Table
 
-from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.postgres.migrations import migrate
 
 HERE = Path(__file__).parent
@@ -161,7 +154,7 @@ class Bench:
             connection.execute(identifiers.SQL("DROP DATABASE {} WITH (FORCE)").format(identifiers.Identifier(name)))
 
 
-def bench(dsn: str, folder: Path, load: Load, rounds: int) -> dict[str, Any]:
+def bench(dsn: str, folder: Path, load: Load, rounds: int, host: dict[str, Any]) -> dict[str, Any]:
     parts = Bench(dsn, folder, load)
     open_baseline: list[float] = []
     open_ours: list[float] = []
@@ -177,30 +170,33 @@ def bench(dsn: str, folder: Path, load: Load, rounds: int) -> dict[str, Any]:
         late_baseline.append(parts.latency())
         parts.ours(rate, in_detail=True)
         late_ours.append(parts.latency())
-    return report(load, rate, (open_baseline, open_ours), (late_baseline, late_ours))
+    return report(load, rate, (open_baseline, open_ours), (late_baseline, late_ours), host)
 
 
 def report(
-    load: Load, rate: float, rates: tuple[list[float], list[float]], late: tuple[list[Latency], list[Latency]]
+    load: Load,
+    rate: float,
+    rates: tuple[list[float], list[float]],
+    late: tuple[list[Latency], list[Latency]],
+    host: dict[str, Any],
 ) -> dict[str, Any]:
     baseline, ours = (statistics.median(side) for side in rates)
     p99_baseline, p99_ours = (statistics.median([latency.p99 for latency in side]) for side in late)
-    table = Table(title=f"sse: {load.clients:,} clients on {load.runs} runs, medians of {len(rates[0])} rounds")
-    for column in ("", "bare uvicorn", "through the database", "ratio", "rounds"):
-        table.add_column(column, justify="left" if not column else "right")
-    table.add_row(
-        "throttle open, frames/s", f"{baseline:,.0f}", f"{ours:,.0f}", f"{ours / baseline:.2f}x",
-        " ".join(f"{b:,.0f}:{o:,.0f}" for b, o in zip(*rates, strict=True)),
-    )  # fmt: skip
-    table.add_row(
-        f"{rate:.1f} events/s each, p99 ms", f"{p99_baseline:.1f}", f"{p99_ours:.1f}",
-        f"{p99_ours / p99_baseline:.2f}x",
-        " ".join(f"{b.p99:.1f}:{o.p99:.1f}" for b, o in zip(*late, strict=True)),
-    )  # fmt: skip
     medians = [statistics.median([latency.median for latency in side]) for side in late]
-    table.add_row("median ms", f"{medians[0]:.1f}", f"{medians[1]:.1f}", f"{medians[1] / medians[0]:.2f}x", "")
-    Console(width=120).print(table)
-    print(", ".join(f"{name} {value}" for name, value in machine().items()))
+    rows = [
+        (
+            "throttle open, frames/s", f"{baseline:,.0f}", f"{ours:,.0f}", f"{ours / baseline:.2f}x",
+            " ".join(f"{b:,.0f}:{o:,.0f}" for b, o in zip(*rates, strict=True)),
+        ),
+        (
+            f"{rate:.1f} events/s each, p99 ms", f"{p99_baseline:.1f}", f"{p99_ours:.1f}",
+            f"{p99_ours / p99_baseline:.2f}x",
+            " ".join(f"{b.p99:.1f}:{o.p99:.1f}" for b, o in zip(*late, strict=True)),
+        ),
+        ("median ms", f"{medians[0]:.1f}", f"{medians[1]:.1f}", f"{medians[1] / medians[0]:.2f}x", ""),
+    ]  # fmt: skip
+    title = f"sse: {load.clients:,} clients on {load.runs} runs, medians of {len(rates[0])} rounds"
+    show(title, ("", "bare uvicorn", "through the database", "ratio", "rounds"), rows, host)
     return {
         "bench": "sse",
         "rounds": len(rates[0]),
@@ -211,30 +207,20 @@ def report(
         "p99_ms_ours": round(p99_ours, 2),
         "p99_ms_baseline": round(p99_baseline, 2),
         "ratio_p99": round(p99_ours / p99_baseline, 2),
-        "machine": machine(),
+        "machine": host,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench sse", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = command_line("sse", __doc__, rounds=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--clients", type=int, default=1000)
     arguments = parser.parse_args()
     load = Load(arguments.runs, arguments.clients, arguments.seconds)
-    with tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as folder:
-        home = Path(folder) / "home"
-        home.mkdir()
-        server = EmbeddedPostgres(home)
-        dsn = asyncio.run(server.start())
-        try:
-            result = bench(dsn, Path(folder), load, arguments.rounds)
-        finally:
-            asyncio.run(server.stop())
-    if arguments.json:
-        print(msgspec.json.encode(result).decode())
+    with postgres() as server, tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as folder:
+        result = bench(server.dsn, Path(folder), load, arguments.rounds, machine(server))
+    conclude(result, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -139,6 +139,21 @@ def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetl
     assert (own_fleetlog.worker_folder("a") / "workspace/file").read_text() == "work\n"
 
 
+def test_more_sessions_than_max_workers_wait_for_a_place(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with FleetlogServer(tmp_path_factory.mktemp("limited") / "home", MAX_WORKERS="2", MAX_STARTING="1") as server:
+        for name in ("a", "b"):
+            server.activate(name)
+        body = {"appId": "app", "userLoginName": "ada"}
+        waiting = server.ok("POST", "/api/session-workers/c/activate", json=body, params={"waitMs": 500})
+        assert waiting["pending"]
+
+        server.ok("POST", "/api/session-workers/a/stop")
+
+        assert server.activate("c")["worker"]["state"] == "running"
+        states = {w["sessionId"]: w["state"] for w in server.ok("GET", "/api/session-workers")["items"]}
+        assert states == {"a": "stopped", "b": "running", "c": "running"}
+
+
 def test_a_session_is_read_as_it_was(shared_fleetlog: FleetlogServer, session: str) -> None:
     shared_fleetlog.activate(session)
     shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")

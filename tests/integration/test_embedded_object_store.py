@@ -5,6 +5,7 @@ import socket
 import stat
 from dataclasses import replace
 from hashlib import md5
+from pathlib import Path
 
 import boto3
 import pytest
@@ -145,6 +146,36 @@ def test_after_the_starter_was_killed_the_next_start_adopts_the_running_server(h
     with HomeLock(home):
         run(scenario())
     assert not (home / "s3.pid").exists()
+
+
+def test_it_listens_on_a_second_address_when_asked_and_is_not_adopted_with_other_addresses(home):
+    async def scenario():
+        both = EmbeddedObjectStore(home, also_on="127.0.0.2")
+        access = await both.start()
+        assert await bucket_request("HEAD", replace(access, endpoint=both.endpoint_on("127.0.0.2"))) == 200
+        assert listening(access.endpoint) == ["127.0.0.1", "127.0.0.2"]
+        again = EmbeddedObjectStore(home, also_on="127.0.0.2")
+        await again.start()
+        assert again.adopted
+
+        alone = EmbeddedObjectStore(home)
+        async with alone as access:
+            assert not alone.adopted
+            assert listening(access.endpoint) == ["127.0.0.1"]
+        await both.stop()  # takes the result of its ended child
+
+    run(scenario())
+
+
+def listening(endpoint):
+    """The addresses on which somebody listens at the endpoint's port (IPv4)."""
+    port = f"{int(endpoint.rpartition(':')[2]):04X}"
+    found = []
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        address, state = line.split()[1], line.split()[3]
+        if state == "0A" and address.endswith(f":{port}"):
+            found.append(socket.inet_ntoa(bytes.fromhex(address[:8])[::-1]))
+    return sorted(found)
 
 
 def test_a_stale_pid_file_is_no_obstacle_and_its_process_is_left_alone(home):

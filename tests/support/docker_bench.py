@@ -18,8 +18,7 @@ from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerObjectStore
 from infrastructure.runtimes.polling import wait_until
 from tests.support.process_bench import UNREACHABLE_STORE
-
-IMAGE = "fleetlog-worker:test"
+from tests.support.worker_image import IMAGE
 
 
 class DockerBench:

@@ -1,4 +1,4 @@
-"""A real `fleetlog up` as a child process: started, killed, started again on the same home."""
+"""A real `fleetlog up` or `fleetlog api` as a child process: started, killed, started again on the same home."""
 
 import json
 import os
@@ -21,8 +21,8 @@ START_TIMEOUT_S = 60
 class FleetlogServer:
     """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
+    def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
+        self.home, self._part = home, command
         self._environment = environment
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -48,7 +48,7 @@ class FleetlogServer:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "interfaces.cli.main", "up", "--json"],
+                [sys.executable, "-m", "interfaces.cli.main", self._part, "--json"],
                 cwd=REPOSITORY,
                 env=self._settings(),
                 stdin=subprocess.DEVNULL,
@@ -59,12 +59,17 @@ class FleetlogServer:
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"fleetlog up ended before it was ready:\n{self.log_tail()}"
+        if not line:
+            self._end(signal.SIGKILL)
+        assert line, f"fleetlog {self._part} ended before it was ready:\n{self.log_tail()}"
         assert json.loads(line)["url"].endswith(f":{self.port}")
 
     def _settings(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLEETLOG_", "S3_"))}
-        return kept | {"FLEETLOG_HOME": str(self.home), "FLEETLOG_PORT": str(self.port)} | self._environment
+        return (
+            inherited_environment()
+            | {"FLEETLOG_HOME": str(self.home), "FLEETLOG_PORT": str(self.port)}
+            | self._environment
+        )
 
     def command(self, *arguments: str) -> str:
         """What another `fleetlog` command on the same home prints."""
@@ -184,6 +189,11 @@ class FleetlogServer:
         """Where the `process` runtime keeps the session's container."""
         worker = self.ok("GET", f"/api/session-workers/{session_id}")
         return self.home / "workers" / worker["containerId"]
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment without any setting of Fleetlog."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("FLEETLOG_", "S3_"))}
 
 
 def new_id(kind: str) -> str:

@@ -23,14 +23,14 @@ EXPIRED = timedelta(seconds=-1)
 
 @asynccontextmanager
 async def ledger(
-    dsn: str, *, max_starting: int = 8
+    dsn: str, *, max_workers: int = 100, max_starting: int = 8
 ) -> AsyncIterator[tuple[PostgresEffectLedger, AsyncConnectionPool[AsyncConnection[Any]]]]:
     await migrate(dsn)
     pool = await open_pool(dsn)
     try:
         async with PostgresListener(dsn) as listener:
             with listener.subscribe(EFFECTS_CHANNEL) as signal:
-                yield PostgresEffectLedger(pool, signal, max_starting=max_starting), pool
+                yield PostgresEffectLedger(pool, signal, max_workers=max_workers, max_starting=max_starting), pool
     finally:
         await pool.close()
 
@@ -122,20 +122,68 @@ def test_a_lease_that_ran_out_is_claimed_again_and_its_old_holder_is_fenced(data
     assert run(scenario()) == (False, True, 2, [])
 
 
-def test_at_most_max_starting_workers_are_brought_up_at_once(database: str) -> None:
+async def move(pool: AsyncConnectionPool[AsyncConnection[Any]], query: str, lane: str, position: int = 0) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(sql.query(query), {"lane": lane, "position": position})
+        await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
+
+
+async def want_workers(pool: AsyncConnectionPool[AsyncConnection[Any]], count: int) -> None:
+    """Sessions s0, s1, … ask for a worker each, in this order."""
+    for number in range(count):
+        await move(pool, "want_worker_place", f"s{number}", number + 1)
+    await want(pool, *[(f"create{n}", "container.create", f"s{n}") for n in range(count)])
+
+
+def test_a_start_counts_from_its_first_effect_until_the_worker_is_up(database: str) -> None:
     async def scenario() -> list[list[str]]:
         async with ledger(database, max_starting=2) as (effects, pool):
-            await want(
-                pool,
-                *[(f"create{n}", "container.create", f"lane{n}") for n in range(4)],
-                ("stop", "container.stop", "lane9"),
-            )
+            await want_workers(pool, 4)
+            await want(pool, ("stop", "container.stop", "s9"))
             first = await effects.claim(owner="w", limit=10, lease=LEASE)
-            await effects.settle(first[0], "done")
+            for lease in first:
+                await effects.settle(lease, "done")
+            await want(pool, ("restore0", "workspace.restore", "s0"))
+            between = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await effects.settle(between[0], "done")
+            await move(pool, "worker_is_up", "s0")
             then = await effects.claim(owner="w", limit=10, lease=LEASE)
-            return [ids(first), ids(then)]
+            return [sorted(ids(first)), ids(between), ids(then)]
 
-    assert run(scenario()) == [["create0", "create1", "stop"], ["create2"]]
+    assert run(scenario()) == [["create0", "create1", "stop"], ["restore0"], ["create2"]]
+
+
+def test_a_failed_try_keeps_its_place_and_a_restarted_claimer_goes_on_with_it(database: str) -> None:
+    async def scenario() -> list[list[str]]:
+        async with ledger(database, max_starting=1) as (effects, pool):
+            await want_workers(pool, 2)
+            (first,) = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await effects.settle(first, "failed", error="no", delay=timedelta(minutes=5))
+            blocked = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await move(pool, "worker_is_up", "s0")
+            (second,) = await effects.claim(owner="w", limit=10, lease=EXPIRED)
+            again = await effects.claim(owner="next", limit=10, lease=LEASE)
+            return [ids(blocked), ids([second]), ids(again)]
+
+    assert run(scenario()) == [[], ["create1"], ["create1"]]
+
+
+def test_at_most_max_workers_are_up_and_others_wait_in_order(database: str) -> None:
+    async def scenario() -> list[list[str]]:
+        async with ledger(database, max_workers=2) as (effects, pool):
+            await want_workers(pool, 4)
+            first = await effects.claim(owner="w", limit=10, lease=LEASE)
+            for lane in ("s0", "s1"):
+                await move(pool, "worker_is_up", lane)
+            full = await effects.claim(owner="w", limit=10, lease=LEASE)
+            waiting = asyncio.create_task(effects.wait_for_work(30))
+            await move(pool, "leave_worker_place", "s1")
+            async with asyncio.timeout(10):
+                await waiting
+            then = await effects.claim(owner="w", limit=10, lease=LEASE)
+            return [ids(first), ids(full), ids(then)]
+
+    assert run(scenario()) == [["create0", "create1"], [], ["create2"]]
 
 
 def test_every_try_is_on_record_with_its_outcome(database: str) -> None:

@@ -1,5 +1,6 @@
 """The `eventsourcing` library's Application, Repository, snapshots, subscriptions and processes on our tables."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,12 +10,14 @@ import pytest
 from eventsourcing.application import AggregateNotFoundError, Application, ProcessingEvent
 from eventsourcing.dispatch import singledispatchmethod
 from eventsourcing.domain import Aggregate, event
-from eventsourcing.persistence import IntegrityError
+from eventsourcing.persistence import DataError, IntegrityError
 from eventsourcing.projection import ApplicationSubscription
 from eventsourcing.system import ProcessApplication, SingleThreadedRunner, System
 
 from domain.record import RecordedEvent
+from infrastructure.eventstore.factory import FleetlogFactory
 from infrastructure.eventstore.mapper import SequencedEvent
+from tests.support.backends import kill_backends
 from tests.support.log_events import Counted, Noted, new_event
 
 
@@ -147,3 +150,38 @@ def test_a_process_application_tracks_what_it_has_handled(database: str) -> None
             "test.noted",
             "test.counted",
         ]
+
+
+def test_a_subscription_goes_on_after_its_connections_were_killed(database: str) -> None:
+    with Application[Any](env=environment(database)) as application:
+        application.save(noted(1, "one"))
+        with application.recorder.subscribe(gt=0) as subscription:
+            assert next(subscription).id == 1
+            kill_backends(database)
+            application.save(noted(2, "two"))
+            started = time.monotonic()
+            assert next(subscription).id == 2
+            assert time.monotonic() - started < 1
+
+
+def test_tenants_share_the_positions_of_the_log_but_not_its_streams(database: str) -> None:
+    other = {**environment(database), "FLEETLOG_TENANT": "other"}
+    with Application[Any](env=environment(database)) as ours, Application[Any](env=other) as theirs:
+        ours.save(noted(1, "ours"))
+        (recording,) = theirs.save(noted(1, "theirs"))
+        assert recording.notification.id == 2
+        assert [n.id for n in ours.recorder.select_notifications(1, 10)] == [1]
+        assert [n.id for n in theirs.recorder.select_notifications(1, 10)] == [2]
+
+
+def test_a_state_over_the_limit_is_a_data_error(database: str) -> None:
+    with (
+        Application[Any](env=environment(database)) as application,
+        pytest.raises(DataError, match="log takes 262,144"),
+    ):
+        application.save(Dog("x" * 300_000))
+
+
+def test_tables_are_never_created_behind_the_migrations_back(database: str) -> None:
+    with pytest.raises(OSError, match="tables come from its migrations"):
+        FleetlogFactory({**environment(database), "CREATE_TABLE": "yes"})

@@ -7,6 +7,7 @@ import psycopg
 
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
+from tests.support.backends import kill_backends
 from tests.support.log_events import new_events
 
 
@@ -28,7 +29,7 @@ def test_a_killed_listen_connection_delays_its_subscribers_by_less_than_a_second
         async with GroupCommitEventStore(database) as store, PostgresListener(database, poll_seconds=30) as listener:
             await store.append("run:1", 0, new_events("before"))
             await listener.position.wait_for(0, timeout=5)
-            await asyncio.to_thread(kill_listeners, database)
+            await asyncio.to_thread(kill_backends, database)
             started = time.monotonic()
             await store.append("run:1", 1, new_events("after"))
             assert await listener.position.wait_for(1, timeout=5) == 2
@@ -51,15 +52,6 @@ def test_other_channels_wake_each_of_their_subscribers(database: str) -> None:
                 assert await second.wait(timeout=5)
 
     asyncio.run(run())
-
-
-def kill_listeners(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        killed = connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid() AND query NOT LIKE '%append_events%'"
-        ).fetchall()
-    assert killed
 
 
 def notify(dsn: str, channel: str) -> None:

@@ -11,6 +11,7 @@ from application.ports import AppendResult, ExpectedSeqConflict
 from infrastructure.eventstore.factory import FleetlogFactory
 from infrastructure.eventstore.group_commit import EventStoreUnavailable, GroupCommit
 from infrastructure.eventstore.store import GroupCommitEventStore
+from tests.support.backends import kill_backends
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import new_event, new_events
 from tests.support.severing_proxy import SeveringProxy
@@ -96,11 +97,3 @@ def test_a_database_that_stays_away_fails_the_append_within_the_time_limit(datab
                 await store.append("run:1", 0, new_events("x"))
 
     asyncio.run(run())
-
-
-def kill_backends(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )

@@ -5,7 +5,7 @@ import threading
 
 import psycopg
 
-from infrastructure.eventstore.batch import append_request, encode_new_event, parameters
+from infrastructure.eventstore.batch import append_call, append_request, encode_new_event
 from infrastructure.eventstore.prepared_append import AppendConnection
 from infrastructure.eventstore.store import GroupCommitEventStore
 from tests.support.log_events import new_events
@@ -21,7 +21,7 @@ def test_a_writer_held_open_before_commit_holds_back_the_one_behind_it(database:
         request = append_request("run:1", 0, [encode_new_event(event) for event in new_events("first")])
         async with GroupCommitEventStore(database) as store:
             with first.connection.transaction():
-                assert first.append(parameters(b"default", [request])).position_before == 0
+                assert first.append(append_call(b"default", [request])).position_before == 0
                 second = asyncio.create_task(store.append("run:2", 0, new_events("second")))
                 await until_one_waits_for_the_lock(database)
                 seen.append([event.position for event in await store.read_all()])
@@ -39,7 +39,7 @@ def test_a_writer_that_is_rolled_back_leaves_no_gap(database: str) -> None:
         request = append_request("run:1", 0, [encode_new_event(event) for event in new_events("never")])
         first = AppendConnection.open(database)
         with first.connection.transaction(force_rollback=True):
-            first.append(parameters(b"default", [request]))
+            first.append(append_call(b"default", [request]))
         first.close()
         async with GroupCommitEventStore(database) as store:
             assert (await store.append("run:1", 0, new_events("one"))).positions == (1,)

@@ -39,21 +39,27 @@ async def positions(around: Surroundings) -> dict[str, int]:
     return {status.projection: status.position for status in await around.admin.status() if status.state == "active"}
 
 
+async def moved(around: Surroundings, before: dict[str, int]) -> None:
+    """Waits until some read model has got further; looked at every 5 ms."""
+    async with asyncio.timeout(30):
+        while sum((await positions(around)).values()) <= sum(before.values()):
+            await asyncio.sleep(0.005)
+
+
 async def kill_at_random_points(dsn: str, kills: int) -> None:
     random_ = random.Random(kills)
     async with surroundings(dsn) as around:
-        last = await append_all(around.store, mixed_history(sessions=10 + kills // 2, runs_each=4))
+        last = await append_all(around.store, mixed_history(sessions=10 + kills, runs_each=4))
         middle = 0
         for _ in range(kills):
             before = await positions(around)
             async with projecting_process(dsn):
-                await asyncio.sleep(
-                    random_.uniform(0.02, 0.12)
-                )  # this long it works; then it is killed, wherever it is
+                await moved(around, before)
+                await asyncio.sleep(random_.uniform(0, 0.05))  # wherever in a batch it is then
             after = await positions(around)
             assert all(after[name] >= position for name, position in before.items())
             middle += 0 < min(after.values()) < last
-        assert middle > kills // 2, "the kills came too late to hit a batch"
+        assert middle == kills, "the kills came too late to hit a batch"
         async with around.projector():
             await around.caught_up(last)
             survived = await around.hashes()

@@ -3,10 +3,7 @@
 Without an engine these tests are skipped; with CI=true they fail.
 """
 
-import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,29 +16,11 @@ from tests.support.async_run import run
 from tests.support.docker_bench import IMAGE, DockerBench
 from tests.support.process_bench import UNREACHABLE_STORE
 
-ROOT = Path(__file__).resolve().parents[3]
-
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture(scope="module")
-def image() -> str:
-    try:
-        # By the command, not the library: that leaves a socket open when there is no engine.
-        subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no Docker Engine answers: {error}")
-        pytest.skip(f"no Docker Engine answers: {error}")
-    built = subprocess.run(
-        [ROOT / "script/worker-image", "--tag", IMAGE], capture_output=True, text=True, timeout=280, check=False
-    )
-    assert built.returncode == 0, built.stderr
-    return IMAGE
-
-
 @pytest.fixture
-def bench(image: str) -> Iterator[DockerBench]:
+def bench(worker_image: str) -> Iterator[DockerBench]:
     bench = DockerBench()
     yield bench
     bench.clean_up()

@@ -11,13 +11,10 @@ from infrastructure.embedded.object_store import ObjectStoreAccess
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.runtimes.executor_setup import WorkerObjectStore
-from tests.integration.runtimes.test_docker_runtime import image
 from tests.support.async_run import run
 from tests.support.docker_bench import DockerBench
 from tests.support.executor_calls import SECRET, SESSION, SPEC, restored, script_output, sync_of
 from tests.support.relay import relayed
-
-__all__ = ["image"]
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -49,7 +46,7 @@ echo end
 
 
 @pytest.fixture
-def bench(image: str, bucket: ObjectStoreAccess) -> Iterator[DockerBench]:
+def bench(worker_image: str, bucket: ObjectStoreAccess) -> Iterator[DockerBench]:
     # Its gateway is told only once a container is on it; its subnet always.
     subnet = subprocess.run(
         ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"],

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
-from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, PostponeRun, WantedEffect
+from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, MoveWorkerPlace, PostponeRun, WantedEffect
 from domain.event import Event
 from domain.record import Metadata, RecordedEvent
 from domain.run import events as run
@@ -62,11 +62,30 @@ def activation(kind: session.ActivationKind) -> session.ActivationRequested:
     ],
 )
 def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: str) -> None:
-    (wanted,) = react(recorded("session:s1", event))
+    reactions = react(recorded("session:s1", event))
+    (wanted,) = [reaction for reaction in reactions if not isinstance(reaction, MoveWorkerPlace)]
 
     assert wanted == WantedEffect(
         effect_id=f"{kind}/session:s1/7", kind=kind, lane="session:s1", params={"sessionId": "s1", "generation": 3}
     )
+
+
+@pytest.mark.parametrize(
+    ("event", "to"),
+    [
+        (activation("create"), "wanted"),
+        (activation("start"), "wanted"),
+        (session.SessionActivated(generation=3, action="started"), "up"),
+        (session.ActivationFailed(generation=3, step="start", error="e"), "up"),
+        (session.SessionStopped(generation=3), "free"),
+        (session.SessionRemoved(generation=3), "free"),
+        (session.ContainerLost(generation=3, detail="d"), "free"),
+    ],
+)
+def test_a_worker_has_a_place_from_its_activation_until_its_container_is_down(event: Event, to: str) -> None:
+    places = [move for move in react(recorded("session:s1", event)) if isinstance(move, MoveWorkerPlace)]
+
+    assert places == [MoveWorkerPlace(lane="session:s1", to=to)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +109,6 @@ def test_a_requested_sync_and_the_gate_of_a_stop_want_a_sync_of_that_id(event: E
         session.ContainerStarted(generation=3, boot_id="b", url="u", purpose="revival"),
         session.RemoveRequested(generation=3, sync_id="r", never_restored=True),
         session.RemoveCanceled(generation=3, reason="activated"),
-        session.SessionActivated(generation=3, action="started"),
-        session.ContainerLost(generation=3, detail="gone"),
     ],
 )
 def test_events_that_need_nothing_want_nothing(event: Event) -> None:

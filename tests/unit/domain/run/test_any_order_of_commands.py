@@ -151,12 +151,13 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     def reply(self, question_id, answer):
         self.send(c.ReplyToQuestion(question_id=question_id, answer=answer))
 
-    @rule(question_id=QUESTIONS, delivered=st.sampled_from([True, True, False]))
-    def reply_arrives(self, question_id, delivered):
-        if delivered:
-            self.send(c.RecordReplyDelivered(question_id=question_id))
-        else:
-            self.send(c.RecordReplyUndeliverable(question_id=question_id, reason="gone"))
+    @rule(question_id=QUESTIONS)
+    def reply_does_not_arrive(self, question_id):
+        self.send(c.RecordReplyUndeliverable(question_id=question_id, reason="gone"))
+
+    @rule(lost=st.integers(1, 3))
+    def lease_is_lost(self, lost):
+        self.send(c.RecordLeaseLost(lost_lease_generation=lost, owner="w"))
 
     @rule(question_id=QUESTIONS, later_s=st.sampled_from([0, 10]))
     def expire(self, question_id, later_s):

@@ -122,7 +122,7 @@ class TestAnOutsideRun:
         c.FinishRun(lease_generation=1, retry_at=RETRY_AT),
         c.CancelRun(),
         c.ReplyToQuestion(question_id="q1", answer="x"),
-        c.RecordReplyDelivered(question_id="q1"),
+        c.RecordLeaseLost(lost_lease_generation=1, owner="w"),
         c.RecordReplyUndeliverable(question_id="q1", reason="x"),
         c.ExpireQuestion(question_id="q1", now=RETRY_AT),
     ],

@@ -1,4 +1,4 @@
-"""One-dimensional Postgres arrays in their binary wire format, built with one join per column.
+"""Postgres values in their binary wire format: numbers, and one-dimensional arrays built with one join each.
 
 psycopg's own list adaptation inspects and dumps every element; a batch of events has hundreds of them.
 """
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 _header = struct.Struct(">iiIii").pack
 _length = struct.Struct(">i").pack
-_integer = struct.Struct(">i").pack
-_bigint = struct.Struct(">q").pack
+integer = struct.Struct(">i").pack
+bigint = struct.Struct(">q").pack
 
 
 def text_array(values: Sequence[bytes]) -> bytes:
@@ -22,16 +22,16 @@ def bytea_array(values: Sequence[bytes]) -> bytes:
 
 
 def integer_array(values: Sequence[int]) -> bytes:
-    return _array(23, [_length(4)] * len(values), list(map(_integer, values)))
+    return _array(23, [_length(4)] * len(values), list(map(integer, values)))
 
 
 def bigint_array(values: Sequence[int]) -> bytes:
-    return _array(20, [_length(8)] * len(values), list(map(_bigint, values)))
+    return _array(20, [_length(8)] * len(values), list(map(bigint, values)))
 
 
 def timestamptz_array(values: Sequence[int]) -> bytes:
     """Of microseconds since 2000-01-01T00:00:00Z."""
-    return _array(1184, [_length(8)] * len(values), list(map(_bigint, values)))
+    return _array(1184, [_length(8)] * len(values), list(map(bigint, values)))
 
 
 def _array(element_oid: int, lengths: list[bytes], values: Sequence[bytes]) -> bytes:

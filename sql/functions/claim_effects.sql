@@ -1,0 +1,52 @@
+-- Claim due effects: of each lane the oldest one that is due, when none of it is being performed. The first effect of a
+-- session that waits for a place takes the next free one; those that waited longest come first. Claims are made one at a
+-- time, so that lanes and limits are exact; the statement after the lock sees what the claims before it committed.
+CREATE OR REPLACE FUNCTION claim_effects(
+    claimer text, most integer, duration interval, first_kinds text[], max_workers integer, max_starting integer
+) RETURNS TABLE (effect_id text, kind text, params jsonb, attempts integer, lease_generation bigint, metadata jsonb)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM pg_advisory_xact_lock(5067271820452101);
+    RETURN QUERY
+    WITH places AS (
+        SELECT least(max_workers - count(*), max_starting - count(*) FILTER (WHERE stage = 'starting')) AS free
+        FROM worker_places WHERE stage <> 'waiting'
+    ),
+    due AS (
+        SELECT DISTINCT ON (lane) effect_id, caused_by, lane,
+               kind = ANY(first_kinds) AND worker_places.stage IS NOT DISTINCT FROM 'waiting' AS waits
+        FROM effects LEFT JOIN worker_places USING (lane)
+        WHERE (state = 'ready' AND available_at <= clock_timestamp()
+               OR state = 'leased' AND lease_expires_at <= clock_timestamp())
+          AND NOT EXISTS (
+              SELECT FROM effects AS busy
+              WHERE busy.lane = effects.lane AND busy.state = 'leased' AND busy.lease_expires_at > clock_timestamp())
+        ORDER BY lane, caused_by, effect_id
+    ),
+    ranked AS (
+        SELECT effect_id, caused_by, lane, waits, row_number() OVER (PARTITION BY waits ORDER BY caused_by, effect_id) AS turn
+        FROM due
+    ),
+    chosen AS (
+        SELECT effect_id, lane, waits FROM ranked
+        WHERE NOT waits OR turn <= (SELECT free FROM places)
+        ORDER BY caused_by, effect_id
+        LIMIT most
+    ),
+    taken AS (
+        UPDATE worker_places SET stage = 'starting' FROM chosen WHERE waits AND worker_places.lane = chosen.lane
+    ),
+    claimed AS (
+        UPDATE effects
+        SET state = 'leased', attempts = attempts + 1, lease_owner = claimer, lease_generation = lease_generation + 1,
+            lease_expires_at = clock_timestamp() + duration
+        FROM chosen WHERE effects.effect_id = chosen.effect_id
+        RETURNING effects.*
+    ),
+    noted AS (
+        INSERT INTO effect_attempts (effect_id, attempt, owner) SELECT effect_id, attempts, claimer FROM claimed
+    )
+    SELECT effect_id, kind, params, attempts, lease_generation, metadata FROM claimed ORDER BY caused_by, effect_id;
+END
+$$;

@@ -1,0 +1,106 @@
+"""The life of a session whose worker is a Docker container: through the gate, over kills, down to no container."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.docker_containers import LABEL, containers, docker, remove_everything
+from tests.support.fleetlog_server import FleetlogServer
+
+pytestmark = pytest.mark.timeout(400)
+
+
+class DockerFleetlog(FleetlogServer):
+    """`fleetlog up` with WORKER_RUNTIME=docker."""
+
+    def container(self, session_id: str) -> str:
+        return str(self.ok("GET", f"/api/session-workers/{session_id}")["containerId"])
+
+    def installation(self, session_id: str) -> str:
+        return docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', self.container(session_id))
+
+    def output_of(self, script: str, session_id: str) -> str:
+        events = self.finished(script, sessionId=session_id)["events"]
+        return "".join(event["payload"]["text"] for event in events if event["type"] == "message.delta")
+
+    def removed(self, session_id: str) -> None:
+        """Stop it and remove it, each through its gate."""
+        self.ok("POST", f"/api/session-workers/{session_id}/stop")
+        counts = self.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 100})
+        assert counts["failed"] == 0, self.log_tail()
+
+
+@pytest.fixture
+def docker_fleetlog(worker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerFleetlog]:
+    home = tmp_path_factory.mktemp("docker") / "home"
+    with DockerFleetlog(home, WORKER_RUNTIME="docker", WORKER_IMAGE=worker_image) as server:
+        server.activate("first")
+        installation = server.installation("first")
+        try:
+            yield server
+        finally:
+            remove_everything(installation)
+
+
+def test_a_session_lives_in_a_container_and_leaves_none_behind(docker_fleetlog: DockerFleetlog) -> None:
+    server, installation = docker_fleetlog, docker_fleetlog.installation("first")
+    assert server.output_of("id -u; mkdir -p deep; echo kept | tee deep/file", "first") == "1000\nkept\n"
+
+    stopped = server.ok("POST", "/api/session-workers/first/stop")["worker"]
+    assert (stopped["state"], stopped["lastSyncStatus"]) == ("stopped", "success")
+    assert containers(installation, state="running") == []
+    assert server.activate("first")["action"] == "started"
+    assert server.output_of("cat deep/file", "first") == "kept\n"
+
+    server.removed("first")
+
+    assert containers(installation) == []
+    assert server.activate("first")["action"] == "created_and_started"
+    assert server.output_of("cat deep/file", "first") == "kept\n"
+    server.removed("first")
+    assert containers(installation) == []
+
+
+def test_a_container_that_was_removed_by_hand_while_it_was_stopped_comes_back(docker_fleetlog: DockerFleetlog) -> None:
+    server = docker_fleetlog
+    server.finished("echo back > file", sessionId="first")
+    server.ok("POST", "/api/session-workers/first/stop")
+    docker("rm", "-f", server.container("first"))
+
+    assert server.activate("first")["action"] == "created_and_started"
+
+    assert server.output_of("cat file", "first") == "back\n"
+    history = server.ok("GET", "/api/streams/session:first/events")["events"]
+    assert "session.container_lost" in [event["type"] for event in history]
+
+
+def test_a_run_in_a_container_survives_a_kill_of_the_server(docker_fleetlog: DockerFleetlog) -> None:
+    server, container = docker_fleetlog, docker_fleetlog.container("first")
+    counting = "for n in $(seq 1 40); do echo line $n; echo $n >> steps; sleep 0.1; done"
+    run_id = server.enqueued(counting, sessionId="first")
+    server.until(run_id, "message.delta")
+    server.kill()
+
+    server.start()
+
+    history = server.history(run_id)
+    assert (history[-1]["event"], history[-1]["data"]["outcome"]) == ("run.finished", "succeeded")
+    text = "".join(frame["data"]["text"] for frame in history if frame["event"] == "message.delta")
+    assert text.split("\n")[:-1] == [f"line {n}" for n in range(1, 41)]
+    assert server.container("first") == container
+    assert server.output_of("cat steps", "first").split() == [str(n) for n in range(1, 41)]
+
+
+def test_a_run_goes_on_in_its_container_while_the_server_is_stopped(docker_fleetlog: DockerFleetlog) -> None:
+    server, container = docker_fleetlog, docker_fleetlog.container("first")
+    run_id = server.enqueued("echo begun; sleep 4; echo end", sessionId="first")
+    server.until(run_id, "message.delta")
+
+    assert server.stop() == 0
+
+    assert docker("inspect", "--format", "{{.State.Status}} {{.RestartCount}}", container) == "running 0"
+    server.start()
+    history = server.history(run_id)
+    assert history[-1]["data"]["outcome"] == "succeeded"
+    text = "".join(frame["data"]["text"] for frame in history if frame["event"] == "message.delta")
+    assert text == "begun\nend\n"

@@ -1,0 +1,26 @@
+"""The image of session workers, built by its script from the code under test."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "fleetlog-worker:test"
+
+
+def built_image() -> str:
+    """Its name. Skips the test where no Docker Engine answers; with CI=true that fails it."""
+    try:
+        # By the command, not the library: that leaves a socket open when there is no engine.
+        subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no Docker Engine answers: {error}")
+        pytest.skip(f"no Docker Engine answers: {error}")
+    built = subprocess.run(
+        [ROOT / "script/worker-image", "--tag", IMAGE], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    return IMAGE
