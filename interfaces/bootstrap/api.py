@@ -10,9 +10,12 @@ from application.callback_tokens import DerivedCallbackTokens
 from application.ports import RuntimeUnavailable, StartFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
+from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
+from infrastructure.workspace.errors import RestoreFailed
+from infrastructure.workspace.recorded import S3RecordedWorkspaces
 from interfaces.bootstrap.control_plane import ControlPlane, new_id
 from interfaces.bootstrap.operations import (
     DatabaseReady,
@@ -57,6 +60,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             reconcilers=PlaneReconcilers(queue, scheduled(plane)),
             store=plane.store,
             reads=plane.reads.models,
+            recorded_workspaces=S3RecordedWorkspaces(objects),
             progress=plane.reads.progress,
             streams=plane.hub,
             idempotency_keys=PostgresIdempotencyKeys(pool),
@@ -78,6 +82,9 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 PoolTimeout,
                 RuntimeUnavailable,
                 StartFailed,
+                ObjectStoreUnavailable,
+                ObjectStoreRefused,
+                RestoreFailed,
             ),
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
             idle_timeout_ms=settings.idle_timeout_ms,

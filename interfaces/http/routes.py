@@ -13,6 +13,7 @@ from interfaces.http import (
     session_workers,
     todos,
     usage,
+    workspaces,
 )
 from interfaces.http.endpoint import Endpoint
 
@@ -20,6 +21,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *probes.ENDPOINTS,
     *housekeeping.ENDPOINTS,
     *session_workers.ENDPOINTS,
+    *workspaces.ENDPOINTS,
     *restore_plan.ENDPOINTS,
     *queue.ENDPOINTS,
     *runs.ENDPOINTS,

@@ -123,6 +123,47 @@ def test_a_missing_required_path_fails_the_activation_and_is_named(
     assert (shared_fleetlog.worker_folder(session) / "workspace/there.txt").read_text() == "x"
 
 
+def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: FleetlogServer, session: str) -> None:
+    server, path = shared_fleetlog, f"/api/session-workers/{session}"
+    server.finished("mkdir d; echo first > d/file; ln -s d/file link; chmod 755 d/file", sessionId=session)
+    first = server.ok("POST", f"{path}/sync")["position"]
+    synced = server.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    assert synced <= first
+    server.finished("echo second > d/file; rm link; echo new > new", sessionId=session)
+    server.finished("echo unsynced >> d/file", sessionId=session)
+
+    def names(**query: int) -> list[str]:
+        listing = server.ok("GET", f"{path}/workspace", params=query)
+        return [entry["path"] for entry in listing["entries"] if ".agent_data" not in entry["path"]]
+
+    def content(**query: int) -> bytes:
+        query_of_file = {"path": "/workspace/d/file"} | query
+        return server.client.get(f"{path}/workspace/file", params=query_of_file).content
+
+    assert names() == ["/workspace/d", "/workspace/d/file", "/workspace/new"]
+    assert names(syncPosition=synced) == ["/workspace/d", "/workspace/d/file", "/workspace/link"]
+    assert (content(), content(syncPosition=synced)) == (b"second\nunsynced\n", b"first\n")
+    assert server.command("workspace", "cat", session, "/workspace/d/file", "--at", str(synced)) == "first\n"
+    assert "/workspace/link" in server.command("workspace", "ls", session, "--at", str(synced))
+
+    run = server.enqueued("echo started; sleep 60", sessionId=session)
+    server.until(run, "message.delta")
+    refused = server.problem(409, "POST", f"{path}/restore", json={"syncPosition": synced})
+    assert refused["reason"] == "run_attached"
+    server.ok("POST", f"/api/runs/{run}/stop")
+    server.history(run)
+
+    before = server.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    restored = server.ok("POST", f"{path}/restore", json={"syncPosition": synced})["worker"]
+
+    assert (restored["state"], restored["generation"]) == ("running", 2)
+    workspace = server.worker_folder(session) / "workspace"
+    assert ((workspace / "d/file").read_text(), (workspace / "link").is_symlink()) == ("first\n", True)
+    assert content(syncPosition=before) == b"second\nunsynced\n"
+    problem = server.problem(400, "POST", f"{path}/restore", json={"syncPosition": 1})
+    assert problem["errors"][0]["field"] == "syncPosition"
+
+
 def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
     for name in ("a", "b"):
         own_fleetlog.finished("echo work > file", sessionId=name)
