@@ -12,6 +12,7 @@ from application.ports import EventStore
 from application.queue_control import QueueControl
 from application.run_commands import RunCommands
 from application.session_commands import SessionCommands
+from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
 from interfaces.http.metrics import RequestMetrics
 from projections.ports import ProjectionProgress, ReadModels
@@ -33,6 +34,7 @@ class ApiDependencies:
     runs: RunCommands
     callbacks: RecordCallbacks
     queue: QueueControl
+    work: WorkControl
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels

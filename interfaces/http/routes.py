@@ -2,6 +2,7 @@
 
 from interfaces.http import (
     callbacks,
+    effects,
     events,
     housekeeping,
     human_loop,
@@ -21,6 +22,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *housekeeping.ENDPOINTS,
     *session_workers.ENDPOINTS,
     *restore_plan.ENDPOINTS,
+    *effects.ENDPOINTS,
     *queue.ENDPOINTS,
     *runs.ENDPOINTS,
     *callbacks.ENDPOINTS,
