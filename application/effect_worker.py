@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from application.effect_ledger import EffectLease, EffectLedger
-from application.effects.effect import RETRY_SCHEDULES, EffectFailed, EffectHandler, EffectObsolete
+from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect, EffectFailed, EffectHandler, EffectObsolete
 from application.ports import ContainerGone, ExecutorError, RuntimeUnavailable, StartFailed
 from application.reactions import EffectKind
 from application.work_context import work_context
@@ -21,18 +21,21 @@ EXPECTED_FAILURES = (EffectFailed, ExecutorError, RuntimeUnavailable, StartFaile
 
 
 class EffectWorker:
-    """`run` works until it is cancelled; effects under way are cancelled with it and claimed again by others later."""
+    """`run` works until it is cancelled; effects under way are cancelled with it and claimed again by others later.
+    `given_up` records that an effect has become a dead letter, before the ledger says so."""
 
     def __init__(
         self,
         *,
         ledger: EffectLedger,
         handlers: Mapping[EffectKind, EffectHandler],
+        given_up: Callable[[ClaimedEffect, str], Awaitable[None]],
         owner: str,
         concurrency: int = 16,
         lease: timedelta = LEASE,
     ) -> None:
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
+        self._given_up = given_up
         self._concurrency, self._lease = concurrency, lease
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -115,4 +118,5 @@ class EffectWorker:
         log.error("effect %s is given up after %d tries: %s", effect.effect_id, effect.attempt, error)
         with contextlib.suppress(EffectObsolete, Fenced, NotFound):
             await handler.give_up(effect, error)
+        await self._given_up(effect, error)
         await self._ledger.settle(lease, "dead", error=error)

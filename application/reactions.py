@@ -66,4 +66,26 @@ class MoveWorkerPlace(msgspec.Struct, frozen=True, kw_only=True):
     to: Literal["wanted", "up", "free"]
 
 
-Reaction = MoveWorkerPlace | WantedEffect | EnqueueRun | EnqueueFinish | PostponeRun | DequeueRun
+class RetryDeadEffect(msgspec.Struct, frozen=True, kw_only=True):
+    effect_id: str
+
+
+class DropDeadEffect(msgspec.Struct, frozen=True, kw_only=True):
+    effect_id: str
+
+
+class SwitchQueue(msgspec.Struct, frozen=True, kw_only=True):
+    paused: bool
+
+
+Reaction = (
+    MoveWorkerPlace
+    | WantedEffect
+    | EnqueueRun
+    | EnqueueFinish
+    | PostponeRun
+    | DequeueRun
+    | RetryDeadEffect
+    | DropDeadEffect
+    | SwitchQueue
+)

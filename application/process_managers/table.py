@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from application.process_managers import run_life, session_life
+from application.process_managers import run_life, session_life, work_control
 from application.reactions import Reaction
 from domain.event import Event
+from domain.operations import events as operations
 from domain.record import RecordedEvent
 from domain.run import events as run
 from domain.session import events as session
@@ -35,6 +36,10 @@ PROCESS_MANAGERS: dict[type[Event], ProcessManager] = {
     run.RunAgentFinished: run_life.finish_outside_run_on_agent_finished,
     run.RunRetryScheduled: run_life.postpone_and_detach_on_retry_scheduled,
     run.RunFinished: run_life.dequeue_and_detach_on_finished,
+    operations.EffectRetryRequested: work_control.try_effect_again_on_retry_requested,
+    operations.EffectDropped: work_control.drop_effect_on_dropped,
+    operations.QueuePaused: work_control.pause_queue_on_paused,
+    operations.QueueResumed: work_control.resume_queue_on_resumed,
 }
 
 

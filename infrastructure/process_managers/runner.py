@@ -17,11 +17,14 @@ from psycopg.types.json import Jsonb
 import sql
 from application.reactions import (
     DequeueRun,
+    DropDeadEffect,
     EnqueueFinish,
     EnqueueRun,
     MoveWorkerPlace,
     PostponeRun,
     Reaction,
+    RetryDeadEffect,
+    SwitchQueue,
     WantedEffect,
 )
 from domain.record import RecordedEvent
@@ -140,6 +143,13 @@ async def _move_queue(connection: psycopg.AsyncConnection[Any], event: RecordedE
             await connection.execute(sql.query("postpone_run"), {"run_id": run_id, "available_at": available_at})
         case DequeueRun(run_id=run_id):
             await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
+        case SwitchQueue(paused=paused):
+            await connection.execute(sql.query("switch_queue"), {"paused": paused})
+        case RetryDeadEffect(effect_id=effect_id):
+            await connection.execute(sql.query("retry_dead_effect"), {"effect_id": effect_id})
+            await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
+        case DropDeadEffect(effect_id=effect_id):
+            await connection.execute(sql.query("drop_dead_effect"), {"effect_id": effect_id})
 
 
 def _metadata(event: RecordedEvent) -> dict[str, str]:

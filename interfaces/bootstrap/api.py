@@ -57,6 +57,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             runs=plane.run_commands,
             callbacks=plane.callbacks,
             queue=queue,
+            work=plane.work_control,
             reconcilers=PlaneReconcilers(queue, scheduled(plane)),
             store=plane.store,
             reads=plane.reads.models,

@@ -14,6 +14,7 @@ from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
 from application.run_worker import RunWorker
 from application.session_commands import SessionCommands, Sessions
+from application.work_control import WorkControl
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
@@ -22,6 +23,7 @@ from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
 from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.effects.records import PostgresEffectRecords
 from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.call_policy import CallPolicy
@@ -59,6 +61,7 @@ class ControlPlane:
     run_commands: RunCommands
     callbacks: RecordCallbacks
     run_worker: RunWorker
+    work_control: WorkControl
 
 
 def now() -> datetime:
@@ -122,6 +125,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             new_id=new_id,
         ),
         run_commands=run_commands,
+        work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
         ),

@@ -44,6 +44,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
     effects = EffectWorker(
         ledger=plane.ledger,
         handlers=effect_handlers(run_aggregates=plane.runs, workers=plane.workers),
+        given_up=plane.work_control.given_up,
         owner=plane.owner,
     )
     return {

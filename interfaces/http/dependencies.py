@@ -13,6 +13,7 @@ from application.queue_control import QueueControl
 from application.recorded_workspaces import RecordedWorkspaces
 from application.run_commands import RunCommands
 from application.session_commands import SessionCommands
+from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
 from interfaces.http.metrics import RequestMetrics
 from projections.ports import ProjectionProgress, ReadModels
@@ -34,6 +35,7 @@ class ApiDependencies:
     runs: RunCommands
     callbacks: RecordCallbacks
     queue: QueueControl
+    work: WorkControl
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels

@@ -2,6 +2,7 @@
 
 from interfaces.http import (
     callbacks,
+    effects,
     events,
     housekeeping,
     human_loop,
@@ -23,6 +24,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *session_workers.ENDPOINTS,
     *workspaces.ENDPOINTS,
     *restore_plan.ENDPOINTS,
+    *effects.ENDPOINTS,
     *queue.ENDPOINTS,
     *runs.ENDPOINTS,
     *callbacks.ENDPOINTS,

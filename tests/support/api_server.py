@@ -24,12 +24,13 @@ from application.operations import Gauge, Metric, Readiness, ReconcileCounts
 from application.run_commands import RunCommands
 from application.run_queue import DrainCounts, QueueItem
 from application.session_commands import SessionCommands
+from application.work_control import WorkControl
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
-from domain.workspace.sync import ManifestEntry, SyncRef
+from infrastructure.effects.records import PostgresEffectRecords
 from infrastructure.eventstore.group_commit import EventStoreUnavailable
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
@@ -176,6 +177,7 @@ async def open_dependencies(
             runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
         ),
         queue=IdleQueue(),
+        work=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=lambda: datetime.now(UTC)),
         reconcilers=IdleReconcilers(),
         store=store,
         streams=hub,

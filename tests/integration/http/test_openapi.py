@@ -127,10 +127,11 @@ def answers(api: ApiServer, client: httpx.Client) -> list[tuple[str, httpx.Respo
     spec = {"provider": "scripted", "messages": [{"role": "user", "content": "x"}], "runId": f"{run_id}-q"}
     asked = {"questionId": "q", "prompt": "?", "options": [{"label": "a"}]}
     told: list[tuple[str, httpx.Response]] = []
+    ids = {"runId": run_id, "sessionId": session_id, "streamId": f"run:{run_id}", "effectKey": "0" * 32}
 
     def call(template: str, **options: Any) -> None:
         method, path = template.split()
-        for name, value in (("runId", run_id), ("sessionId", session_id), ("streamId", f"run:{run_id}")):
+        for name, value in ids.items():
             path = path.replace("{" + name + "}", value)
         options.setdefault("params", {})
         if method == "GET" and path not in {"/health", "/ready", "/metrics", "/api/providers"}:

@@ -1,0 +1,80 @@
+"""Effects that were given up and wait for a person: stream `effects:dead_letters`. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from domain.errors import Conflict
+from domain.event import Event
+from domain.operations import events as e
+from domain.record import Occurrence
+
+STREAM_KEY = "dead_letters"
+
+
+def dead_letter_stream(key: str) -> str:
+    return f"effects:{key}"
+
+
+class NotGivenUp(Conflict):
+    reason = "not_given_up"
+
+
+class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
+    """The ids of the effects that wait."""
+
+    waiting: frozenset[str] = frozenset()
+
+
+class GiveUpEffect(msgspec.Struct, frozen=True, kw_only=True):
+    effect_id: str
+    kind: str
+    attempts: int
+    error: str
+
+
+class RetryEffect(msgspec.Struct, frozen=True, kw_only=True):
+    effect_id: str
+    reason: str = ""
+
+
+class DropEffect(msgspec.Struct, frozen=True, kw_only=True):
+    effect_id: str
+    reason: str = ""
+
+
+DeadLetterCommand = GiveUpEffect | RetryEffect | DropEffect
+
+
+def decide(state: DeadLetters | None, command: DeadLetterCommand) -> Sequence[Event]:
+    """Raises NotGivenUp for an effect that does not wait."""
+    match command:
+        case GiveUpEffect():
+            return (
+                e.EffectGivenUp(
+                    effect_id=command.effect_id, kind=command.kind, attempts=command.attempts, error=command.error
+                ),
+            )
+        case RetryEffect(effect_id=effect_id, reason=reason):
+            _check_waits(state, effect_id)
+            return (e.EffectRetryRequested(effect_id=effect_id, reason=reason),)
+        case DropEffect(effect_id=effect_id, reason=reason):
+            _check_waits(state, effect_id)
+            return (e.EffectDropped(effect_id=effect_id, reason=reason),)
+
+
+def _check_waits(state: DeadLetters | None, effect_id: str) -> None:
+    if state is None or effect_id not in state.waiting:
+        raise NotGivenUp(f"effect {effect_id!r} was not given up; only those that were can be retried or dropped")
+
+
+def evolve(state: DeadLetters | None, occurrence: Occurrence) -> DeadLetters | None:
+    """The state after one more event."""
+    waiting = state.waiting if state else frozenset[str]()
+    match occurrence.event:
+        case e.EffectGivenUp(effect_id=effect_id):
+            return DeadLetters(waiting=waiting | {effect_id})
+        case e.EffectRetryRequested(effect_id=effect_id) | e.EffectDropped(effect_id=effect_id):
+            return DeadLetters(waiting=waiting - {effect_id})
+        case _:
+            return state

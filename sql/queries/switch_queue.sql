@@ -1,0 +1,2 @@
+-- Pause or resume the run queue.
+UPDATE run_queue_control SET paused = %(paused)s
