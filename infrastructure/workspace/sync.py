@@ -10,6 +10,7 @@ import msgspec
 from application.executor_protocol import SyncRequest, SyncResult
 from domain.errors import Conflict, InvalidInput
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.workspace.confined import RootGone
 from infrastructure.workspace.errors import FilesNotStable, NotRestored
 from infrastructure.workspace.exclusions import Exclusions, Selection
 from infrastructure.workspace.layering import covers
@@ -39,7 +40,7 @@ class Syncer:
         self._sent: dict[str, Location] = {}
 
     def sync(self, request: SyncRequest) -> SyncResult:
-        """Raises NotRestored, FilesNotStable (gate only), Conflict, or what the object store raises."""
+        """Raises NotRestored, RootGone, FilesNotStable (gate only), Conflict, or what the object store raises."""
         marker = self._parts.state.restored()
         if marker is None or marker.generation != self._generation:
             raise NotRestored
@@ -91,6 +92,8 @@ class _Attempt:
 
     def run(self, generation: int) -> SyncResult:
         entries, skipped = self._settled() if self._request.gate else self._once()
+        if not self._parts.tree.is_in_place():
+            raise RootGone("the workspace's folder was replaced while it was read")
         self._parts.state.save_index(self._index)
         files = [entry for entry in entries.values() if entry.kind == "file"]
         ref = self._recorded(entries, generation)

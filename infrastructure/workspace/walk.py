@@ -36,7 +36,8 @@ class Walked(msgspec.Struct, kw_only=True):
 
 
 def walk(tree: ConfinedTree, exclusions: Exclusions) -> Walked:
-    """Everything below the root that is not left out. What vanishes meanwhile is not there."""
+    """Everything below the root that is not left out. What vanishes meanwhile is not there. Raises RootGone."""
+    tree.is_in_place()
     found = Walked()
     waiting = [""]
     while waiting:

@@ -24,6 +24,7 @@ from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUn
 from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.providers.agent_processes import AgentProcesses
 from infrastructure.providers.provider_runs import ProviderRuns, Surroundings
+from infrastructure.workspace.confined import RootGone
 from infrastructure.workspace.engine import WorkspaceEngine
 from interfaces.executor.app import ExecutorApi
 from interfaces.executor.config import ConfigRefused
@@ -31,6 +32,7 @@ from interfaces.executor.guard import Activity, Guard
 
 _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
+_LOOK_AROUND_S = 2.0
 _BACKLOG = 128
 _OTHER_ERRORS: dict[type[Exception], tuple[int, str]] = {
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
@@ -78,15 +80,18 @@ async def _assembled(
     async def quiesce() -> None:
         await runs.quiesce()
 
-    engine = WorkspaceEngine(
-        inherited=os.environ,
-        workspace_dir=Path(config.workspace_dir),
-        home_dir=Path(config.home_dir),
-        state_dir=state_dir,
-        store=store,
-        generation=config.generation,
-        quiesce=quiesce,
-    )
+    try:
+        engine = WorkspaceEngine(
+            inherited=os.environ,
+            workspace_dir=Path(config.workspace_dir),
+            home_dir=Path(config.home_dir),
+            state_dir=state_dir,
+            store=_object_store(config),
+            generation=config.generation,
+            quiesce=quiesce,
+        )
+    except RootGone as error:
+        raise ConfigRefused(f"{error}; it had been restored, and nothing else may pass for it") from error
 
     def admit() -> None:
         if config.maintenance:
@@ -150,14 +155,17 @@ async def _serve_until(
         warming = asyncio.create_task(_warm_up(server, store.warm_up))
         stopping = asyncio.create_task(stop.wait())
         idling = asyncio.create_task(_until_idle(config.idle_exit_s, activity, runs))
+        removed = asyncio.create_task(_until_removed(state_dir))
+        reasons = {serving: "server ended", stopping: "told to", idling: "idle", removed: f"{state_dir} is gone"}
         try:
-            done, _ = await asyncio.wait((serving, stopping, idling), return_when=asyncio.FIRST_COMPLETED)
-            _log.info("ending: %s", "idle" if idling in done else "told to" if stopping in done else "server ended")
+            done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            _log.info("ending: %s", ", ".join(reason for task, reason in reasons.items() if task in done))
             async with asyncio.timeout(_SHUTDOWN_S):
                 await runs.close()
         finally:
-            for task in (stopping, idling, warming):
-                task.cancel()
+            stopping.cancel()
+            idling.cancel()
+            removed.cancel()
             server.should_exit = True
             await serving
             endpoint_file.unlink(missing_ok=True)
@@ -191,6 +199,12 @@ async def _until_idle(limit_s: int, activity: Activity, runs: ProviderRuns) -> N
         await asyncio.Event().wait()
     while runs.active_runs or activity.idle_s() < limit_s:  # noqa: ASYNC110  time itself is awaited here
         await asyncio.sleep(min(max(limit_s - activity.idle_s(), 0.05), limit_s))
+
+
+async def _until_removed(state_dir: Path) -> None:
+    """Until somebody has removed the folder: nothing can be recorded then, and nobody would find this process again."""
+    while state_dir.exists():  # noqa: ASYNC110, ASYNC240  no event tells it everywhere; one look costs microseconds
+        await asyncio.sleep(_LOOK_AROUND_S)
 
 
 def _object_store(config: ExecutorConfig) -> S3ObjectStore:

@@ -71,6 +71,34 @@ def test_a_stopped_session_whose_folder_was_deleted_comes_back_without_a_manifes
     assert "session.container_lost" in [event["type"] for event in history]
 
 
+@pytest.mark.parametrize("what", ["workspace", "."])
+def test_a_running_worker_whose_folder_was_deleted_is_lost_and_never_synced_as_empty(
+    shared_fleetlog: FleetlogServer, session: str, what: str
+) -> None:
+    shared_fleetlog.finished("echo back > file", sessionId=session)
+    shutil.rmtree(shared_fleetlog.worker_folder(session) / what)
+
+    stopped = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+
+    assert stopped["worker"]["state"] == "deleted"
+    history = shared_fleetlog.ok("GET", f"/api/streams/session:{session}/events")["events"]
+    assert "session.container_lost" in [event["type"] for event in history]
+    assert shared_fleetlog.activate(session)["action"] == "created_and_started"
+    assert (shared_fleetlog.worker_folder(session) / "workspace/file").read_text() == "back\n"
+
+
+def test_a_run_that_deletes_its_workspace_ends_and_the_next_one_finds_the_last_sync(
+    shared_fleetlog: FleetlogServer, session: str
+) -> None:
+    shared_fleetlog.finished("echo back > file", sessionId=session)
+
+    broken = shared_fleetlog.finished('cd / && rm -r "$OLDPWD"', sessionId=session)["snapshot"]
+    after = shared_fleetlog.finished("cat file", sessionId=session)["events"]
+
+    assert (broken["state"], broken["exported"]) == ("succeeded", False)
+    assert [event["payload"]["text"] for event in after if event["type"] == "message.delta"] == ["back\n"]
+
+
 def test_no_stop_while_a_run_is_attached(shared_fleetlog: FleetlogServer, session: str) -> None:
     run = shared_fleetlog.enqueued("echo started; sleep 60", sessionId=session)
     shared_fleetlog.until(run, "message.delta")
