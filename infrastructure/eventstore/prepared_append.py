@@ -16,6 +16,8 @@ import sql
 from infrastructure.eventstore.batch import Answer, Call, answer
 from infrastructure.postgres.sessions import connect, connect_thread
 
+# A process that is stopped between two statements must not hold the log's lock for long.
+_SETTINGS = {"idle_in_transaction_session_timeout": "5s"}
 _STATEMENTS = ("prepare_append_events", "prepare_append_event")
 
 
@@ -36,7 +38,7 @@ class AsyncAppendConnection:
 
     @classmethod
     async def open(cls, dsn: str) -> "AsyncAppendConnection":
-        connection = await connect(dsn)
+        connection = await connect(dsn, **_SETTINGS)
         for statement in _STATEMENTS:
             await connection.execute(sql.query(statement))
         return cls(connection)
@@ -102,7 +104,7 @@ class AppendConnection:
 
     @classmethod
     def open(cls, dsn: str) -> "AppendConnection":
-        connection = connect_thread(dsn)
+        connection = connect_thread(dsn, **_SETTINGS)
         for statement in _STATEMENTS:
             connection.execute(sql.query(statement))
         return cls(connection)
