@@ -17,6 +17,7 @@ from infrastructure.workspace.layering import covers
 from infrastructure.workspace.object_layout import manifest_key
 from infrastructure.workspace.restore import WorkspaceParts
 from infrastructure.workspace.state import FileRecord, LastSync, RestoredWorkspace
+from infrastructure.workspace.stored_names import storable
 from infrastructure.workspace.upload import Location, StoredFile, Uploader
 from infrastructure.workspace.walk import FoundFile, Walked, printable, walk
 
@@ -220,7 +221,7 @@ class _Attempt:
                 created_at=datetime.fromtimestamp(time.time(), UTC).isoformat(),
                 reason=self._request.reason,
                 previous=self._last.ref if self._last is not None else self._request.previous,
-                entries=ordered,
+                entries=tuple(storable(entry) for entry in ordered),
                 tombstones=tombstones,
                 template=template,
                 template_prefix=self._marker.template_prefix,

@@ -23,15 +23,11 @@ LARGEST_FILE = 64 * 1024 * 1024
 
 
 class WorkspaceQuery(ReadQuery, frozen=True, kw_only=True):
-    """`sync_position`: the position of a `session.synced` event; without it the last one counts. `path`: a folder."""
+    """`sync_position`: the position of a `session.synced` event; without it the last one counts. `path`: that of a
+    folder, or of a file."""
 
     sync_position: Number | None = None
     path: Text = WORKSPACE
-
-
-class WorkspaceFileQuery(ReadQuery, frozen=True, kw_only=True):
-    path: Text
-    sync_position: Number | None = None
 
 
 class RestoreBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -78,11 +74,11 @@ async def list_workspace(call: Call[None, WorkspaceQuery]) -> Answer:
     return Answer(listing)
 
 
-async def read_file(call: Call[None, WorkspaceFileQuery]) -> Response:
+async def read_file(call: Call[None, WorkspaceQuery]) -> Response:
     below = relative(check_workspace_path("path", call.query.path))
     worker, sync, _ = await _recorded(call, call.query.sync_position)
     entries = await call.deps.recorded_workspaces.entries(sync)
-    entry = next((entry for entry in entries if entry.path == below), None)
+    entry = next((entry for entry in entries if _readable(entry.path) == below), None)
     if entry is None:
         raise NotFound(f"there is no {call.query.path!r} in this sync")
     if entry.kind != "file":
@@ -107,7 +103,7 @@ async def restore(call: Call[RestoreBody, WaitQuery]) -> Answer:
 
 
 async def _recorded(
-    call: Call[RestoreBody, WaitQuery] | Call[None, WorkspaceQuery] | Call[None, WorkspaceFileQuery],
+    call: Call[RestoreBody, WaitQuery] | Call[None, WorkspaceQuery],
     sync_position: int | None,
 ) -> tuple[SessionWorker, SyncRef, int]:
     """The session, one of its syncs, and where its stream stands. Raises NotFound, InvalidInput."""
@@ -129,13 +125,18 @@ async def _recorded(
 
 def _shown(entry: ManifestEntry) -> WorkspaceEntry:
     return WorkspaceEntry(
-        path=f"{WORKSPACE}/{entry.path}",
+        path=f"{WORKSPACE}/{_readable(entry.path)}",
         kind=entry.kind,
         size=entry.size,
         mode=entry.mode,
-        target=entry.target,
+        target=_readable(entry.target),
         sha256=entry.hash,
     )
+
+
+def _readable(name: str) -> str:
+    """The name for people: bytes of it that are not UTF-8 are shown as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 _PATH = "/api/session-workers/{sessionId}"
@@ -157,7 +158,7 @@ ENDPOINTS = (
         handler=read_file,
         tag=_TAG,
         summary="The bytes of a file as of a recorded sync",
-        query=WorkspaceFileQuery,
+        query=WorkspaceQuery,
         answers={200: bytes},
         errors=(404, 409),
     ),

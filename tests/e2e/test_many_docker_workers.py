@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
-def server(worker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerFleetlog]:
+def fleet(worker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DockerFleetlog, str]]:
     home = tmp_path_factory.mktemp("many") / "home"
     settings = {"WORKER_RUNTIME": "docker", "WORKER_IMAGE": worker_image, "MAX_STARTING": str(STARTING)}
     with DockerFleetlog(home, **settings) as server:
@@ -25,7 +25,7 @@ def server(worker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         installation = server.installation("first")
         server.removed("first")
         try:
-            yield server
+            yield server, installation
         finally:
             remove_everything(installation)
 
@@ -36,8 +36,8 @@ def events(server: DockerFleetlog, kind: str) -> list[dict[str, Any]]:
     return [event for event in found if event["stream"] != "session:first"]
 
 
-def test_sixty_sessions_at_once(server: DockerFleetlog) -> None:
-    installation = installation_of(server)
+def test_sixty_sessions_at_once(fleet: tuple[DockerFleetlog, str]) -> None:
+    server, installation = fleet
     names = [f"s{number:02}" for number in range(SESSIONS)]
     server.client.timeout = 700
 
@@ -66,13 +66,6 @@ def test_sixty_sessions_at_once(server: DockerFleetlog) -> None:
         event["stream"] for event in events(server, "session.synced") if event["payload"]["reason"] == "pre.remove"
     }
     assert len(synced) == SESSIONS
-
-
-def installation_of(server: DockerFleetlog) -> str:
-    server.activate("first")
-    installation = server.installation("first")
-    server.removed("first")
-    return installation
 
 
 def check_order(server: DockerFleetlog) -> None:
