@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from application.effect_ledger import EffectLease, EffectLedger
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect, EffectFailed, EffectHandler, EffectObsolete
+from application.ending_tasks import end_tasks
 from application.ports import ContainerGone, ExecutorError, RuntimeUnavailable, StartFailed
 from application.reactions import EffectKind
 from application.work_context import work_context
@@ -48,9 +49,7 @@ class EffectWorker:
                     log.exception("effects could not be claimed; trying again")
                     await asyncio.sleep(PAUSE_AFTER_ERROR_S)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_tasks(self._tasks, again_after_s=5.0)
 
     async def _claim_some(self) -> None:
         free = self._concurrency - len(self._tasks)
@@ -89,9 +88,7 @@ class EffectWorker:
                     log.warning("effect %s: its lease was lost", lease.effect.effect_id)
                     return None
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await work
+            await end_tasks([work])
 
     async def _perform(self, lease: EffectLease) -> None:
         effect = lease.effect

@@ -1,7 +1,6 @@
 """Following a running agent: its journal into the log, and the log's wish to end it into the agent."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import msgspec
 from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker
+from application.ending_tasks import end_tasks
 from application.executor_protocol import JournalEntry, StartRequest
 from application.ports import Executor, ExecutorError, RuntimeUnavailable, StartFailed
 from application.run_queue import RunLease, run_context
@@ -47,9 +47,7 @@ class FollowAgent:
                 run = await self._follow_once(run, start)
             return run
         finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            await end_tasks([watch])
 
     async def _follow_once(self, run: Run, start: StartRequest) -> Run:
         try:

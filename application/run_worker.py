@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from datetime import timedelta
 
+from application.ending_tasks import end_tasks
 from application.run_execution import RunExecutions
 from application.run_queue import DrainCounts, RunLease, RunQueue
 from application.work_context import work_context
@@ -14,6 +15,7 @@ from domain.run.state import Finished, Queued, Run
 log = logging.getLogger(__name__)
 IDLE_WAIT_S = 5.0
 PAUSE_AFTER_ERROR_S = 1.0
+RELEASE_TIMEOUT_S = 5.0
 
 
 class RunWorker:
@@ -46,9 +48,7 @@ class RunWorker:
                     log.exception("runs could not be claimed; trying again")
                     await asyncio.sleep(PAUSE_AFTER_ERROR_S)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_tasks(self._tasks, again_after_s=RELEASE_TIMEOUT_S + 1)
 
     async def drain(
         self, *, owner: str, limit: int, lease: timedelta, retry_delay: timedelta, wait_s: float
@@ -87,17 +87,17 @@ class RunWorker:
         return task
 
     async def _execute(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> Run | None:
-        with work_context(run_id=lease.run_id):
-            try:
-                return await self._execute_leased(lease, duration, executions)
-            except asyncio.CancelledError:
-                with contextlib.suppress(Exception):
-                    await asyncio.wait_for(self._queue.release(lease, timedelta()), 5)
-                raise
-            except Exception:
-                log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
-                await self._give_back(lease)
-                return None
+        try:
+            return await self._execute_leased(lease, duration, executions)
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                    await self._queue.release(lease, timedelta())
+            raise
+        except Exception:
+            log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
+            await self._give_back(lease)
+            return None
 
     async def _execute_leased(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> Run | None:
         work = asyncio.create_task(executions.execute(lease), name=f"execute {lease.run_id}")
@@ -108,13 +108,11 @@ class RunWorker:
                     return work.result()
                 if not await self._queue.renew(lease, duration) and not work.done():
                     log.warning("run %s: its lease was lost", lease.run_id)
-                    work.cancel()
+                    await end_tasks([work])
                     await executions.record_lost(lease)
                     return None
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await work
+            await end_tasks([work])
 
     async def _give_back(self, lease: RunLease) -> None:
         try:

@@ -138,7 +138,8 @@ class RunJournal:
             if self.finished or self._failure is not None:
                 return
             try:
-                await asyncio.wait_for(changed.wait(), HEARTBEAT_S)
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await changed.wait()
             except TimeoutError:
                 yield b"\n"
 

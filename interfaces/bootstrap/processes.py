@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+from application.ending_tasks import end_tasks
 from interfaces.bootstrap.api import api_application
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
 from interfaces.bootstrap.foundation import Foundation, configured_foundation, embedded_foundation
@@ -16,6 +17,7 @@ from interfaces.logging import configure_logging
 from interfaces.settings import Settings
 
 Announce = Callable[[str, dict[str, str]], None]
+RESIDENTS_END_S = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -109,12 +111,10 @@ async def _working(plane: ControlPlane, stop: asyncio.Event) -> AsyncIterator[No
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        await end_tasks(tasks, again_after_s=RESIDENTS_END_S)
+    for task in tasks:
+        if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise error
 
 
 async def _resident(name: str, work: Coroutine[Any, Any, None]) -> None:

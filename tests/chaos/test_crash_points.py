@@ -5,6 +5,7 @@ ones (a recovery does other things) adds those.
 """
 
 import logging
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -75,11 +76,17 @@ class Life:
                 self._restart()
             self.assert_it_ended_once()
         except BaseException as error:
+            self.worker.send(signal.SIGUSR1)
+            self.worker.died(1)  # a moment for its stacks
             types = [event["type"] for event in self._parts.events(f"run:{self.run_id}")]
             error.add_note(f"killed at {self.fatal!r}: {types}\n{self._parts.worker_log()}")
             raise
         finally:
             self.worker.kill()
+            if not caller.done():
+                self._restart()  # so that the caller's thread ends, too
+                self.worker.died(LIFE_TIMEOUT_S / 4)
+                self.worker.kill()
         return set(self._record.read_text().splitlines()) if self._record.exists() else set()
 
     def _restart(self) -> None:
