@@ -142,23 +142,28 @@ class FollowAgent:
         return (await self._parts.runs.handle(self._run_id, command, context)).state
 
     async def _stop_agent_when_wanted(self) -> None:
-        """Tell the executor to end the agent once a cancel or an expired question wants it; until it has."""
+        """Tell the executor to end the agent once a cancel or an expired question wants it; until it has.
+
+        Whatever goes wrong on the way (a database that is away, say) is tried again: nobody else brings a cancel.
+        """
         while True:
-            wanted = await wait_for_state(
-                self._parts.runs,
-                self._parts.tail,
-                key=self._run_id,
-                stream=run_stream(self._run_id),
-                reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
-                timeout_s=WATCH_INTERVAL_S,
-            )
-            if wanted is None or wanted.state is None:
-                continue
             try:
+                wanted = await wait_for_state(
+                    self._parts.runs,
+                    self._parts.tail,
+                    key=self._run_id,
+                    stream=run_stream(self._run_id),
+                    reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
+                    timeout_s=WATCH_INTERVAL_S,
+                )
+                if wanted is None or wanted.state is None:
+                    continue
                 worker = await self._parts.workers.find(wanted.state.session_id)
                 await self._parts.workers.executor(worker, self._run_id).stop_run(self._run_id)
             except (ExecutorError, EffectObsolete) as error:
                 log.warning("run %s: its agent could not be stopped yet: %s", self._run_id, error)
+            except Exception:
+                log.exception("run %s: whether its agent is to be stopped could not be seen", self._run_id)
             await asyncio.sleep(RECONNECT_DELAY_S)
 
     async def _ended(self, run: Run) -> Run:

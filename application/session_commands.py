@@ -100,7 +100,7 @@ class SessionCommands:
 
     async def activate(self, command: ActivateSession, context: CommandContext, *, wait_s: float) -> Settled:
         """Make the worker run. One that should run already is looked at: its container may be gone. Raises
-        InvalidInput, IdentityConflict, ActivationRefused, RuntimeUnavailable, StartFailed."""
+        InvalidInput, IdentityConflict, ActivationRefused, and what `ensure_up` raises."""
         handled = await self._sessions.handle(command.session_id, command, context)
         if isinstance(handled.state.lifecycle, Running):
             if await self._ensure_up(command.session_id, lambda step: _step(context, step)):

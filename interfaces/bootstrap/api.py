@@ -7,7 +7,6 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
-from application.ports import RuntimeUnavailable, StartFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUnavailable
@@ -81,11 +80,6 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 UnreadableEvent,
                 psycopg.OperationalError,
                 PoolTimeout,
-                RuntimeUnavailable,
-                StartFailed,
-                ObjectStoreUnavailable,
-                ObjectStoreRefused,
-                RestoreFailed,
             ),
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
             idle_timeout_ms=settings.idle_timeout_ms,

@@ -215,12 +215,16 @@ def test_more_sessions_than_max_workers_wait_for_a_place(tmp_path_factory: pytes
         body = {"appId": "app", "userLoginName": "ada"}
         waiting = server.ok("POST", "/api/session-workers/c/activate", json=body, params={"waitMs": 500})
         assert waiting["pending"]
+        run_id = server.enqueued("echo never", sessionId="d")
+        server.until(run_id, "run.phase")
+        server.ok("POST", f"/api/runs/{run_id}/stop")
+        assert server.history(run_id)[-1]["data"]["outcome"] == "canceled"
 
         server.ok("POST", "/api/session-workers/a/stop")
 
         assert server.activate("c")["worker"]["state"] == "running"
         states = {w["sessionId"]: w["state"] for w in server.ok("GET", "/api/session-workers")["items"]}
-        assert states == {"a": "stopped", "b": "running", "c": "running"}
+        assert states == {"a": "stopped", "b": "running", "c": "running", "d": "deleted"}
 
 
 def test_a_session_is_read_as_it_was(shared_fleetlog: FleetlogServer, session: str) -> None:
