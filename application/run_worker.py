@@ -9,7 +9,6 @@ from datetime import timedelta
 from application.ending_tasks import end_tasks
 from application.run_execution import RunExecutions
 from application.run_queue import DrainCounts, RunLease, RunQueue
-from application.work_context import work_context
 from domain.run.state import Finished, Queued, Run
 
 log = logging.getLogger(__name__)

@@ -9,11 +9,9 @@ from starlette.applications import Starlette
 from application.callback_tokens import DerivedCallbackTokens
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
-from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
-from infrastructure.workspace.errors import RestoreFailed
 from infrastructure.workspace.recorded import S3RecordedWorkspaces
 from interfaces.bootstrap.control_plane import ControlPlane, new_id
 from interfaces.bootstrap.operations import (
