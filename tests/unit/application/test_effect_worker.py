@@ -72,12 +72,18 @@ def raising(error: Exception) -> Callable[[], None]:
     return perform
 
 
+async def nothing_more(_effect: ClaimedEffect, _error: str) -> None:
+    """The log takes note of what is given up; not this test's business."""
+
+
 def worked(handler: Any, effect: ClaimedEffect = EFFECT) -> list[tuple[str, str]]:
     """What the ledger heard of the effect after one try."""
 
     async def scene() -> list[tuple[str, str]]:
         ledger = OneEffect(effect)
-        worker = asyncio.create_task(EffectWorker(ledger=ledger, handlers={effect.kind: handler}, owner="w").run())
+        worker = asyncio.create_task(
+            EffectWorker(ledger=ledger, handlers={effect.kind: handler}, given_up=nothing_more, owner="w").run()
+        )
         async with asyncio.timeout(10):
             await ledger.settled.wait()
         worker.cancel()
