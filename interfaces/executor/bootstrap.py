@@ -86,7 +86,7 @@ async def _assembled(
             workspace_dir=Path(config.workspace_dir),
             home_dir=Path(config.home_dir),
             state_dir=state_dir,
-            store=_object_store(config),
+            store=store,
             generation=config.generation,
             quiesce=quiesce,
         )
@@ -163,9 +163,8 @@ async def _serve_until(
             async with asyncio.timeout(_SHUTDOWN_S):
                 await runs.close()
         finally:
-            stopping.cancel()
-            idling.cancel()
-            removed.cancel()
+            for task in (stopping, idling, removed, warming):
+                task.cancel()
             server.should_exit = True
             await serving
             endpoint_file.unlink(missing_ok=True)

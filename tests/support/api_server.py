@@ -30,6 +30,7 @@ from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
+from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.effects.records import PostgresEffectRecords
 from infrastructure.eventstore.group_commit import EventStoreUnavailable
 from infrastructure.eventstore.store import GroupCommitEventStore
