@@ -36,6 +36,8 @@ class FollowAgent:
 
     def __init__(self, parts: "RunExecutions", lease: RunLease) -> None:
         self._parts, self._lease, self._run_id = parts, lease, lease.run_id
+        self._seen_running = False
+        self._fruitless = 0
 
     async def to_its_end(self, run: Run, start: StartRequest | None) -> Run:
         """The run after its agent's end is recorded."""
@@ -63,18 +65,29 @@ class FollowAgent:
         except EffectObsolete as error:
             return await self._lost(run, str(error), tail_lost=True)
         except ExecutorError as error:
+            run = (await self._parts.runs.load(self._run_id)).state or run
+            if _is_lasting(error):
+                return await self._journal_lost(run, executor, str(error))
             log.warning("run %s: lost its executor: %s", self._run_id, error)
-            return await self._recover(run, error)
+            return await self._recover(run, str(error))
 
     def _generation(self, run: Run) -> int:
         assert isinstance(run.stage, Active)
         return run.stage.generation
 
     async def _started(self, run: Run, worker: Worker, executor: Executor, start: StartRequest) -> bool:
-        """Start the agent unless its journal is there already. False when the executor refused for good."""
+        """Start the agent unless its journal is there already. False when there is nothing to follow: the executor
+        refused for good, or it has lost the journal of an agent that had been started, which is never started again."""
         known = await executor.run_state(self._run_id)
         if known is not None and known.attempt == run.attempt:
+            self._seen_running = True
             return True
+        if self._seen_running or run.entries:
+            if (await executor.health()).session_id == run.session_id:
+                await self._journal_lost(run, executor, "the executor does not know the run any more")
+            else:
+                await self._recover(run, "another executor answers in its place")
+            return False
         call = worker.call()
         request = msgspec.structs.replace(start, container_id=call.container_id, generation=call.generation)
         try:
@@ -85,7 +98,14 @@ class FollowAgent:
             error_class: ErrorClass = "bad_input" if error.status in {400, 422} else "environment"
             await self._fail(run, error_class, f"the executor did not start the agent: {error}", never_started=True)
             return False
+        self._seen_running = True
         return True
+
+    async def _journal_lost(self, run: Run, executor: Executor, reason: str) -> Run:
+        """The rest of the journal can't be had, now or later. Its agent may run yet; nobody would hear it: it ends."""
+        with contextlib.suppress(ExecutorError):
+            await executor.stop_run(self._run_id)
+        return await self._lost(run, f"the agent's journal is lost: {reason}", tail_lost=True)
 
     async def _record(self, batch: Sequence[JournalEntry]) -> Run:
         commands: list[tuple[RunCommand, str]] = []
@@ -98,9 +118,10 @@ class FollowAgent:
             )
             commands.append((command, journal_event_id(self._run_id, entry.attempt, entry.boot_id, entry.n)))
         handled = await self._parts.runs.handle_batch(self._run_id, commands, self._context("journal"))
+        self._fruitless = 0
         return handled.state
 
-    async def _recover(self, run: Run, error: ExecutorError) -> Run:
+    async def _recover(self, run: Run, error: str) -> Run:
         """Find out what became of the executor: it answers again, it can be started again, or its container is gone."""
         try:
             worker = await self._parts.workers.find(run.session_id)
@@ -110,6 +131,9 @@ class FollowAgent:
                 recovered = health.session_id == run.session_id
             except ExecutorError:
                 recovered = False
+            self._fruitless += 1
+            if recovered and self._fruitless > 1:
+                await asyncio.sleep(RECONNECT_DELAY_S)
             if not recovered and await self._parts.workers.revive(worker, self._context) is None:
                 return await self._lost(run, "the session's container is gone", tail_lost=True)
         except EffectObsolete as obsolete:
@@ -180,6 +204,12 @@ class FollowAgent:
 
     def _context(self, step: str) -> CommandContext:
         return run_context(self._lease, step)
+
+
+def _is_lasting(error: ExecutorError) -> bool:
+    """Whether following would fail in the same way for ever: the journal is damaged, shorter than what was read of it,
+    forgotten, or was given up by an executor that could not write it."""
+    return error.reason in {"stream_garbled", "journal_damaged", "journal_failed", "invalid_input", "not_found"}
 
 
 def _event_of(entry: JournalEntry) -> LeasedEvent:
