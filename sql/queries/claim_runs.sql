@@ -1,5 +1,5 @@
--- Claim due runs, under lock_claims: of each session the oldest run that has not ended, when it is due. A run that is leased or waits for
--- its retry holds back the later ones of its session.
+-- Claim due runs, under lock_claims: of each session the oldest run that has not ended, when it is due. A run that is leased
+-- or waits for its retry holds back the later ones of its session.
 WITH heads AS (
     SELECT DISTINCT ON (session_id) run_id, state, available_at, lease_expires_at, position
     FROM run_queue
