@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from domain.workspace.sync import SyncManifest, SyncRef
 from infrastructure.durable_file import write_durably
 
 
@@ -109,7 +109,3 @@ class WorkspaceState:
 def decode_manifest(body: bytes) -> SyncManifest:
     """Raises msgspec.DecodeError when the bytes are no manifest."""
     return _manifest_decoder.decode(body)
-
-
-def entries_by_path(manifest: SyncManifest) -> dict[str, ManifestEntry]:
-    return {entry.path: entry for entry in manifest.entries}
