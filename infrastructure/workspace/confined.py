@@ -147,11 +147,6 @@ class ConfinedTree:
             raise NotAFile(f"{path!r} is not a regular file")
         return fd
 
-    def read_link(self, path: str) -> str:
-        parent, name = _split(path)
-        with self.directory(parent) as fd:
-            return os.readlink(name, dir_fd=fd)
-
     def write_file(
         self, path: str, fill: Callable[[Callable[[bytes], object]], int], *, replace_parents: bool
     ) -> os.stat_result:

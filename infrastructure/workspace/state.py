@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from domain.workspace.sync import SyncManifest, SyncRef
 from infrastructure.durable_file import write_durably
 from infrastructure.workspace.stored_names import with_names_of_stored
 
@@ -112,8 +112,4 @@ class WorkspaceState:
 
 def decode_manifest(body: bytes) -> SyncManifest:
     """Raises msgspec.DecodeError when the bytes are no manifest."""
-    return with_names_of_stored(_manifest_decoder.decode(body))
-
-
-def entries_by_path(manifest: SyncManifest) -> dict[str, ManifestEntry]:
-    return {entry.path: entry for entry in manifest.entries}
+    return _manifest_decoder.decode(body)

@@ -9,11 +9,11 @@ from starlette.applications import Starlette
 from application.callback_tokens import DerivedCallbackTokens
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
 from infrastructure.workspace.recorded import S3RecordedWorkspaces
 from interfaces.bootstrap.control_plane import ControlPlane, new_id
+from interfaces.bootstrap.foundation import open_object_store
 from interfaces.bootstrap.operations import (
     DatabaseReady,
     InstalledProviders,
@@ -35,18 +35,10 @@ POOL_SIZE = 4
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
     """What must be closed is left to `stack`."""
     foundation = plane.foundation
-    settings, access = foundation.settings, foundation.object_store
+    settings = foundation.settings
     pool = await open_pool(foundation.dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    objects = S3ObjectStore(
-        S3Location(
-            endpoint=access.endpoint,
-            bucket=access.bucket,
-            region=access.region,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-        )
-    )
+    objects = open_object_store(foundation.object_store)
     queue = PlaneQueue(plane)
     return create_app(
         ApiDependencies(

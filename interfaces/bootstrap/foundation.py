@@ -15,6 +15,7 @@ from infrastructure.embedded.home_lock import HomeLock, prepare_home
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
+from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.migrations import MigrationRefused, migrate
 from infrastructure.postgres.sessions import connect
 from infrastructure.runtimes.docker_host import ContainersCannotCall, address_for_containers
@@ -156,8 +157,21 @@ async def reachable_object_store(settings: Settings) -> WorkerObjectStore:
         return _configured_object_store(settings)
     access = await EmbeddedObjectStore(settings.home, bucket=settings.s3_bucket).running()
     if access is None:
-        raise SettingsError("FLEETLOG_HOME", f"no server runs on `{settings.home}`; start it with `fleetlog up`.")
+        raise _nothing_runs(settings)
     return _embedded_object_store(access)
+
+
+def open_object_store(access: WorkerObjectStore) -> S3ObjectStore:
+    """The store itself; nothing is asked of it before its first use."""
+    return S3ObjectStore(
+        S3Location(
+            endpoint=access.endpoint,
+            bucket=access.bucket,
+            region=access.region,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+        )
+    )
 
 
 def _embedded_object_store(access: ObjectStoreAccess) -> WorkerObjectStore:
