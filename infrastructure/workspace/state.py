@@ -13,7 +13,6 @@ import msgspec
 
 from domain.workspace.sync import SyncManifest, SyncRef
 from infrastructure.durable_file import write_durably
-from infrastructure.workspace.stored_names import with_names_of_stored
 
 
 class RestoredWorkspace(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
