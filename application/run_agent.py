@@ -1,6 +1,7 @@
 """Following a running agent: its journal into the log, and the log's wish to end it into the agent."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

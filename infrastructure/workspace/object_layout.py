@@ -10,6 +10,8 @@ All of it is immutable. Whatever else lies below the prefix is a plain key, writ
 
 import re
 
+from domain.workspace.sync import ManifestEntry
+
 _OURS = re.compile(
     r"(objects|outputs)/[0-9a-f]{2}/[0-9a-f]{64}|packs/[0-9a-f]{64}|manifests/[0-9]+-[0-9]+-[0-9a-f]{12}\.json"
 )
@@ -30,6 +32,11 @@ def pack_key(prefix: str, pack_hash: str) -> str:
 
 def manifest_key(prefix: str, generation: int, number: int, body_hash: str) -> str:
     return f"{prefix}/manifests/{generation}-{number}-{body_hash[:12]}.json"
+
+
+def content_key(prefix: str, entry: ManifestEntry) -> str:
+    """The object that holds a file's content."""
+    return pack_key(prefix, entry.pack) if entry.pack else object_key(prefix, entry.hash)
 
 
 def is_ours(relative_key: str) -> bool:

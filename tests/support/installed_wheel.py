@@ -1,5 +1,5 @@
-"""Run by `script/test --full` where the wheel was installed, in another folder than the repository: everything is in the
-wheel, and the `fleetlog` command that it brings runs a run."""
+"""Run by `script/test --full` where the wheel was installed, in another folder than the repository: everything is in
+the wheel, and the `fleetlog` command that it brings runs a run."""
 
 import importlib.resources
 import json
