@@ -138,6 +138,7 @@ def test_a_lost_lease_ends_the_work_without_a_word() -> None:
         worker = EffectWorker(
             ledger=ledger,
             handlers={EFFECT.kind: Endless(lambda: None)},
+            given_up=nothing_more,
             owner="w",
             lease=timedelta(milliseconds=30),
         )
