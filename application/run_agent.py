@@ -14,12 +14,12 @@ from application.effects.workers import Worker
 from application.ending_tasks import end_tasks
 from application.executor_protocol import JournalEntry, StartRequest
 from application.ports import Executor, ExecutorError, RuntimeUnavailable, StartFailed
-from application.run_queue import RunLease, run_context
+from application.run_queue import RunLease, final_sync_id, run_context
 from application.waiting import wait_for_state
 from domain.event import UnknownEventType, decode, event_types
 from domain.identifiers import run_stream
-from domain.run.commands import FailAttempt, RecordJournalEntry, RunCommand
-from domain.run.events import LeasedEvent, RunWarning
+from domain.run.commands import BeginFinalSync, FailAttempt, RecordJournalEntry, RunCommand, TimeOutRun
+from domain.run.events import LeasedEvent, RunAgentFinished, RunWarning
 from domain.run.evolve import journal_event_id
 from domain.run.state import Active, Run
 from domain.run.values import ErrorClass, RunError, Warn
@@ -37,8 +37,7 @@ class FollowAgent:
 
     def __init__(self, parts: "RunExecutions", lease: RunLease) -> None:
         self._parts, self._lease, self._run_id = parts, lease, lease.run_id
-        self._seen_running = False
-        self._fruitless = 0
+        self._heard_at = parts.clock()
 
     async def to_its_end(self, run: Run, start: StartRequest | None) -> Run:
         """The run after its agent's end is recorded."""
@@ -109,6 +108,7 @@ class FollowAgent:
         return await self._lost(run, f"the agent's journal is lost: {reason}", tail_lost=True)
 
     async def _record(self, batch: Sequence[JournalEntry]) -> Run:
+        self._heard_at = self._parts.clock()
         commands: list[tuple[RunCommand, str]] = []
         for entry in batch:
             command = RecordJournalEntry(
@@ -118,6 +118,9 @@ class FollowAgent:
                 event=_event_of(entry),
             )
             commands.append((command, journal_event_id(self._run_id, entry.attempt, entry.boot_id, entry.n)))
+        if batch[-1].type == RunAgentFinished.wire_name:
+            sync_id = final_sync_id(self._run_id, batch[-1].attempt)
+            commands.append((BeginFinalSync(lease_generation=self._lease.generation, sync_id=sync_id), ""))
         handled = await self._parts.runs.handle_batch(self._run_id, commands, self._context("journal"))
         self._fruitless = 0
         return handled.state
@@ -172,6 +175,17 @@ class FollowAgent:
         Whatever goes wrong on the way (a database that is away, say) is tried again: nobody else brings a cancel.
         """
         while True:
+            wanted = await wait_for_state(
+                self._parts.runs,
+                self._parts.tail,
+                key=self._run_id,
+                stream=run_stream(self._run_id),
+                reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
+                timeout_s=await self._until_check(),
+            )
+            if wanted is None or wanted.state is None:
+                await self._end_what_takes_too_long()
+                continue
             try:
                 wanted = await wait_for_state(
                     self._parts.runs,
@@ -190,6 +204,20 @@ class FollowAgent:
             except Exception:
                 log.exception("run %s: whether its agent is to be stopped could not be seen", self._run_id)
             await asyncio.sleep(RECONNECT_DELAY_S)
+
+    async def _until_check(self) -> float:
+        run = (await self._parts.runs.load(self._run_id)).state
+        now = self._parts.clock()
+        left = self._parts.limits.next_check(run, now, now - self._heard_at) if run is not None else None
+        return WATCH_INTERVAL_S if left is None else min(WATCH_INTERVAL_S, left.total_seconds() + 0.05)
+
+    async def _end_what_takes_too_long(self) -> None:
+        run, now = (await self._parts.runs.load(self._run_id)).state, self._parts.clock()
+        over = self._parts.limits.over(run, now, now - self._heard_at) if run is not None else None
+        if over is not None:
+            what, limit_ms = over
+            command = TimeOutRun(lease_generation=self._lease.generation, what=what, limit_ms=limit_ms)
+            await self._parts.runs.handle(self._run_id, command, self._context(f"timed_out/{what}"))
 
     async def _ended(self, run: Run) -> Run:
         """An outside run: callbacks bring its end."""

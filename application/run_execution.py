@@ -16,7 +16,8 @@ from application.executor_protocol import StartRequest
 from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
-from application.run_queue import RunLease, run_context
+from application.run_limits import RunLimits
+from application.run_queue import RunLease, final_sync_id, run_context
 from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, Fenced, NotFound
 from domain.identifiers import run_stream, session_stream
@@ -33,7 +34,7 @@ from domain.run.commands import (
 )
 from domain.run.state import Active, Finishing, Run
 from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
-from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync
+from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync, SessionCommand
 from domain.session.state import Running, SessionWorker
 from domain.workspace.sync import SyncRef
 
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 ACTIVATION_TIMEOUT_S = 3600.0  # a session may wait for a place of MAX_WORKERS; every step has bounds of its own
 FINAL_SYNC_TIMEOUT_S = 900.0
 BUSY_SESSION_TIMEOUT_S = 60.0
+PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
 
 
 class RunExecutions:
@@ -55,10 +57,12 @@ class RunExecutions:
         clock: Clock,
         retry_delay: timedelta,
         human_loop_timeout: timedelta,
+        limits: RunLimits,
         jitter: Callable[[], float],
     ) -> None:
         self.runs, self.workers, self.tail, self.clock = runs, workers, tail, clock
         self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
+        self.limits = limits
 
     async def execute(self, lease: RunLease) -> Run | None:
         """See a run through to its end, or to its next retry. None when another holder has taken over.
@@ -86,6 +90,7 @@ class RunExecutions:
             clock=self.clock,
             retry_delay=retry_delay,
             human_loop_timeout=self.human_loop_timeout,
+            limits=self.limits,
             jitter=self._jitter,
         )
 
@@ -129,8 +134,13 @@ class _Execution:
         """Activate the session, attach to it, and tell the log that the agent is about to start."""
         assert run.spec is not None
         try:
-            worker = await self._unless_canceled(self._attached(run.spec))
-            await self._phase("preparing")
+            worker = await self._attach_to_running(run.spec)
+            phases = PHASES
+            if worker is None:
+                await self._phase("restoring")
+                worker = await self._activate(run.spec)
+                await self._attach(run.session_id)
+                phases = PHASES[-1:]
             health = await self._workers.executor(worker, self._run_id).health()
         except _Canceled:
             return await self._fail(run, "internal", "canceled before the agent started")
@@ -138,14 +148,30 @@ class _Execution:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
-        return await self._do(
-            StartAgent(
-                lease_generation=self._lease.generation,
-                generation=worker.state.generation,
-                boot_id=health.boot_id,
-            ),
-            "started",
-        )
+        lease = self._lease.generation
+        commands: list[tuple[RunCommand, str]] = [
+            (EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases
+        ]
+        start = StartAgent(lease_generation=lease, generation=worker.state.generation, boot_id=health.boot_id)
+        commands.append((start, ""))
+        return (await self._runs.handle_batch(self._run_id, commands, self.context("started"))).state
+
+    async def _attach_to_running(self, spec: RunSpec) -> Worker | None:
+        """The short way to a worker that is up already: touch it and attach, in one append. None: take the long one."""
+        sessions = self._workers.sessions
+        state = (await sessions.load(spec.session_id)).state
+        if state is None or not isinstance(state.lifecycle, Running):
+            return None
+        if not await self._workers.ensure_up(spec.session_id, self.context):
+            return None
+        commands: list[tuple[SessionCommand, str]] = [(activation(spec), ""), (AttachRun(run_id=self._run_id), "")]
+        try:
+            handled = await sessions.handle_batch(spec.session_id, commands, self.context("touch"))
+        except DomainError:
+            return None
+        if not isinstance(handled.state.lifecycle, Running):
+            return None
+        return Worker(session_id=spec.session_id, state=handled.state)
 
     def start_request(self, run: Run) -> StartRequest | None:
         """What starts the agent of this attempt; None for an outside run."""
@@ -201,14 +227,8 @@ class _Execution:
         await self._do(EnterPhase(lease_generation=self._lease.generation, phase=phase), phase)
 
     async def _activate(self, spec: RunSpec) -> Worker:
-        command = ActivateSession(
-            session_id=spec.session_id,
-            app_id=spec.app_id,
-            project_name=spec.project_name,
-            user_login_name=spec.user_login_name,
-        )
         try:
-            handled = await self._workers.sessions.handle(spec.session_id, command, self.context("activate"))
+            handled = await self._workers.sessions.handle(spec.session_id, activation(spec), self.context("activate"))
         except DomainError as error:
             raise _NotReady(str(error), final=True) from error
         if not isinstance(handled.state.lifecycle, Running):
@@ -261,7 +281,7 @@ class _Execution:
     async def _finish(self, run: Run, stage: Finishing) -> Run:
         """The final sync, and the end. Past its limit the run ends without an export, with a warning."""
         lease = self._lease.generation
-        sync_id = stage.sync_id or f"{self._run_id}/{run.attempt}/final"
+        sync_id = stage.sync_id or final_sync_id(self._run_id, run.attempt)
         if not stage.sync_id:
             await self._do(BeginFinalSync(lease_generation=lease, sync_id=sync_id), "syncing")
         warning: Warn | None = None
@@ -307,8 +327,14 @@ class _Execution:
         return settled.sync
 
 
-class _Canceled(Exception):
-    """The run is to end before its agent has started."""
+def activation(spec: RunSpec) -> ActivateSession:
+    """The command that brings up the worker of a run's session."""
+    return ActivateSession(
+        session_id=spec.session_id,
+        app_id=spec.app_id,
+        project_name=spec.project_name,
+        user_login_name=spec.user_login_name,
+    )
 
 
 class _NotReady(Exception):

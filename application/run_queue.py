@@ -60,6 +60,11 @@ class RunQueue(Protocol):
         ...
 
 
+def final_sync_id(run_id: str, attempt: int) -> str:
+    """The id of the sync that exports what an attempt has made."""
+    return f"{run_id}/{attempt}/final"
+
+
 def run_context(lease: RunLease, step: str) -> CommandContext:
     """The context of the commands that a lease's holder sends for its run."""
     cause = f"lease/{lease.run_id}/{lease.generation}"

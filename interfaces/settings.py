@@ -161,6 +161,18 @@ class Settings:
     human_loop_timeout_ms: int = _setting(
         "HUMAN_LOOP_TIMEOUT_MS", values.DURATION_MS, "How long a question waits for its answer.", default=3_600_000
     )
+    run_timeout_ms: int = _setting(
+        "RUN_TIMEOUT_MS",
+        values.integer(0, values.YEAR_MS),
+        "How long an agent may run, questions included, before it is ended and its run fails; 0: no limit.",
+        default=86_400_000,
+    )
+    run_silence_timeout_ms: int = _setting(
+        "RUN_SILENCE_TIMEOUT_MS",
+        values.integer(0, values.YEAR_MS),
+        "How long an agent may say nothing, open questions not counted; 0: no limit.",
+        default=21_600_000,
+    )
     executor_base_url: str | None = _setting(
         "EXECUTOR_BASE_URL",
         values.HTTP_URL,

@@ -1,7 +1,7 @@
 """The commands of a run. Those with a `lease_generation` come from the worker that holds it; an older one is fenced."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -65,6 +65,13 @@ class FailAttempt(_Leased, frozen=True, kw_only=True):
     tail_lost: bool = False
 
 
+class TimeOutRun(_Leased, frozen=True, kw_only=True):
+    """The follower's clock says that the agent has run, or been silent, for too long."""
+
+    what: Literal["run", "silence"]
+    limit_ms: int
+
+
 class BeginFinalSync(_Leased, frozen=True, kw_only=True):
     sync_id: str
 
@@ -116,6 +123,7 @@ RunCommand = (
     | RecordJournalEntry
     | RecordCallback
     | FailAttempt
+    | TimeOutRun
     | BeginFinalSync
     | RecordExported
     | FinishRun

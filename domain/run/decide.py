@@ -187,6 +187,16 @@ def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
             return ()
 
 
+def _time_out(state: Run, command: c.TimeOutRun) -> Sequence[Event]:
+    match state.stage:
+        case Active(phase="running") if state.abort is None and not state.cancel_requested:
+            return (
+                e.RunTimedOut(lease_generation=command.lease_generation, what=command.what, limit_ms=command.limit_ms),
+            )
+        case _:
+            return ()
+
+
 def _retry_or_finish(
     state: Run, lease: int, outcome: Outcome, error: RunError | None, *, exported: bool, retry_at: datetime
 ) -> Sequence[Event]:
@@ -332,6 +342,7 @@ _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.RecordJournalEntry: _record_entry,
     c.RecordCallback: _record_callback,
     c.FailAttempt: _fail_attempt,
+    c.TimeOutRun: _time_out,
     c.BeginFinalSync: _begin_final_sync,
     c.RecordExported: _record_exported,
     c.FinishRun: _finish,

@@ -179,6 +179,14 @@ class RunCancelRequested(Event, frozen=True, kw_only=True):
     reason: str = ""
 
 
+@wire("run.timed_out")
+class RunTimedOut(LeasedEvent, frozen=True, kw_only=True):
+    """The agent has run, or been silent, for longer than `limit_ms`; it is being ended, and the run fails for it."""
+
+    what: Literal["run", "silence"]
+    limit_ms: int
+
+
 @wire("run.tail_lost")
 class RunTailLost(LeasedEvent, frozen=True, kw_only=True):
     """The container is gone with journal entries after `recorded_entries` that nobody has read."""

@@ -10,7 +10,7 @@ from domain.event import Event
 from domain.record import Occurrence
 from domain.run import events as e
 from domain.run.state import Active, Blocked, Finished, Finishing, Question, Queued, Run
-from domain.run.values import unanswered
+from domain.run.values import too_long, unanswered
 
 
 def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
@@ -70,8 +70,9 @@ def _phase(state: Run, event: e.RunPhaseEntered, _at: datetime) -> Run:
     return replace(state, stage=Active(phase=event.phase)) if isinstance(state.stage, Active) else state
 
 
-def _started(state: Run, event: e.RunStarted, _at: datetime) -> Run:
-    return replace(state, stage=Active(phase="running", generation=event.generation, boot_id=event.boot_id), entries=0)
+def _started(state: Run, event: e.RunStarted, at: datetime) -> Run:
+    running = Active(phase="running", generation=event.generation, boot_id=event.boot_id, started_at=at)
+    return replace(state, stage=running, entries=0)
 
 
 def _cancel_requested(state: Run, _event: e.RunCancelRequested, _at: datetime) -> Run:
@@ -121,6 +122,10 @@ def _question(
     return replace(state, questions={**state.questions, key: question})
 
 
+def _timed_out(state: Run, event: e.RunTimedOut, _at: datetime) -> Run:
+    return replace(state, abort=too_long(event.what, event.limit_ms)) if state.abort is None else state
+
+
 def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:
     return replace(
         state,
@@ -157,6 +162,7 @@ _HANDLERS: dict[type[Event], Callable[[Run, Any, datetime], Run]] = {
     e.HumanLoopResolved: _resolved,
     e.HumanLoopCanceled: _question_canceled,
     e.HumanLoopExpired: _question_expired,
+    e.RunTimedOut: _timed_out,
     e.RunAgentFinished: _agent_finished,
     e.RunSyncing: _syncing,
     e.RunExported: _exported,

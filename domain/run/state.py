@@ -28,6 +28,7 @@ class Active(_Value, frozen=True, kw_only=True):
     phase: Literal["claimed", "running"] | Phase = "claimed"
     generation: int = 0
     boot_id: str = ""
+    started_at: datetime | None = None
 
 
 class Finishing(_Value, frozen=True, kw_only=True):

@@ -79,6 +79,11 @@ def unanswered(question_id: str) -> RunError:
     return RunError(error_class="human_loop_expired", message=f"nobody answered question {question_id!r} in time")
 
 
+def too_long(what: str, limit_ms: int) -> RunError:
+    did = "was silent" if what == "silence" else "ran"
+    return RunError(error_class="timeout", message=f"the agent {did} for more than {limit_ms / 1000:g} s and was ended")
+
+
 class Usage(Wire, frozen=True, kw_only=True):
     """Sums over the attempts of a run; None where no attempt reported it."""
 

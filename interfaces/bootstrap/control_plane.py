@@ -12,6 +12,7 @@ from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
+from application.run_limits import RunLimits
 from application.run_worker import RunWorker
 from application.session_commands import SessionCommands, Sessions
 from application.work_control import WorkControl
@@ -168,6 +169,10 @@ def _executions(settings: Settings, runs: Runs, workers: Workers, hub: StreamHub
         clock=now,
         retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
         human_loop_timeout=timedelta(milliseconds=settings.human_loop_timeout_ms),
+        limits=RunLimits(
+            run=timedelta(milliseconds=settings.run_timeout_ms),
+            silence=timedelta(milliseconds=settings.run_silence_timeout_ms),
+        ),
         jitter=random.random,
     )
 

@@ -32,7 +32,7 @@ class AgentRun(Aggregate):
         self.entries = 0
 
     @event("DeltaRecorded")
-    def record_delta(self, lease_generation: int, text: str) -> None:  # noqa: ARG002 - the event carries it
+    def record_delta(self, lease_generation: int, text: str) -> None:
         self.lease_generation = lease_generation
         self.entries += 1
 

@@ -70,7 +70,8 @@ class Life:
             self._restart()
         try:
             caller.result(LIFE_TIMEOUT_S)
-            while self._parts.unfinished_work() and self.worker.died(0.05) is None:
+            # The kill may come after all that callers see.
+            while not self._parts.at_rest() and self.worker.died(0.05) is None:
                 pass
             if not self.worker.alive:
                 self._restart()
@@ -122,7 +123,9 @@ def assert_nothing_is_left(parts: Installation) -> None:
     """No lease, no work, no process. A last worker does what the killed ones left over."""
     parts.expire_leases()
     worker = parts.worker()
-    while (left := parts.unfinished_work()) and worker.died(0.2) is None:
+    while not parts.at_rest():
+        assert worker.died(0.2) is None, parts.worker_log()
+        left = parts.unfinished_work()
         assert not [row for row in left if row[1] == "dead"], left
     worker.kill()
     assert executors(parts.api.home) == []

@@ -97,6 +97,16 @@ class Installation:
         """Effects and queue rows that still are to do, leased or given up."""
         return self.rows(sql.query("work_counts"))
 
+    def at_rest(self) -> bool:
+        """Whether the workers have come to the end of the log and have nothing left to do."""
+        statement = """
+            WITH log AS (SELECT coalesce(max(position), 0) AS last FROM events)
+            SELECT coalesce((SELECT position FROM process_manager_checkpoint), 0) >= last
+               AND NOT EXISTS (SELECT FROM projection_versions WHERE state = 'active' AND position < last)
+            FROM log
+        """
+        return self.rows(statement) == [(True,)] and not self.unfinished_work()
+
     def events(self, stream: str) -> list[dict[str, Any]]:
         """A whole stream."""
         events: list[dict[str, Any]] = []

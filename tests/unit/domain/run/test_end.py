@@ -1,6 +1,7 @@
 """agent_finished → syncing → exported → finished; and cancel, which works in every state."""
 
 import pytest
+from msgspec.structs import replace
 
 from domain.errors import Conflict
 from domain.run import commands as c
@@ -161,3 +162,19 @@ def test_a_failure_while_waiting_for_a_human_is_final():
 def test_usage_and_the_provider_s_session_are_the_agent_s():
     state = run.given(*ENDED).state
     assert (state.usage, state.provider_session_id) == (AGENT_DONE.usage, "ps1")
+
+
+def test_an_agent_that_takes_too_long_is_ended_and_its_run_fails_for_it():
+    timed_out = e.RunTimedOut(lease_generation=1, what="silence", limit_ms=90_000)
+    command = c.TimeOutRun(lease_generation=1, what="silence", limit_ms=90_000)
+    given = run.given(*RUNNING).when(command).then(timed_out)
+    given.when(command).then_nothing()
+    ended = e.RunAgentFinished(lease_generation=1, outcome="canceled")
+    reason = error("timeout", "the agent was silent for more than 90 s and was ended")
+    entry = c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=ended)
+    given.when(entry).then(replace(ended, outcome="failed", error=reason))
+
+
+def test_nothing_else_takes_too_long():
+    for history in (PREPARING, ENDED, (*RUNNING, CANCEL_REQUESTED)):
+        run.given(*history).when(c.TimeOutRun(lease_generation=1, what="run", limit_ms=1)).then_nothing()

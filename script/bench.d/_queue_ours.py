@@ -1,0 +1,125 @@
+"""Runs with an empty script, from their queueing to run.finished, in one process with all its residents: DSN RUNS
+CONCURRENCY RATE. RATE: runs queued a second, 0 for as many as go. Prints seconds and the latencies of starts."""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import uvloop
+from _stub_executor import StubDirectory, StubRuntime, opened
+
+from application.command_context import CommandContext
+from domain.run.values import Message, RunSpec
+from domain.session.commands import ActivateSession
+from infrastructure.postgres.migrations import migrate
+from infrastructure.runtimes.executor_setup import WorkerObjectStore
+from interfaces.bootstrap import control_plane as composition
+from interfaces.bootstrap.control_plane import ControlPlane
+from interfaces.bootstrap.foundation import Foundation
+from interfaces.bootstrap.residents import residents
+from interfaces.settings import load_settings
+
+NOWHERE = WorkerObjectStore(endpoint="http://stub", bucket="b", region="r", access_key="a", secret_key="s")
+SESSIONS = 64
+FINISHED = "SELECT count(*) FROM events WHERE type = 'run.finished'"
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """`starts`: milliseconds from a run's claim to its agent's start."""
+
+    seconds: float
+    starts: Sequence[float]
+
+
+def context(command_id: str) -> CommandContext:
+    return CommandContext(actor="bench", command_id=command_id, correlation_id=command_id)
+
+
+def spec(number: int) -> RunSpec:
+    return RunSpec(
+        session_id=f"s{number % SESSIONS}",
+        user_login_name="bench",
+        provider="scripted",
+        messages=(Message(role="user", content=":"),),
+    )
+
+
+async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measured:
+    await migrate(dsn)
+    directory = StubDirectory(time.time)
+    composition.worker_runtime = lambda _foundation: StubRuntime()  # type: ignore[assignment, attr-defined]
+    composition._directory = lambda _foundation: opened(directory)  # type: ignore[assignment, return-value]
+    with tempfile.TemporaryDirectory() as home:
+        settings = load_settings({"FLEETLOG_HOME": str(Path(home))})
+        foundation = Foundation(
+            settings=settings,
+            dsn=dsn,
+            object_store=NOWHERE,
+            worker_object_store=NOWHERE,
+            installation="bench",
+            secret=b"bench",
+        )
+        async with composition.control_plane(foundation) as plane:
+            plane.run_worker._concurrency = concurrency
+            tasks = [asyncio.create_task(work) for work in residents(plane).values()]
+            try:
+                return await _worked(plane, directory, runs, rate)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=10)
+
+
+async def _worked(plane: ControlPlane, directory: StubDirectory, runs: int, rate: float) -> Measured:
+    for number in range(SESSIONS):
+        await plane.session_commands.activate(
+            ActivateSession(session_id=f"s{number}", app_id="default", project_name="default", user_login_name="bench"),
+            context(f"activate/{number}"),
+            wait_s=30,
+        )
+    slots = asyncio.Semaphore(16)
+
+    async def queue(number: int) -> None:
+        async with slots:
+            await plane.run_commands.queue(f"r{number}", spec(number), context(f"queue/{number}"))
+
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    queued = []
+    for number in range(runs):
+        if rate:
+            await asyncio.sleep(began + number / rate - loop.time())
+        queued.append(asyncio.create_task(queue(number)))
+    await asyncio.gather(*queued)
+    # The end is seen by polling on both sides.
+    while await _count(plane, FINISHED) < runs:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    seconds = loop.time() - began
+    failed = await _count(
+        plane, "SELECT count(*) FROM events WHERE type = 'run.finished' AND payload::text LIKE '%fail%'"
+    )
+    assert failed == 0, f"{failed} runs failed"
+    return Measured(seconds, await _starts(plane, directory))
+
+
+async def _count(plane: ControlPlane, statement: str) -> int:
+    async with plane.queue._pool.connection() as connection:
+        row = await (await connection.execute(statement)).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def _starts(plane: ControlPlane, directory: StubDirectory) -> list[float]:
+    async with plane.queue._pool.connection() as connection:
+        rows = await (
+            await connection.execute("SELECT stream, occurred_at FROM events WHERE type = 'run.claimed'")
+        ).fetchall()
+    return [(directory.begun[stream.removeprefix("run:")] - at.timestamp()) * 1000 for stream, at in rows]
+
+
+if __name__ == "__main__":
+    measured = uvloop.run(measure(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])))
+    sys.stdout.write(msgspec.json.encode(measured).decode() + "\n")

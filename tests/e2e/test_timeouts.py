@@ -1,0 +1,39 @@
+"""Agents that run or are silent for too long."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fleetlog_server import FleetlogServer
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
+    limits = {"RUN_TIMEOUT_MS": "6000", "RUN_SILENCE_TIMEOUT_MS": "1500"}
+    with FleetlogServer(tmp_path_factory.mktemp("impatient") / "home", **limits) as server:
+        yield server
+
+
+def test_a_silent_agent_is_ended_with_the_reason(impatient: FleetlogServer) -> None:
+    snapshot = impatient.finished("echo begins; sleep 60")["snapshot"]
+
+    assert (snapshot["state"], snapshot["error"]["errorClass"]) == ("failed", "timeout")
+    assert "silent for more than 1.5 s" in snapshot["error"]["message"]
+
+
+def test_an_agent_that_never_ends_is_ended_with_the_reason(impatient: FleetlogServer) -> None:
+    snapshot = impatient.finished("while true; do echo again; sleep 0.2; done")["snapshot"]
+
+    assert (snapshot["state"], snapshot["error"]["errorClass"]) == ("failed", "timeout")
+    assert "ran for more than 6 s" in snapshot["error"]["message"]
+
+
+def test_an_agent_that_waits_for_a_person_is_not_silent(impatient: FleetlogServer) -> None:
+    script = """echo '::fleetlog {"type":"question","questionId":"q","prompt":"?"}'; read -r answer; echo "$answer" """
+    run_id = impatient.enqueued(script, providerOptions={"interactive": True})
+    impatient.until(run_id, "human_loop.requested")
+    impatient.finished("sleep 1; echo other; sleep 1; echo done", sessionId="other")
+
+    impatient.ok("POST", "/api/human-loop/reply", json={"runId": run_id, "questionId": "q", "answer": "yes"})
+
+    assert impatient.history(run_id)[-1]["data"]["outcome"] == "succeeded"
