@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.executor.worker import text_of
+from tests.integration.executor.worker import ended, text_of
 
 
 @pytest.fixture(scope="module")

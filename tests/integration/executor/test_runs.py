@@ -1,7 +1,5 @@
 """Scripts as runs, over HTTP, in real processes."""
 
-import os
-import select
 import time
 from pathlib import Path
 
@@ -344,11 +342,3 @@ def test_many_orphans_are_reaped_while_a_run_goes_on(worker):
 def _peak_memory_mb(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
-
-
-def ended(pidfd):
-    """Whether the process ends within 10 s."""
-    try:
-        return bool(select.select([pidfd], [], [], 10)[0])
-    finally:
-        os.close(pidfd)
