@@ -132,14 +132,15 @@ class _Execution:
 
     async def _prepare(self, run: Run) -> Run:
         """Activate the session, attach to it, and tell the log that the agent is about to start."""
+        if run.cancel_requested:
+            return await self._fail(run, "internal", "canceled before the agent started")
         assert run.spec is not None
         try:
             worker = await self._attach_to_running(run.spec)
             phases = PHASES
             if worker is None:
                 await self._phase("restoring")
-                worker = await self._activate(run.spec)
-                await self._attach(run.session_id)
+                worker = await self._unless_canceled(self._attached(run.spec))
                 phases = PHASES[-1:]
             health = await self._workers.executor(worker, self._run_id).health()
         except _Canceled:
@@ -343,3 +344,7 @@ class _NotReady(Exception):
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
         self.final = final
+
+
+class _Canceled(Exception):
+    """The run was canceled before its agent started."""
