@@ -139,7 +139,6 @@ class _Execution:
             worker = await self._attach_to_running(run.spec)
             phases = PHASES
             if worker is None:
-                await self._phase("restoring")
                 worker = await self._unless_canceled(self._attached(run.spec))
                 phases = PHASES[-1:]
             health = await self._workers.executor(worker, self._run_id).health()
