@@ -5,7 +5,6 @@ The baseline is `docker run` of the same image with the same limits, until the e
 the figures are medians of the rounds. Needs a Docker Engine (script/docker-engine) and builds the image where it must.
 """
 
-import argparse
 import http.client
 import json
 import shutil
@@ -24,9 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import msgspec
-from _machine import machine
-from rich.console import Console
-from rich.table import Table
+from _measuring import command_line, conclude, machine, show
 
 from application.executor_protocol import ExecutorConfig
 from infrastructure.runtimes.container_settings import (
@@ -157,18 +154,15 @@ def run(rounds: int) -> dict[str, Any]:
 
 def report(theirs: list[float], ours: list[float], each_step: list[dict[str, float]]) -> dict[str, Any]:
     ratio = statistics.median(ours) / statistics.median(theirs)
-    table = Table(title=f"activate: an empty session on Docker, medians of {len(ours)} rounds")
-    for column in ("variant", "ms", "ratio", "rounds"):
-        table.add_column(column, justify="left" if column == "variant" else "right")
-    for name, values, beside in (("docker run", theirs, ""), ("activate", ours, f"{ratio:.2f}x")):
-        shown = " ".join(f"{value * 1000:.0f}" for value in values)
-        table.add_row(name, f"{statistics.median(values) * 1000:.0f}", beside, shown)
+    rows = [
+        [name, f"{statistics.median(values) * 1000:.0f}", beside, " ".join(f"{value * 1000:.0f}" for value in values)]
+        for name, values, beside in (("docker run", theirs, ""), ("activate", ours, f"{ratio:.2f}x"))
+    ]
     medians = {name: statistics.median(found[name] for found in each_step) for name in each_step[0]}
-    console = Console(width=110)
-    console.print(table)
-    console.print("until " + ", ".join(f"{name} {value * 1000:.0f} ms" for name, value in medians.items()))
+    rows += [[f"  until {name}", f"{value * 1000:.0f}", "", ""] for name, value in medians.items()]
     host = machine()
-    console.print(", ".join(f"{name} {value}" for name, value in host.items()))
+    title = f"activate: an empty session on Docker, medians of {len(ours)} rounds"
+    show(title, ("variant", "ms", "ratio", "rounds"), rows, host)
     return {
         "bench": "activate",
         "rounds": len(ours),
@@ -181,13 +175,9 @@ def report(theirs: list[float], ours: list[float], each_step: list[dict[str, flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench activate", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = command_line("activate", __doc__, rounds=7)
     arguments = parser.parse_args()
-    result = run(arguments.rounds)
-    if arguments.json:
-        print(msgspec.json.encode(result).decode())
+    conclude(run(arguments.rounds), as_json=arguments.json)
 
 
 if __name__ == "__main__":

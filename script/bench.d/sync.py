@@ -5,7 +5,6 @@ a sync of the unchanged tree and one of a single changed file. Both sides have t
 is `rclone serve s3` as Fleetlog embeds it. Figures are medians of the rounds; requests are counted in one more pass.
 """
 
-import argparse
 import asyncio
 import os
 import random
@@ -24,10 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import msgspec
-from _machine import machine
-from rich.console import Console
-from rich.table import Table
+from _measuring import command_line, conclude, machine, show
 
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess, bucket_request
 from infrastructure.embedded.packaged_binary import packaged_binary
@@ -170,11 +166,7 @@ def report(results: list[dict[str, float]], counted: dict[str, int], files: int,
         "first_sync": median["first_sync_s"] / median["rclone_up_s"],
         "restore": median["restore_s"] / median["rclone_down_s"],
     }
-    table = Table(
-        title=f"sync: {files:,} files, {megabytes} MB, medians of {len(results)} rounds, {TRANSFERS} transfers"
-    )
-    for column in ("what", "seconds", "rclone copy", "ratio", "rounds"):
-        table.add_column(column, justify="left" if column == "what" else "right")
+    rows = []
     for name, against in (
         ("first_sync", "rclone_up_s"),
         ("restore", "rclone_down_s"),
@@ -182,12 +174,11 @@ def report(results: list[dict[str, float]], counted: dict[str, int], files: int,
         ("one_file", ""),
     ):
         each = " ".join(f"{found[f'{name}_s']:.2f}" for found in results)
-        beside = f"{median[against]:.2f}" if against else ""
-        table.add_row(name, f"{median[f'{name}_s']:.2f}", beside, f"{ratios[name]:.2f}x" if against else "", each)
-    console = Console(width=110)
-    console.print(table)
+        beside = [f"{median[against]:.2f}", f"{ratios[name]:.2f}x"] if against else ["", ""]
+        rows.append([name, f"{median[f'{name}_s']:.2f}", *beside, each])
     host = machine()
-    console.print(", ".join(f"{name} {value}" for name, value in {**counted, **host}.items()))
+    title = f"sync: {files:,} files, {megabytes} MB, medians of {len(results)} rounds, {TRANSFERS} transfers"
+    show(title, ("what", "seconds", "rclone copy", "ratio", "rounds"), rows, {**counted, **host})
     return {
         "bench": "sync",
         "rounds": len(results),
@@ -201,15 +192,11 @@ def report(results: list[dict[str, float]], counted: dict[str, int], files: int,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench sync", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser = command_line("sync", __doc__, rounds=3)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--megabytes", type=int, default=200)
     arguments = parser.parse_args()
-    result = run(arguments.rounds, arguments.files, arguments.megabytes)
-    if arguments.json:
-        print(msgspec.json.encode(result).decode())
+    conclude(run(arguments.rounds, arguments.files, arguments.megabytes), as_json=arguments.json)
 
 
 if __name__ == "__main__":
