@@ -280,6 +280,8 @@ class _Execution:
 
     async def _finish(self, run: Run, stage: Finishing) -> Run:
         """The final sync, and the end. Past its limit the run ends without an export, with a warning."""
+        if stage.by_callback and not run.outside and not stage.exported:
+            await self._end_agent(run.session_id)
         lease = self._lease.generation
         sync_id = stage.sync_id or final_sync_id(self._run_id, run.attempt)
         if not stage.sync_id:
@@ -297,6 +299,14 @@ class _Execution:
         commands.append((FinishRun(lease_generation=lease, warning=warning, retry_at=retry_at), ""))
         handled = await self._runs.handle_batch(self._run_id, commands, self.context("finished"))
         return handled.state
+
+    async def _end_agent(self, session_id: str) -> None:
+        """A callback has ended the run; its agent must not go on beside the final sync and the session's next run."""
+        try:
+            worker = await self._workers.find(session_id)
+            await self._workers.executor(worker, self._run_id).stop_run(self._run_id)
+        except (ExecutorError, EffectObsolete) as error:
+            log.warning("run %s: its agent could not be stopped: %s", self._run_id, error)
 
     async def _final_sync(self, session_id: str, sync_id: str) -> SyncRef:
         sessions = self._workers.sessions

@@ -129,7 +129,7 @@ def _timed_out(state: Run, event: e.RunTimedOut, _at: datetime) -> Run:
 def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:
     return replace(
         state,
-        stage=Finishing(outcome=event.outcome, error=event.error),
+        stage=Finishing(outcome=event.outcome, error=event.error, by_callback=event.lease_generation == 0),
         usage=state.usage + event.usage,
         provider_session_id=event.provider_session_id,
     )

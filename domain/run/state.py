@@ -32,12 +32,14 @@ class Active(_Value, frozen=True, kw_only=True):
 
 
 class Finishing(_Value, frozen=True, kw_only=True):
-    """The agent has ended; the final sync comes. `exported` once that is recorded."""
+    """The agent has ended; the final sync comes. `exported` once that is recorded. `by_callback`: a callback says so;
+    the agent's own processes may still be there."""
 
     outcome: Outcome
     error: RunError | None
     sync_id: str = ""
     exported: bool = False
+    by_callback: bool = False
 
 
 class Finished(_Value, frozen=True, kw_only=True):

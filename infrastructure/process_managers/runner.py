@@ -2,7 +2,7 @@
 
 What an event makes wanted is recorded in the transaction that moves the checkpoint past it. The lock that makes one
 process the active one is held by that process's connection: when it dies, another takes over within a poll interval.
-A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after SILENCE.
+A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after 10 seconds.
 """
 
 import asyncio
@@ -39,7 +39,8 @@ NAME = "process_managers"
 LOCK = 5067271820452103
 BATCH = 500
 POLL_S = 1.0
-SILENCE = {"idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
+# No flush of its own: what a crash of the server takes back is wanted again, under the same ids.
+SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 OUTSIDE_RUN_ATTEMPTS = 5
 PLACE_QUERIES = {"wanted": "want_worker_place", "up": "worker_is_up", "free": "leave_worker_place"}
 
@@ -62,7 +63,7 @@ class ProcessManagerRunner:
     async def run(self) -> None:
         while True:
             try:
-                async with await connect(self._dsn, **SILENCE) as connection:
+                async with await connect(self._dsn, **SESSION) as connection:
                     await self._lead(connection)
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("the process managers lost their connection, connecting again: %s", error)

@@ -87,7 +87,8 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     listener = await stack.enter_async_context(PostgresListener(dsn))
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
-    pool = await open_pool(dsn, size=POOL_SIZE)
+    # Leases, tries and the ledger need no flush of their own: whatever follows from them in the log flushes them, too.
+    pool = await open_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
     stack.push_async_callback(pool.close)
     owner = process_owner(settings)
     reads = await open_reads(dsn, store, listener, owner, stack)

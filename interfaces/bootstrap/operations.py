@@ -86,6 +86,7 @@ class PlaneMetrics:
     async def collect(self) -> Sequence[Metric]:
         async with self._pool.connection() as connection:
             counts = await (await connection.execute(sql.query("work_counts"))).fetchall()
+            ages = await (await connection.execute(sql.query("work_ages"))).fetchone()
         statuses = [s for s in await self._plane.reads.administration.status() if s.state == "active"]
         circuits = self._plane.directory.circuit_states()
         return [
@@ -114,6 +115,7 @@ class PlaneMetrics:
                 "1 for a read model that an event has stopped.",
                 [({"projection": s.projection}, float(s.status != "running")) for s in statuses],
             ),
+            *_ages(ages or (0.0,) * len(AGES)),
             _gauge("open_streams", "Live event streams of this process.", [({}, self._plane.hub.open_streams)]),
             _gauge(
                 "executor_circuits",
@@ -130,6 +132,21 @@ class PlaneMetrics:
                 samples=(Gauge(labels={}, value=self._plane.listener.position.last_position),),
             ),
         ]
+
+
+AGES: tuple[tuple[str, str], ...] = (
+    ("oldest_due_run_seconds", "How long the oldest run that may be claimed has waited."),
+    ("oldest_due_effect_seconds", "How long the oldest effect that may be claimed has waited."),
+    ("expired_run_leases", "Runs whose worker has not renewed its lease, and that nobody has taken over yet."),
+    ("expired_effect_leases", "Effects whose worker has not renewed its lease, and that nobody has taken over yet."),
+    ("open_questions", "Questions that wait for a person."),
+    ("failed_sync_workers", "Workers whose last sync failed."),
+    ("queue_paused", "1 while the run queue is paused."),
+)
+
+
+def _ages(row: Sequence[Any]) -> list[Metric]:
+    return [_gauge(name, text, [({}, float(value))]) for (name, text), value in zip(AGES, row, strict=True)]
 
 
 def _gauge(name: str, text: str, samples: Sequence[tuple[dict[str, str], float]]) -> Metric:

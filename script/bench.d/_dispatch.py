@@ -1,7 +1,7 @@
 """Runs the benchmark that the first argument names, a module of this folder, with the other arguments.
 
 A benchmark is a module whose docstring begins with what it compares, and whose `main()` reads `sys.argv`. Names with an
-underscore in front are their parts.
+underscore in front are their parts; one behind keeps a name from hiding a module of the standard library.
 """
 
 import ast
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parent
 
 def benchmarks() -> dict[str, Path]:
     """By name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("[!_]*.py"))}
+    return {path.stem.rstrip("_"): path for path in sorted(FOLDER.glob("[!_]*.py"))}
 
 
 def what_there_is() -> str:
