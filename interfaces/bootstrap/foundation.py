@@ -12,6 +12,7 @@ import psycopg
 import sql
 from infrastructure.embedded.errors import EmbeddedServerError
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
+from infrastructure.embedded.kept_running import kept_running
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
@@ -53,13 +54,16 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Foundati
     home = prepare_home(settings.home)
     stack.enter_context(HomeLock(home))
     if settings.embedded_postgres:
-        dsn = await stack.enter_async_context(EmbeddedPostgres(home))
+        postgres = EmbeddedPostgres(home)
+        dsn = await stack.enter_async_context(postgres)
+        await stack.enter_async_context(kept_running(postgres))
     else:
         dsn = settings.database_url or ""
     if settings.embedded_object_store:
         gateway = await _gateway(settings)
         server = EmbeddedObjectStore(home, bucket=settings.s3_bucket, also_on=gateway)
         object_store = _embedded_object_store(await stack.enter_async_context(server))
+        await stack.enter_async_context(kept_running(server))
         worker_object_store = replace(object_store, endpoint=server.endpoint_on(gateway)) if gateway else object_store
     else:
         object_store = worker_object_store = _configured_object_store(settings)
