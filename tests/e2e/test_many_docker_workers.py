@@ -13,7 +13,7 @@ SESSIONS = 60
 STARTING = 8
 WAIT_MS = 600_000
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.draft, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture
