@@ -38,6 +38,8 @@ class FollowAgent:
     def __init__(self, parts: "RunExecutions", lease: RunLease) -> None:
         self._parts, self._lease, self._run_id = parts, lease, lease.run_id
         self._heard_at = parts.clock()
+        self._seen_running = False
+        self._fruitless = 0
 
     async def to_its_end(self, run: Run, start: StartRequest | None) -> Run:
         """The run after its agent's end is recorded."""
