@@ -137,11 +137,11 @@ def test_a_bad_query_parameter_is_named(client: httpx.Client, endpoint: Endpoint
         if name in {"at", "from", "to"}:
             for value in ["yesterday", "2026-01-01", "2026-01-01T00:00:00", "17", "0001-01-01T00:00:00+23:59"]:
                 assert fields(client.get(path_of(endpoint), params={name: value})) == [name]
-        if name not in {"type", "groupBy"}:
+        if name not in {"type", "groupBy", "state"} or (endpoint.path != "/api/effects" and name == "state"):
             twice = client.request(endpoint.method, path_of(endpoint), params=[(name, "1"), (name, "1")])
             assert fields(twice) == [name]
         response = client.request(endpoint.method, path_of(endpoint), params={name: "a\0b"})
-        assert fields(response) == [name]
+        assert [field.removesuffix("[0]") for field in fields(response)] == [name]
     assert client.request(endpoint.method, path_of(endpoint), params={"unknown": "1"}).status_code < 500
 
 

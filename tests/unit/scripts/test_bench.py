@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "script/bench.d"
-NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+NAMES = sorted(path.stem.rstrip("_") for path in FOLDER.glob("[!_]*.py"))
 
 
 def bench(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
