@@ -33,6 +33,7 @@ class AsyncAppendConnection:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._answered: asyncio.Future[list[PGresult]] | None = None
+        self._results: list[PGresult] = []
         self._loop.add_reader(self._socket, self._read)
         self._watching = True
 
@@ -73,14 +74,17 @@ class AsyncAppendConnection:
     def _read(self) -> None:
         try:
             self._pgconn.consume_input()
-            if self._pgconn.is_busy():
-                return
-            results = []
-            while (result := self._pgconn.get_result()) is not None:
-                results.append(result)
+            while not self._pgconn.is_busy():
+                result = self._pgconn.get_result()
+                if result is None:
+                    self._deliver()
+                    return
+                self._results.append(result)
         except psycopg.Error as error:
             self._fail(error)
-            return
+
+    def _deliver(self) -> None:
+        results, self._results = self._results, []
         if results and self._answered is not None and not self._answered.done():
             self._answered.set_result(results)
 
@@ -124,9 +128,13 @@ def _send(pgconn: PGconn, call: Call) -> None:
 
 
 def _answer(results: list[PGresult]) -> Answer:
-    result = results[-1]
-    if result.status != ExecStatus.TUPLES_OK:
-        raise errors.error_from_result(result)
-    text = result.get_value(0, 0)
+    """The rows come before the commit, and an error of the commit after them: all results must be good."""
+    for result in results:
+        if result.status != ExecStatus.TUPLES_OK:
+            error = errors.error_from_result(result)
+            if error.sqlstate is None:  # not the server's: libpq found the connection dead
+                raise psycopg.OperationalError(str(error))
+            raise error
+    text = results[0].get_value(0, 0)
     assert text is not None
     return answer(text)

@@ -13,6 +13,7 @@ CREATE OR REPLACE FUNCTION append_event(
     event_hash bytea
 ) RETURNS text LANGUAGE plpgsql
 SET enable_seqscan = off
+SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
@@ -30,9 +31,12 @@ BEGIN
         batch_time := clock_timestamp();
     END IF;
 
-    SELECT h.ctid, h.last_seq, h.chain_hash INTO head
-    FROM streams h WHERE h.tenant = event_tenant AND h.stream = event_stream;
-    IF coalesce(head.last_seq, 0) <> expected_seq OR head.ctid IS NOT NULL AND EXISTS (
+    SELECT e.seq, e.chain_hash INTO head
+    FROM events e
+    WHERE e.tenant = event_tenant AND e.stream = event_stream AND e.seq >= expected_seq AND e.seq <= expected_seq + 1
+    ORDER BY e.seq DESC
+    LIMIT 1;
+    IF coalesce(head.seq, least(expected_seq, 0)) <> expected_seq OR head.seq IS NOT NULL AND EXISTS (
         SELECT FROM events e
         WHERE e.event_id = new_event_id AND e.stream = event_stream AND e.tenant || '' = event_tenant
     ) THEN
@@ -49,14 +53,6 @@ BEGIN
                         payload_hash, chain_hash, payload)
     VALUES (last + 1, expected_seq + 1, event_time, batch_time, event_version, event_tenant, event_stream, event_type,
             new_event_id, event_metadata, event_hash, hash, event_payload);
-    IF head.ctid IS NULL THEN
-        INSERT INTO streams (tenant, stream, last_seq, last_position, chain_hash)
-        VALUES (event_tenant, event_stream, expected_seq + 1, last + 1, hash);
-    ELSE
-        UPDATE streams h SET last_seq = expected_seq + 1, last_position = last + 1, chain_hash = hash
-        WHERE h.ctid = head.ctid;
-    END IF;
-
     PERFORM pg_notify('fleetlog_events', (last + 1)::text);
     RETURN last::text;
 END

@@ -1,4 +1,4 @@
--- Appends a batch of requests, each all or none, in one transaction of its own: the only writer of events and streams.
+-- Appends a batch of requests, each all or none, in one transaction of its own: the only writer of events.
 --
 -- Request i is `request_sizes[i]` consecutive events for one stream, which must be at `request_seqs[i]`. The event arrays
 -- hold the events of all requests in order; `event_streams` are indexes into `batch_streams`, which names each stream once,
@@ -33,15 +33,14 @@ CREATE OR REPLACE FUNCTION append_events(
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
+SET enable_bitmapscan = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     last bigint;
     position_before bigint;
     batch_time timestamptz;
-    head_rows tid[];  -- null for a new stream
-    head_seqs bigint[];
-    head_positions bigint[];  -- null while nothing is appended
+    head_seqs bigint[];  -- null for a new stream
     head_hashes bytea[];
     known jsonb;  -- event number -> [position, seq, same], of events that their streams have already
     known_count integer := 0;
@@ -65,12 +64,56 @@ BEGIN
     END IF;
     position_before := last;
 
-    SELECT array_agg(h.ctid ORDER BY n.number),
-           array_agg(coalesce(h.last_seq, 0) ORDER BY n.number),
-           array_agg(coalesce(h.chain_hash, '') ORDER BY n.number)
-    INTO head_rows, head_seqs, head_hashes
+    IF cardinality(batch_streams) = cardinality(event_ids) THEN
+        -- One event for each of several streams: by far the most frequent batch of many callers. A stream is at the expected
+        -- seq when it has that event and not the one behind it.
+        SELECT array_agg(coalesce(h.seq, least(n.expected_seq, 0)) ORDER BY n.number),
+               array_agg(coalesce(h.chain_hash, '') ORDER BY n.number)
+        INTO head_seqs, head_hashes
+        FROM unnest(batch_streams, request_seqs) WITH ORDINALITY AS n (stream, expected_seq, number)
+        LEFT JOIN LATERAL (
+            SELECT e.seq, e.chain_hash FROM events e
+            WHERE e.tenant = batch_tenant AND e.stream = n.stream
+              AND e.seq >= n.expected_seq AND e.seq <= n.expected_seq + 1
+            ORDER BY e.seq DESC
+            LIMIT 1
+        ) h ON true;
+
+        IF head_seqs = request_seqs AND NOT EXISTS (
+            SELECT FROM generate_series(1, cardinality(event_ids)) AS n (number)
+            CROSS JOIN LATERAL (
+                SELECT FROM events e
+                WHERE e.event_id = event_ids[n.number] AND e.stream = batch_streams[n.number]
+                  AND e.tenant || '' = batch_tenant
+                OFFSET 0
+            ) e
+            WHERE head_hashes[n.number] <> ''
+        ) THEN
+            INSERT INTO events (position, seq, occurred_at, recorded_at, schema_version, tenant, stream, type, event_id,
+                                metadata, payload_hash, chain_hash, payload)
+            SELECT last + n.number, head_seqs[n.number] + 1, event_times[n.number], batch_time, event_versions[n.number],
+                   batch_tenant, batch_streams[n.number], event_types[n.number], event_ids[n.number],
+                   event_metadata[n.number], event_hashes[n.number],
+                   event_chain_hash(
+                       head_hashes[n.number], last + n.number, batch_tenant, batch_streams[n.number],
+                       head_seqs[n.number] + 1, event_types[n.number], event_versions[n.number], event_ids[n.number],
+                       event_times[n.number], batch_time, event_metadata[n.number], event_hashes[n.number]),
+                   event_payloads[n.number]
+            FROM generate_series(1, cardinality(event_ids)) AS n (number);
+            PERFORM pg_notify('fleetlog_events', (last + cardinality(event_ids))::text);
+            RETURN last::text;
+        END IF;
+    END IF;
+
+    SELECT array_agg(h.seq ORDER BY n.number), array_agg(coalesce(h.chain_hash, '') ORDER BY n.number)
+    INTO head_seqs, head_hashes
     FROM unnest(batch_streams) WITH ORDINALITY AS n (stream, number)
-    LEFT JOIN streams h ON h.tenant = batch_tenant AND h.stream = n.stream;
+    LEFT JOIN LATERAL (
+        SELECT e.seq, e.chain_hash FROM events e
+        WHERE e.tenant = batch_tenant AND e.stream = n.stream
+        ORDER BY e.seq DESC
+        LIMIT 1
+    ) h ON true;
 
     SELECT jsonb_object_agg(n.number, jsonb_build_array(
                e.position, e.seq,
@@ -85,44 +128,12 @@ BEGIN
           AND e.tenant || '' = batch_tenant
         OFFSET 0
     ) e
-    WHERE head_rows[event_streams[n.number]] IS NOT NULL;
-
-    IF known IS NULL AND cardinality(batch_streams) = cardinality(event_ids) AND head_seqs = request_seqs THEN
-        -- One event for each of several streams, and nothing to refuse: by far the most frequent batch of many callers.
-        WITH written AS (
-            INSERT INTO events (position, seq, occurred_at, recorded_at, schema_version, tenant, stream, type, event_id,
-                                metadata, payload_hash, chain_hash, payload)
-            SELECT last + n.number, head_seqs[n.number] + 1, event_times[n.number], batch_time, event_versions[n.number],
-                   batch_tenant, batch_streams[n.number], event_types[n.number], event_ids[n.number],
-                   event_metadata[n.number], event_hashes[n.number],
-                   event_chain_hash(
-                       head_hashes[n.number], last + n.number, batch_tenant, batch_streams[n.number],
-                       head_seqs[n.number] + 1, event_types[n.number], event_versions[n.number], event_ids[n.number],
-                       event_times[n.number], batch_time, event_metadata[n.number], event_hashes[n.number]),
-                   event_payloads[n.number]
-            FROM generate_series(1, cardinality(event_ids)) AS n (number)
-            RETURNING position, seq, chain_hash
-        ), advanced AS (
-            UPDATE streams h
-            SET last_seq = w.seq, last_position = w.position, chain_hash = w.chain_hash
-            FROM written w
-            WHERE h.ctid = head_rows[w.position - last]
-        )
-        INSERT INTO streams (tenant, stream, last_seq, last_position, chain_hash)
-        SELECT batch_tenant, batch_streams[w.position - last], w.seq, w.position, w.chain_hash
-        FROM written w
-        WHERE head_rows[w.position - last] IS NULL;
-        PERFORM pg_notify('fleetlog_events', (last + cardinality(event_ids))::text);
-        RETURN last::text;
-    END IF;
+    WHERE head_seqs[event_streams[n.number]] IS NOT NULL;
 
     FOR request IN 1 .. cardinality(request_sizes) LOOP
         past_event := first_event + request_sizes[request];
         stream_number := event_streams[first_event];
-        head := head_seqs[stream_number];
-        IF head_rows[stream_number] IS NULL AND head_positions[stream_number] IS NULL THEN
-            head := least(request_seqs[request], 0);
-        END IF;
+        head := coalesce(head_seqs[stream_number], least(request_seqs[request], 0));
         IF known IS NOT NULL THEN
             SELECT count(*) INTO known_count
             FROM generate_series(first_event, past_event - 1) AS n (number) WHERE known ? n.number::text;
@@ -153,7 +164,6 @@ BEGIN
                 chain_hashes[event] := hash;
             END LOOP;
             head_seqs[stream_number] := head;
-            head_positions[stream_number] := last;
             head_hashes[stream_number] := hash;
         END IF;
         first_event := past_event;
@@ -167,18 +177,6 @@ BEGIN
                event_metadata[n.number], event_hashes[n.number], chain_hashes[n.number], event_payloads[n.number]
         FROM generate_series(1, cardinality(event_ids)) AS n (number)
         WHERE positions[n.number] IS NOT NULL;
-
-        UPDATE streams h
-        SET last_seq = head_seqs[n.number], last_position = head_positions[n.number], chain_hash = head_hashes[n.number]
-        FROM generate_series(1, cardinality(batch_streams)) AS n (number)
-        WHERE h.ctid = head_rows[n.number] AND head_positions[n.number] IS NOT NULL;
-
-        IF array_position(head_rows, NULL) IS NOT NULL THEN
-            INSERT INTO streams (tenant, stream, last_seq, last_position, chain_hash)
-            SELECT batch_tenant, batch_streams[n.number], head_seqs[n.number], head_positions[n.number], head_hashes[n.number]
-            FROM generate_series(1, cardinality(batch_streams)) AS n (number)
-            WHERE head_rows[n.number] IS NULL AND head_positions[n.number] IS NOT NULL;
-        END IF;
 
         PERFORM pg_notify('fleetlog_events', last::text);
     END IF;

@@ -8,17 +8,21 @@ from typing import Literal, Self
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 SOCKET = ".s.PGSQL.5432"
+READY_FOR_QUERY_BYTES = 6
+
+Loss = Literal["answer", "end", "request"]
 
 
 class SeveringProxy:
-    """Passes everything on, until `lose` names what to lose next: an `answer`, after the server has given it, or a
-    `request`, before the server has got it. The connection is cut with it, and later ones are fine."""
+    """Passes everything on, until `lose` names what to lose next: an `answer`, after the server has given it; the `end`
+    of an answer, which says that the commit is done; or a `request`, before the server has got it. The connection is cut
+    with it, and later ones are fine."""
 
     def __init__(self, dsn: str) -> None:
         self._target = Path(str(conninfo_to_dict(dsn)["host"])) / SOCKET
         self._folder = tempfile.TemporaryDirectory()
         self.dsn = make_conninfo(dsn, host=self._folder.name)
-        self.lose: Literal["answer", "request"] | None = None
+        self.lose: Loss | None = None
         self.lost = 0
 
     async def __aenter__(self) -> Self:
@@ -43,11 +47,18 @@ class SeveringProxy:
             to_client.close()
             to_server.close()
 
-    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, kind: str) -> None:
+    async def _pass_on(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, kind: Loss) -> None:
         while data := await source.read(65536):
             if self.lose == kind:
-                self.lose = None
-                self.lost += 1
+                self._cut()
+                return
+            if self.lose == "end" and kind == "answer":
+                target.write(data[:-READY_FOR_QUERY_BYTES])
+                self._cut()
                 return
             target.write(data)
             await target.drain()
+
+    def _cut(self) -> None:
+        self.lose = None
+        self.lost += 1

@@ -92,3 +92,14 @@ def test_a_payload_that_jsonb_refuses_is_still_read_back(database: str) -> None:
             assert [e.event for e in await store.read_stream("run:1")] == [Noted(text="with \0 inside")]
 
     asyncio.run(run())
+
+
+def test_the_streams_view_has_the_head_of_each_stream_and_finds_one_without_reading_them_all(database: str) -> None:
+    fill(database)
+    with psycopg.connect(database) as connection:
+        heads = connection.execute("SELECT stream, last_seq, last_position FROM streams ORDER BY stream").fetchall()
+        assert heads == [("run:1", 5, 7), ("run:2", 2, 6)]
+        plan = connection.execute(
+            "EXPLAIN SELECT last_seq FROM streams WHERE tenant = 'default' AND stream = 'run:1'"
+        ).fetchall()
+    assert any("Limit" in line for (line,) in plan)

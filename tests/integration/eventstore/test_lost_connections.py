@@ -1,7 +1,6 @@
 """A connection that dies leaves nobody guessing: the log itself says what was written."""
 
 import asyncio
-from typing import Literal
 
 import psycopg
 import pytest
@@ -14,12 +13,10 @@ from infrastructure.eventstore.store import GroupCommitEventStore
 from tests.support.backends import kill_backends
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import new_event, new_events
-from tests.support.severing_proxy import SeveringProxy
-
-Loss = Literal["answer", "request"]
+from tests.support.severing_proxy import Loss, SeveringProxy
 
 
-@pytest.mark.parametrize("loss", ["answer", "request"])
+@pytest.mark.parametrize("loss", ["answer", "end", "request"])
 def test_an_append_whose_acknowledgement_or_request_is_lost_is_written_once(database: str, loss: Loss) -> None:
     async def run() -> None:
         async with SeveringProxy(database) as proxy, GroupCommitEventStore(proxy.dsn) as store:
@@ -34,12 +31,13 @@ def test_an_append_whose_acknowledgement_or_request_is_lost_is_written_once(data
     assert broken_links(database) == []
 
 
-def test_conflicts_and_duplicates_keep_their_meaning_through_a_lost_acknowledgement(database: str) -> None:
+@pytest.mark.parametrize("loss", ["answer", "end", "request"])
+def test_conflicts_and_duplicates_keep_their_meaning_through_a_lost_acknowledgement(database: str, loss: Loss) -> None:
     async def run() -> None:
         async with SeveringProxy(database) as proxy, GroupCommitEventStore(proxy.dsn) as store:
             known = new_event("known")
             await store.append("run:1", 0, [known])
-            proxy.lose = "answer"
+            proxy.lose = loss
             written, conflict, duplicate = await asyncio.gather(
                 store.append("run:1", 1, new_events("new")),
                 store.append("run:1", 0, new_events("stale")),
@@ -54,7 +52,7 @@ def test_conflicts_and_duplicates_keep_their_meaning_through_a_lost_acknowledgem
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("loss", ["answer", "request"])
+@pytest.mark.parametrize("loss", ["answer", "end", "request"])
 def test_the_librarys_recorder_keeps_the_same_promise_with_tracking(database: str, loss: Loss) -> None:
     async def run() -> None:
         async with SeveringProxy(database) as proxy:

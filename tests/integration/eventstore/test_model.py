@@ -47,7 +47,7 @@ def test_any_mix_of_appends_that_arrive_together_ends_as_in_the_model(
     database: str, rounds: list[list[Append]]
 ) -> None:
     with psycopg.connect(database) as connection:
-        connection.execute("TRUNCATE events, streams")
+        connection.execute("TRUNCATE events")
 
     async def run() -> None:
         model = Model()
