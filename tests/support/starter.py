@@ -1,6 +1,7 @@
 """`python -m tests.support.starter postgres|object_store HOME`: starts a server, says so, waits to be killed."""
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -19,4 +20,6 @@ async def main(kind: str, home: Path) -> None:
 
 
 if __name__ == "__main__":
+    # A job in the background of a shell without job control inherits an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
