@@ -14,10 +14,10 @@ Loss = Literal["answer", "end", "request"]
 
 
 class SeveringProxy:
-    """Passes everything on, until `lose` names what to lose next: an `answer`, after the server has given it; the `end`
     """Passes everything on, until `lose` names what to lose next: an `answer`, after the server has given it; the
     `end` of an answer, which says that the commit is done; or a `request`, before the server has got it. The
     connection is cut with it, and later ones are fine."""
+
     def __init__(self, dsn: str) -> None:
         self._target = Path(str(conninfo_to_dict(dsn)["host"])) / SOCKET
         self._folder = tempfile.TemporaryDirectory()
