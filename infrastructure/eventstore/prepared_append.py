@@ -40,8 +40,12 @@ class AsyncAppendConnection:
     @classmethod
     async def open(cls, dsn: str) -> "AsyncAppendConnection":
         connection = await connect(dsn, **_SETTINGS)
-        for statement in _STATEMENTS:
-            await connection.execute(sql.query(statement))
+        try:
+            for statement in _STATEMENTS:
+                await connection.execute(sql.query(statement))
+        except BaseException:
+            await connection.close()
+            raise
         return cls(connection)
 
     async def append(self, call: Call, timeout: float) -> Answer:
