@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from datetime import timedelta
 
+from application.cancellation import end_tasks
 from application.effect_ledger import EffectLease, EffectLedger
 from application.effects.effect import RETRY_SCHEDULES, EffectFailed, EffectHandler, EffectObsolete
 from application.ports import ContainerGone, ExecutorError, RuntimeUnavailable, StartFailed
@@ -44,9 +45,7 @@ class EffectWorker:
                     log.exception("effects could not be claimed; trying again")
                     await asyncio.sleep(PAUSE_AFTER_ERROR_S)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_tasks(*self._tasks)
 
     async def _claim_some(self) -> None:
         free = self._concurrency - len(self._tasks)
@@ -78,9 +77,7 @@ class EffectWorker:
                     log.warning("effect %s: its lease was lost", lease.effect.effect_id)
                     return None
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await work
+            await end_tasks(work)
 
     async def _perform(self, lease: EffectLease) -> None:
         effect = lease.effect

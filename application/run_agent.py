@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from application.cancellation import end_tasks
 from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker
@@ -49,9 +50,7 @@ class FollowAgent:
                 run = await self._follow_once(run, start)
             return run
         finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            await end_tasks(watch)
 
     async def _follow_once(self, run: Run, start: StartRequest) -> Run:
         try:

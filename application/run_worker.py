@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from datetime import timedelta
 
+from application.cancellation import end_tasks
 from application.run_execution import RunExecutions
 from application.run_queue import DrainCounts, RunLease, RunQueue
 from domain.run.state import Finished, Queued, Run
@@ -45,9 +46,7 @@ class RunWorker:
                     log.exception("runs could not be claimed; trying again")
                     await asyncio.sleep(PAUSE_AFTER_ERROR_S)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end_tasks(*self._tasks)
 
     async def drain(
         self, *, owner: str, limit: int, lease: timedelta, retry_delay: timedelta, wait_s: float
@@ -108,9 +107,7 @@ class RunWorker:
                     log.warning("run %s: its lease was lost", lease.run_id)
                     return None
         finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await work
+            await end_tasks(work)
 
     async def _give_back(self, lease: RunLease) -> None:
         try:

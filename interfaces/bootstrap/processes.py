@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
+from application.cancellation import end_tasks
 from interfaces.bootstrap.api import api_application
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
 from interfaces.bootstrap.foundation import Foundation, configured_foundation, embedded_foundation
@@ -109,12 +110,10 @@ async def _working(plane: ControlPlane, stop: asyncio.Event) -> AsyncIterator[No
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+        await end_tasks(*tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
 
 
 async def _resident(name: str, work: Coroutine[Any, Any, None]) -> None:
