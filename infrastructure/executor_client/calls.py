@@ -18,6 +18,7 @@ from infrastructure.executor_client.trace import trace_headers
 
 Answer = TypeVar("Answer")
 _LONGEST_DETAIL = 2000
+_SAYS_NOTHING = frozenset({"", "internal"})
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,12 +189,14 @@ class ExecutorCalls:
             raise self._error(
                 f"{operation}: {type(error).__name__}: {error}", path=path, attempt=attempt, kind="network"
             ) from error
-        if response.status_code >= 500:
+        refused = self._refused(operation, path, attempt, response) if response.status_code >= 300 else None
+        if refused is not None and response.status_code >= 500 and refused.reason in _SAYS_NOTHING:
             permit.failed()
         else:
+            # An executor that can tell what it lacks (its object store, room on the disk) is well itself.
             permit.succeeded()
-        if response.status_code >= 300:
-            raise self._refused(operation, path, attempt, response)
+        if refused is not None:
+            raise refused
         return response
 
     def _refused(self, operation: str, path: str, attempt: int, response: httpx.Response) -> ExecutorError:

@@ -1,9 +1,11 @@
 """One sync: walk, find what changed, store it, write the manifest."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -21,6 +23,7 @@ from infrastructure.workspace.stored_names import storable
 from infrastructure.workspace.upload import Location, StoredFile, Uploader
 from infrastructure.workspace.walk import FoundFile, Walked, printable, walk
 
+_log = logging.getLogger("fleetlog.executor.sync")
 # A file may change again within one tick of the file system's clock: a hash is trusted only for files whose ctime lay
 # well before it was taken.
 _CLOCK_TICK_NS = 2_000_000_000
@@ -95,7 +98,7 @@ class _Attempt:
         entries, skipped = self._settled() if self._request.gate else self._once()
         if not self._parts.tree.is_in_place():
             raise RootGone("the workspace's folder was replaced while it was read")
-        self._parts.state.save_index(self._index)
+        _remember(partial(self._parts.state.save_index, self._index))
         files = [entry for entry in entries.values() if entry.kind == "file"]
         ref = self._recorded(entries, generation)
         return SyncResult(
@@ -231,8 +234,16 @@ class _Attempt:
         key = manifest_key(self._request.workspace_s3_prefix, generation, number, body_hash)
         self._parts.store.put(key, body)
         ref = SyncRef(manifest_key=key, manifest_hash=body_hash)
-        self._parts.state.save_last_sync(ref, body)
+        _remember(partial(self._parts.state.save_last_sync, ref, body))
         return ref
+
+
+def _remember(save: Callable[[], None]) -> None:
+    """Keep what makes the next sync cheaper, if there is room. A full disk is when a workspace most needs its sync."""
+    try:
+        save()
+    except OSError as error:
+        _log.warning("what a sync leaves for the next one could not be kept: %s", error)
 
 
 def _identity(record: FileRecord) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -161,3 +162,18 @@ def test_a_workspace_folder_that_was_made_anew_is_the_workspace(worker):
     assert worker.sync(gate=True)["files"] == 1
     worker.start_run("cat new")
     assert text_of(worker.journal()) == "content"
+
+
+def test_a_full_disk_does_not_keep_a_workspace_from_its_sync(worker, store):
+    (worker.workspace / "f").write_bytes(b"content")
+    first = worker.sync()
+    (worker.workspace / "g").write_bytes(b"more")
+    resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (0, 0))
+
+    second = worker.sync(gate=True, previous=first["sync"])
+    again = worker.sync(gate=True, previous=second["sync"])
+
+    assert (second["files"], second["uploadedFiles"]) == (2, 1)
+    assert again["files"] == 2
+    manifest = json.loads(store.get(again["sync"]["manifestKey"]))
+    assert [entry["path"] for entry in manifest["entries"] if entry["kind"] == "file"] == ["f", "g"]

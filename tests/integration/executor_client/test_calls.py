@@ -233,6 +233,17 @@ def test_a_shared_executor_gets_its_own_token_at_its_own_address() -> None:
     assert (request.path, request.headers["authorization"]) == ("/health", "Bearer shared-token")
 
 
+def test_an_executor_that_says_what_it_lacks_is_not_left_alone() -> None:
+    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+        moody.default = Reply(status=503, body={"error": "no store", "reason": "object_store_unavailable"})
+        async with failing("http"):
+            await executor.validate(ValidateRequest(session_id="s", container_id="c", generation=3))
+        moody.default = Reply(body=HEALTH)
+        assert (await executor.health()).boot_id == "b1"
+
+    with_executor(test, replace(QUICK, failures_to_open=2))
+
+
 def test_an_executor_that_fails_on_and_on_is_left_alone_for_a_while() -> None:
     async def scene() -> None:
         policy = replace(QUICK, max_retries=1, failures_to_open=3, open_pause_s=10)
