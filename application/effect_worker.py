@@ -11,6 +11,7 @@ from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect, EffectFai
 from application.ending_tasks import end_tasks
 from application.ports import ContainerGone, ExecutorError, RuntimeUnavailable, StartFailed
 from application.reactions import EffectKind
+from application.work_context import work_context
 from domain.errors import DomainError, Fenced, NotFound
 
 log = logging.getLogger(__name__)
@@ -64,10 +65,17 @@ class EffectWorker:
             await self._ledger.wait_for_work(IDLE_WAIT_S)
 
     async def _perform_guarded(self, lease: EffectLease) -> None:
-        try:
-            await self._perform_leased(lease)
-        except Exception:
-            log.exception("effect %s could not be settled; its lease will run out", lease.effect.effect_id)
+        effect = lease.effect
+        with work_context(
+            trace_id=effect.trace_id,
+            session_id=effect.params.get("sessionId", ""),
+            run_id=effect.params.get("runId", ""),
+            effect_id=effect.effect_id,
+        ):
+            try:
+                await self._perform_leased(lease)
+            except Exception:
+                log.exception("effect %s could not be settled; its lease will run out", effect.effect_id)
 
     async def _perform_leased(self, lease: EffectLease) -> None:
         work = asyncio.create_task(self._perform(lease), name=f"perform {lease.effect.effect_id}")

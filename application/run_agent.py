@@ -1,6 +1,7 @@
 """Following a running agent: its journal into the log, and the log's wish to end it into the agent."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -64,18 +65,29 @@ class FollowAgent:
         except EffectObsolete as error:
             return await self._lost(run, str(error), tail_lost=True)
         except ExecutorError as error:
+            run = (await self._parts.runs.load(self._run_id)).state or run
+            if _is_lasting(error):
+                return await self._journal_lost(run, executor, str(error))
             log.warning("run %s: lost its executor: %s", self._run_id, error)
-            return await self._recover(run, error)
+            return await self._recover(run, str(error))
 
     def _generation(self, run: Run) -> int:
         assert isinstance(run.stage, Active)
         return run.stage.generation
 
     async def _started(self, run: Run, worker: Worker, executor: Executor, start: StartRequest) -> bool:
-        """Start the agent unless its journal is there already. False when the executor refused for good."""
+        """Start the agent unless its journal is there already. False when there is nothing to follow: the executor
+        refused for good, or it has lost the journal of an agent that had been started, which is never started again."""
         known = await executor.run_state(self._run_id)
         if known is not None and known.attempt == run.attempt:
+            self._seen_running = True
             return True
+        if self._seen_running or run.entries:
+            if (await executor.health()).session_id == run.session_id:
+                await self._journal_lost(run, executor, "the executor does not know the run any more")
+            else:
+                await self._recover(run, "another executor answers in its place")
+            return False
         call = worker.call()
         request = msgspec.structs.replace(start, container_id=call.container_id, generation=call.generation)
         try:
@@ -86,7 +98,14 @@ class FollowAgent:
             error_class: ErrorClass = "bad_input" if error.status in {400, 422} else "environment"
             await self._fail(run, error_class, f"the executor did not start the agent: {error}", never_started=True)
             return False
+        self._seen_running = True
         return True
+
+    async def _journal_lost(self, run: Run, executor: Executor, reason: str) -> Run:
+        """The rest of the journal can't be had, now or later. Its agent may run yet; nobody would hear it: it ends."""
+        with contextlib.suppress(ExecutorError):
+            await executor.stop_run(self._run_id)
+        return await self._lost(run, f"the agent's journal is lost: {reason}", tail_lost=True)
 
     async def _record(self, batch: Sequence[JournalEntry]) -> Run:
         self._heard_at = self._parts.clock()
@@ -103,9 +122,10 @@ class FollowAgent:
             sync_id = final_sync_id(self._run_id, batch[-1].attempt)
             commands.append((BeginFinalSync(lease_generation=self._lease.generation, sync_id=sync_id), ""))
         handled = await self._parts.runs.handle_batch(self._run_id, commands, self._context("journal"))
+        self._fruitless = 0
         return handled.state
 
-    async def _recover(self, run: Run, error: ExecutorError) -> Run:
+    async def _recover(self, run: Run, error: str) -> Run:
         """Find out what became of the executor: it answers again, it can be started again, or its container is gone."""
         try:
             worker = await self._parts.workers.find(run.session_id)
@@ -115,6 +135,9 @@ class FollowAgent:
                 recovered = health.session_id == run.session_id
             except ExecutorError:
                 recovered = False
+            self._fruitless += 1
+            if recovered and self._fruitless > 1:
+                await asyncio.sleep(RECONNECT_DELAY_S)
             if not recovered and await self._parts.workers.revive(worker, self._context) is None:
                 return await self._lost(run, "the session's container is gone", tail_lost=True)
         except EffectObsolete as obsolete:
@@ -147,7 +170,10 @@ class FollowAgent:
         return (await self._parts.runs.handle(self._run_id, command, context)).state
 
     async def _stop_agent_when_wanted(self) -> None:
-        """Tell the executor to end the agent once a cancel or an expired question wants it; until it has."""
+        """Tell the executor to end the agent once a cancel or an expired question wants it; until it has.
+
+        Whatever goes wrong on the way (a database that is away, say) is tried again: nobody else brings a cancel.
+        """
         while True:
             wanted = await wait_for_state(
                 self._parts.runs,
@@ -161,10 +187,22 @@ class FollowAgent:
                 await self._end_what_takes_too_long()
                 continue
             try:
+                wanted = await wait_for_state(
+                    self._parts.runs,
+                    self._parts.tail,
+                    key=self._run_id,
+                    stream=run_stream(self._run_id),
+                    reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
+                    timeout_s=WATCH_INTERVAL_S,
+                )
+                if wanted is None or wanted.state is None:
+                    continue
                 worker = await self._parts.workers.find(wanted.state.session_id)
                 await self._parts.workers.executor(worker, self._run_id).stop_run(self._run_id)
             except (ExecutorError, EffectObsolete) as error:
                 log.warning("run %s: its agent could not be stopped yet: %s", self._run_id, error)
+            except Exception:
+                log.exception("run %s: whether its agent is to be stopped could not be seen", self._run_id)
             await asyncio.sleep(RECONNECT_DELAY_S)
 
     async def _until_check(self) -> float:
@@ -195,6 +233,12 @@ class FollowAgent:
 
     def _context(self, step: str) -> CommandContext:
         return run_context(self._lease, step)
+
+
+def _is_lasting(error: ExecutorError) -> bool:
+    """Whether following would fail in the same way for ever: the journal is damaged, shorter than what was read of it,
+    forgotten, or was given up by an executor that could not write it."""
+    return error.reason in {"stream_garbled", "journal_damaged", "journal_failed", "invalid_input", "not_found"}
 
 
 def _event_of(entry: JournalEntry) -> LeasedEvent:

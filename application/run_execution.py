@@ -4,8 +4,9 @@ stands: a crash, a deploy and a stolen lease are all the same to it."""
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 
 from application.aggregates import Clock
 from application.command_context import CommandContext
@@ -19,7 +20,7 @@ from application.run_limits import RunLimits
 from application.run_queue import RunLease, final_sync_id, run_context
 from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, Fenced, NotFound
-from domain.identifiers import session_stream
+from domain.identifiers import run_stream, session_stream
 from domain.run.commands import (
     BeginFinalSync,
     ClaimRun,
@@ -138,11 +139,11 @@ class _Execution:
             worker = await self._attach_to_running(run.spec)
             phases = PHASES
             if worker is None:
-                await self._phase("restoring")
-                worker = await self._activate(run.spec)
-                await self._attach(run.session_id)
+                worker = await self._unless_canceled(self._attached(run.spec))
                 phases = PHASES[-1:]
             health = await self._workers.executor(worker, self._run_id).health()
+        except _Canceled:
+            return await self._fail(run, "internal", "canceled before the agent started")
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
@@ -185,6 +186,42 @@ class _Execution:
             spec=run.spec,
             human_loop_timeout_ms=int(self._parts.human_loop_timeout.total_seconds() * 1000),
         )
+
+    async def _unless_canceled(self, work: Coroutine[Any, Any, Worker]) -> Worker:
+        """What `work` comes to. Raises _Canceled as soon as the log wants a cancel: a session may wait long for its
+        place."""
+        working = asyncio.create_task(work, name=f"prepare {self._run_id}")
+        canceled = asyncio.create_task(self._cancel_wanted(), name=f"watch {self._run_id}")
+        try:
+            await asyncio.wait({working, canceled}, return_when=asyncio.FIRST_COMPLETED)
+            if canceled.done():
+                canceled.result()
+                raise _Canceled
+            return working.result()
+        finally:
+            for task in (working, canceled):
+                task.cancel()
+            await asyncio.gather(working, canceled, return_exceptions=True)
+
+    async def _cancel_wanted(self) -> None:
+        while (
+            await wait_for_state(
+                self._runs,
+                self._parts.tail,
+                key=self._run_id,
+                stream=run_stream(self._run_id),
+                reached=lambda run: run is not None and run.cancel_requested,
+                timeout_s=ACTIVATION_TIMEOUT_S,
+            )
+            is None
+        ):
+            pass
+
+    async def _attached(self, spec: RunSpec) -> Worker:
+        await self._phase("restoring")
+        worker = await self._activate(spec)
+        await self._attach(spec.session_id)
+        return worker
 
     async def _phase(self, phase: Phase) -> None:
         await self._do(EnterPhase(lease_generation=self._lease.generation, phase=phase), phase)
@@ -290,9 +327,13 @@ class _Execution:
             ),
             timeout_s=FINAL_SYNC_TIMEOUT_S,
         )
-        settled = loaded.state.settled_sync(sync_id) if loaded and loaded.state else None
-        if settled is None or settled.sync is None:
-            raise _NotReady(settled.error if settled else "the final sync did not end in time", final=True)
+        if loaded is None or loaded.state is None:
+            raise _NotReady("the final sync did not end in time", final=True)
+        settled = loaded.state.settled_sync(sync_id)
+        if settled is None:
+            raise _NotReady(f"the session's worker is {loaded.state.public_state}", final=True)
+        if settled.sync is None:
+            raise _NotReady(settled.error, final=True)
         return settled.sync
 
 
@@ -312,3 +353,7 @@ class _NotReady(Exception):
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
         self.final = final
+
+
+class _Canceled(Exception):
+    """The run was canceled before its agent started."""

@@ -1,5 +1,6 @@
 """What callers may ask of session workers. Effects happen elsewhere; these commands wait for them, within bounds."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -12,10 +13,17 @@ from application.ports import LogTail
 from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, NotFound, RunAttached
 from domain.identifiers import session_stream
-from domain.session.commands import ActivateSession, RemoveSession, RequestSync, SessionCommand, StopSession
+from domain.session.commands import (
+    ActivateSession,
+    RemoveSession,
+    RequestSync,
+    RewindWorkspace,
+    SessionCommand,
+    StopSession,
+)
 from domain.session.events import ActivationAction, StopReason
-from domain.session.state import Removing, Running, SessionWorker, Stopped, Stopping
-from domain.workspace.sync import SyncReason
+from domain.session.state import Activating, Deleted, Removing, Running, SessionWorker, Stopped, Stopping
+from domain.workspace.sync import SyncReason, SyncRef
 
 DETACH_TIMEOUT_S = 10.0
 Sessions = Aggregates[SessionWorker, SessionCommand]
@@ -92,7 +100,7 @@ class SessionCommands:
 
     async def activate(self, command: ActivateSession, context: CommandContext, *, wait_s: float) -> Settled:
         """Make the worker run. One that should run already is looked at: its container may be gone. Raises
-        InvalidInput, IdentityConflict, ActivationRefused, RuntimeUnavailable, StartFailed."""
+        InvalidInput, IdentityConflict, ActivationRefused, and what `ensure_up` raises."""
         handled = await self._sessions.handle(command.session_id, command, context)
         if isinstance(handled.state.lifecycle, Running):
             if await self._ensure_up(command.session_id, lambda step: _step(context, step)):
@@ -173,6 +181,39 @@ class SessionCommands:
             error = settled.state.last_sync_error
             raise SyncRefused(f"the worker was not removed: {error or 'a message came in between'}")
         return settled
+
+    async def rewind(
+        self, session_id: str, sync: SyncRef, sync_position: int, context: CommandContext, *, wait_s: float
+    ) -> Settled:
+        """Make a recorded sync the workspace again. The present one is synced first, by the gates of the worker's stop
+        and removal; one that was running runs again then. When a wait ends early the answer is pending: call again.
+        Raises what `stop`, `remove` and `activate` raise, and Conflict `not_deleted` when a message came in between."""
+        deadline = asyncio.get_running_loop().time() + wait_s
+
+        def left() -> float:
+            return max(0.0, deadline - asyncio.get_running_loop().time())
+
+        before = (await self.get(session_id)).state
+        if before is not None and isinstance(before.lifecycle, Running | Activating | Stopping):
+            settled = await self.stop(session_id, _step(context, "stop"), wait_s=left())
+            if settled.pending:
+                return settled
+        if not isinstance(before.lifecycle if before else None, Deleted):
+            settled = await self.remove(session_id, _step(context, "remove"), wait_s=left())
+            if settled.pending:
+                return settled
+        command = RewindWorkspace(sync=sync, sync_position=sync_position)
+        handled = await self._sessions.handle(session_id, command, _step(context, "rewind"))
+        state = handled.state
+        if before is None or not isinstance(before.lifecycle, Running):
+            return Settled(state=state, position=handled.position)
+        again = ActivateSession(
+            session_id=session_id,
+            app_id=state.app_id,
+            project_name=state.project_name,
+            user_login_name=state.user_login_name,
+        )
+        return await self.activate(again, _step(context, "activate"), wait_s=left())
 
     async def cleanup_idle(
         self, *, idle_timeout: timedelta, limit: int, context: CommandContext, wait_s: float

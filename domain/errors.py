@@ -5,9 +5,7 @@ DomainError
 ├── NotFound                what is addressed does not exist (404)
 ├── Conflict                the present state does not allow it; carries a machine-readable reason (409)
 │   ├── IdentityConflict        a known session or run with other properties
-│   ├── RunAttached             a stop or remove while a run is attached
-│   ├── SyncRequiredBeforeStop, SyncRequiredBeforeRemove    the sync gate
-│   └── CapabilityMissing       the provider can't do what the run requires
+│   └── RunAttached             a stop or remove while a run is attached
 └── Fenced                  a writer of an older generation or lease is refused
 """
 
@@ -46,18 +44,6 @@ class IdentityConflict(Conflict):
 
 class RunAttached(Conflict):
     reason = "run_attached"
-
-
-class SyncRequiredBeforeStop(Conflict):
-    reason = "sync_required_before_stop"
-
-
-class SyncRequiredBeforeRemove(Conflict):
-    reason = "sync_required_before_remove"
-
-
-class CapabilityMissing(Conflict):
-    reason = "capability_missing"
 
 
 class Fenced(DomainError):

@@ -1,32 +1,19 @@
 """Logs as JSON lines: time, level, message, and what the line is about (traceId, sessionId, runId, effectId).
 
-`log_context` binds these ids for everything that a task logs below it, so that no call has to repeat them.
+`work_context` binds these ids for everything that a task logs below it, so that no call has to repeat them.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
 import msgspec
 
-_bound: ContextVar[dict[str, str]] = ContextVar("log_context", default={})  # noqa: B039  # never mutated, only replaced
+from application.work_context import bound_ids
+
 _ALREADY_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-
-
-@contextmanager
-def log_context(*, trace_id: str = "", session_id: str = "", run_id: str = "", effect_id: str = "") -> Iterator[None]:
-    """Bind the ids that are given; the others stay as they were outside."""
-    given = {"traceId": trace_id, "sessionId": session_id, "runId": run_id, "effectId": effect_id}
-    token = _bound.set({**_bound.get(), **{name: value for name, value in given.items() if value}})
-    try:
-        yield
-    finally:
-        _bound.reset(token)
 
 
 class JsonLines(logging.Formatter):
@@ -38,7 +25,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "logger": record.name,
-            **_bound.get(),
+            **bound_ids(),
             **{name: value for name, value in vars(record).items() if name not in _ALREADY_TOLD},
         }
         if record.exc_info:

@@ -1,4 +1,5 @@
-"""Every setting of Fleetlog, read from the environment once, at the start. No other module reads the environment.
+"""Every setting of Fleetlog, read from the environment once, at the start. No other module reads a setting there; what
+bootstrap hands to Docker's client and to workers (DOCKER_HOST, model credentials) are other programs' variables.
 
 A setting is declared in one place, its field of `Settings`: variable, type, default, what it means. The reference page
 docs/reference/configuration.md is rendered from these declarations (interfaces/settings_reference.py).

@@ -188,7 +188,7 @@ def _stopped_at(worker: SessionWorker) -> datetime | None:
 
 SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     name="session_workers",
-    version=1,
+    version=2,
     row_type=SessionWorkerRow,
     events=[
         e.ActivationRequested,
@@ -215,6 +215,7 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
         e.SessionRemoving,
         e.SessionRemoved,
         e.ContainerLost,
+        e.WorkspaceRewound,
     ],
     key=id_of_stream,
     fold=fold,

@@ -34,9 +34,6 @@ class TodoChange(View, frozen=True, kw_only=True):
     todos: tuple[TodoView, ...] | None = None
 
 
-CHANGES = frozenset({e.TodoUpdated.wire_name, e.TodosReplaced.wire_name})
-
-
 def fold(row: TodoRow | None, recorded: RecordedEvent) -> TodoRow | None:
     event = recorded.event
     items = row.items if row else ()

@@ -8,10 +8,18 @@ from application.aggregates import Loaded
 from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.executor_protocol import WorkspaceCall
-from application.ports import ContainerSpec, Executor, ExecutorDirectory, WorkerRuntime
+from application.ports import (
+    ContainerGone,
+    ContainerSpec,
+    Executor,
+    ExecutorDirectory,
+    RuntimeUnavailable,
+    WorkerRuntime,
+)
 from application.session_commands import Sessions
+from domain.errors import Fenced
 from domain.identifiers import worker_token
-from domain.session.commands import RecordContainerLost, RecordContainerStarted
+from domain.session.commands import RecordContainerLost, RecordContainerStarted, SessionCommand
 from domain.session.state import Boot, Running, SessionWorker
 
 
@@ -73,19 +81,16 @@ class Workers:
         info = await self.runtime.inspect(self.spec(worker), container.container_id, container.daemon_id)
         if info is not None:
             return False
-        await self.sessions.handle(
-            worker.session_id,
-            RecordContainerLost(
-                generation=worker.state.generation,
-                detail=f"{container.runtime} has no container {container.container_id} any more",
-            ),
-            context("lost"),
+        command = RecordContainerLost(
+            generation=worker.state.generation,
+            detail=f"{container.runtime} has no container {container.container_id} any more",
         )
+        await self._record(worker, command, context("lost"))
         return True
 
     async def ensure_up(self, session_id: str, context: Callable[[str], CommandContext]) -> bool:
         """Make sure that a running worker really runs: start its executor again when it has died. False when the
-        container turned out to be gone, which is recorded. Raises RuntimeUnavailable, StartFailed."""
+        container turned out to be gone, which is recorded. Raises as `revive` does."""
         worker = await self.find(session_id)
         container = worker.state.container
         if not isinstance(worker.state.lifecycle, Running) or container is None:
@@ -96,27 +101,32 @@ class Workers:
         return await self.revive(worker, context) is not None
 
     async def revive(self, worker: Worker, context: Callable[[str], CommandContext]) -> Worker | None:
-        """Start the executor of a running worker again when it has died; None when its container is gone."""
+        """Start the executor of a running worker again when it has died; None when its container is gone, which is
+        recorded. Raises EffectObsolete, RuntimeUnavailable, StartFailed, ExecutorError."""
         if not isinstance(worker.state.lifecycle, Running):
             raise EffectObsolete(f"session {worker.session_id} is {worker.state.public_state}")
         if await self.gone(worker, context):
             return None
-        info = await self.runtime.start(self.spec(worker), worker.container_id)
-        health = await self._directory.executor(
-            session_id=worker.session_id, generation=worker.state.generation, url=info.url
-        ).health()
-        handled = await self.sessions.handle(
-            worker.session_id,
-            RecordContainerStarted(
-                generation=worker.state.generation,
-                boot=Boot(boot_id=health.boot_id, url=info.url),
-                purpose="revival",
-            ),
-            context(f"revived/{health.boot_id}"),
-        )
-        return Worker(session_id=worker.session_id, state=handled.state)
+        try:
+            info = await self.runtime.start(self.spec(worker), worker.container_id)
+        except ContainerGone as error:
+            if await self.gone(worker, context):
+                return None
+            raise RuntimeUnavailable(str(error)) from error
+        boot = await self.boot_of(worker, info.url)
+        command = RecordContainerStarted(generation=worker.state.generation, boot=boot, purpose="revival")
+        return await self._record(worker, command, context(f"revived/{boot.boot_id}"))
 
     async def boot_of(self, worker: Worker, url: str) -> Boot:
         """The executor that answers at `url`."""
         executor = self._directory.executor(session_id=worker.session_id, generation=worker.state.generation, url=url)
         return Boot(boot_id=(await executor.health()).boot_id, url=url)
+
+    async def _record(self, worker: Worker, command: SessionCommand, context: CommandContext) -> Worker:
+        """The worker after `command`. Raises EffectObsolete when the session has gone on: to whoever executes a run,
+        Fenced would say that the run's own lease is lost."""
+        try:
+            handled = await self.sessions.handle(worker.session_id, command, context)
+        except Fenced as error:
+            raise EffectObsolete(str(error)) from error
+        return Worker(session_id=worker.session_id, state=handled.state)

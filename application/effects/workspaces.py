@@ -4,7 +4,7 @@ from application.effects.containers import fail_activation
 from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
 from application.effects.workers import Worker, Workers
 from application.executor_protocol import RestoreRequest, SyncRequest, ValidateRequest
-from application.ports import ExecutorError
+from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
 from domain.session.commands import (
     RecordAgentDataLinked,
     RecordSynced,
@@ -116,8 +116,7 @@ class SyncWorkspace:
             result = await self._workers.executor(worker).sync(request)
         except ExecutorError as error:
             await self._record_failure(effect, worker, sync_id, str(error), final=False)
-            if error.kind != "http" and isinstance(worker.state.lifecycle, Running):
-                await self._workers.revive(worker, effect.context)
+            await self._look_after(effect, worker, error)
             raise EffectFailed(str(error)) from error
         await self._workers.sessions.handle(
             worker.session_id,
@@ -135,6 +134,17 @@ class SyncWorkspace:
             ),
             effect.context("synced"),
         )
+
+    async def _look_after(self, effect: ClaimedEffect, worker: Worker, error: ExecutorError) -> None:
+        """A container that is gone is recorded as lost: nothing of it can be synced any more, whatever its executor,
+        which may outlive it for a while, answers. One whose executor has died is started again."""
+        try:
+            if await self._workers.gone(worker, effect.context):
+                raise EffectObsolete(f"the container is gone; its sync had failed: {error}")
+            if error.kind != "http" and isinstance(worker.state.lifecycle, Running):
+                await self._workers.revive(worker, effect.context)
+        except (ExecutorError, RuntimeUnavailable, StartFailed) as also:
+            raise EffectFailed(f"{error}; and then: {also}") from error
 
     async def give_up(self, effect: ClaimedEffect, error: str) -> None:
         worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])

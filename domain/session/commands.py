@@ -140,6 +140,13 @@ class RecordOrphanRemoved(_Command, frozen=True, kw_only=True):
     detail: str
 
 
+class RewindWorkspace(_Command, frozen=True, kw_only=True):
+    """Make a recorded sync of this session, that of the event at `sync_position`, its workspace again."""
+
+    sync: SyncRef
+    sync_position: int
+
+
 SessionCommand = (
     ActivateSession
     | RecordContainerCreated
@@ -160,4 +167,5 @@ SessionCommand = (
     | RecordRemoved
     | RecordContainerLost
     | RecordOrphanRemoved
+    | RewindWorkspace
 )

@@ -23,6 +23,7 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
+from domain.session.workspace_history import record_orphan, rewind
 from domain.workspace.sync import GATE_REASONS
 
 OUT_OF_ORDER = "activation_step_out_of_order"
@@ -341,12 +342,6 @@ def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequen
             return (*_unanswerable(state, command.detail), lost)
 
 
-def _record_orphan(_state: SessionWorker, command: c.RecordOrphanRemoved) -> Sequence[Event]:
-    return (
-        e.OrphanRemoved(of_generation=command.of_generation, container_id=command.container_id, detail=command.detail),
-    )
-
-
 def _unanswerable(state: SessionWorker, detail: str) -> tuple[Event, ...]:
     """The end of every sync that a lost container leaves open, so that whoever waits for one hears of it."""
     return tuple(
@@ -381,5 +376,6 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.CancelRemove: _cancel_remove,
     c.RecordRemoved: _record_removed,
     c.RecordContainerLost: _record_lost,
-    c.RecordOrphanRemoved: _record_orphan,
+    c.RecordOrphanRemoved: record_orphan,
+    c.RewindWorkspace: rewind,
 }

@@ -219,3 +219,12 @@ class OrphanRemoved(Event, frozen=True, kw_only=True):
     of_generation: int
     container_id: str
     detail: str
+
+
+@wire("session.workspace_rewound")
+class WorkspaceRewound(Event, frozen=True, kw_only=True):
+    """`sync`, recorded by the event at `sync_position`, is the session's workspace from now on; the next container
+    restores it. The one before is still in the log and in the object store."""
+
+    sync: SyncRef
+    sync_position: int

@@ -230,6 +230,10 @@ def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: 
     return _sync_settled(state)
 
 
+def _rewound(state: SessionWorker, event: e.WorkspaceRewound, _at: datetime) -> SessionWorker:
+    return replace(state, last_sync=event.sync)
+
+
 _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWorker]] = {
     e.ReactivationRequested: _reactivation_requested,
     e.ContainerCreated: _container_created,
@@ -253,4 +257,5 @@ _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWor
     e.SessionRemoving: _removing,
     e.SessionRemoved: _gone,
     e.ContainerLost: _gone,
+    e.WorkspaceRewound: _rewound,
 }

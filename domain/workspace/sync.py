@@ -16,9 +16,10 @@ class SyncRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One path of a sync manifest. `path` is relative to the workspace (surrogate-escaped bytes are not JSON: a name
-    that isn't UTF-8 is reported as unstable and left out). `hash` is the content's SHA-256 in hex, `pack` and `offset`
-    say where a packed small file lies; else it is the object `objects/{hash[:2]}/{hash}`."""
+    """One path of a sync manifest. `path` is relative to the workspace. Where it or a link's target isn't UTF-8, it is
+    stored in a form for people, and `path_bytes` or `target_bytes` holds the very bytes in base64. `hash` is the
+    content's SHA-256 in hex, `pack` and `offset` say where a packed small file lies; else it is the object
+    `objects/{hash[:2]}/{hash}`."""
 
     path: str
     kind: Literal["file", "dir", "symlink"]
@@ -28,6 +29,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     hash: str = ""
     pack: str = ""
     offset: int = 0
+    path_bytes: str = ""
+    target_bytes: str = ""
 
 
 class SyncManifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -8,6 +8,7 @@ EmbeddedServerError
 ├── NoUsableAccount            as root: no ordinary user can reach the binaries and the home
 ├── IncompatibleData           the data folder belongs to another major version
 ├── ServerFailedToStart        it exited or was not ready in time; carries the tail of its log
+├── PortTaken                  it ended, and another process has its port now
 └── ServerFailedToStop         it outlived every signal
 """
 
@@ -67,6 +68,14 @@ class IncompatibleData(EmbeddedServerError):
 class ServerFailedToStart(EmbeddedServerError):
     def __init__(self, server: str, reason: str, log: Path, tail: str) -> None:
         super().__init__(f"The embedded {server} did not start: {reason}. The end of its log {log}:\n{tail}")
+
+
+class PortTaken(EmbeddedServerError):
+    def __init__(self, server: str, port_file: Path) -> None:
+        super().__init__(
+            f"The embedded {server} ended, and another process listens on its port ({port_file}) now. End that "
+            "process, or start Fleetlog again: it then chooses another port."
+        )
 
 
 class ServerFailedToStop(EmbeddedServerError):

@@ -20,6 +20,12 @@ def remembered_port(path: Path, hosts: Sequence[str] = (LOOPBACK,)) -> int:
     return port
 
 
+def is_free_again(path: Path, hosts: Sequence[str] = (LOOPBACK,)) -> bool:
+    """Whether a server that ended could listen on the port stored in `path` once more."""
+    port = int(path.read_text(encoding="ascii"))
+    return all(_is_free(host, port) for host in hosts)
+
+
 def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         # As the servers do: a port whose last connections are still winding down is free.

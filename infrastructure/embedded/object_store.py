@@ -30,9 +30,9 @@ from infrastructure.embedded.detached_process import (
     reap_if_ended,
     start_detached,
 )
-from infrastructure.embedded.errors import ServerFailedToStart, ServerFailedToStop
+from infrastructure.embedded.errors import PortTaken, ServerFailedToStart, ServerFailedToStop
 from infrastructure.embedded.home_lock import prepare_home
-from infrastructure.embedded.loopback_port import LOOPBACK, remembered_port
+from infrastructure.embedded.loopback_port import LOOPBACK, is_free_again, remembered_port
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.secret_file import read_or_make_secret
 
@@ -70,6 +70,8 @@ class EmbeddedObjectStore:
     The caller holds the `HomeLock`. As with the embedded Postgres, the server survives a Ctrl-C and the death of the
     caller, and the next `start` adopts it. Timeouts are in seconds.
     """
+
+    title: Final = "object store"
 
     def __init__(
         self,
@@ -118,6 +120,17 @@ class EmbeddedObjectStore:
         """Where the server is called on another of its addresses."""
         return f"http://{host}:{self._port()}"
 
+    def has_ended(self) -> bool:
+        """Whether the server that the last `start` left running is not there any more."""
+        return self._pid is not None and self._marker not in command_line(self._pid)
+
+    async def start_again(self) -> None:
+        """Start a server that ended, at the address that its clients know. Raises as `start`, and PortTaken."""
+        await reap_if_ended(self._child)
+        if not is_free_again(self._port_file, self._hosts):
+            raise PortTaken(self.title, self._port_file)
+        await self.start()
+
     async def running(self) -> ObjectStoreAccess | None:
         """The way into the server that runs on this home, started by whomever; None when none answers."""
         pid = self._recorded_pid()
@@ -133,7 +146,7 @@ class EmbeddedObjectStore:
             return
         signals = [(signal.SIGTERM, self._stop_timeout), (signal.SIGKILL, 5.0)]
         if not await end_process(pid, marker=self._marker, child=self._child, signals=signals):
-            raise ServerFailedToStop("object store", pid, self._stop_timeout + 5)
+            raise ServerFailedToStop(self.title, pid, self._stop_timeout + 5)
         self._pid_file.unlink(missing_ok=True)
         self._pid = self._child = None
 
@@ -220,7 +233,7 @@ class EmbeddedObjectStore:
             return None
 
     def _failed(self, reason: str) -> ServerFailedToStart:
-        return ServerFailedToStart("object store", reason, self._log, log_tail(self._log))
+        return ServerFailedToStart(self.title, reason, self._log, log_tail(self._log))
 
 
 async def bucket_request(method: str, access: ObjectStoreAccess, *, timeout: float = 5.0) -> int:

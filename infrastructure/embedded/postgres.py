@@ -30,9 +30,9 @@ from infrastructure.embedded.detached_process import (
     start_detached,
     works_in,
 )
-from infrastructure.embedded.errors import IncompatibleData, ServerFailedToStart, ServerFailedToStop
+from infrastructure.embedded.errors import IncompatibleData, PortTaken, ServerFailedToStart, ServerFailedToStop
 from infrastructure.embedded.home_lock import prepare_home
-from infrastructure.embedded.loopback_port import LOOPBACK, remembered_port
+from infrastructure.embedded.loopback_port import LOOPBACK, is_free_again, remembered_port
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.secret_file import read_or_make_secret
 from infrastructure.embedded.server_account import ServerAccount, choose_account
@@ -75,6 +75,8 @@ class EmbeddedPostgres:
     caller; the next `start` on the same home then adopts it. Timeouts are in seconds.
     """
 
+    title: Final = "Postgres"
+
     def __init__(
         self, home: Path, *, database: str = "fleetlog", start_timeout: float = 60.0, stop_timeout: float = 30.0
     ) -> None:
@@ -82,6 +84,7 @@ class EmbeddedPostgres:
         self._folder = self._home / "postgres"
         self._data = self._folder / "data"
         self._log = self._home / "logs" / "postgres.log"
+        self._port_file = self._home / "postgres.port"
         self._database = database
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
@@ -102,7 +105,7 @@ class EmbeddedPostgres:
         self.adopted = await self._adopt(password, deadline)
         if not self.adopted:
             account = await asyncio.to_thread(self._prepare, password)
-            port = remembered_port(self._home / "postgres.port")
+            port = remembered_port(self._port_file)
             await self._launch(account, port, password, deadline)
         dsn = self._dsn(self._recorded_port(), password, self._database)
         await self._ensure_database(password)
@@ -119,6 +122,17 @@ class EmbeddedPostgres:
             return None
         return self._dsn(self._recorded_port(), password, self._database)
 
+    def has_ended(self) -> bool:
+        """Whether the server that the last `start` left running is not there any more."""
+        return self._pid is not None and str(self._data) not in command_line(self._pid)
+
+    async def start_again(self) -> None:
+        """Start a server that ended, at the address that its clients know. Raises as `start`, and PortTaken."""
+        await reap_if_ended(self._child)
+        if not is_free_again(self._port_file):
+            raise PortTaken(self.title, self._port_file)
+        await self.start()
+
     async def stop(self) -> None:
         """Shut the server down, its clients' transactions rolled back; waits at most the stop timeout and 10 s."""
         pid = self._pid or self._recorded_pid()
@@ -127,7 +141,7 @@ class EmbeddedPostgres:
         # Fast, then immediate (recovers at the next start), then no choice.
         signals = [(signal.SIGINT, self._stop_timeout), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
         if not await end_process(pid, marker=str(self._data), child=self._child, signals=signals):
-            raise ServerFailedToStop("Postgres", pid, self._stop_timeout + 10)
+            raise ServerFailedToStop(self.title, pid, self._stop_timeout + 10)
         self._pid = self._child = None
 
     async def __aenter__(self) -> str:
@@ -315,4 +329,4 @@ class EmbeddedPostgres:
         return lines[number] if number < len(lines) else ""
 
     def _failed(self, reason: str) -> ServerFailedToStart:
-        return ServerFailedToStart("Postgres", reason, self._log, log_tail(self._log))
+        return ServerFailedToStart(self.title, reason, self._log, log_tail(self._log))

@@ -250,18 +250,25 @@ class Gathering:
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._events_left, self._bytes_left = max_events, max_bytes
-        self._streams: dict[bytes, set[bytes]] = {}
+        self._first_of_stream: dict[bytes, AppendRequest] = {}
+        self._ids_of_stream: dict[bytes, set[bytes]] = {}
 
     def takes(self, request: AppendRequest) -> bool:
         """Whether the request goes into this batch; the first one always does."""
-        if self._streams and (len(request.events) > self._events_left or request.size > self._bytes_left):
+        count = len(request.events)
+        if (count > self._events_left or request.size > self._bytes_left) and self._first_of_stream:
             return False
-        ids = {event.event_id for event in request.events}
-        taken = self._streams.setdefault(request.stream_name, ids)
-        if taken is not ids:
-            if not taken.isdisjoint(ids):
-                return False
-            taken |= ids
-        self._events_left -= len(request.events)
+        first = self._first_of_stream.setdefault(request.stream_name, request)
+        if first is not request and not self._has_new_ids(first, request):
+            return False
+        self._events_left -= count
         self._bytes_left -= request.size
+        return True
+
+    def _has_new_ids(self, first: AppendRequest, request: AppendRequest) -> bool:
+        known = self._ids_of_stream.setdefault(request.stream_name, {event.event_id for event in first.events})
+        ids = {event.event_id for event in request.events}
+        if not known.isdisjoint(ids):
+            return False
+        known |= ids
         return True

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Awaitable, Iterable
 
 import psycopg
 
@@ -37,15 +38,11 @@ class EventStoreClosed(Exception):
     """The store takes no more appends."""
 
 
-class _Waiting:
-    __slots__ = ("future", "request")
-
-    def __init__(self, request: AppendRequest, future: asyncio.Future[AppendResult]) -> None:
-        self.request, self.future = request, future
+_Waiting = tuple[AppendRequest, asyncio.Future[AppendResult]]
 
 
 class GroupCommit:
-    """For the callers of one event loop. Open from its construction until `close`."""
+    """For the callers of one event loop. Open until `close`."""
 
     def __init__(self, dsn: str, *, tenant: str, retry_seconds: float = RETRY_SECONDS) -> None:
         """`retry_seconds`: how long a batch is tried again while the database is away."""
@@ -60,24 +57,31 @@ class GroupCommit:
         self._emptying: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def append(self, request: AppendRequest) -> AppendResult:
+    def append(self, request: AppendRequest) -> Awaitable[AppendResult]:
         """Waits for room in the queue, then for the commit. Raises ExpectedSeqConflict, EventStoreUnavailable or
         EventStoreClosed."""
-        while self._is_full(request):
-            room = asyncio.get_running_loop().create_future()
-            self._blocked.append(room)
-            await room
+        if self._is_full(request):
+            return self._append_when_there_is_room(request)
         if self._closed:
             raise EventStoreClosed("the event store is closed")
-        waiting = _Waiting(request, asyncio.get_running_loop().create_future())
-        if self._last_batch_size <= 1 and self._idle.is_set():
-            await self._commit_alone(waiting)
-            return waiting.future.result()
-        self._queue.append(waiting)
-        self._queued_bytes += request.size
-        if self._idle.is_set():
+        outcome: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+        if not self._idle.is_set():
+            self._queue.append((request, outcome))
+            self._queued_bytes += request.size
+        elif self._last_batch_size <= 1:
+            return self._commit_alone(request, outcome)
+        else:
+            self._queue.append((request, outcome))
+            self._queued_bytes += request.size
             self._start_emptying()
-        return await waiting.future
+        return outcome
+
+    async def _append_when_there_is_room(self, request: AppendRequest) -> AppendResult:
+        while self._is_full(request):
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._blocked.append(room)
+            await room
+        return await self.append(request)
 
     async def close(self) -> None:
         """Commit what is queued, for 40 seconds at most; then fail what is left."""
@@ -89,23 +93,23 @@ class GroupCommit:
             if self._emptying is not None:
                 self._emptying.cancel()
                 await asyncio.gather(self._emptying, return_exceptions=True)
-        for waiting in self._queue:
-            _fail(waiting, EventStoreClosed("the event store was closed before this append could be written"))
+        _fail_all(self._queue, EventStoreClosed("the event store was closed before this append could be written"))
         self._queue.clear()
         self._make_room()
-        await self._link.close()
+        self._link.close()
 
-    async def _commit_alone(self, waiting: _Waiting) -> None:
+    async def _commit_alone(self, request: AppendRequest, outcome: asyncio.Future[AppendResult]) -> AppendResult:
         """A lone caller commits by itself, which spares it two turns of the event loop. When it is cancelled nobody
         else is in its batch."""
         self._idle.clear()
         try:
-            await self._commit([waiting])
+            await self._commit([(request, outcome)])
         finally:
             if self._queue:
                 self._start_emptying()
             else:
                 self._idle.set()
+        return outcome.result()
 
     def _start_emptying(self) -> None:
         self._idle.clear()
@@ -133,13 +137,13 @@ class GroupCommit:
         gathering = Gathering(MAX_BATCH_EVENTS, MAX_BATCH_BYTES)
         batch: list[_Waiting] = []
         while self._queue:
-            waiting = self._queue[0]
-            if not waiting.future.done():
-                if not gathering.takes(waiting.request):
+            request, outcome = self._queue[0]
+            if not outcome.done():
+                if not gathering.takes(request):
                     break
-                batch.append(waiting)
+                batch.append(self._queue[0])
             self._queue.popleft()
-            self._queued_bytes -= waiting.request.size
+            self._queued_bytes -= request.size
         self._make_room()
         return batch
 
@@ -150,7 +154,7 @@ class GroupCommit:
                 room.set_result(None)
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        requests = [waiting.request for waiting in batch]
+        requests = [request for request, _ in batch]
         try:
             results = await self._written(requests)
         except psycopg.Error as error:
@@ -174,7 +178,7 @@ class GroupCommit:
                 return outcomes(requests, await self._link.append(call), in_doubt=in_doubt)
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 in_doubt = True
-                await self._link.close()
+                self._link.close()
                 if time.monotonic() + delay > deadline:
                     raise EventStoreUnavailable(f"the append could not be written: {error}") from error
                 _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(requests)})
@@ -190,30 +194,28 @@ class _Link:
         self._connection: AsyncAppendConnection | None = None
 
     async def append(self, call: Call) -> Answer:
-        async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS + 5):
-            if self._connection is None:
+        if self._connection is None:
+            async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
                 self._connection = await AsyncAppendConnection.open(self._dsn)
-            return await self._connection.append(call)
+        return await self._connection.append(call, timeout=STATEMENT_TIMEOUT_SECONDS + 5)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.close()
+            connection.close()
 
 
 def _settle(batch: list[_Waiting], results: list[Outcome]) -> None:
-    for waiting, outcome in zip(batch, results, strict=True):
-        if isinstance(outcome, Exception):
-            _fail(waiting, outcome)
-        elif not waiting.future.done():
-            waiting.future.set_result(outcome)
+    for (_, outcome), result in zip(batch, results, strict=True):
+        if outcome.done():  # its caller was cancelled
+            continue
+        if isinstance(result, AppendResult):
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(result)
 
 
-def _fail_all(batch: list[_Waiting], error: Exception) -> None:
-    for waiting in batch:
-        _fail(waiting, error)
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    if not waiting.future.done():
-        waiting.future.set_exception(error)
+def _fail_all(batch: Iterable[_Waiting], error: Exception) -> None:
+    for _, outcome in batch:
+        if not outcome.done():
+            outcome.set_exception(error)

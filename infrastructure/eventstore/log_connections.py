@@ -9,7 +9,7 @@ from psycopg import Connection
 import sql
 from infrastructure.eventstore.notifier import ThreadNotifier
 from infrastructure.eventstore.thread_commit import ThreadGroupCommit
-from infrastructure.postgres.sessions import open_thread_pool
+from infrastructure.postgres.sessions import thread_pool
 
 
 class LogConnections:
@@ -19,7 +19,7 @@ class LogConnections:
         self.tenant = tenant
         self.commits = ThreadGroupCommit(dsn, tenant=tenant)
         self.notifier = ThreadNotifier(dsn)
-        self._pool = open_thread_pool(dsn, size=pool_size)
+        self._pool = thread_pool(dsn, size=pool_size)
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[Connection[Any]]:

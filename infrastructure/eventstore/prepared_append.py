@@ -4,9 +4,10 @@ A cursor adapts each parameter and fetches types and rows by way of Python; here
 and the answer is one text. That is worth a tenth of a lone caller's append.
 """
 
-from collections.abc import Generator
+import asyncio
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, Connection, errors, generators
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
@@ -15,29 +16,84 @@ import sql
 from infrastructure.eventstore.batch import Answer, Call, answer
 from infrastructure.postgres.sessions import connect, connect_thread
 
+# A process that is stopped between two statements must not hold the log's lock for long.
+_SETTINGS = {"idle_in_transaction_session_timeout": "5s"}
 _STATEMENTS = ("prepare_append_events", "prepare_append_event")
 
 
 class AsyncAppendConnection:
-    """A connection of its own for one committer."""
+    """A connection of its own for one committer, and for one call at a time. A call that is cancelled or times out, or
+    that fails in a way that may pass, leaves it closed.
+
+    It watches its socket for as long as it lives, instead of anew for each call.
+    """
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._connection = connection
+        self._connection, self._pgconn = connection, connection.pgconn
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._pgconn.socket
+        self._answered: asyncio.Future[list[PGresult]] | None = None
+        self._loop.add_reader(self._socket, self._read)
+        self._watching = True
 
     @classmethod
     async def open(cls, dsn: str) -> "AsyncAppendConnection":
-        connection = await connect(dsn)
+        connection = await connect(dsn, **_SETTINGS)
         for statement in _STATEMENTS:
             await connection.execute(sql.query(statement))
         return cls(connection)
 
-    async def append(self, call: Call) -> Answer:
-        """Raises psycopg.Error."""
-        results = await self._connection.wait(_send(self._connection.pgconn, call))
-        return _answer(results)
+    async def append(self, call: Call, timeout: float) -> Answer:
+        """Raises psycopg.Error, or TimeoutError after `timeout` seconds."""
+        answered = self._answered = self._loop.create_future()
+        watchdog = self._loop.call_later(timeout, self._fail, TimeoutError("the database did not answer in time"))
+        try:
+            _send(self._pgconn, call)
+            if self._pgconn.flush():
+                self._loop.add_writer(self._socket, self._write_rest)
+            return _answer(await answered)
+        except (psycopg.OperationalError, TimeoutError, asyncio.CancelledError):
+            self.close()
+            raise
+        finally:
+            watchdog.cancel()
+            self._answered = None
 
-    async def close(self) -> None:
-        await self._connection.close()
+    def close(self) -> None:
+        self._stop_watching()
+        self._pgconn.finish()
+
+    def _write_rest(self) -> None:
+        try:
+            if not self._pgconn.flush():
+                self._loop.remove_writer(self._socket)
+        except psycopg.Error as error:
+            self._fail(error)
+
+    def _read(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            if self._pgconn.is_busy():
+                return
+            results = []
+            while (result := self._pgconn.get_result()) is not None:
+                results.append(result)
+        except psycopg.Error as error:
+            self._fail(error)
+            return
+        if results and self._answered is not None and not self._answered.done():
+            self._answered.set_result(results)
+
+    def _fail(self, error: Exception) -> None:
+        self._stop_watching()
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(error)
+
+    def _stop_watching(self) -> None:
+        if self._watching:  # else the number may be another socket's by now
+            self._watching = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
 
 
 class AppendConnection:
@@ -48,24 +104,23 @@ class AppendConnection:
 
     @classmethod
     def open(cls, dsn: str) -> "AppendConnection":
-        connection = connect_thread(dsn)
+        connection = connect_thread(dsn, **_SETTINGS)
         for statement in _STATEMENTS:
             connection.execute(sql.query(statement))
         return cls(connection)
 
     def append(self, call: Call) -> Answer:
         """Raises psycopg.Error."""
-        return _answer(self.connection.wait(_send(self.connection.pgconn, call)))
+        _send(self.connection.pgconn, call)
+        return _answer(self.connection.wait(generators.execute(self.connection.pgconn)))
 
     def close(self) -> None:
         self.connection.close()
 
 
-def _send(pgconn: PGconn, call: Call) -> Generator[Any, Any, list[PGresult]]:
+def _send(pgconn: PGconn, call: Call) -> None:
     formats = [Format.BINARY] * len(call.arguments)
     pgconn.send_query_prepared(call.function, call.arguments, formats, Format.BINARY)
-    results: list[PGresult] = yield from generators.execute(pgconn)
-    return results
 
 
 def _answer(results: list[PGresult]) -> Answer:

@@ -65,9 +65,7 @@ class GroupCommitEventStore:
         """
         if expected_seq < 0:
             raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
-        return await self._commits.append(
-            append_request(stream, expected_seq, [encode_new_event(event) for event in events])
-        )
+        return await self._commits.append(append_request(stream, expected_seq, list(map(encode_new_event, events))))
 
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
@@ -97,10 +95,8 @@ class GroupCommitEventStore:
         return int(rows[0][0])
 
     async def last_seq(self, stream: str) -> int:
-        arguments = {"tenant": self._tenant, "stream": stream}
-        async with self._connections().connection() as connection:
-            row = await (await connection.execute(sql.query("last_seq"), arguments)).fetchone()
-        return int(row[0]) if row else 0
+        rows = await self._fetch("last_seq", {"tenant": self._tenant, "stream": stream}, tuple_row)
+        return int(rows[0][0])
 
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         rows = await self._rows("find_event", stream=stream, event_id=event_id)

@@ -81,7 +81,7 @@ class ThreadGroupCommit:
                 self._queue.append(waiting)
                 waiting.leads, self._has_leader = not self._has_leader, True
             if not waiting.leads and not waiting.wake.acquire(timeout=_WAIT_SECONDS):
-                raise EventStoreUnavailable("the append was not written in time; its outcome is unknown")
+                self._give_up(waiting)
             if waiting.leads:
                 self._lead()
         finally:
@@ -97,6 +97,15 @@ class ThreadGroupCommit:
             idle = not self._has_leader
         if idle:
             self._disconnect()
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        with self._state:
+            if waiting.leads:  # chosen at the last moment: the others depend on it
+                return
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+                raise EventStoreUnavailable("the append waited too long for its turn; nothing was written")
+        raise EventStoreUnavailable("the append was not written in time; appending it again is safe and tells")
 
     def _lead(self) -> None:
         with self._state:

@@ -13,6 +13,7 @@ import msgspec
 from application.ports import ExecutorError
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
+from infrastructure.executor_client.journal_stream import StreamCut
 from infrastructure.executor_client.trace import trace_headers
 
 Answer = TypeVar("Answer")
@@ -219,14 +220,14 @@ class ExecutorCalls:
             **details,
         )
 
-    def cut(self, operation: str, path: str, attempt: int, why: str, *, timed_out: bool) -> ExecutorError:
+    def cut(self, operation: str, path: str, attempt: int, error: StreamCut) -> ExecutorError:
         """The error of a stream that ended before its end."""
         return self._error(
-            f"{operation}: {why}",
+            f"{operation}: {error}",
             path=path,
             attempt=attempt,
-            kind="timeout" if timed_out else "network",
-            reason="stream_cut",
+            kind="timeout" if error.timed_out else "network",
+            reason="stream_garbled" if error.garbled else "stream_cut",
         )
 
     def _timeout(self, read_s: float) -> httpx.Timeout:

@@ -98,7 +98,7 @@ class HttpExecutor:
                 async for batch in entries(response):
                     yield batch
             except StreamCut as error:
-                raise self._calls.cut("run.follow", path, attempt, str(error), timed_out=error.timed_out) from error
+                raise self._calls.cut("run.follow", path, attempt, error) from error
 
     async def stop_run(self, run_id: str) -> RunState | None:
         try:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from application.executor_protocol import JournalEntry
-from domain.errors import InvalidInput
+from domain.errors import Conflict, InvalidInput
 from domain.event import MAX_PAYLOAD_BYTES, Event, encode
 from domain.run.events import (
     HumanLoopCanceled,
@@ -36,6 +36,12 @@ _encoder = msgspec.json.Encoder()
 
 class JournalFailed(Exception):
     """The journal can't be written (a full or broken disk). The run can't go on: nothing of it would be on record."""
+
+
+class JournalDamaged(Conflict):
+    """What the journal holds on the disk is not what was written there: it was deleted, replaced or cut."""
+
+    reason = "journal_damaged"
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -65,12 +71,13 @@ class RunJournal:
         self._finish_appended = False
         self._flushing: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
+        self._closed = False
         self._changed = asyncio.Event()
         self.entries = 0
         self.finished = False
         self.open_questions: dict[str, None] = {}
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._read_back()
         flush_directory(folder)
         flush_directory(folder.parent)
@@ -78,8 +85,7 @@ class RunJournal:
     def append(self, event: Event) -> int:
         """Number the event and queue it for the disk. Raises JournalFailed once the disk has failed, and ValueError for
         a payload over 256 KiB or after the last entry."""
-        if self._failure is not None:
-            raise JournalFailed(f"the journal can't be written: {self._failure}") from self._failure
+        self._check_writable()
         if self._finish_appended:
             raise ValueError(f"{event.wire_name} after run.agent_finished")
         payload = encode(event)
@@ -107,20 +113,23 @@ class RunJournal:
     async def durable(self, number: int) -> None:
         """Wait until entry `number` is on the disk. Raises JournalFailed."""
         while self.entries < number:
-            if self._failure is not None:
-                raise JournalFailed(f"the journal can't be written: {self._failure}") from self._failure
+            self._check_writable()
             await self._changed.wait()
 
     async def room(self) -> None:
         """Wait while more is queued for the disk than is good: an agent that floods its output waits with us."""
-        while self._pending_bytes > _MAX_PENDING_BYTES and self._failure is None:
+        while self._pending_bytes > _MAX_PENDING_BYTES and self._failure is None and not self._closed:
             await self._changed.wait()
 
     async def follow(self, cursor: int) -> AsyncIterator[bytes]:
         """The NDJSON of all entries after `cursor`, as they become durable, up to the last; an empty line every 15 s
-        while there is nothing. Raises InvalidInput at once for a cursor beyond the end."""
+        while there is nothing. Raises at once: InvalidInput for a cursor beyond the end; JournalDamaged; JournalFailed
+        when there is nothing after the cursor and never will be, as the run ended without its last entry."""
         if not 0 <= cursor <= self.entries:
             raise InvalidInput("cursor", f"{cursor} is not between 0 and {self.entries}, the journal's last entry")
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._check_intact)
+        if cursor == self.entries and self._failure is not None:
+            raise self._failed()
         return self._lines(self._ends[cursor])
 
     async def _lines(self, position: int) -> AsyncIterator[bytes]:
@@ -135,7 +144,7 @@ class RunJournal:
                 yield chunk
             if position < self._ends[self.entries]:
                 continue
-            if self.finished or self._failure is not None:
+            if self.finished or self._failure is not None or self._closed:
                 return
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
@@ -147,16 +156,41 @@ class RunJournal:
         """Wait for what is queued, then give the file back. Followers end."""
         if self._flushing is not None:
             await self._flushing
-        if self._failure is None and not self.finished:
-            self._failure = JournalFailed("closed")
+        self._closed = True
         self._tell()
+
+    def give_up(self, error: BaseException) -> None:
+        """The run has ended and the journal will not get its last entry: whoever follows it is told why."""
+        if not self.finished and self._failure is None:
+            self._failure = error
+        self._tell()
+
+    def _check_writable(self) -> None:
+        if self._failure is not None or self._closed:
+            raise self._failed() from self._failure
+
+    def _failed(self) -> JournalFailed:
+        return JournalFailed(f"the journal can't be written: {self._failure or 'it is closed'}")
+
+    def _check_intact(self) -> None:
+        try:
+            size = self._path.stat().st_size
+        except FileNotFoundError as error:
+            raise JournalDamaged(f"the journal is gone: {self._path}") from error
+        if size < self._ends[self.entries]:
+            raise JournalDamaged(
+                f"the journal was cut to {size} bytes, it had {self._ends[self.entries]}: {self._path}"
+            )
 
     def _read(self, position: int, size: int) -> bytes:
         fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return os.pread(fd, size, position)
+            found = os.pread(fd, size, position)
         finally:
             os.close(fd)
+        if not found:
+            raise JournalDamaged(f"the journal was cut: {self._path}")
+        return found
 
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
@@ -165,7 +199,7 @@ class RunJournal:
                 lines, self._pending = self._pending, []
                 body = b"".join(lines)
                 finishes = self._finish_appended
-                await loop.run_in_executor(self._pool, partial(self._write, body))
+                await loop.run_in_executor(self._pool, partial(self._write, body, self._ends[-1]))
                 for line in lines:
                     self._ends.append(self._ends[-1] + len(line))
                 self._pending_bytes -= len(body)
@@ -180,10 +214,12 @@ class RunJournal:
             if self.finished or self._failure is not None:
                 self._release()
 
-    def _write(self, body: bytes) -> None:
+    def _write(self, body: bytes, position: int) -> None:
+        # Where our last entry ends, not at the file's end: what somebody else put there is no entry.
         view = memoryview(body)
         while view:
-            view = view[os.write(self._fd, view) :]
+            written = os.pwrite(self._fd, view, position)
+            view, position = view[written:], position + written
         os.fdatasync(self._fd)
 
     def _release(self) -> None:

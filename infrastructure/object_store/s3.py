@@ -21,7 +21,6 @@ from infrastructure.object_store.errors import ObjectMissing, ObjectStoreRefused
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MIN_PART_BYTES = 5 * 1024 * 1024
 _ATTEMPTS = 4
 _CHUNK_BYTES = 256 * 1024
 _DELETE_BATCH = 500
@@ -63,6 +62,10 @@ class S3ObjectStore:
         self._retry_delay_s = retry_delay_s
         self._client_lock = threading.Lock()
         self._made_client: S3Client | None = None
+
+    def warm_up(self) -> None:
+        """Load and set up the client, which takes some hundred milliseconds, before the first call needs it."""
+        _ = self._client
 
     def close(self) -> None:
         """Give the connections back."""
@@ -171,15 +174,6 @@ class S3ObjectStore:
             token = page.get("NextContinuationToken")
             if not page.get("IsTruncated") or token is None:
                 return
-
-    def list_folders(self, prefix: str) -> tuple[str, ...]:
-        """The names right below a prefix that ends with a slash and that have something below themselves."""
-        page = self._tried(
-            f"listing {prefix!r}",
-            prefix,
-            lambda: self._client.list_objects_v2(Bucket=self.location.bucket, Prefix=prefix, Delimiter="/"),
-        )
-        return tuple(item["Prefix"][len(prefix) :].rstrip("/") for item in page.get("CommonPrefixes", []))
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is gone already is no error."""

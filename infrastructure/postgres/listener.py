@@ -135,8 +135,11 @@ class PostgresListener:
                     await self._listen(connection)
             except (psycopg.Error, TimeoutError) as error:
                 _logger.warning("the LISTEN connection was lost, connecting again", extra={"error": str(error)})
-                await asyncio.sleep(delay)
-                delay = min(2 * delay + 0.05, LAST_RETRY_DELAY_SECONDS)
+            except Exception:
+                # Without this task nobody in the process would ever be woken again, and nobody would say so.
+                _logger.exception("listening stopped at an error, connecting again")
+            await asyncio.sleep(delay)
+            delay = min(2 * delay + 0.05, LAST_RETRY_DELAY_SECONDS)
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:
         listening: set[str] = set()

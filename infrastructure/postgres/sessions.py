@@ -65,14 +65,14 @@ async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnect
     return pool
 
 
-def open_thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:
-    """`open_pool` for threads."""
+def thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:
+    """`open_pool` for threads. Open it before its first use."""
     return ConnectionPool(
         bounded(dsn, **settings),
         min_size=1,
         max_size=size,
         kwargs={"autocommit": True},
         timeout=10,
-        open=True,
+        open=False,
         check=ConnectionPool.check_connection,
     )

@@ -87,6 +87,8 @@ class ProviderRuns:
     async def _start(self, request: StartRequest) -> RunState:
         async with self._starting:
             last = await self._in_thread(partial(self._folders.last_attempt, request.run_id))
+            if self._active is not None and self._active.run_id == request.run_id:
+                last = max(last, self._active.attempt)
             if last == request.attempt:
                 return await self.state(request.run_id)
             if last > request.attempt:
@@ -147,7 +149,11 @@ class ProviderRuns:
         self._active = active
         self._task = asyncio.create_task(self._own(active))
         with_process = msgspec.structs.replace(identity, process_group=group, process_started=started)
-        await self._in_thread(partial(self._folders.record, with_process))
+        try:
+            await self._in_thread(partial(self._folders.record, with_process))
+        except OSError:
+            # It runs, and whoever asked must know. A next boot finds its processes by their environment, too.
+            _log.exception("the process of run %s could not be recorded", request.run_id)
         return active.state(self._boot_id)
 
     async def state(self, run_id: str) -> RunState:
@@ -197,14 +203,16 @@ class ProviderRuns:
         try:
             await active.run()
             await self._in_thread(partial(self._folders.mark_ended, active.run_id, active.attempt))
-        except Exception:  # noqa: BLE001  the owner of the task: nobody else would see it
+        except Exception as error:  # noqa: BLE001  the owner of the task: nobody else would see it
             _log.exception("run %s ended without its last journal entry", active.run_id)
-            await active.journal.close()
+            active.journal.give_up(error)
         finally:
             self._active = None
             self._task = None
 
     async def _journal(self, run_id: str) -> tuple[int, RunJournal]:
+        if self._active is not None and self._active.run_id == run_id:
+            return self._active.attempt, self._active.journal
         attempt = await self._in_thread(partial(self._folders.last_attempt, run_id))
         if attempt == 0:
             raise NotFound(f"run {run_id!r} has never been started here")

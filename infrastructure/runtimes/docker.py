@@ -79,6 +79,7 @@ class DockerWorkerRuntime:
         self._locks: dict[str, tuple[Lock, int]] = {}
         self._locks_lock = Lock()
         self._closing = Event()
+        self._daemon_id = ""  # as it was last asked for: good for telling, never for deciding that something is gone
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """StartFailed when the image is missing or the daemon refuses."""
@@ -121,7 +122,8 @@ class DockerWorkerRuntime:
         if found is None:
             raise RuntimeUnavailable(f"{name} was made and is not there")
         self._check_owner(found, spec)
-        return self._info(found, self._engine.daemon_id())
+        self._daemon_id = self._engine.daemon_id()
+        return self._info(found, self._daemon_id)
 
     def _start(self, spec: ContainerSpec, container_id: str, maintenance: bool) -> ContainerInfo:
         config = self._setup.config(
@@ -140,7 +142,7 @@ class DockerWorkerRuntime:
                     self._engine.stop(container_id, patience_s=self._stop_timeout_s)
                 self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
                 self._boot(container_id, spec)
-            return self._info(self._found(spec, container_id), self._engine.daemon_id())
+            return self._info(self._found(spec, container_id), self._daemon_id or self._engine.daemon_id())
 
     def _adopted(self, found: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> bool:
         """Whether the container runs, answers in time, and is as it should be."""
@@ -218,6 +220,7 @@ class DockerWorkerRuntime:
         found = self._find(spec, container_id)
         # Asked after the answer: only the daemon that says so now can have said that there is none.
         present = self._engine.daemon_id()
+        self._daemon_id = present
         if present != daemon_id:
             raise RuntimeUnavailable(f"the Docker daemon is {present}, the container is on {daemon_id}")
         return self._info(found, present) if found else None

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.1
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.03
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -127,10 +127,11 @@ class ProcessWorkerRuntime:
     def _start(self, spec: ContainerSpec, container_id: str, maintenance: bool) -> ContainerInfo:
         folder = WorkerFolder(self._workers, self._known(spec, container_id))
         self._check_home(self._daemon_id)
-        if not folder.exists():
-            raise ContainerGone(f"there is no {folder.path}")
+        with _explained(folder, RuntimeUnavailable):
+            if not folder.is_whole():
+                raise ContainerGone(f"there is no {folder.path}, or no workspace in it")
         with self._locked(folder), _explained(folder):
-            if not folder.exists():
+            if not folder.is_whole():
                 raise ContainerGone(f"{folder.path} was removed just now")
             folder.make(spec)
             mode: Literal["normal", "maintenance"] = "maintenance" if maintenance else "normal"
@@ -159,9 +160,9 @@ class ProcessWorkerRuntime:
     def _inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
         folder = WorkerFolder(self._workers, self._known(spec, container_id))
         with _explained(folder, RuntimeUnavailable):
-            exists = folder.exists()
+            whole = folder.is_whole()
             self._check_home(daemon_id)
-            return self._info(folder) if exists else None
+            return self._info(folder) if whole else None
 
     def _own_containers(self) -> list[OwnContainer]:
         self._check_home(self._daemon_id)

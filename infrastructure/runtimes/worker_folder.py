@@ -82,11 +82,15 @@ class WorkerFolder:
 
     def exists(self) -> bool:
         """False only when the file system says so; any other trouble is an OSError."""
-        try:
-            self.path.stat()
-        except FileNotFoundError:
+        return _exists(self.path)
+
+    def is_whole(self) -> bool:
+        """Whether it exists and, unless a crash left it half made, has its workspace: a container without one is gone.
+        False only when the file system says so."""
+        if not self.exists():
             return False
-        return True
+        half_made = self.record() is None and not _exists(self._state)
+        return half_made or _exists(self._workspace)
 
     def make(self, spec: ContainerSpec) -> None:
         """Make the folder, or what a crash left out of it; one that is whole stays as it is."""
@@ -147,6 +151,14 @@ class WorkerFolder:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def folder_of(workers: Path, spec: ContainerSpec) -> WorkerFolder:

@@ -107,13 +107,10 @@ class ClientStream:
         self._wake()
 
     def heartbeat(self, now: float, stuck_after: float) -> bool:
-        """Have a comment line sent when nothing else is. False when the client has not taken what it was given for
-        `stuck_after` seconds."""
-        if self._handed_out_at is None:
-            self._heartbeat_due = True
-            self._wake()
-            return True
-        return now - self._handed_out_at < stuck_after
+        """Have a comment line sent. False when the client has not taken what it was given for `stuck_after` seconds."""
+        self._heartbeat_due = True
+        self._wake()
+        return self._handed_out_at is None or now - self._handed_out_at < stuck_after
 
     def drop(self) -> None:
         """Cancel the task that writes to a client which takes nothing; `dropped` tells it why."""
@@ -140,10 +137,12 @@ class ClientStream:
         self._on_close(self)
 
     def _take(self) -> bytes:
+        if self._heartbeat_due:
+            self._heartbeat_due = False
+            if not self._closing:
+                self._queue.append(HEARTBEAT)
         if not self._queue:
-            due, self._heartbeat_due = self._heartbeat_due, False
-            return HEARTBEAT if due and not self._closing else b""
-        self._heartbeat_due = False
+            return b""
         body = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
         self._queue.clear()
         self._queued_bytes = 0

@@ -31,7 +31,16 @@ from infrastructure.streams.run_frames import (
 
 MAX_ROWS = 2000
 MAX_PLAIN_PAYLOAD = 4096
+_SECOND_TRY_S = 2.0
 _UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, TimeoutError, OSError)
+
+
+class _ConnectionLost(LogUnavailable):
+    """The connection broke under a read."""
+
+
+def _message(error: Exception) -> str:
+    return f"the log can't be read: {error}"
 
 
 class RunHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,12 +165,23 @@ class LogReader:
     async def _execute(
         self, statement: str, arguments: dict[str, Any], *, row_factory: Any = tuple_row, text_loader: Any = None
     ) -> Any:
-        try:
-            async with self._pool.connection() as connection:
+        async def read(timeout_s: float | None = None) -> Any:
+            async with self._pool.connection(timeout_s) as connection:
                 cursor = connection.cursor(binary=True, row_factory=row_factory)
                 if text_loader is not None:
                     cursor.adapters.register_loader("text", text_loader)
-                await cursor.execute(statement, {"tenant": self._tenant, **arguments}, prepare=True)
-                return await cursor.fetchall()
+                try:
+                    await cursor.execute(statement, {"tenant": self._tenant, **arguments}, prepare=True)
+                    return await cursor.fetchall()
+                except _UNREACHABLE as error:
+                    raise (_ConnectionLost if connection.broken else LogUnavailable)(_message(error)) from error
+
+        try:
+            try:
+                return await read()
+            except _ConnectionLost:
+                # It was lost while it lay in the pool, and so may the others be: the database can be back already.
+                await self._pool.check()
+                return await read(_SECOND_TRY_S)
         except _UNREACHABLE as error:
-            raise LogUnavailable(f"the log can't be read: {error}") from error
+            raise LogUnavailable(_message(error)) from error

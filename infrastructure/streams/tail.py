@@ -86,8 +86,8 @@ class Tail:
             if rows:
                 self.position = rows[-1].position
                 self._dispatch(rows)
-            if len(rows) < BATCH_ROWS and sum([len(row.payload) for row in rows]) < BATCH_BYTES:
-                # What was signalled before this read has been read, or belongs to another tenant.
+            else:
+                # What was signalled before this read belongs to another tenant.
                 signalled = await self._wakeups.wait_for(max(self.position, signalled), self._poll_seconds)
             await asyncio.sleep(began + PACE_SECONDS - loop.time())
 

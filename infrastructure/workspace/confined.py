@@ -50,18 +50,44 @@ def parts_of(path: str) -> list[str]:
     return names
 
 
+class RootGone(Conflict):
+    """The root is not at its path any more. What is seen of it would look like a workspace without files."""
+
+    reason = "workspace_gone"
+
+
 class ConfinedTree:
-    """One folder, opened once. `close` it at the end."""
+    """One folder, opened once. `close` it at the end. Raises RootGone when it is not there."""
 
     def __init__(self, root: str) -> None:
         self.root = os.path.realpath(root)
-        self._fd = os.open(self.root, _DIRECTORY)
+        self._fd = self._opened_root()
 
     def close(self) -> None:
         os.close(self._fd)
 
     def fileno(self) -> int:
         return self._fd
+
+    def is_in_place(self) -> bool:
+        """Whether the root is the folder at its path. One that somebody made anew there is the root from now on: agents
+        work in it. Raises RootGone when there is no folder: a removed one lists as empty, for whoever has it open."""
+        fd = self._opened_root()
+        try:
+            same = os.path.samestat(os.fstat(fd), os.fstat(self._fd))
+            if not same:
+                os.dup2(fd, self._fd, inheritable=False)
+        finally:
+            os.close(fd)
+        return same
+
+    def _opened_root(self) -> int:
+        try:
+            return os.open(self.root, _DIRECTORY)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+                raise
+            raise RootGone(f"the workspace's folder is gone: {self.root}") from error
 
     @contextmanager
     def directory(self, path: str) -> Iterator[int]:
@@ -120,11 +146,6 @@ class ConfinedTree:
             os.close(fd)
             raise NotAFile(f"{path!r} is not a regular file")
         return fd
-
-    def read_link(self, path: str) -> str:
-        parent, name = _split(path)
-        with self.directory(parent) as fd:
-            return os.readlink(name, dir_fd=fd)
 
     def write_file(
         self, path: str, fill: Callable[[Callable[[bytes], object]], int], *, replace_parents: bool

@@ -31,7 +31,7 @@ from infrastructure.workspace.state import RestoredWorkspace, WorkspaceState
 from infrastructure.workspace.sync import Syncer
 
 _THREADS = 6
-_TRANSFERS = 8
+TRANSFERS = 8
 _MAX_WAITING = 16
 _CHUNK_TIMEOUT_S = 60.0
 Answer = TypeVar("Answer")
@@ -54,13 +54,16 @@ class WorkspaceEngine:
         inherited: Mapping[str, str],
     ) -> None:
         self._inherited = inherited
-        workspace_dir.mkdir(parents=True, exist_ok=True)
+        state = WorkspaceState(state_dir)
+        if state.restored() is None:
+            # Later on a missing folder is a loss: one made here would pass for a workspace that was emptied.
+            workspace_dir.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workspace")
-        self._transfers = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="transfer")
+        self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
         tree = ConfinedTree(str(workspace_dir))
         self._parts = WorkspaceParts(
             tree=tree,
-            state=WorkspaceState(state_dir),
+            state=state,
             store=store,
             transfers=self._transfers,
             home=AgentHome(home_dir, Path(tree.root)),

@@ -6,11 +6,12 @@
 """
 
 import hashlib
+import os
 from pathlib import Path
 
 import msgspec
 
-from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from domain.workspace.sync import SyncManifest, SyncRef
 from infrastructure.durable_file import write_durably
 
 
@@ -55,7 +56,7 @@ class _SavedSync(msgspec.Struct, frozen=True, kw_only=True):
 
 _marker_decoder = msgspec.json.Decoder(RestoredWorkspace)
 _manifest_decoder = msgspec.json.Decoder(SyncManifest)
-_index_decoder = msgspec.msgpack.Decoder(dict[str, FileRecord])
+_index_decoder = msgspec.msgpack.Decoder(dict[bytes, FileRecord])
 
 
 class WorkspaceState:
@@ -85,7 +86,7 @@ class WorkspaceState:
             return None
         if hashlib.sha256(body).hexdigest() != ref.manifest_hash:
             return None
-        return LastSync(ref=ref, manifest=_manifest_decoder.decode(body))
+        return LastSync(ref=ref, manifest=decode_manifest(body))
 
     def save_last_sync(self, ref: SyncRef, manifest_body: bytes) -> None:
         write_durably(self._last_manifest, manifest_body)
@@ -93,12 +94,14 @@ class WorkspaceState:
 
     def index(self) -> dict[str, FileRecord]:
         try:
-            return _index_decoder.decode(self._index.read_bytes())
+            found = _index_decoder.decode(self._index.read_bytes())
         except (FileNotFoundError, msgspec.DecodeError):
             return {}
+        return {os.fsdecode(path): record for path, record in found.items()}
 
     def save_index(self, index: dict[str, FileRecord]) -> None:
-        write_durably(self._index, msgspec.msgpack.encode(index))
+        by_bytes = {os.fsencode(path): record for path, record in index.items()}  # names need not be UTF-8
+        write_durably(self._index, msgspec.msgpack.encode(by_bytes))
 
     def forget(self) -> None:
         """What a restore that starts over must not build on."""
@@ -109,7 +112,3 @@ class WorkspaceState:
 def decode_manifest(body: bytes) -> SyncManifest:
     """Raises msgspec.DecodeError when the bytes are no manifest."""
     return _manifest_decoder.decode(body)
-
-
-def entries_by_path(manifest: SyncManifest) -> dict[str, ManifestEntry]:
-    return {entry.path: entry for entry in manifest.entries}

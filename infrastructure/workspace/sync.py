@@ -10,12 +10,14 @@ import msgspec
 from application.executor_protocol import SyncRequest, SyncResult
 from domain.errors import Conflict, InvalidInput
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.workspace.confined import RootGone
 from infrastructure.workspace.errors import FilesNotStable, NotRestored
 from infrastructure.workspace.exclusions import Exclusions, Selection
 from infrastructure.workspace.layering import covers
 from infrastructure.workspace.object_layout import manifest_key
 from infrastructure.workspace.restore import WorkspaceParts
 from infrastructure.workspace.state import FileRecord, LastSync, RestoredWorkspace
+from infrastructure.workspace.stored_names import storable
 from infrastructure.workspace.upload import Location, StoredFile, Uploader
 from infrastructure.workspace.walk import FoundFile, Walked, printable, walk
 
@@ -39,7 +41,7 @@ class Syncer:
         self._sent: dict[str, Location] = {}
 
     def sync(self, request: SyncRequest) -> SyncResult:
-        """Raises NotRestored, FilesNotStable (gate only), Conflict, or what the object store raises."""
+        """Raises NotRestored, RootGone, FilesNotStable (gate only), Conflict, or what the object store raises."""
         marker = self._parts.state.restored()
         if marker is None or marker.generation != self._generation:
             raise NotRestored
@@ -91,6 +93,8 @@ class _Attempt:
 
     def run(self, generation: int) -> SyncResult:
         entries, skipped = self._settled() if self._request.gate else self._once()
+        if not self._parts.tree.is_in_place():
+            raise RootGone("the workspace's folder was replaced while it was read")
         self._parts.state.save_index(self._index)
         files = [entry for entry in entries.values() if entry.kind == "file"]
         ref = self._recorded(entries, generation)
@@ -217,7 +221,7 @@ class _Attempt:
                 created_at=datetime.fromtimestamp(time.time(), UTC).isoformat(),
                 reason=self._request.reason,
                 previous=self._last.ref if self._last is not None else self._request.previous,
-                entries=ordered,
+                entries=tuple(storable(entry) for entry in ordered),
                 tombstones=tombstones,
                 template=template,
                 template_prefix=self._marker.template_prefix,

@@ -25,8 +25,9 @@ class FoundFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Walked(msgspec.Struct, kw_only=True):
-    """`entries`: folders and links. `skipped`: sockets, FIFOs, devices. `unreadable`: folders that can't be listed
-    (with all below them), names that are not UTF-8. Skipped and unreadable paths are printable."""
+    """`entries`: folders and links. `skipped`: sockets, FIFOs, devices. `unreadable`: folders that can't be listed,
+    with all below them. Names are as Python has them: surrogates stand for bytes that are not UTF-8. Skipped and
+    unreadable paths are printable."""
 
     entries: list[ManifestEntry] = []
     files: list[FoundFile] = []
@@ -36,7 +37,8 @@ class Walked(msgspec.Struct, kw_only=True):
 
 
 def walk(tree: ConfinedTree, exclusions: Exclusions) -> Walked:
-    """Everything below the root that is not left out. What vanishes meanwhile is not there."""
+    """Everything below the root that is not left out. What vanishes meanwhile is not there. Raises RootGone."""
+    tree.is_in_place()
     found = Walked()
     waiting = [""]
     while waiting:
@@ -60,9 +62,6 @@ def _take(
 ) -> None:
     if exclusions.leaves_out(path, is_link=name.is_symlink()):
         return
-    if not is_utf8(name.name):
-        found.unreadable.append(printable(path))
-        return
     try:
         values = name.stat(follow_symlinks=False)
         kind = stat.S_IFMT(values.st_mode)
@@ -73,10 +72,7 @@ def _take(
             found.files.append(found_file(path, values))
         elif kind == stat.S_IFLNK:
             target = os.readlink(name.name, dir_fd=fd)
-            if is_utf8(target):
-                found.entries.append(ManifestEntry(path=path, kind="symlink", target=target))
-            else:
-                found.unreadable.append(printable(path))
+            found.entries.append(ManifestEntry(path=path, kind="symlink", target=target))
         else:
             found.skipped.append(printable(path))
     except FileNotFoundError:

@@ -7,13 +7,13 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
-from application.ports import RuntimeUnavailable, StartFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
+from infrastructure.workspace.recorded import S3RecordedWorkspaces
 from interfaces.bootstrap.control_plane import ControlPlane, new_id
+from interfaces.bootstrap.foundation import open_object_store
 from interfaces.bootstrap.operations import (
     DatabaseReady,
     InstalledProviders,
@@ -35,18 +35,10 @@ POOL_SIZE = 4
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
     """What must be closed is left to `stack`."""
     foundation = plane.foundation
-    settings, access = foundation.settings, foundation.object_store
+    settings = foundation.settings
     pool = await open_pool(foundation.dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    objects = S3ObjectStore(
-        S3Location(
-            endpoint=access.endpoint,
-            bucket=access.bucket,
-            region=access.region,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-        )
-    )
+    objects = open_object_store(foundation.object_store)
     queue = PlaneQueue(plane)
     return create_app(
         ApiDependencies(
@@ -58,6 +50,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             reconcilers=PlaneReconcilers(queue, scheduled(plane), plane.findings),
             store=plane.store,
             reads=plane.reads.models,
+            recorded_workspaces=S3RecordedWorkspaces(objects),
             progress=plane.reads.progress,
             streams=plane.hub,
             idempotency_keys=PostgresIdempotencyKeys(pool),
@@ -77,8 +70,6 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 UnreadableEvent,
                 psycopg.OperationalError,
                 PoolTimeout,
-                RuntimeUnavailable,
-                StartFailed,
             ),
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
             idle_timeout_ms=settings.idle_timeout_ms,

@@ -13,9 +13,8 @@ import msgspec
 
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.postgres import EmbeddedPostgres
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.migrations import pending
-from interfaces.bootstrap.foundation import reachable_object_store
+from interfaces.bootstrap.foundation import open_object_store, reachable_object_store
 from interfaces.bootstrap.projection_administration import projection_administration
 from interfaces.settings import Settings, SettingsError
 
@@ -97,15 +96,7 @@ async def _object_store(settings: Settings) -> Finding:
         access = await reachable_object_store(settings)
     except SettingsError:
         return Finding(name="object store", status="ok", detail="embedded, not running now; `fleetlog up` starts it")
-    store = S3ObjectStore(
-        S3Location(
-            endpoint=access.endpoint,
-            bucket=access.bucket,
-            region=access.region,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-        )
-    )
+    store = open_object_store(access)
     await asyncio.to_thread(store.head, "doctor")
     return Finding(name="object store", status="ok", detail=f"{access.endpoint}/{access.bucket} answers")
 

@@ -12,9 +12,11 @@ import psycopg
 import sql
 from infrastructure.embedded.errors import EmbeddedServerError
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
+from infrastructure.embedded.kept_running import kept_running
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
+from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.postgres.migrations import MigrationRefused, migrate
 from infrastructure.postgres.sessions import connect
 from infrastructure.runtimes.docker_host import ContainersCannotCall, address_for_containers
@@ -52,13 +54,16 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Foundati
     home = prepare_home(settings.home)
     stack.enter_context(HomeLock(home))
     if settings.embedded_postgres:
-        dsn = await stack.enter_async_context(EmbeddedPostgres(home))
+        postgres = EmbeddedPostgres(home)
+        dsn = await stack.enter_async_context(postgres)
+        await stack.enter_async_context(kept_running(postgres))
     else:
         dsn = settings.database_url or ""
     if settings.embedded_object_store:
         gateway = await _gateway(settings)
         server = EmbeddedObjectStore(home, bucket=settings.s3_bucket, also_on=gateway)
         object_store = _embedded_object_store(await stack.enter_async_context(server))
+        await stack.enter_async_context(kept_running(server))
         worker_object_store = replace(object_store, endpoint=server.endpoint_on(gateway)) if gateway else object_store
     else:
         object_store = worker_object_store = _configured_object_store(settings)
@@ -156,8 +161,21 @@ async def reachable_object_store(settings: Settings) -> WorkerObjectStore:
         return _configured_object_store(settings)
     access = await EmbeddedObjectStore(settings.home, bucket=settings.s3_bucket).running()
     if access is None:
-        raise SettingsError("FLEETLOG_HOME", f"no server runs on `{settings.home}`; start it with `fleetlog up`.")
+        raise _nothing_runs(settings)
     return _embedded_object_store(access)
+
+
+def open_object_store(access: WorkerObjectStore) -> S3ObjectStore:
+    """The store itself; nothing is asked of it before its first use."""
+    return S3ObjectStore(
+        S3Location(
+            endpoint=access.endpoint,
+            bucket=access.bucket,
+            region=access.region,
+            access_key=access.access_key,
+            secret_key=access.secret_key,
+        )
+    )
 
 
 def _embedded_object_store(access: ObjectStoreAccess) -> WorkerObjectStore:

@@ -14,7 +14,7 @@ from infrastructure.readmodels.read_models import PostgresReadModels
 from projections.ports import HousekeepingReads, ReadModels
 
 POOL_SIZE = 8
-MOST_OPEN_QUESTIONS = 500
+QUESTIONS_PER_PAGE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +67,16 @@ class ExpiredQuestions:
         self._reads = reads
 
     async def expired(self, now: datetime, limit: int) -> list[tuple[str, str]]:
-        found = await self._reads.human_loop_requests(statuses=("open",), limit=MOST_OPEN_QUESTIONS)
-        over = [
-            (request.run_id, request.question_id)
-            for request in found.requests
-            if request.expires_at is not None and request.expires_at <= now
-        ]
-        return over[:limit]
+        over: list[tuple[str, str]] = []
+        cursor: str | None = None
+        while True:
+            # Newest first: those whose time is over are mostly on the last page.
+            page = await self._reads.human_loop_requests(statuses=("open",), limit=QUESTIONS_PER_PAGE, cursor=cursor)
+            over += [
+                (request.run_id, request.question_id)
+                for request in page.requests
+                if request.expires_at is not None and request.expires_at <= now
+            ]
+            cursor = page.next_cursor
+            if cursor is None or len(over) >= limit:
+                return over[:limit]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from domain.errors import InvalidInput
 from domain.workspace.paths import check_object_prefix
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
-from interfaces.bootstrap.foundation import reachable_object_store
+from interfaces.bootstrap.foundation import open_object_store, reachable_object_store
 from interfaces.errors import StartRefused
 from interfaces.settings import Settings
 
@@ -24,15 +23,7 @@ async def push_template(settings: Settings, folder: Path, prefix: str) -> tuple[
         raise StartRefused(str(error)) from error
     files = await asyncio.to_thread(_files_below, folder)
     access = await reachable_object_store(settings)
-    store = S3ObjectStore(
-        S3Location(
-            endpoint=access.endpoint,
-            bucket=access.bucket,
-            region=access.region,
-            access_key=access.access_key,
-            secret_key=access.secret_key,
-        )
-    )
+    store = open_object_store(access)
 
     def upload(path: Path) -> int:
         body = path.read_bytes()

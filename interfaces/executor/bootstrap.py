@@ -24,6 +24,7 @@ from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUn
 from infrastructure.object_store.s3 import S3Location, S3ObjectStore
 from infrastructure.providers.agent_processes import AgentProcesses
 from infrastructure.providers.provider_runs import ProviderRuns, Surroundings
+from infrastructure.workspace.confined import RootGone
 from infrastructure.workspace.engine import WorkspaceEngine
 from interfaces.executor.app import ExecutorApi
 from interfaces.executor.config import ConfigRefused
@@ -31,6 +32,7 @@ from interfaces.executor.guard import Activity, Guard
 
 _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
+_LOOK_AROUND_S = 2.0
 _BACKLOG = 128
 _OTHER_ERRORS: dict[type[Exception], tuple[int, str]] = {
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
@@ -56,12 +58,15 @@ async def serve(config: ExecutorConfig) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with _assembled(config, state_dir) as (api, runs, boot_id):
-            await _serve_until(stop, config, state_dir, api, runs, boot_id)
+        store = _object_store(config)
+        async with _assembled(config, state_dir, store) as (api, runs, boot_id):
+            await _serve_until(stop, config, state_dir, api, runs, boot_id, store)
 
 
 @contextlib.asynccontextmanager
-async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[tuple[ExecutorApi, ProviderRuns, str]]:
+async def _assembled(
+    config: ExecutorConfig, state_dir: Path, store: S3ObjectStore
+) -> AsyncIterator[tuple[ExecutorApi, ProviderRuns, str]]:
     boot_id = uuid.uuid4().hex
     spool_dir = state_dir / "spool"
     _emptied(spool_dir)
@@ -75,15 +80,18 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
     async def quiesce() -> None:
         await runs.quiesce()
 
-    engine = WorkspaceEngine(
-        inherited=os.environ,
-        workspace_dir=Path(config.workspace_dir),
-        home_dir=Path(config.home_dir),
-        state_dir=state_dir,
-        store=_object_store(config),
-        generation=config.generation,
-        quiesce=quiesce,
-    )
+    try:
+        engine = WorkspaceEngine(
+            inherited=os.environ,
+            workspace_dir=Path(config.workspace_dir),
+            home_dir=Path(config.home_dir),
+            state_dir=state_dir,
+            store=store,
+            generation=config.generation,
+            quiesce=quiesce,
+        )
+    except RootGone as error:
+        raise ConfigRefused(f"{error}; it had been restored, and nothing else may pass for it") from error
 
     def admit() -> None:
         if config.maintenance:
@@ -118,7 +126,13 @@ async def _assembled(config: ExecutorConfig, state_dir: Path) -> AsyncIterator[t
 
 
 async def _serve_until(
-    stop: asyncio.Event, config: ExecutorConfig, state_dir: Path, api: ExecutorApi, runs: ProviderRuns, boot_id: str
+    stop: asyncio.Event,
+    config: ExecutorConfig,
+    state_dir: Path,
+    api: ExecutorApi,
+    runs: ProviderRuns,
+    boot_id: str,
+    store: S3ObjectStore,
 ) -> None:
     activity = Activity()
     endpoint_file = state_dir / "endpoint.json"
@@ -138,16 +152,19 @@ async def _serve_until(
             started=lambda: write_durably(endpoint_file, msgspec.json.encode(endpoint)),
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        warming = asyncio.create_task(_warm_up(server, store.warm_up))
         stopping = asyncio.create_task(stop.wait())
         idling = asyncio.create_task(_until_idle(config.idle_exit_s, activity, runs))
+        removed = asyncio.create_task(_until_removed(state_dir))
+        reasons = {serving: "server ended", stopping: "told to", idling: "idle", removed: f"{state_dir} is gone"}
         try:
-            done, _ = await asyncio.wait((serving, stopping, idling), return_when=asyncio.FIRST_COMPLETED)
-            _log.info("ending: %s", "idle" if idling in done else "told to" if stopping in done else "server ended")
+            done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+            _log.info("ending: %s", ", ".join(reason for task, reason in reasons.items() if task in done))
             async with asyncio.timeout(_SHUTDOWN_S):
                 await runs.close()
         finally:
-            stopping.cancel()
-            idling.cancel()
+            for task in (stopping, idling, removed, warming):
+                task.cancel()
             server.should_exit = True
             await serving
             endpoint_file.unlink(missing_ok=True)
@@ -169,11 +186,24 @@ class _Server(uvicorn.Server):
         yield
 
 
+async def _warm_up(server: uvicorn.Server, work: Callable[[], None]) -> None:
+    """Load what the first restore needs as soon as the server answers, while the control plane takes note of that."""
+    while not server.started:  # noqa: ASYNC110  uvicorn tells its start by this flag alone
+        await asyncio.sleep(0.005)
+    await asyncio.to_thread(work)
+
+
 async def _until_idle(limit_s: int, activity: Activity, runs: ProviderRuns) -> None:
     if limit_s <= 0:
         await asyncio.Event().wait()
     while runs.active_runs or activity.idle_s() < limit_s:  # noqa: ASYNC110  time itself is awaited here
         await asyncio.sleep(min(max(limit_s - activity.idle_s(), 0.05), limit_s))
+
+
+async def _until_removed(state_dir: Path) -> None:
+    """Until somebody has removed the folder: nothing can be recorded then, and nobody would find this process again."""
+    while state_dir.exists():  # noqa: ASYNC110, ASYNC240  no event tells it everywhere; one look costs microseconds
+        await asyncio.sleep(_LOOK_AROUND_S)
 
 
 def _object_store(config: ExecutorConfig) -> S3ObjectStore:

@@ -10,6 +10,7 @@ from application.idempotency import IdempotencyKeys
 from application.operations import MetricsSource, ProviderReadiness, ReadinessCheck, Reconcilers
 from application.ports import EventStore
 from application.queue_control import QueueControl
+from application.recorded_workspaces import RecordedWorkspaces
 from application.run_commands import RunCommands
 from application.session_commands import SessionCommands
 from application.work_control import WorkControl
@@ -38,6 +39,7 @@ class ApiDependencies:
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels
+    recorded_workspaces: RecordedWorkspaces
     progress: ProjectionProgress
     streams: EventStreams
     idempotency_keys: IdempotencyKeys

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from application.command_context import CommandContext
+from application.work_context import work_context
 from interfaces.http import bodies
 from interfaces.http.auth import require_actor
 from interfaces.http.dependencies import ApiDependencies
@@ -18,7 +19,6 @@ from interfaces.http.exchange import Exchange, exchange_of
 from interfaces.http.idempotency import KeyedCommand, keyed_command
 from interfaces.http.problems import Problem
 from interfaces.http.queries import decode_query
-from interfaces.logging import log_context
 
 _encode = msgspec.json.Encoder().encode
 
@@ -45,7 +45,7 @@ class PathApp:
             )
         exchange.route = endpoint.path
         about = request.path_params
-        with log_context(run_id=about.get("runId", ""), session_id=about.get("sessionId", "")):
+        with work_context(run_id=about.get("runId", ""), session_id=about.get("sessionId", "")):
             response = await _respond(endpoint, self._deps, request, exchange)
             await response(scope, receive, send)
 

@@ -64,10 +64,10 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Endpoint:
-    """`answers`: JSON type by status; `streams`: it can answer with server-sent events. `command`: it changes
-    something, takes an Idempotency-Key, and stops waiting when its caller goes away. `errors`: the problem statuses
-    beside those that every endpoint has. `raw_body` names the media types of a body that the handler decodes itself,
-    and its schema's type."""
+    """`answers`: JSON type by status, `bytes` for a file's, None for text; `streams`: it can answer with server-sent
+    events. `command`: it changes something, takes an Idempotency-Key, and stops waiting when its caller goes away.
+    `errors`: the problem statuses beside those that every endpoint has. `raw_body` names the media types of a body that
+    the handler decodes itself, and its schema's type."""
 
     method: Literal["GET", "POST"]
     path: str

@@ -11,10 +11,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from application.work_context import work_context
 from interfaces.http.exchange import SCOPE_KEY, Exchange, exchange_of
 from interfaces.http.problems import internal_error, problem_of, problem_response
 from interfaces.http.tracing import incoming_trace_id, new_trace_id, outgoing_traceparent
-from interfaces.logging import log_context
 
 log = logging.getLogger(__name__)
 Observe = Callable[[str, str, int, float], None]
@@ -43,7 +43,7 @@ class TraceRequests:
                 headers["x-content-type-options"] = "nosniff"
             await send(message)
 
-        with log_context(trace_id=exchange.trace_id):
+        with work_context(trace_id=exchange.trace_id):
             await self._app(scope, receive, send_traced)
 
 

@@ -65,7 +65,7 @@ def openapi_document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
 def _types(endpoints: Iterable[Endpoint]) -> list[Any]:
     types: list[Any] = [ProblemDocument]
     for endpoint in endpoints:
-        types += [kind for kind in endpoint.answers.values() if kind is not None]
+        types += [kind for kind in endpoint.answers.values() if kind not in {None, bytes}]
         types += endpoint.raw_body.values()
         types += [kind for kind in (endpoint.body, endpoint.query) if kind is not None]
     return list({id(kind): kind for kind in types}.values())
@@ -114,7 +114,9 @@ def _responses(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, kind in sorted(endpoint.answers.items()):
         response: dict[str, Any] = {"description": _STATUS_TEXT[status]}
-        if kind is not None:
+        if kind is bytes:
+            response["content"] = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        elif kind is not None:
             response["content"] = {"application/json": {"schema": schema_of(kind)}}
         elif status == 200:
             response["content"] = {"text/plain": {"schema": {"type": "string"}}}

@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics. They are open: a probe has no key, and none of them tells what anybody did."""
+"""Liveness, readiness and metrics. The two probes are open, because whoever probes has no key; metrics want one."""
 
 import asyncio
 import time

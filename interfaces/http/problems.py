@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from application.effects.effect import EffectObsolete
 from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
 from application.session_commands import ActivationRefused
 from domain.errors import Conflict, DomainError, Fenced, InvalidInput, NotFound
@@ -92,6 +93,7 @@ def internal_error() -> Problem:
 _PASSING: dict[type[Exception], str] = {
     RuntimeUnavailable: "runtime_unavailable",
     ExecutorError: "executor_unavailable",
+    EffectObsolete: "worker_changed",
     NotProjectedYet: "read_model_behind",
 }
 

@@ -14,6 +14,7 @@ from interfaces.http import (
     session_workers,
     todos,
     usage,
+    workspaces,
 )
 from interfaces.http.endpoint import Endpoint
 
@@ -21,6 +22,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *probes.ENDPOINTS,
     *housekeeping.ENDPOINTS,
     *session_workers.ENDPOINTS,
+    *workspaces.ENDPOINTS,
     *restore_plan.ENDPOINTS,
     *effects.ENDPOINTS,
     *queue.ENDPOINTS,

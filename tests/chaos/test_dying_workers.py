@@ -93,6 +93,7 @@ def assert_ran_once(parts: Installation, run_id: str, session_id: str) -> None:
     parts.assert_log_equals_journals(run_id, session_id)
 
 
+@pytest.mark.draft
 @pytest.mark.timeout(300)
 def test_runs_end_once_and_in_order_while_workers_die(
     tmp_path_factory: pytest.TempPathFactory, bucket: ObjectStoreAccess
@@ -100,7 +101,7 @@ def test_runs_end_once_and_in_order_while_workers_die(
     survive(tmp_path_factory.mktemp("few"), bucket, runs=12, sessions=3, kill_every_s=3, patience_s=120)
 
 
-@pytest.mark.proof
+@pytest.mark.draft
 @pytest.mark.timeout(1800)
 def test_200_runs_of_40_sessions_end_once_and_in_order_while_workers_die(
     tmp_path_factory: pytest.TempPathFactory, bucket: ObjectStoreAccess

@@ -1,9 +1,11 @@
 """kill -9 of the control plane, and what the next start makes of it."""
 
 import os
+import time
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.support.fleetlog_server import FleetlogServer
 
@@ -93,3 +95,36 @@ def processes_naming(home: Path) -> list[str]:
         if str(home) in line:
             found.append(line)
     return found
+
+
+def recorded_pid(file: Path) -> int | None:
+    try:
+        return int(file.read_text().split()[0])
+    except (FileNotFoundError, IndexError):
+        return None
+
+
+def is_ready(server: FleetlogServer) -> bool:
+    return server.client.get("/ready").status_code == 200
+
+
+@pytest.mark.parametrize("pid_file", ["postgres/data/postmaster.pid", "s3.pid"])
+def test_an_embedded_server_that_was_killed_is_started_again_under_a_run(
+    own_fleetlog: FleetlogServer, pid_file: str
+) -> None:
+    run_id = own_fleetlog.enqueued(COUNTING, sessionId="s")
+    own_fleetlog.until(run_id, "message.delta")
+
+    killed = recorded_pid(own_fleetlog.home / pid_file)
+    assert killed
+    os.kill(killed, 9)
+
+    deadline = time.monotonic() + 30
+    while recorded_pid(own_fleetlog.home / pid_file) in {None, killed} or not is_ready(own_fleetlog):
+        assert time.monotonic() < deadline, own_fleetlog.log_tail()
+        time.sleep(0.05)
+    last = own_fleetlog.history(run_id)[-1]
+    assert (last["event"], last["data"]["outcome"], last["data"]["exported"]) == ("run.finished", "succeeded", True)
+    assert_log_equals_journal(own_fleetlog, run_id, "s")
+    assert (own_fleetlog.worker_folder("s") / "workspace/steps").read_text().split() == [str(n) for n in range(1, 41)]
+    assert own_fleetlog.ok("POST", "/api/session-workers/s/stop")["worker"]["state"] == "stopped"

@@ -104,3 +104,28 @@ def test_a_run_goes_on_in_its_container_while_the_server_is_stopped(docker_fleet
     assert history[-1]["data"]["outcome"] == "succeeded"
     text = "".join(frame["data"]["text"] for frame in history if frame["event"] == "message.delta")
     assert text == "begun\nend\n"
+
+
+def test_a_container_that_was_killed_by_hand_is_started_again_with_its_files(docker_fleetlog: DockerFleetlog) -> None:
+    server, container = docker_fleetlog, docker_fleetlog.container("first")
+    server.finished("echo kept > file", sessionId="first")
+    docker("kill", container)
+
+    assert server.activate("first")["action"] == "already_running"
+
+    assert (server.container("first"), server.output_of("cat file", "first")) == (container, "kept\n")
+
+
+def test_a_container_that_was_removed_by_hand_while_it_ran_is_on_record_as_lost(
+    docker_fleetlog: DockerFleetlog,
+) -> None:
+    server = docker_fleetlog
+    server.finished("echo synced > file", sessionId="first")
+    docker("rm", "-f", server.container("first"))
+
+    assert server.activate("first")["action"] == "created_and_started"
+
+    history = server.ok("GET", "/api/streams/session:first/events")["events"]
+    (lost,) = [event for event in history if event["type"] == "session.container_lost"]
+    assert lost["payload"]["generation"] == 1
+    assert server.output_of("cat file", "first") == "synced\n"

@@ -3,6 +3,8 @@
 import json
 import threading
 
+import pytest
+
 from tests.support.fleetlog_server import FleetlogServer, new_id
 
 LIFE_OF_A_RUN = [
@@ -219,3 +221,16 @@ def test_a_reconnect_at_the_end_of_a_finished_run_is_a_204(shared_fleetlog: Flee
     assert at_the_end.status_code == 204
     shared_fleetlog.problem(400, "GET", f"/api/runs/{run_id}/stream", params={"cursor": int(last) + 1})
     shared_fleetlog.problem(404, "GET", "/api/runs/nobody-knows-it/stream")
+
+
+@pytest.mark.parametrize("harm", ["rm -r ../state", "rm ../state/runs/*/*/journal.ndjson"])
+def test_a_run_whose_journal_is_lost_ends_with_the_reason_and_never_starts_again(
+    shared_fleetlog: FleetlogServer, harm: str
+) -> None:
+    session = new_id("session")
+    answer = shared_fleetlog.finished(f"echo x >> ran; {harm}; echo late; sleep 600", sessionId=session)
+
+    snapshot = answer["snapshot"]
+    assert (snapshot["state"], snapshot["attempt"], snapshot["error"]["errorClass"]) == ("failed", 1, "executor_lost")
+    assert "run.tail_lost" in [event["type"] for event in answer["events"]]
+    assert (shared_fleetlog.worker_folder(session) / "workspace/ran").read_text() == "x\n"

@@ -71,6 +71,34 @@ def test_a_stopped_session_whose_folder_was_deleted_comes_back_without_a_manifes
     assert "session.container_lost" in [event["type"] for event in history]
 
 
+@pytest.mark.parametrize("what", ["workspace", "."])
+def test_a_running_worker_whose_folder_was_deleted_is_lost_and_never_synced_as_empty(
+    shared_fleetlog: FleetlogServer, session: str, what: str
+) -> None:
+    shared_fleetlog.finished("echo back > file", sessionId=session)
+    shutil.rmtree(shared_fleetlog.worker_folder(session) / what)
+
+    stopped = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")
+
+    assert stopped["worker"]["state"] == "deleted"
+    history = shared_fleetlog.ok("GET", f"/api/streams/session:{session}/events")["events"]
+    assert "session.container_lost" in [event["type"] for event in history]
+    assert shared_fleetlog.activate(session)["action"] == "created_and_started"
+    assert (shared_fleetlog.worker_folder(session) / "workspace/file").read_text() == "back\n"
+
+
+def test_a_run_that_deletes_its_workspace_ends_and_the_next_one_finds_the_last_sync(
+    shared_fleetlog: FleetlogServer, session: str
+) -> None:
+    shared_fleetlog.finished("echo back > file", sessionId=session)
+
+    broken = shared_fleetlog.finished('cd / && rm -r "$OLDPWD"', sessionId=session)["snapshot"]
+    after = shared_fleetlog.finished("cat file", sessionId=session)["events"]
+
+    assert (broken["state"], broken["exported"]) == ("succeeded", False)
+    assert [event["payload"]["text"] for event in after if event["type"] == "message.delta"] == ["back\n"]
+
+
 def test_no_stop_while_a_run_is_attached(shared_fleetlog: FleetlogServer, session: str) -> None:
     run = shared_fleetlog.enqueued("echo started; sleep 60", sessionId=session)
     shared_fleetlog.until(run, "message.delta")
@@ -123,6 +151,47 @@ def test_a_missing_required_path_fails_the_activation_and_is_named(
     assert (shared_fleetlog.worker_folder(session) / "workspace/there.txt").read_text() == "x"
 
 
+def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: FleetlogServer, session: str) -> None:
+    server, path = shared_fleetlog, f"/api/session-workers/{session}"
+    server.finished("mkdir d; echo first > d/file; ln -s d/file link; chmod 755 d/file", sessionId=session)
+    first = server.ok("POST", f"{path}/sync")["position"]
+    synced = server.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    assert synced <= first
+    server.finished("echo second > d/file; rm link; echo new > new", sessionId=session)
+    server.finished("echo unsynced >> d/file", sessionId=session)
+
+    def names(**query: int) -> list[str]:
+        listing = server.ok("GET", f"{path}/workspace", params=query)
+        return [entry["path"] for entry in listing["entries"] if ".agent_data" not in entry["path"]]
+
+    def content(**query: int) -> bytes:
+        query_of_file = {"path": "/workspace/d/file"} | query
+        return server.client.get(f"{path}/workspace/file", params=query_of_file).content
+
+    assert names() == ["/workspace/d", "/workspace/d/file", "/workspace/new"]
+    assert names(syncPosition=synced) == ["/workspace/d", "/workspace/d/file", "/workspace/link"]
+    assert (content(), content(syncPosition=synced)) == (b"second\nunsynced\n", b"first\n")
+    assert server.command("workspace", "cat", session, "/workspace/d/file", "--at", str(synced)) == "first\n"
+    assert "/workspace/link" in server.command("workspace", "ls", session, "--at", str(synced))
+
+    run = server.enqueued("echo started; sleep 60", sessionId=session)
+    server.until(run, "message.delta")
+    refused = server.problem(409, "POST", f"{path}/restore", json={"syncPosition": synced})
+    assert refused["reason"] == "run_attached"
+    server.ok("POST", f"/api/runs/{run}/stop")
+    server.history(run)
+
+    before = server.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    restored = server.ok("POST", f"{path}/restore", json={"syncPosition": synced})["worker"]
+
+    assert (restored["state"], restored["generation"]) == ("running", 2)
+    workspace = server.worker_folder(session) / "workspace"
+    assert ((workspace / "d/file").read_text(), (workspace / "link").is_symlink()) == ("first\n", True)
+    assert content(syncPosition=before) == b"second\nunsynced\n"
+    problem = server.problem(400, "POST", f"{path}/restore", json={"syncPosition": 1})
+    assert problem["errors"][0]["field"] == "syncPosition"
+
+
 def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
     for name in ("a", "b"):
         own_fleetlog.finished("echo work > file", sessionId=name)
@@ -146,12 +215,16 @@ def test_more_sessions_than_max_workers_wait_for_a_place(tmp_path_factory: pytes
         body = {"appId": "app", "userLoginName": "ada"}
         waiting = server.ok("POST", "/api/session-workers/c/activate", json=body, params={"waitMs": 500})
         assert waiting["pending"]
+        run_id = server.enqueued("echo never", sessionId="d")
+        server.until(run_id, "run.phase")
+        server.ok("POST", f"/api/runs/{run_id}/stop")
+        assert server.history(run_id)[-1]["data"]["outcome"] == "canceled"
 
         server.ok("POST", "/api/session-workers/a/stop")
 
         assert server.activate("c")["worker"]["state"] == "running"
         states = {w["sessionId"]: w["state"] for w in server.ok("GET", "/api/session-workers")["items"]}
-        assert states == {"a": "stopped", "b": "running", "c": "running"}
+        assert states == {"a": "stopped", "b": "running", "c": "running", "d": "deleted"}
 
 
 def test_a_session_is_read_as_it_was(shared_fleetlog: FleetlogServer, session: str) -> None:

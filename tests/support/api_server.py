@@ -30,6 +30,7 @@ from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
+from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.effects.records import PostgresEffectRecords
 from infrastructure.eventstore.group_commit import EventStoreUnavailable
 from infrastructure.eventstore.store import GroupCommitEventStore
@@ -182,6 +183,7 @@ async def open_dependencies(
         store=store,
         streams=hub,
         reads=PostgresReadModels(pool),
+        recorded_workspaces=NothingRecorded(),
         progress=progress,
         idempotency_keys=PostgresIdempotencyKeys(pool),
         callback_tokens=DerivedCallbackTokens(runs=runs, sessions=sessions, secret=SECRET),
@@ -193,6 +195,16 @@ async def open_dependencies(
         api_keys=api_keys,
     )
     return deps, hub
+
+
+class NothingRecorded:
+    """Syncs without content."""
+
+    async def entries(self, sync: SyncRef) -> Sequence[ManifestEntry]:
+        return ()
+
+    async def content(self, workspace_prefix: str, entry: ManifestEntry) -> bytes:
+        return b""
 
 
 async def _is_up(_session_id: str, _context: Any) -> bool:

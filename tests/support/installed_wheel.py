@@ -1,7 +1,14 @@
-"""Run by `script/test --full` where the wheel was installed, in another folder than the repository."""
+"""Run by `script/test --full` where the wheel was installed, in another folder than the repository: everything is in
+the wheel, and the `fleetlog` command that it brings runs a run."""
 
 import importlib.resources
+import json
+import os
+import signal
+import subprocess
 import sys
+import tempfile
+import urllib.request
 from pathlib import Path
 
 import application
@@ -31,3 +38,31 @@ files = list(sql_files(importlib.resources.files(sql)))
 for file in files:
     assert file.read_text(encoding="utf-8").strip(), f"{file.name} is empty"
 sys.stdout.write(f"the wheel works elsewhere; {len(files)} SQL files\n")
+
+
+def answer(url, body=None):
+    request = urllib.request.Request(url, headers={"content-type": "application/json"})
+    data = json.dumps(body).encode() if body else None
+    with urllib.request.urlopen(request, data, timeout=120) as response:
+        return json.load(response)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    command = Path(sys.executable).with_name("fleetlog")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FLEETLOG_")}
+    with subprocess.Popen(
+        [command, "up", "--json"],
+        cwd=folder,
+        env=environment | {"FLEETLOG_PORT": "0"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            url = json.loads(server.stdout.readline())["url"]
+            run = {"provider": "scripted", "model": "none", "messages": [{"role": "user", "content": "echo works"}]}
+            snapshot = answer(f"{url}/api/runs/start", run)["snapshot"]
+            assert snapshot["state"] == "succeeded", snapshot
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(60) == 0
+sys.stdout.write("its fleetlog command served a run from an empty folder\n")

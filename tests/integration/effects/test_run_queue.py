@@ -123,3 +123,18 @@ def test_an_item_tells_where_a_run_stands(database: str) -> None:
     assert (leased.state, leased.lease_owner, leased.attempts, leased.max_attempts) == ("leased", "w", 1, 5)
     assert done.state == "done"
     assert unknown is None
+
+
+def test_runs_behind_one_under_way_are_no_reason_to_look_again_soon(database: str) -> None:
+    async def scenario() -> float | None:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"), ("r2", "s1"))
+            await claimed(queue)
+            async with pool.connection() as connection:
+                row = await (await connection.execute(sql.query("next_run_due"))).fetchone()
+            return row[0] if row else None
+
+    due = run(scenario())
+
+    assert due is not None
+    assert 20 < due <= 30

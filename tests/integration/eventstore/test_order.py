@@ -1,13 +1,11 @@
 """A reader that has seen position N never later finds one below N."""
 
 import asyncio
-import threading
-
-import psycopg
 
 from infrastructure.eventstore.batch import append_call, append_request, encode_new_event
 from infrastructure.eventstore.prepared_append import AppendConnection
 from infrastructure.eventstore.store import GroupCommitEventStore
+from tests.support.backends import until_one_waits_for_the_log
 from tests.support.log_events import new_events
 
 
@@ -23,7 +21,7 @@ def test_a_writer_held_open_before_commit_holds_back_the_one_behind_it(database:
             with first.connection.transaction():
                 assert first.append(append_call(b"default", [request])).position_before == 0
                 second = asyncio.create_task(store.append("run:2", 0, new_events("second")))
-                await until_one_waits_for_the_lock(database)
+                await until_one_waits_for_the_log(database)
                 seen.append([event.position for event in await store.read_all()])
                 assert not second.done()
             assert (await second).positions == (2,)
@@ -45,13 +43,3 @@ def test_a_writer_that_is_rolled_back_leaves_no_gap(database: str) -> None:
             assert (await store.append("run:1", 0, new_events("one"))).positions == (1,)
 
     asyncio.run(run())
-
-
-async def until_one_waits_for_the_lock(dsn: str) -> None:
-    def wait() -> None:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            while not connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall():
-                threading.Event().wait(0.005)
-
-    async with asyncio.timeout(10):
-        await asyncio.to_thread(wait)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -222,3 +223,32 @@ def test_log_lines_are_json_with_the_trace_of_their_call(make_worker):
     assert {"time", "level", "message"} <= set(line)
     assert (line["sessionId"], line["runId"], line["operation"]) == ("s1", "r7", "probe")
     assert worker.config["token"] not in worker.log()
+
+
+def test_a_boot_makes_no_workspace_where_a_restored_one_was(worker):
+    worker.kill()
+    worker.workspace.rename(worker.folder / "lost")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "interfaces.executor", "--config", str(worker.folder / "executor.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert "the workspace's folder is gone" in ended.stderr
+    assert not worker.workspace.exists()
+
+
+def test_an_executor_whose_folder_was_removed_ends(worker):
+    worker.start_run("sleep 600 & echo $!; wait")
+    with worker.following() as entries:
+        agent = int(next(entries)["payload"]["text"])
+
+    shutil.rmtree(worker.state)
+
+    assert worker.wait_for_exit(20) == 0
+    assert not is_alive(agent)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -130,3 +131,33 @@ def test_maintenance_syncs_what_an_earlier_boot_restored(make_worker):
     assert worker.http.get("/health").json()["maintenance"] is True
     assert worker.restore()["already"] is True
     assert worker.sync(gate=True, reason="pre.remove")["files"] == 1
+
+
+def test_a_workspace_folder_that_is_gone_never_passes_for_one_that_was_emptied(worker, store):
+    (worker.workspace / "f").write_bytes(b"content")
+    first = worker.sync()
+    shutil.rmtree(worker.workspace)
+
+    refused = [worker.try_sync(gate=gate, previous=first["sync"]) for gate in (False, True)]
+
+    assert [answer.json()["reason"] for answer in refused] == ["workspace_gone", "workspace_gone"]
+    assert [answer.status_code for answer in refused] == [409, 409]
+    assert len(list(store.list_objects(f"{PREFIX}/manifests/"))) == 1
+
+
+def test_a_link_in_the_place_of_the_workspace_is_not_followed(worker, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    worker.workspace.rename(tmp_path / "moved")
+    worker.workspace.symlink_to(tmp_path / "elsewhere")
+
+    assert worker.try_sync(gate=True).json()["reason"] == "workspace_gone"
+
+
+def test_a_workspace_folder_that_was_made_anew_is_the_workspace(worker):
+    worker.workspace.rename(worker.folder / "old")
+    worker.workspace.mkdir()
+    (worker.workspace / "new").write_bytes(b"content")
+
+    assert worker.sync(gate=True)["files"] == 1
+    worker.start_run("cat new")
+    assert text_of(worker.journal()) == "content"

@@ -251,13 +251,22 @@ def test_root_links_of_agents_are_left_out(counting):
         assert links == ["claude"]
 
 
-def test_a_name_that_is_not_utf8_is_reported_and_shuts_the_gate(counting):
+def test_names_that_are_not_utf8_pass_the_gate_and_come_back(counting):
     with box(counting) as worker:
         worker.restore()
-        (worker.workspace / os.fsdecode(b"caf\xe9")).touch()
-        assert worker.sync().unstable_paths == ("caf\\udce9",)
-        with pytest.raises(Exception, match="gate is shut"):
-            worker.sync(gate=True)
+        odd = worker.workspace / os.fsdecode(b"caf\xe9")
+        odd.mkdir()
+        (odd / os.fsdecode(b"\xff\xfe.txt")).write_bytes(b"odd")
+        (odd / "caf\\udce9").write_bytes(b"named like its shown form")
+        (worker.workspace / "link").symlink_to(os.fsdecode(b"caf\xe9/\xff\xfe.txt"))
+        synced = worker.sync(gate=True)
+        assert synced.unstable_paths == ()
+        assert worker.sync(gate=True, previous=synced.sync).unchanged
+        before = snapshot(worker.workspace)
+    with box(counting, generation=2) as again:
+        again.restore(sync=synced.sync)
+        assert snapshot(again.workspace) == before
+        assert again.sync(previous=synced.sync).sync == synced.sync
 
 
 def test_a_partial_sync_keeps_the_rest_as_it_was(counting):

@@ -216,3 +216,11 @@ def wait_until_gone(pid, timeout=10):
         assert select.select([pidfd], [], [], timeout)[0], f"process {pid} does not end"
     finally:
         os.close(pidfd)
+
+
+def ended(pidfd):
+    """Whether the process ends within 10 s."""
+    try:
+        return bool(select.select([pidfd], [], [], 10)[0])
+    finally:
+        os.close(pidfd)

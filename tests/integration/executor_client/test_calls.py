@@ -11,11 +11,11 @@ import pytest
 
 from application.executor_protocol import ReplyRequest, ValidateRequest
 from application.ports import ExecutorError
+from application.work_context import work_context
 from domain.identifiers import worker_token
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.executor_client.http_executor import HttpExecutor
-from infrastructure.executor_client.trace import current_trace_id
 from tests.support.async_run import run
 from tests.support.moody_executor import MoodyExecutor, Reply, moody_executor
 
@@ -194,8 +194,8 @@ def test_ids_are_quoted_in_paths() -> None:
 def test_each_call_carries_its_token_and_its_trace() -> None:
     async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
         moody.default = Reply(body=STATE)
-        current_trace_id.set("0af7651916cd43dd8448eb211c80319c")
-        await executor.run_state("r1")
+        with work_context(trace_id="0af7651916cd43dd8448eb211c80319c", effect_id="workspace.sync/session:s/7"):
+            await executor.run_state("r1")
 
     headers = with_executor(test).requests[0].headers
     assert headers["authorization"] == f"Bearer {worker_token(SECRET, 's', 3, 'executor')}"
@@ -203,6 +203,7 @@ def test_each_call_carries_its_token_and_its_trace() -> None:
     assert (headers["x-trace-session-id"], headers["x-trace-run-id"]) == ("s", "r1")
     assert headers["x-trace-executor-id"].endswith("-g3")
     assert headers["x-trace-operation"] == "run.state"
+    assert headers["x-trace-effect-id"] == "workspace.sync/session:s/7"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", headers["x-trace-ts"])
     assert re.fullmatch(r"00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-01", headers["traceparent"])
 
@@ -210,8 +211,8 @@ def test_each_call_carries_its_token_and_its_trace() -> None:
 def test_any_text_serves_as_a_trace_id() -> None:
     async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
         moody.default = Reply(body=HEALTH)
-        current_trace_id.set("request 7\r\nx-evil: 1é")
-        await executor.health()
+        with work_context(trace_id="request 7\r\nx-evil: 1é"):
+            await executor.health()
 
     headers = with_executor(test).requests[0].headers
     assert headers["x-trace-id"] == "request_7__x-evil:_1_"

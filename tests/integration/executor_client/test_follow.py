@@ -152,7 +152,7 @@ def test_garbage_ends_it_with_an_error(garbage: bytes) -> None:
         moody.default = Reply(chunks=(garbage, FINISHED))
         with pytest.raises(ExecutorError) as raised:
             await collected(executor.follow("r", 0))
-        assert raised.value.reason == "stream_cut"
+        assert raised.value.reason == "stream_garbled"
 
     with_executor(test)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from application.ports import ContainerSpec, RuntimeUnavailable, StartFailed
+from application.ports import ContainerGone, ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.runtimes.polling import wait_until
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from infrastructure.runtimes.process_identity import ProcessIdentity, alive, identify
@@ -283,3 +283,17 @@ def test_records_hold_no_secret(bench: ProcessBench) -> None:
     record = folder.record()
     assert record
     assert b"5up3r" not in msgspec.json.encode(record) + folder.log_file.read_bytes()
+
+
+def test_a_container_without_its_workspace_is_gone(bench: ProcessBench) -> None:
+    container = run(bench.runtime.create(SPEC))
+    run(bench.runtime.start(SPEC, container.container_id))
+    run(bench.runtime.stop(SPEC, container.container_id))
+    shutil.rmtree(bench.folder(SPEC).path / "workspace")
+
+    assert run(bench.runtime.inspect(SPEC, container.container_id, container.daemon_id)) is None
+    with pytest.raises(ContainerGone):
+        run(bench.runtime.start(SPEC, container.container_id))
+    assert not (bench.folder(SPEC).path / "workspace").exists()
+    run(bench.runtime.remove(SPEC, container.container_id))
+    assert not bench.folder(SPEC).exists()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from interfaces.logging import configure_logging, log_context
+from application.work_context import work_context
+from interfaces.logging import configure_logging
 from tests.support.async_run import run
 
 log = logging.getLogger("tests.lines")
@@ -51,9 +52,9 @@ def test_an_exception_is_one_line(lines: io.StringIO) -> None:
 
 def test_ids_are_bound_to_a_task_and_what_it_starts(lines: io.StringIO) -> None:
     async def one(run_id: str) -> None:
-        with log_context(run_id=run_id, trace_id=f"t-{run_id}"):
+        with work_context(run_id=run_id, trace_id=f"t-{run_id}"):
             await asyncio.sleep(0)
-            with log_context(effect_id="e"):
+            with work_context(effect_id="e"):
                 log.info("inside")
             log.info("outside")
 

@@ -8,7 +8,7 @@ import msgspec
 from projections.catalogue import PROJECTIONS
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "session_workers": (1, "a90eb921d8f88dde"),
+    "session_workers": (2, "db9391992102c900"),
     "runs": (1, "f5266631321fa5c1"),
     "todos": (1, "8eda65a1ab05935b"),
     "human_loop": (1, "c7f8b8deaa9349a4"),

@@ -105,19 +105,25 @@ def test_every_event_comes_once_and_in_order(seed: int, monkeypatch: pytest.Monk
     run(scenario(), timeout=20)
 
 
-def test_heartbeats_fill_silence_and_keep_away_from_data() -> None:
+def test_heartbeats_come_in_silence_and_behind_data() -> None:
     async def scenario() -> None:
         world = World(0)
         world.append()
         stream = world.open(0)
         first = await stream.next_body()
         assert ids_and_events(first) == ([1], ["message.delta", "caught-up"])
-        assert stream.heartbeat(0, 60)  # its client has not come back yet: nothing is due
         waiting = asyncio.create_task(stream.next_body())
         await asyncio.sleep(0)
         stream.heartbeat(0, 60)
         assert await waiting == HEARTBEAT
         assert HEARTBEAT.startswith(b":")
+        world.tail()
+        world.append()
+        world.tail()
+        stream.heartbeat(0, 60)
+        body = await stream.next_body()
+        assert ids_and_events(body) == ([2], ["message.delta"])
+        assert body.endswith(b"\n\n" + HEARTBEAT)
         stream.close()
 
     run(scenario(), timeout=5)

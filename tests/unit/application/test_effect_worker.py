@@ -1,0 +1,152 @@
+"""The effect worker, on a ledger of this test's own: what is settled, and what handlers and log lines know."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from application.effect_ledger import EffectLease
+from application.effect_worker import EffectWorker
+from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
+from application.work_context import bound_ids
+
+EFFECT = ClaimedEffect(
+    effect_id="workspace.sync/session:s/7",
+    kind="workspace.sync",
+    params={"sessionId": "s", "generation": 1},
+    attempt=1,
+    last_attempt=False,
+    actor="ada",
+    correlation_id="c",
+    causation_id="e",
+    trace_id="t",
+)
+
+
+class OneEffect:
+    """A ledger with one effect to do; `settled` is set once its try has ended."""
+
+    def __init__(self, effect: ClaimedEffect, *, keeps_lease: bool = True) -> None:
+        self._effects, self._keeps_lease = [EffectLease(effect=effect, generation=1)], keeps_lease
+        self.outcomes: list[tuple[str, str]] = []
+        self.settled = asyncio.Event()
+
+    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
+        claimed, self._effects = self._effects[:limit], self._effects[limit:]
+        return claimed
+
+    async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
+        return self._keeps_lease
+
+    async def settle(
+        self, lease: EffectLease, outcome: str, *, error: str = "", delay: timedelta = timedelta()
+    ) -> None:
+        self.outcomes.append((outcome, error))
+        self.settled.set()
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        await asyncio.sleep(timeout_s)
+
+
+class Handler:
+    def __init__(self, perform: Callable[[], None]) -> None:
+        self._perform = perform
+        self.given_up: list[str] = []
+        self.about: Mapping[str, str] = {}
+
+    async def perform(self, effect: ClaimedEffect) -> None:
+        self.about = bound_ids()
+        self._perform()
+
+    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
+        self.given_up.append(error)
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def perform() -> None:
+        raise error
+
+    return perform
+
+
+async def nothing_more(_effect: ClaimedEffect, _error: str) -> None:
+    """The log takes note of what is given up; not this test's business."""
+
+
+def worked(handler: Any, effect: ClaimedEffect = EFFECT) -> list[tuple[str, str]]:
+    """What the ledger heard of the effect after one try."""
+
+    async def scene() -> list[tuple[str, str]]:
+        ledger = OneEffect(effect)
+        worker = asyncio.create_task(
+            EffectWorker(ledger=ledger, handlers={effect.kind: handler}, given_up=nothing_more, owner="w").run()
+        )
+        async with asyncio.timeout(10):
+            await ledger.settled.wait()
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        return ledger.outcomes
+
+    return asyncio.run(scene())
+
+
+def test_what_it_performs_is_done_and_knows_what_it_is_about() -> None:
+    handler = Handler(lambda: None)
+
+    assert worked(handler) == [("done", "")]
+    assert handler.about == {"traceId": "t", "sessionId": "s", "effectId": EFFECT.effect_id}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (EffectFailed("not now"), ("failed", "not now")),
+        (EffectObsolete("passed"), ("obsolete", "passed")),
+        (ZeroDivisionError("oops"), ("failed", "ZeroDivisionError: oops")),
+    ],
+)
+def test_how_a_try_ends(error: Exception, outcome: tuple[str, str]) -> None:
+    handler = Handler(raising(error))
+
+    assert worked(handler) == [outcome]
+    assert handler.given_up == []
+
+
+def test_the_last_try_that_fails_gives_the_effect_up() -> None:
+    handler = Handler(raising(EffectFailed("never")))
+    last = replace(EFFECT, last_attempt=True)
+
+    assert worked(handler, last) == [("dead", "never")]
+    assert handler.given_up == ["never"]
+
+
+def test_a_lost_lease_ends_the_work_without_a_word() -> None:
+    async def scene() -> tuple[bool, list[tuple[str, str]]]:
+        ended = asyncio.Event()
+
+        class Endless(Handler):
+            async def perform(self, effect: ClaimedEffect) -> None:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.set()
+
+        ledger = OneEffect(EFFECT, keeps_lease=False)
+        worker = EffectWorker(
+            ledger=ledger,
+            handlers={EFFECT.kind: Endless(lambda: None)},
+            given_up=nothing_more,
+            owner="w",
+            lease=timedelta(milliseconds=30),
+        )
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(10):
+            await ended.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return ended.is_set(), ledger.outcomes
+
+    assert asyncio.run(scene()) == (True, [])
