@@ -4,14 +4,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 from application.aggregates import Clock
 from application.command_context import CommandContext
+from application.findings import Findings, few
+from application.operations import ReconcileCounts
 from application.orphans import CleanOrphans, OrphanCounts
 from application.run_commands import RunCommands
 from application.session_commands import CleanupCounts, HousekeepingCandidates, SessionCommands
 from domain.errors import DomainError
+from domain.operations.events import ReconcileFinished
 
 log = logging.getLogger(__name__)
 INTERVAL = timedelta(minutes=1)
@@ -39,6 +42,7 @@ class Schedule:
         candidates: HousekeepingCandidates,
         questions: OpenQuestions,
         orphans: CleanOrphans,
+        findings: Findings,
         clock: Clock,
         new_id: Callable[[], str],
         idle_timeout: timedelta,
@@ -47,7 +51,7 @@ class Schedule:
     ) -> None:
         self._sessions, self._runs = sessions, runs
         self._candidates, self._questions, self._orphans = candidates, questions, orphans
-        self._clock, self._new_id = clock, new_id
+        self._findings, self._clock, self._new_id = findings, clock, new_id
         self._idle_timeout, self._remove_after = idle_timeout, remove_after
         self._stale_sync_after = stale_sync_after
 
@@ -70,33 +74,54 @@ class Schedule:
             remove_after=self._remove_after, limit=BATCH, context=self._context("remove"), wait_s=PATIENCE_S
         )
 
-    async def compensate_syncs(self) -> int:
-        """Sync running workers again whose last successful sync is too old; how many were asked to."""
+    async def compensate_syncs(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Ask running workers for a sync again whose last successful one is too old."""
+        context = context or self._context("compensation")
+        failed: list[str] = []
         found = await self._candidates.stale_syncs(self._clock() - self._stale_sync_after, BATCH)
         for session_id in found:
             try:
-                await self._sessions.sync(
-                    session_id, self._context(f"compensation/{session_id}"), wait_s=0, reason="compensation"
-                )
+                item = context.caused_by(context.command_id, f"{context.command_id}/{session_id}")
+                await self._sessions.sync(session_id, item, wait_s=0, reason="compensation")
             except DomainError as error:
+                failed.append(session_id)
                 log.info("session %s was not synced again: %s", session_id, error)
-        return len(found)
+        return await self._found("syncs", found, failed, context)
 
     async def clean_orphans(self) -> OrphanCounts:
         """Remove containers of this installation that no session names and that hold nothing."""
-        return await self._orphans.clean(BATCH, self._context("orphans"))
+        context = self._context("orphans")
+        counts = await self._orphans.clean(BATCH, context)
+        if counts.removed:
+            finding = ReconcileFinished(
+                what="orphans", examined=counts.found, acted=counts.removed, failed=counts.failed
+            )
+            await self._findings.record(finding, context)
+        return counts
 
-    async def expire_questions(self) -> int:
-        """Expire open questions whose time is over; how many there were."""
-        now = self._clock()
+    async def expire_questions(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Expire open questions whose time is over."""
+        context, now = context or self._context("expire"), self._clock()
+        failed: list[str] = []
         found = await self._questions.expired(now, BATCH)
         for run_id, question_id in found:
-            context = self._context(f"expire/{run_id}/{question_id}")
+            item = context.caused_by(context.command_id, f"{context.command_id}/{run_id}/{question_id}")
             try:
-                await self._runs.expire_question(run_id, question_id, now, context)
+                await self._runs.expire_question(run_id, question_id, now, item)
             except DomainError as error:
+                failed.append(run_id)
                 log.info("question %s of run %s did not expire: %s", question_id, run_id, error)
-        return len(found)
+        return await self._found("questions", [run_id for run_id, _ in found], failed, context)
+
+    async def _found(
+        self, what: Literal["syncs", "questions"], subjects: list[str], failed: list[str], context: CommandContext
+    ) -> ReconcileCounts:
+        acted = len(subjects) - len(failed)
+        finding = ReconcileFinished(
+            what=what, examined=len(subjects), acted=acted, failed=len(failed), subjects=few(subjects)
+        )
+        position = await self._findings.record(finding, context)
+        return ReconcileCounts(examined=len(subjects), acted=acted, failed=len(failed), position=position)
 
     def _context(self, purpose: str) -> CommandContext:
         command_id = f"schedule/{purpose}/{self._new_id()}"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
+from application.findings import Findings
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
 from application.run_limits import RunLimits
@@ -63,6 +64,7 @@ class ControlPlane:
     callbacks: RecordCallbacks
     run_worker: RunWorker
     work_control: WorkControl
+    findings: Findings
 
 
 def now() -> datetime:
@@ -127,6 +129,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             new_id=new_id,
         ),
         run_commands=run_commands,
+        findings=Findings(store=store, clock=now),
         work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms

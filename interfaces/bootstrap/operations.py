@@ -10,9 +10,11 @@ from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.command_context import CommandContext
+from application.findings import Findings
 from application.operations import Gauge, Metric, Readiness, ReconcileCounts
 from application.run_queue import DrainCounts, QueueItem
 from application.schedule import Schedule
+from domain.operations.events import ReconcileFinished
 from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.control_plane import ControlPlane
@@ -185,22 +187,27 @@ class PlaneQueue:
 class PlaneReconcilers:
     """Implements Reconcilers."""
 
-    def __init__(self, queue: PlaneQueue, schedule: Schedule) -> None:
-        self._queue, self._schedule = queue, schedule
+    def __init__(self, queue: PlaneQueue, schedule: Schedule, findings: Findings) -> None:
+        self._queue, self._schedule, self._findings = queue, schedule, findings
 
     async def runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         """Runs whose lease has run out are claimed like any other: their executor is asked first."""
-        del context
         counts = await self._queue.drain(
             owner="", limit=RECONCILED_AT_ONCE, lock_ms=None, retry_delay_ms=None, wait_s=wait_s
         )
-        expired = await self._schedule.expire_questions()
-        return ReconcileCounts(examined=counts.claimed + expired, acted=counts.claimed + expired)
+        finding = ReconcileFinished(what="runs", examined=counts.claimed, acted=counts.claimed)
+        position = await self._findings.record(finding, context)
+        expired = await self._schedule.expire_questions(context)
+        return ReconcileCounts(
+            examined=counts.claimed + expired.examined,
+            acted=counts.claimed + expired.acted,
+            failed=expired.failed,
+            position=max(position, expired.position),
+        )
 
     async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
-        del context, wait_s
-        found = await self._schedule.compensate_syncs()
-        return ReconcileCounts(examined=found, acted=found)
+        del wait_s
+        return await self._schedule.compensate_syncs(context)
 
 
 class InstalledProviders:

@@ -24,6 +24,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
         candidates=plane.reads.candidates,
         questions=plane.reads.questions,
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
+        findings=plane.findings,
         clock=now,
         new_id=new_id,
         idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),

@@ -70,3 +70,14 @@ def test_effects_that_were_given_up_are_listed_retried_and_dropped(own_fleetlog:
     assert [event["type"] for event in audit] == ["effect.given_up"] * 2 + ["effect.retry_requested", "effect.dropped"]
     assert [event["position"] for event in audit[2:]] == [retried["position"], dropped["position"]]
     assert audit[3]["metadata"]["actor"].startswith("cli/")
+
+
+def test_a_reconciler_leaves_its_finding_in_the_log(own_fleetlog: FleetlogServer) -> None:
+    question = '::fleetlog {"type":"question","questionId":"q","prompt":"?","timeoutMs":1000}'
+    run_id = own_fleetlog.enqueued(f"echo '{question}'; read -r answer", providerOptions={"interactive": True})
+
+    own_fleetlog.history(run_id)
+
+    (finding,) = own_fleetlog.ok("GET", "/api/streams/reconcile:questions/events")["events"]
+    assert finding["payload"] == {"what": "questions", "examined": 1, "acted": 1, "subjects": [run_id]}
+    assert finding["metadata"]["actor"] == "schedule"
