@@ -116,6 +116,7 @@ class ProviderRuns:
         }
         if request.callback_url:
             environment["FLEETLOG_CALLBACK_URL"] = request.callback_url
+            environment["FLEETLOG_CALLBACK_TOKEN"] = request.callback_token
         for name in provider.credential_variables:
             if name in self._around.inherited:
                 environment[name] = self._around.inherited[name]

@@ -7,6 +7,7 @@ from application.ports import WorkerRuntime
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.executor_setup import ExecutorSetup
+from infrastructure.runtimes.external import ExternalExecutorRuntime
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.foundation import Foundation
 
@@ -28,6 +29,8 @@ class ResidentRuntime(WorkerRuntime, Protocol):
 def worker_runtime(foundation: Foundation) -> ResidentRuntime:
     """Docker is called when it is first needed: a daemon that is away stops nobody from reading what happened."""
     settings = foundation.settings
+    if settings.executor_base_url is not None:
+        return ExternalExecutorRuntime(settings.executor_base_url)
     setup = ExecutorSetup(object_store=foundation.worker_object_store)
     if settings.worker_runtime == "docker":
         credentials = {name: os.environ[name] for name in MODEL_CREDENTIALS if os.environ.get(name)}

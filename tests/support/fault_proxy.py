@@ -117,15 +117,18 @@ class FaultProxy:
     async def _pass_on(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         head = (await client.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, path, rest = head.split(" ", 2)
-        host, port = self._target.hostname, self._target.port
         if routed := ROUTED.match(path):
-            host, port, path = "127.0.0.1", int(routed[1]), routed[2]
+            path = routed[2]
         fault = next((each for each in self._faults if each.takes(f"{method} {path}")), None)
         if fault is not None:
             fault.hits += 1
             fault.happened.set()
             if not await self._go_wrong(fault, client, to_client):
                 return
+        if routed:
+            host, port = "127.0.0.1", int(routed[1])
+        else:
+            host, port = await self.where(path, head)
         server, to_server = await asyncio.open_connection(host, port)
         try:
             rest = re.sub(r"(?im)^connection:.*\r\n", "", rest)
@@ -139,6 +142,10 @@ class FaultProxy:
             )
         finally:
             to_server.close()
+
+    async def where(self, path: str, head: str) -> tuple[str, int]:
+        """The server that a request is for."""
+        return self._target.hostname or "", self._target.port or 80
 
     async def _go_wrong(self, fault: Fault, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> bool:
         """Whether the server is to hear of it all the same."""

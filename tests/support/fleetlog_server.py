@@ -207,6 +207,7 @@ class FleetlogServer:
             assert response.status_code == 200, response.read()
             for line in response.iter_lines():
                 if line.startswith("data: ") and (found := json.loads(line[6:])).get("type") == event:
+                    self._position = max(self._position, found["position"])
                     return dict(found)
         raise AssertionError(f"the stream of events ended without {event}:\n{self.log_tail()}")
 

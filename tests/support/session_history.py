@@ -28,6 +28,7 @@ def output(server: FleetlogServer, script: str, session_id: str) -> str:
 
 
 def removed(server: FleetlogServer) -> dict[str, Any]:
-    """Remove all stopped workers, each through its gate; the counts."""
+    """Remove all workers that a read finds stopped now, each through its gate; the counts."""
+    server.ok("GET", "/api/session-workers", params={"limit": 1})  # the read model has seen the last stop then
     body = {"removeAfterMs": 0, "limit": 100}
     return dict(server.ok("POST", "/api/session-workers/cleanup/stopped", json=body))
