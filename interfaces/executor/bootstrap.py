@@ -109,6 +109,7 @@ async def _assembled(
             folder=engine.root,
             admit=admit,
             environment=engine.environment,
+            private_folder=config.home_dir,
             put_output=engine.put_output,
             inherited=dict(os.environ),
         ),
