@@ -60,6 +60,7 @@ class ProviderRuns:
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._closing = False
+        self._started_at_seq = 0
         self._at_hand: OrderedDict[tuple[str, int], RunJournal] = OrderedDict()
 
     @property
@@ -108,6 +109,7 @@ class ProviderRuns:
             if self._active is not None:
                 raise Conflict(f"run {self._active.run_id} is active; one run at a time", "busy")
             self._around.admit()
+            self._started_at_seq = max(self._started_at_seq, request.session_seq)
             return await self._begin(request)
 
     async def _begin(self, request: StartRequest) -> RunState:
@@ -195,9 +197,12 @@ class ProviderRuns:
         await self._journal(run_id)
         raise Conflict(f"run {run_id} has ended; its questions are closed", "question_not_open")
 
-    async def quiesce(self) -> None:
-        """End every agent's process before a gate sync; a run that is active fails for it."""
+    async def quiesce(self, session_seq: int) -> None:
+        """End every agent's process before a gate sync; a run that is active fails for it. Raises Conflict
+        (gate_overtaken) when whoever started the last agent knew more of the session than this gate does."""
         async with self._starting:
+            if session_seq and session_seq < self._started_at_seq:
+                raise Conflict("a run was started since this gate sync was asked for", "gate_overtaken")
             await self._end_all("the worker's gate sync ended every process")
 
     async def _end_all(self, reason: str) -> None:
