@@ -78,8 +78,8 @@ async def _assembled(
     )
     processes.adopt_orphans()
 
-    async def quiesce() -> None:
-        await runs.quiesce()
+    async def quiesce(session_seq: int) -> None:
+        await runs.quiesce(session_seq)
 
     try:
         engine = WorkspaceEngine(
@@ -99,7 +99,7 @@ async def _assembled(
             raise Conflict("this worker runs for maintenance only; it takes no runs", "maintenance")
         engine.require_restored()
         if engine.gate_closing:
-            raise Conflict("a gate sync is under way; no run may start now", "busy")
+            raise Conflict("a gate sync is under way; no run may start now", "gate_under_way")
 
     runs = ProviderRuns(
         state_dir=state_dir,
@@ -110,6 +110,7 @@ async def _assembled(
             folder=engine.root,
             admit=admit,
             environment=engine.environment,
+            private_folder=config.home_dir,
             put_output=engine.put_output,
             inherited=dict(os.environ),
         ),
