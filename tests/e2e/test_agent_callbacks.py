@@ -64,7 +64,9 @@ def test_an_agent_s_token_opens_nothing_but_its_own_session_s_callbacks(server: 
 
 def test_the_token_is_neither_logged_nor_stored_nor_synced(server: FleetlogServer) -> None:
     session = new_id("session")
-    assert output(server, script("e1"), session) == "200 todo_upserted\n"
+    assert output(server, f'{script("e1")}; echo "it is $FLEETLOG_CALLBACK_TOKEN"', session) == (
+        "200 todo_upserted\nit is [secret]\n"
+    )
     server.ok("POST", f"/api/session-workers/{session}/stop")
 
     token = worker_token(SECRET.encode(), session, 1, "callback").encode()
