@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 
 from domain.errors import InvalidInput
+from infrastructure.providers.codex_cli import CodexProvider
 from infrastructure.providers.contract import Provider
 from infrastructure.providers.scripted import ScriptedProvider
 
 PROVIDERS: tuple[Provider, ...] = (
+    CodexProvider(),
     ScriptedProvider(),
 )  # fmt: skip
 
