@@ -76,6 +76,10 @@ class CliProcess:
                     await asyncio.shield(self._process.exited)
         await self._processes.end_all()
 
+    def close_stdin(self) -> None:
+        """Tell it that no more input comes."""
+        self._process.close_stdin()
+
     async def end(self, grace_s: float = 0.0) -> int:
         """Its exit code (negative: the signal), once nothing of it is left. It has `grace_s` to end by itself."""
         self._process.close_stdin()
