@@ -57,6 +57,10 @@ _ENVIRONMENT = {
     "DISABLE_AUTOUPDATER": "1",
     "ENABLE_TOOL_SEARCH": "false",
 }
+_PIPED = {
+    "ANTHROPIC_API_KEY": "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
+    "CLAUDE_CODE_OAUTH_TOKEN": "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
+}
 _ARGUMENTS = (
     "-p", "--output-format", "stream-json", "--input-format", "stream-json", "--verbose", "--include-partial-messages",
     "--permission-prompt-tool", "stdio",
@@ -113,7 +117,9 @@ class ClaudeCodeProvider:
             raise AgentFailed("auth_missing", no_credentials(self.name, self.credentials))
         options = _options(task.spec)
         environment = {**_ENVIRONMENT, "CLAUDE_CODE_MAX_RETRIES": str(options.max_retries)}
-        process = await start_cli(CLI, _arguments(task.spec, options), task, processes, environment=environment)
+        process = await start_cli(
+            CLI, _arguments(task.spec, options), task, processes, environment=environment, piped=_PIPED
+        )
         return ClaudeSession(task, process, ClaudeStream(self.name, self.credentials, task.human_loop_timeout_ms))
 
 
