@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from domain.errors import InvalidInput
+from infrastructure.providers.claude_code import ClaudeCodeProvider
 from infrastructure.providers.codex_cli import CodexProvider
 from infrastructure.providers.contract import Provider
 from infrastructure.providers.scripted import ScriptedProvider
@@ -10,6 +11,7 @@ from infrastructure.providers.scripted import ScriptedProvider
 PROVIDERS: tuple[Provider, ...] = (
     CodexProvider(),
     ScriptedProvider(),
+    ClaudeCodeProvider(),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Provider] = {
