@@ -18,6 +18,7 @@ _ALWAYS: Mapping[str, Any] = {
     "features.default_mode_request_user_input": True,
     "features.plugins": False,
     "features.shell_snapshot": False,  # files with the whole environment, in what is synced
+    "skills.bundled.enabled": False,  # half a megabyte in every session's workspace
     "suppress_unstable_features_warning": True,
     "tools.experimental_request_user_input.enabled": True,
     "tools.update_plan.enabled": True,

@@ -9,9 +9,9 @@ from infrastructure.providers.contract import Provider
 from infrastructure.providers.scripted import ScriptedProvider
 
 PROVIDERS: tuple[Provider, ...] = (
-    CodexProvider(),
     ScriptedProvider(),
     ClaudeCodeProvider(),
+    CodexProvider(),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Provider] = {
