@@ -9,6 +9,7 @@ import msgspec
 
 from application.aggregates import Aggregates, Clock, Handled, Loaded
 from application.command_context import CommandContext
+from application.ending_tasks import end_tasks
 from application.ports import LogTail
 from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, NotFound, RunAttached
@@ -26,6 +27,7 @@ from domain.session.state import Activating, Deleted, Removing, Running, Session
 from domain.workspace.sync import SyncReason, SyncRef
 
 DETACH_TIMEOUT_S = 10.0
+CLEANED_AT_ONCE = 8
 Sessions = Aggregates[SessionWorker, SessionCommand]
 
 
@@ -267,10 +269,14 @@ class SessionCommands:
         done: tuple[str, ...],
     ) -> CleanupCounts:
         succeeded = skipped = failed = position = 0
-        for session_id in session_ids:
+        places = asyncio.Semaphore(CLEANED_AT_ONCE)
+
+        async def one(session_id: str) -> None:
+            nonlocal succeeded, skipped, failed, position
             item = context.caused_by(context.command_id, f"{context.command_id}/{session_id}")
             try:
-                settled = await act(session_id, item)
+                async with places:
+                    settled = await act(session_id, item)
             except Conflict as error:
                 skipped += not isinstance(error, SyncRefused)
                 failed += isinstance(error, SyncRefused)
@@ -281,6 +287,12 @@ class SessionCommands:
                 reached = settled.state.public_state in done
                 succeeded += reached
                 skipped += not reached
+
+        tasks = [asyncio.create_task(one(session_id), name=f"clean up {session_id}") for session_id in session_ids]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await end_tasks(tasks)
         return CleanupCounts(
             total=len(session_ids), succeeded=succeeded, skipped=skipped, failed=failed, position=position
         )
