@@ -13,9 +13,10 @@ from application.executor_protocol import SyncRequest, SyncResult
 from domain.errors import Conflict, InvalidInput
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
 from infrastructure.workspace.confined import RootGone
-from infrastructure.workspace.errors import FilesNotStable, NotRestored
+from infrastructure.workspace.errors import FilesNotStable, NotRestored, RestoreFailed
 from infrastructure.workspace.exclusions import Exclusions, Selection
 from infrastructure.workspace.layering import covers
+from infrastructure.workspace.layers import load_recorded_sync
 from infrastructure.workspace.object_layout import manifest_key
 from infrastructure.workspace.restore import WorkspaceParts
 from infrastructure.workspace.state import FileRecord, LastSync, RestoredWorkspace
@@ -28,6 +29,9 @@ _log = logging.getLogger("fleetlog.executor.sync")
 # well before it was taken.
 _CLOCK_TICK_NS = 2_000_000_000
 _GATE_ROUNDS = 3
+# Content that no sync on record names is collected when it is a day old (collect.py). Long before that, what was sent
+# for syncs of which nobody has heard since is not relied on any more.
+RELIED_ON_S = 3600.0
 # Stat values tell times in ticks of at most 10 ms: a gate waits one out, so that whatever changes a file after the gate
 # has begun to read leaves a ctime that shows it.
 _SETTLE_S = 0.02
@@ -37,11 +41,13 @@ _FINE_TICK_NS = 15_000_000
 class Syncer:
     """Makes the syncs of one workspace, one at a time. All calls block."""
 
-    def __init__(self, parts: WorkspaceParts, generation: int) -> None:
+    def __init__(self, parts: WorkspaceParts, generation: int, *, relied_on_s: float = RELIED_ON_S) -> None:
         self._parts = parts
         self._generation = generation
-        # What a failed sync had stored already; the next one need not send it again.
+        self._relied_on_s = relied_on_s
+        # What failed syncs had stored already, the first of them begun at that time; the next need not send it again.
         self._sent: dict[str, Location] = {}
+        self._sent_since = 0.0
 
     def sync(self, request: SyncRequest) -> SyncResult:
         """Raises NotRestored, RootGone, FilesNotStable (gate only), Conflict, or what the object store raises."""
@@ -56,15 +62,36 @@ class Syncer:
         selection = Selection(include=request.include, exclude=request.exclude)
         if request.gate and not selection.selects_all:
             raise InvalidInput("gate", "a gate sync covers everything: it takes no include and no exclude")
-        last = self._parts.state.last_sync()
+        started = time.time()
+        if not self._sent or not self._is_recent(self._sent_since):
+            self._sent.clear()
+            self._sent_since = started
+        last = self._base(request.previous)
         if request.gate and last is not None and self._parts.store.head(last.ref.manifest_key) is None:
             # Somebody removed what the last sync left in the store: nothing of it may be relied on.
             last = None
             self._sent.clear()
-        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent)
+        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent, self._sent_since)
         result = attempt.run(self._generation)
         self._sent.clear()
         return result
+
+    def _base(self, previous: SyncRef | None) -> LastSync | None:
+        """The sync whose content need not be sent again: the last one that was made here, while it is the one on record
+        or made lately; else the one on record."""
+        last = self._parts.state.last_sync()
+        if last is None or last.ref == previous or self._is_recent(last.uncertain_since):
+            return last
+        if previous is None:
+            return None
+        try:
+            return load_recorded_sync(self._parts.store, previous)[0]
+        except RestoreFailed as error:
+            _log.warning("everything is sent anew: %s", error)
+            return None
+
+    def _is_recent(self, moment: float) -> bool:
+        return 0.0 <= time.time() - moment < self._relied_on_s
 
 
 class _Attempt:
@@ -76,6 +103,7 @@ class _Attempt:
         request: SyncRequest,
         selection: Selection,
         sent: dict[str, Location],
+        sent_since: float,
     ) -> None:
         self._parts = parts
         self._marker = marker
@@ -88,6 +116,7 @@ class _Attempt:
             if entry.kind == "file":
                 sent.setdefault(entry.hash, Location(entry.pack, entry.offset))
         self._known = sent
+        self._sent_since = sent_since
         self._index = parts.state.index()
         self._unstable: list[str] = []
         self._lost: list[str] = []
@@ -234,7 +263,10 @@ class _Attempt:
         key = manifest_key(self._request.workspace_s3_prefix, generation, number, body_hash)
         self._parts.store.put(key, body)
         ref = SyncRef(manifest_key=key, manifest_hash=body_hash)
-        _remember(partial(self._parts.state.save_last_sync, ref, body))
+        since = self._sent_since
+        if self._last is not None and self._last.ref != self._request.previous:
+            since = min(since, self._last.uncertain_since)
+        _remember(partial(self._parts.state.save_last_sync, ref, body, uncertain_since=since))
         return ref
 
 
