@@ -27,6 +27,7 @@ from infrastructure.workspace.confined import ConfinedTree
 from infrastructure.workspace.errors import NotRestored
 from infrastructure.workspace.object_layout import output_key
 from infrastructure.workspace.restore import WorkspaceParts, restore_workspace
+from infrastructure.workspace.sqlite_copy import SqliteCopier
 from infrastructure.workspace.state import RestoredWorkspace, WorkspaceState
 from infrastructure.workspace.sync import Syncer
 
@@ -40,7 +41,8 @@ Answer = TypeVar("Answer")
 class WorkspaceEngine:
     """Owns the folder. `inherited` is the executor's own environment, of which agents get a short list.
     `quiesce` ends every process but the executor; it is awaited, with the request's `session_seq`, before a gate sync
-    reads a file, and raises Conflict when an agent was started since.
+    reads a file, and raises Conflict when an agent was started since. `agent_user`: whom agents run as, where that is
+    not us.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class WorkspaceEngine:
         generation: int,
         quiesce: Callable[[int], Awaitable[None]],
         inherited: Mapping[str, str],
+        agent_user: int | None = None,
     ) -> None:
         self._inherited = inherited
         state = WorkspaceState(state_dir)
@@ -68,6 +71,7 @@ class WorkspaceEngine:
             store=store,
             transfers=self._transfers,
             home=AgentHome(home_dir, Path(tree.root)),
+            databases=SqliteCopier(tree, user=agent_user),
         )
         self._syncer = Syncer(self._parts, generation)
         self._generation = generation

@@ -188,18 +188,41 @@ class _Attempt:
                 entries[file.path] = _entry(file, record.hash, self._known[record.hash])
             else:
                 to_read.append(file)
+        if not self._request.gate:
+            to_read = self._without_databases(entries, walked.files, to_read)
         for stored in self._stored(to_read):
             entries[stored.found.path] = _entry(stored.found, stored.hash, stored.location)
         self._keep_previous(entries, walked)
         self._index = {path: record for path, record in self._index.items() if path in entries}
         return entries, walked.skipped
 
+    def _without_databases(
+        self, entries: dict[str, ManifestEntry], files: list[FoundFile], to_read: list[FoundFile]
+    ) -> list[FoundFile]:
+        """Put copies of changed databases into `entries`; what is left to be read."""
+        changed = {file.path for file in to_read}
+        selected = [file for file in files if self._selection.selects(file.path)]
+        copies = self._parts.databases.store(self._uploader(), self._parts.transfers, selected, changed)
+        self._uploaded_files += copies.files
+        self._uploaded_bytes += copies.bytes
+        for path in copies.taken:
+            entries.pop(path, None)
+            self._index.pop(path, None)
+        for stored in copies.stored:
+            found = stored.found
+            size = copies.sizes[found.path]
+            entries[found.path] = _entry(found, stored.hash, stored.location, size=size)
+            self._index[found.path] = _record(found, stored)
+        return [file for file in to_read if file.path not in copies.taken]
+
+    def _uploader(self) -> Uploader:
+        return Uploader(self._parts.store, self._parts.tree, self._request.workspace_s3_prefix, self._known)
+
     def _trusted(self, file: FoundFile, record: FileRecord) -> bool:
         return file.identity == _identity(record) and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS
 
     def _stored(self, files: list[FoundFile]) -> list[StoredFile]:
-        uploader = Uploader(self._parts.store, self._parts.tree, self._request.workspace_s3_prefix, self._known)
-        uploaded = uploader.store_all(self._parts.transfers, files)
+        uploaded = self._uploader().store_all(self._parts.transfers, files)
         self._uploaded_files += uploaded.files
         self._uploaded_bytes += uploaded.bytes
         self._unstable += [printable(path) for path in uploaded.lost]
@@ -209,9 +232,7 @@ class _Attempt:
         for stored in uploaded.stored:
             found = stored.found
             if stored.stable:
-                self._index[found.path] = FileRecord(
-                    found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash
-                )
+                self._index[found.path] = _record(found, stored)
             else:
                 self._index.pop(found.path, None)
                 self._unstable.append(printable(found.path))
@@ -282,11 +303,15 @@ def _identity(record: FileRecord) -> tuple[int, int, int, int]:
     return (record.size, record.mtime_ns, record.ctime_ns, record.inode)
 
 
-def _entry(file: FoundFile, content_hash: str, location: Location) -> ManifestEntry:
+def _record(found: FoundFile, stored: StoredFile) -> FileRecord:
+    return FileRecord(found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash)
+
+
+def _entry(file: FoundFile, content_hash: str, location: Location, *, size: int | None = None) -> ManifestEntry:
     return ManifestEntry(
         path=file.path,
         kind="file",
-        size=file.size,
+        size=file.size if size is None else size,
         mode=file.mode,
         hash=content_hash,
         pack=location.pack,

@@ -76,6 +76,10 @@ class Uploader:
         self._lock = threading.Lock()
         self._result = Uploaded()
 
+    def beside(self, tree: ConfinedTree) -> "Uploader":
+        """One that reads from another folder, with the same prefix and the same known content."""
+        return Uploader(self._store, tree, self._prefix, self._known)
+
     def store_all(self, pool: Executor, files: list[FoundFile]) -> Uploaded:
         """Read every file and see to it that its content is stored."""
         tasks: list[Callable[[], None]] = []

@@ -191,6 +191,9 @@ def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: Fleetl
     problem = server.problem(400, "POST", f"{path}/restore", json={"syncPosition": 1})
     assert problem["errors"][0]["field"] == "syncPosition"
 
+    assert f"position {before}" in server.command("workspace", "restore", session, "--at", str(before))
+    assert (server.worker_folder(session) / "workspace/d/file").read_text() == "second\nunsynced\n"
+
 
 def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
     for name in ("a", "b"):
