@@ -4,6 +4,7 @@ from application.content_collection import ContentCollector
 from application.effects import containers, runs, workspaces
 from application.effects.collection import CollectContent
 from application.effects.effect import EffectHandler
+from application.effects.sync_progress import FIRST_AFTER_S
 from application.effects.workers import Workers
 from application.ports import EventStore
 from application.reactions import EffectKind
@@ -11,9 +12,14 @@ from application.run_commands import Runs
 
 
 def effect_handlers(
-    *, run_aggregates: Runs, workers: Workers, store: EventStore, collector: ContentCollector
+    *,
+    run_aggregates: Runs,
+    workers: Workers,
+    store: EventStore,
+    collector: ContentCollector,
+    progress_after_s: float = FIRST_AFTER_S,
 ) -> dict[EffectKind, EffectHandler]:
-    sync = workspaces.SyncWorkspace(workers)
+    sync = workspaces.SyncWorkspace(workers, progress_after_s=progress_after_s)
     return {
         "container.create": containers.CreateContainer(workers),
         "container.start": containers.StartContainer(workers),

@@ -76,6 +76,15 @@ class RequestSync(_Command, frozen=True, kw_only=True):
     run_id: str = ""
 
 
+class RecordSyncProgress(_Command, frozen=True, kw_only=True):
+    generation: int
+    sync_id: str
+    files: int
+    files_done: int
+    bytes: int
+    bytes_done: int
+
+
 class RecordSynced(_Command, frozen=True, kw_only=True):
     generation: int
     sync_id: str
@@ -183,6 +192,7 @@ SessionCommand = (
     | AttachRun
     | DetachRun
     | RequestSync
+    | RecordSyncProgress
     | RecordSynced
     | RecordSyncFailed
     | StopSession

@@ -194,6 +194,21 @@ def wanted_sync(state: SessionWorker, sync_id: str) -> PendingSync | None:
     return next((sync for sync in state.pending_syncs if sync.sync_id == sync_id), None)
 
 
+def _record_sync_progress(state: SessionWorker, command: c.RecordSyncProgress) -> Sequence[Event]:
+    if wanted_sync(state, command.sync_id) is None:
+        return ()
+    return (
+        e.SyncProgressed(
+            generation=state.generation,
+            sync_id=command.sync_id,
+            files=command.files,
+            files_done=command.files_done,
+            bytes=command.bytes,
+            bytes_done=command.bytes_done,
+        ),
+    )
+
+
 def _record_synced(state: SessionWorker, command: c.RecordSynced) -> Sequence[Event]:
     wanted = wanted_sync(state, command.sync_id)
     if wanted is None:
@@ -365,6 +380,7 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.AttachRun: _attach_run,
     c.DetachRun: _detach_run,
     c.RequestSync: _request_sync,
+    c.RecordSyncProgress: _record_sync_progress,
     c.RecordSynced: _record_synced,
     c.RecordSyncFailed: _record_sync_failed,
     c.StopSession: _stop,

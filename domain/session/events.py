@@ -120,6 +120,17 @@ class SyncRequested(GenerationEvent, frozen=True, kw_only=True):
     for_run_id: str = ""
 
 
+@wire("session.sync_progress")
+class SyncProgressed(GenerationEvent, frozen=True, kw_only=True):
+    """A long sync has stored so many of the files, and of their bytes, that it had to read; a few per sync at most."""
+
+    sync_id: str
+    files: int
+    files_done: int
+    bytes: int
+    bytes_done: int
+
+
 @wire("session.synced")
 class SessionSynced(GenerationEvent, frozen=True, kw_only=True):
     """`sync` is the session's workspace from now on. `unchanged`: it equals the one before, which may be that of a

@@ -13,6 +13,7 @@ from application.executor_protocol import (
     LinkResult,
     RestoreRequest,
     RestoreResult,
+    SyncProgress,
     SyncRequest,
     SyncResult,
     TreeEntry,
@@ -151,6 +152,10 @@ class WorkspaceEngine:
                 self.gate_closing = False
 
         return await self._in_turn(work)
+
+    def sync_progress(self) -> SyncProgress:
+        """How far the sync under way has got."""
+        return self._syncer.progress.shown()
 
     async def put_output(self, content_hash: str, body: bytes) -> str:
         """Store tool output below the workspace's prefix; the answer is its key."""

@@ -18,6 +18,7 @@ from infrastructure.workspace.exclusions import Exclusions, Selection
 from infrastructure.workspace.layering import covers
 from infrastructure.workspace.layers import load_recorded_sync
 from infrastructure.workspace.object_layout import manifest_key
+from infrastructure.workspace.progress import Progress
 from infrastructure.workspace.restore import WorkspaceParts
 from infrastructure.workspace.state import FileRecord, LastSync, RestoredWorkspace
 from infrastructure.workspace.stored_names import storable
@@ -48,6 +49,7 @@ class Syncer:
         # What failed syncs had stored already, the first of them begun at that time; the next need not send it again.
         self._sent: dict[str, Location] = {}
         self._sent_since = 0.0
+        self.progress = Progress()
 
     def sync(self, request: SyncRequest) -> SyncResult:
         """Raises NotRestored, RootGone, FilesNotStable (gate only), Conflict, or what the object store raises."""
@@ -71,8 +73,12 @@ class Syncer:
             # Somebody removed what the last sync left in the store: nothing of it may be relied on.
             last = None
             self._sent.clear()
-        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent, self._sent_since)
-        result = attempt.run(self._generation)
+        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent, self._sent_since, self.progress)
+        self.progress.begin(request.sync_id)
+        try:
+            result = attempt.run(self._generation)
+        finally:
+            self.progress.end()
         self._sent.clear()
         return result
 
@@ -104,6 +110,7 @@ class _Attempt:
         selection: Selection,
         sent: dict[str, Location],
         sent_since: float,
+        progress: Progress,
     ) -> None:
         self._parts = parts
         self._marker = marker
@@ -117,6 +124,7 @@ class _Attempt:
                 sent.setdefault(entry.hash, Location(entry.pack, entry.offset))
         self._known = sent
         self._sent_since = sent_since
+        self._progress = progress
         self._index = parts.state.index()
         self._unstable: list[str] = []
         self._lost: list[str] = []
@@ -216,7 +224,8 @@ class _Attempt:
         return [file for file in to_read if file.path not in copies.taken]
 
     def _uploader(self) -> Uploader:
-        return Uploader(self._parts.store, self._parts.tree, self._request.workspace_s3_prefix, self._known)
+        prefix = self._request.workspace_s3_prefix
+        return Uploader(self._parts.store, self._parts.tree, prefix, self._known, self._progress)
 
     def _trusted(self, file: FoundFile, record: FileRecord) -> bool:
         return file.identity == _identity(record) and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS

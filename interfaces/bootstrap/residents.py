@@ -57,6 +57,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
             workers=plane.workers,
             store=plane.store,
             collector=S3ContentCollector(plane.objects, clock=now),
+            progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
         ),
         given_up=plane.work_control.given_up,
         owner=plane.owner,

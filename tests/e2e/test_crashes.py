@@ -130,23 +130,6 @@ def test_an_embedded_server_that_was_killed_is_started_again_under_a_run(
     assert own_fleetlog.ok("POST", "/api/session-workers/s/stop")["worker"]["state"] == "stopped"
 
 
-def session_events(server: FleetlogServer, session_id: str, until: str, nth: int = 1) -> list[str]:
-    """The types of a session's events, up to the nth of type `until`, as soon as it is there."""
-    seen: list[str] = []
-    query = {"stream": f"session:{session_id}", "after": 0}
-    with server.client.stream(
-        "GET", "/api/events", params=query, headers={"accept": "text/event-stream"}, timeout=60
-    ) as answer:
-        assert answer.status_code == 200, answer.read()
-        for line in answer.iter_lines():
-            name, _, value = line.partition(": ")
-            if name == "event" and value.startswith("session."):
-                seen.append(value)
-                if seen.count(until) == nth:
-                    return seen
-    raise AssertionError(f"the stream of {session_id} ended without {until}: {seen}")
-
-
 @pytest.mark.parametrize("at", ["session.restore_requested", "session.stopped", "session.removing"])
 def test_a_restore_goes_on_after_a_kill_in_its_middle(own_fleetlog: FleetlogServer, at: str) -> None:
     path = "/api/session-workers/s"
@@ -157,14 +140,14 @@ def test_a_restore_goes_on_after_a_kill_in_its_middle(own_fleetlog: FleetlogServ
 
     answer = own_fleetlog.client.post(f"{path}/restore", json={"syncPosition": first}, params={"waitMs": 0})
     assert (answer.status_code, answer.json()["pending"]) == (202, True)
-    session_events(own_fleetlog, "s", at)
+    own_fleetlog.session_events("s", at)
     own_fleetlog.kill()
     own_fleetlog.start()
 
-    events = session_events(own_fleetlog, "s", "session.activated", nth=2)
+    events = own_fleetlog.session_events("s", "session.activated", nth=2)
     order = ["session.restore_requested", "session.stopping", "session.removing", "session.workspace_rewound"]
     assert [name for name in events if name in order] == order
-    worker = own_fleetlog.ok("GET", path)
+    worker = own_fleetlog.activate("s")["worker"]
     assert (worker["state"], worker["generation"], worker["restoringSyncPosition"]) == ("running", 2, None)
     workspace = own_fleetlog.worker_folder("s") / "workspace"
     assert ((workspace / "file").read_text(), (workspace / "gone").exists()) == ("first\n", True)
