@@ -10,29 +10,32 @@ from application.ports import Executor, ExecutorError
 from domain.errors import DomainError
 from domain.session.commands import RecordSyncProgress
 
-FIRST_AFTER_S = 5.0
 GROWTH = 1.25
 MOST_EVENTS = 20
 """The last of these comes 29 minutes after the first, when a sync's own time is over."""
 
 
 class SyncsWithProgress:
-    """`first_after_s`: seconds until the first event of a sync; what is shorter leaves none."""
+    """`first_after_s`: seconds until the first event of a sync; what is shorter leaves none. None: no sync does."""
 
-    def __init__(self, workers: Workers, *, first_after_s: float = FIRST_AFTER_S) -> None:
+    def __init__(self, workers: Workers, *, first_after_s: float | None) -> None:
         self._workers, self._first_after_s = workers, first_after_s
 
     async def sync(self, effect: ClaimedEffect, worker: Worker, request: SyncRequest) -> SyncResult:
         """Raises ExecutorError. Nothing of the progress, or of trouble with it, changes how the sync ends."""
         executor = self._workers.executor(worker)
-        telling = asyncio.create_task(self._tell(effect, worker, executor, request.sync_id))
+        if self._first_after_s is None:
+            return await executor.sync(request)
+        telling = asyncio.create_task(self._tell(effect, worker, executor, request.sync_id, self._first_after_s))
         try:
             return await executor.sync(request)
         finally:
             await end_tasks([telling])
 
-    async def _tell(self, effect: ClaimedEffect, worker: Worker, executor: Executor, sync_id: str) -> None:
-        pause, told = self._first_after_s, SyncProgress()
+    async def _tell(
+        self, effect: ClaimedEffect, worker: Worker, executor: Executor, sync_id: str, pause: float
+    ) -> None:
+        told = SyncProgress()
         for number in range(MOST_EVENTS):
             await asyncio.sleep(pause)
             pause *= GROWTH

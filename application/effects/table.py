@@ -4,7 +4,6 @@ from application.content_collection import ContentCollector
 from application.effects import containers, runs, workspaces
 from application.effects.collection import CollectContent
 from application.effects.effect import EffectHandler
-from application.effects.sync_progress import FIRST_AFTER_S
 from application.effects.workers import Workers
 from application.ports import EventStore
 from application.reactions import EffectKind
@@ -17,7 +16,7 @@ def effect_handlers(
     workers: Workers,
     store: EventStore,
     collector: ContentCollector,
-    progress_after_s: float = FIRST_AFTER_S,
+    progress_after_s: float | None = None,
 ) -> dict[EffectKind, EffectHandler]:
     sync = workspaces.SyncWorkspace(workers, progress_after_s=progress_after_s)
     return {

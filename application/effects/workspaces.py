@@ -2,7 +2,7 @@
 
 from application.effects.containers import fail_activation
 from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
-from application.effects.sync_progress import FIRST_AFTER_S, SyncsWithProgress
+from application.effects.sync_progress import SyncsWithProgress
 from application.effects.workers import Worker, Workers
 from application.executor_protocol import RestoreRequest, SyncRequest, ValidateRequest
 from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
@@ -93,7 +93,7 @@ class ValidateWorkspace(_WorkspaceEffect):
 class SyncWorkspace:
     """Every sync, the gates' own included. A worker whose executor has died is revived for it."""
 
-    def __init__(self, workers: Workers, *, progress_after_s: float = FIRST_AFTER_S) -> None:
+    def __init__(self, workers: Workers, *, progress_after_s: float | None = None) -> None:
         self._workers = workers
         self._executors = SyncsWithProgress(workers, first_after_s=progress_after_s)
 

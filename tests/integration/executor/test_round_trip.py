@@ -16,15 +16,19 @@ from infrastructure.workspace.errors import NotRestored
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, l0, l1
 
-names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12).filter(
-    lambda name: name not in {".", ".."} and len(name.encode()) < 100
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12)
+any_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: os.fsdecode(raw.translate(bytes([1, *range(1, 256)]))))
+names = (texts | any_bytes.map(lambda name: name.replace("/", "|"))).filter(
+    lambda name: name not in {".", ".."} and len(os.fsencode(name)) < 100
 )
 contents = st.one_of(
     st.binary(max_size=40), st.just(b""), st.just(b"same"), st.integers(1, 3).map(lambda n: os.urandom(200_000 * n))
 )
 leaves = st.one_of(
     st.tuples(st.just("file"), st.sampled_from([0o644, 0o755, 0o600]), contents),
-    st.tuples(st.just("link"), st.sampled_from(["..", "/etc/passwd", "gone/nowhere", "a", "../../outside", "ü\n"])),
+    st.tuples(
+        st.just("link"), st.sampled_from(["..", "/etc/passwd", "gone/nowhere", "a", "../../outside", "ü\n", "\udcff"])
+    ),
 )
 trees = st.recursive(
     st.dictionaries(names, leaves, max_size=4),
