@@ -7,15 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, closing, contextmanager
 
-import msgspec
 import pytest
 
-from infrastructure.workspace.confined import ConfinedTree
-from infrastructure.workspace.sqlite_copy import SqliteCopier
-from infrastructure.workspace.sync import Syncer
 from tests.integration.executor.trees import Box, snapshot, transfer_pool
 
 # Each transaction adds a row to both tables, and some weight; the number that is committed is told.
@@ -111,8 +106,10 @@ def test_a_gate_stores_a_database_and_its_log_as_they_are(store, tmp_path):
 
 
 def test_an_open_database_that_nobody_writes_to_is_unchanged(store, tmp_path):
-    with a_box(store, tmp_path / "first") as box, closing(sqlite3.connect(tmp_path / "first/ws/db")) as agent:
+    with ExitStack() as open_to_the_end:
+        box = open_to_the_end.enter_context(a_box(store, tmp_path / "first"))
         box.restore()
+        agent = open_to_the_end.enter_context(closing(sqlite3.connect(box.workspace / "db")))
         agent.execute("PRAGMA journal_mode = WAL")
         agent.execute("CREATE TABLE t (n)")
         agent.commit()
@@ -136,49 +133,3 @@ def test_what_only_looks_like_a_database_is_stored_as_it_is(store, tmp_path):
     with a_box(store, tmp_path / "again", 2) as again:
         again.restore(sync=sync)
         assert snapshot(again.workspace) == expected
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can own nothing of another user's database")
-def test_a_database_of_another_user_is_opened_with_its_own_rights_and_stays_its_own(store):
-    agent = 54321
-    with tempfile.TemporaryDirectory() as name, a_box(store, Path(name) / "first") as box:
-        for folder in (name, f"{name}/first", str(box.workspace)):
-            Path(folder).chmod(0o755)
-        box.restore()
-        os.chown(box.workspace, agent, agent)
-        databases = SqliteCopier(box.parts.tree, user=agent)
-        box.syncer = Syncer(msgspec.structs.replace(box.parts, databases=databases), 1)
-        script = (
-            "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('PRAGMA journal_mode = WAL'); "
-            "c.execute('CREATE TABLE t (n)'); c.commit(); print('made', flush=True); sys.stdin.read()"
-        )
-        writer = subprocess.Popen(
-            [sys.executable, "-c", script, str(box.workspace / "db")],
-            user=agent, group=agent, extra_groups=[], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/",
-        )  # fmt: skip
-        try:
-            assert writer.stdout.readline() == b"made\n"
-            result = box.sync()
-            entries = {entry.path: entry for entry in box.state.last_sync().manifest.entries}
-            assert {"db"} == {path for path, entry in entries.items() if entry.kind == "file"}
-            assert {path.stat().st_uid for path in box.workspace.glob("db*")} == {agent}
-            assert result.unstable_paths == ()
-        finally:
-            writer.communicate(timeout=30)
-
-
-def test_the_copier_opens_nothing_that_its_user_may_not_read(store, tmp_path):
-    """A link that was swapped in for a database leads SQLite to what it names, but with the agent's rights alone."""
-    if os.getuid() != 0:
-        pytest.skip("needs two users")
-    with closing(sqlite3.connect(tmp_path / "secret")) as secret:
-        secret.execute("CREATE TABLE theirs (n)")
-    (tmp_path / "secret").chmod(0o600)
-    folder = tmp_path / "ws"
-    folder.mkdir()
-    copier = SqliteCopier(ConfinedTree(str(folder)), user=54321)
-    with tempfile.TemporaryDirectory() as target:
-        os.chown(target, 54321, 54321)
-        (answer,) = copier._run(target, [os.fsencode(tmp_path / "secret")])
-        assert answer != "ok"
-        assert os.listdir(target) == [] or (Path(target) / "0").stat().st_size == 0
