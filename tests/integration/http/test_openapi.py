@@ -128,6 +128,7 @@ def answers(api: ApiServer, client: httpx.Client) -> list[tuple[str, httpx.Respo
     asked = {"questionId": "q", "prompt": "?", "options": [{"label": "a"}]}
     told: list[tuple[str, httpx.Response]] = []
     ids = {"runId": run_id, "sessionId": session_id, "streamId": f"run:{run_id}", "effectKey": "0" * 32}
+    ids["position"] = "1"
 
     def call(template: str, **options: Any) -> None:
         method, path = template.split()
