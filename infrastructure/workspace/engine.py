@@ -65,7 +65,7 @@ class WorkspaceEngine:
             workspace_dir.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workspace")
         self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
-        tree = ConfinedTree(str(workspace_dir))
+        tree = ConfinedTree(str(workspace_dir), owner=agent_user)
         self._parts = WorkspaceParts(
             tree=tree,
             state=state,

@@ -301,6 +301,23 @@ def test_no_sync_before_the_restore(counting):
         assert counting.puts == []
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_what_a_restore_makes_is_the_agents_own_from_the_beginning(counting):
+    """Else it would be given away before the agent starts, and the next sync would have to read it all again."""
+    with box(counting) as original:
+        original.restore()
+        for name, size in (("small", 10), ("d/e/small", 20), ("middle", 300_000)):
+            (original.workspace / name).parent.mkdir(parents=True, exist_ok=True)
+            (original.workspace / name).write_bytes(os.urandom(size))
+        sync = original.sync().sync
+    with tempfile.TemporaryDirectory() as folder, transfer_pool() as pool:
+        again = Box(Path(folder), counting, pool, 2, owner=54321)
+        again.restore(sync=sync)
+        made = [path for path in again.workspace.rglob("*")]
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(54321, 54321)}
+        again.close()
+
+
 def test_deep_folders_survive(counting):
     with box(counting) as worker:
         worker.restore([l1(), L4])

@@ -63,12 +63,12 @@ class CountingStore(S3ObjectStore):
 class Box:
     """One generation's folders with the engine on them, called directly."""
 
-    def __init__(self, folder, store, pool, generation=1):
+    def __init__(self, folder, store, pool, generation=1, owner=None):
         self.workspace, self.generation = folder / "ws", generation
         for name in ("ws", "home", "state"):
             (folder / name).mkdir(parents=True)
         self.state = WorkspaceState(folder / "state")
-        tree = ConfinedTree(str(self.workspace))
+        tree = ConfinedTree(str(self.workspace), owner=owner)
         self.parts = WorkspaceParts(
             tree=tree,
             state=self.state,
