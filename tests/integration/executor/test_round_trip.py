@@ -313,7 +313,7 @@ def test_what_a_restore_makes_is_the_agents_own_from_the_beginning(counting):
     with tempfile.TemporaryDirectory() as folder, transfer_pool() as pool:
         again = Box(Path(folder), counting, pool, 2, owner=54321)
         again.restore(sync=sync)
-        made = [path for path in again.workspace.rglob("*")]
+        made = list(again.workspace.rglob("*"))
         assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(54321, 54321)}
         again.close()
 
