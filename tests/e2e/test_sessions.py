@@ -216,7 +216,9 @@ def test_a_long_sync_tells_how_far_it_is(tmp_path_factory: pytest.TempPathFactor
 def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
     for name in ("a", "b"):
         own_fleetlog.finished("echo work > file", sessionId=name)
+        own_fleetlog.until_session(name, "session.run_detached")
     folder = own_fleetlog.worker_folder("a")
+    own_fleetlog.ok("GET", "/api/session-workers")  # the read model, with what was just seen
 
     busy = own_fleetlog.ok("POST", "/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 600_000, "limit": 10})
     idle = own_fleetlog.ok("POST", "/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 0, "limit": 10})
