@@ -124,6 +124,7 @@ class ProviderRuns:
         }
         if request.callback_url:
             environment["FLEETLOG_CALLBACK_URL"] = request.callback_url
+            environment["FLEETLOG_CALLBACK_TOKEN"] = request.callback_token
         for name in (*provider.credentials, *provider.variables):
             if name in self._around.inherited:
                 environment[name] = self._around.inherited[name]
@@ -156,7 +157,7 @@ class ProviderRuns:
             journal=journal,
             processes=self._processes,
             put_output=self._around.put_output,
-            redactor=self._redactor,
+            redactor=self._redactor.also(request.callback_token),
         )
         self._active = active
         self._task = asyncio.create_task(self._own(active))
@@ -192,7 +193,7 @@ class ProviderRuns:
 
     async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult:
         """Raises NotFound (run or question), Conflict (question_not_open, not_delivered)."""
-        if self._active is not None and self._active.run_id == run_id:
+        if self._active is not None and self._active.run_id == run_id and not self._active.journal.finished:
             return await self._active.reply(request.question_id, request.answer)
         await self._journal(run_id)
         raise Conflict(f"run {run_id} has ended; its questions are closed", "question_not_open")
