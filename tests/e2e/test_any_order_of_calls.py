@@ -236,7 +236,9 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
                 self.answer_script(session, "yes")
         for number, run in enumerate(self.outside.values()):
             if run.known and not run.over:
-                self._send(run, [{"eventId": "last", "type": "run.finished", "payload": {"outcome": "failed"}}], "array")
+                self._send(
+                    run, [{"eventId": "last", "type": "run.finished", "payload": {"outcome": "failed"}}], "array"
+                )
             if run.known:
                 frames = self.server.history(run.run_id)
                 check_stream(run, frames)
@@ -275,10 +277,10 @@ def run_examples(server: FleetlogServer, *, examples: int, steps: int, restarts:
 
 
 def test_calls_in_any_order_are_answered_as_the_model_does(mortal_fleetlog: FleetlogServer) -> None:
-    run_examples(mortal_fleetlog, examples=4, steps=25, restarts=1)
+    run_examples(mortal_fleetlog, examples=8, steps=40, restarts=1)
 
 
 @pytest.mark.proof
 @pytest.mark.timeout(600)
 def test_calls_in_any_order_are_answered_as_the_model_does_at_length(mortal_fleetlog: FleetlogServer) -> None:
-    run_examples(mortal_fleetlog, examples=40, steps=40, restarts=1)
+    run_examples(mortal_fleetlog, examples=90, steps=50, restarts=1)

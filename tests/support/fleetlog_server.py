@@ -24,6 +24,7 @@ class FleetlogServer:
     def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
         self.home, self._part = home, command
         self._environment = environment
+        self.prefix: tuple[str, ...] = ()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -48,7 +49,7 @@ class FleetlogServer:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "interfaces.cli.main", self._part, "--json"],
+                [*self.prefix, sys.executable, "-m", "interfaces.cli.main", self._part, "--json"],
                 cwd=REPOSITORY,
                 env=self._settings(),
                 stdin=subprocess.DEVNULL,
