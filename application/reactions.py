@@ -74,8 +74,8 @@ class DropDeadEffect(msgspec.Struct, frozen=True, kw_only=True):
     effect_id: str
 
 
-class SwitchQueue(msgspec.Struct, frozen=True, kw_only=True):
-    paused: bool
+class LookAtQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue was resumed: whoever claims runs should look again. Claims read the switch from the log themselves."""
 
 
 Reaction = (
@@ -87,5 +87,5 @@ Reaction = (
     | DequeueRun
     | RetryDeadEffect
     | DropDeadEffect
-    | SwitchQueue
+    | LookAtQueue
 )

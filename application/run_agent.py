@@ -177,17 +177,6 @@ class FollowAgent:
         Whatever goes wrong on the way (a database that is away, say) is tried again: nobody else brings a cancel.
         """
         while True:
-            wanted = await wait_for_state(
-                self._parts.runs,
-                self._parts.tail,
-                key=self._run_id,
-                stream=run_stream(self._run_id),
-                reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
-                timeout_s=await self._until_check(),
-            )
-            if wanted is None or wanted.state is None:
-                await self._end_what_takes_too_long()
-                continue
             try:
                 wanted = await wait_for_state(
                     self._parts.runs,
@@ -195,9 +184,10 @@ class FollowAgent:
                     key=self._run_id,
                     stream=run_stream(self._run_id),
                     reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
-                    timeout_s=WATCH_INTERVAL_S,
+                    timeout_s=await self._until_check(),
                 )
                 if wanted is None or wanted.state is None:
+                    await self._end_what_takes_too_long()
                     continue
                 worker = await self._parts.workers.find(wanted.state.session_id)
                 await self._parts.workers.executor(worker, self._run_id).stop_run(self._run_id)

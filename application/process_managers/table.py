@@ -38,8 +38,7 @@ PROCESS_MANAGERS: dict[type[Event], ProcessManager] = {
     run.RunFinished: run_life.dequeue_and_detach_on_finished,
     operations.EffectRetryRequested: work_control.try_effect_again_on_retry_requested,
     operations.EffectDropped: work_control.drop_effect_on_dropped,
-    operations.QueuePaused: work_control.pause_queue_on_paused,
-    operations.QueueResumed: work_control.resume_queue_on_resumed,
+    operations.QueueResumed: work_control.look_at_queue_on_resumed,
 }
 
 

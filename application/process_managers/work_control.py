@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from application.reactions import DropDeadEffect, Reaction, RetryDeadEffect, SwitchQueue
+from application.reactions import DropDeadEffect, LookAtQueue, Reaction, RetryDeadEffect
 from domain.operations import events as e
 from domain.record import RecordedEvent
 
@@ -15,9 +15,5 @@ def drop_effect_on_dropped(_recorded: RecordedEvent, event: e.EffectDropped) -> 
     return (DropDeadEffect(effect_id=event.effect_id),)
 
 
-def pause_queue_on_paused(_recorded: RecordedEvent, _event: e.QueuePaused) -> Sequence[Reaction]:
-    return (SwitchQueue(paused=True),)
-
-
-def resume_queue_on_resumed(_recorded: RecordedEvent, _event: e.QueueResumed) -> Sequence[Reaction]:
-    return (SwitchQueue(paused=False),)
+def look_at_queue_on_resumed(_recorded: RecordedEvent, _event: e.QueueResumed) -> Sequence[Reaction]:
+    return (LookAtQueue(),)

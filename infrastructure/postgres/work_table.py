@@ -10,7 +10,8 @@ async def wait_until_due(
 ) -> None:
     """Return on a notification, when the next row becomes due, or after `timeout_s` seconds.
 
-    `next_due` gives the seconds until then; 0 means that rows are due which others hold, so it counts as a short wait.
+    `next_due` gives the seconds until then; none or less means that rows are due which others are about to claim, so it
+    counts as a short wait.
     """
     due = await next_due()
     patience = timeout_s if due is None else min(timeout_s, max(due, 0.05))

@@ -24,7 +24,6 @@ from application.reactions import (
     PostponeRun,
     Reaction,
     RetryDeadEffect,
-    SwitchQueue,
     WantedEffect,
 )
 from domain.record import RecordedEvent
@@ -144,8 +143,6 @@ async def _move_queue(connection: psycopg.AsyncConnection[Any], event: RecordedE
             await connection.execute(sql.query("postpone_run"), {"run_id": run_id, "available_at": available_at})
         case DequeueRun(run_id=run_id):
             await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
-        case SwitchQueue(paused=paused):
-            await connection.execute(sql.query("switch_queue"), {"paused": paused})
         case RetryDeadEffect(effect_id=effect_id):
             await connection.execute(sql.query("retry_dead_effect"), {"effect_id": effect_id})
             await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))

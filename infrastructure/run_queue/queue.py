@@ -56,5 +56,6 @@ class PostgresRunQueue:
 
     async def _next_due(self) -> float | None:
         async with self._pool.connection() as connection:
-            row = await (await connection.execute(sql.query("next_run_due"))).fetchone()
+            limit = {"max_running": self._max_running}
+            row = await (await connection.execute(sql.query("next_run_due"), limit)).fetchone()
         return row[0] if row else None

@@ -7,12 +7,13 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
+from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
 from infrastructure.workspace.recorded import S3RecordedWorkspaces
-from interfaces.bootstrap.control_plane import ControlPlane, new_id
+from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 from interfaces.bootstrap.foundation import open_object_store
 from interfaces.bootstrap.operations import (
     DatabaseReady,
@@ -50,6 +51,14 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             reconcilers=PlaneReconcilers(queue, scheduled(plane), plane.findings),
             store=plane.store,
             reads=plane.reads.models,
+            audit=PostgresLogAudit(
+                foundation.dsn,
+                pool,
+                plane.reads.past,
+                secret=foundation.secret,
+                installation=foundation.installation,
+                clock=now,
+            ),
             recorded_workspaces=S3RecordedWorkspaces(objects),
             progress=plane.reads.progress,
             streams=plane.hub,
@@ -68,6 +77,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 EventStoreUnavailable,
                 EventStoreClosed,
                 UnreadableEvent,
+                WalkFailed,
                 psycopg.OperationalError,
                 PoolTimeout,
             ),

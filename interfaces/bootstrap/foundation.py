@@ -76,7 +76,7 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Foundati
         dsn=dsn,
         object_store=object_store,
         worker_object_store=worker_object_store,
-        installation=await _installation(dsn),
+        installation=await installation_of(dsn),
         secret=secret.encode(),
     )
 
@@ -88,7 +88,8 @@ async def _gateway(settings: Settings) -> str | None:
     return await asyncio.to_thread(address_for_containers, os.environ)
 
 
-async def _installation(dsn: str) -> str:
+async def installation_of(dsn: str) -> str:
+    """The id that all processes on this database share."""
     async with await connect(dsn) as connection:
         row = await (await connection.execute(sql.query("installation_id"))).fetchone()
     return str(row[0]) if row else ""
@@ -109,7 +110,7 @@ async def configured_foundation(settings: Settings) -> Foundation:
     with refusals():
         prepare_home(settings.home)
         await migrate(settings.database_url)
-        installation = await _installation(settings.database_url)
+        installation = await installation_of(settings.database_url)
     object_store = _configured_object_store(settings)
     return Foundation(
         settings=settings,

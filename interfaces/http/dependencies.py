@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from application.audit import LogAudit
 from application.callbacks import RecordCallbacks
 from application.event_streams import EventStreams
 from application.idempotency import IdempotencyKeys
@@ -40,6 +41,7 @@ class ApiDependencies:
     store: EventStore
     reads: ReadModels
     recorded_workspaces: RecordedWorkspaces
+    audit: LogAudit
     progress: ProjectionProgress
     streams: EventStreams
     idempotency_keys: IdempotencyKeys

@@ -19,7 +19,7 @@ BEGIN
               SELECT FROM run_queue AS earlier
               WHERE earlier.session_id = run_queue.session_id AND earlier.state <> 'done'
                 AND earlier.position < run_queue.position)
-          AND NOT (SELECT paused FROM run_queue_control)
+          AND NOT (SELECT run_queue_is_paused())
         ORDER BY position
         LIMIT greatest(0, least(most, max_running - (SELECT busy FROM running)))
         FOR UPDATE SKIP LOCKED

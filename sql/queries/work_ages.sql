@@ -12,4 +12,4 @@ SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - min(available_at)
        (SELECT count(*) FROM read_models.session_workers w JOIN projection_versions v
                ON v.projection = 'session_workers' AND v.state = 'active' AND v.version = w.version
         WHERE w.last_sync_status = 'failed' AND w.state <> 'deleted'),
-       (SELECT paused FROM run_queue_control)
+       run_queue_is_paused()

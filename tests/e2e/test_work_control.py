@@ -4,13 +4,10 @@ import json
 import time
 from typing import Any
 
-import pytest
-
 from domain.identifiers import container_name
 from tests.support.fleetlog_server import FleetlogServer
 
 
-@pytest.mark.draft
 def test_a_paused_queue_claims_nothing_until_it_is_resumed(own_fleetlog: FleetlogServer) -> None:
     paused = own_fleetlog.ok("POST", "/api/queue/pause", json={"reason": "maintenance"})
     again = own_fleetlog.ok("POST", "/api/queue/pause")

@@ -31,6 +31,7 @@ from domain.run.evolve import evolve as evolve_run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
+from infrastructure.audit.log_audit import PostgresLogAudit
 from infrastructure.effects.records import PostgresEffectRecords
 from infrastructure.eventstore.group_commit import EventStoreUnavailable
 from infrastructure.eventstore.store import GroupCommitEventStore
@@ -38,7 +39,9 @@ from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
+from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
 from infrastructure.streams.hub import StreamHub
@@ -148,6 +151,10 @@ async def open_dependencies(
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=max_streams))
     pool = await open_pool(dsn, size=8)
     stack.push_async_callback(pool.close)
+    past_pool = await open_pool(dsn, size=2, **BUILD_SETTINGS)
+    stack.push_async_callback(past_pool.close)
+    past = PastVersions(past_pool, ProjectionControls(store))
+    stack.push_async_callback(past.close)
     progress = await stack.enter_async_context(PostgresProjectionProgress(pool, listener))
     if projecting:
         projector = Projector(dsn, store=store, end_of_log=listener.position)
@@ -183,6 +190,9 @@ async def open_dependencies(
         store=store,
         streams=hub,
         reads=PostgresReadModels(pool),
+        audit=PostgresLogAudit(
+            dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)
+        ),
         recorded_workspaces=NothingRecorded(),
         progress=progress,
         idempotency_keys=PostgresIdempotencyKeys(pool),

@@ -3,13 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 import sql
+from application.command_context import CommandContext
+from domain.event import Event
+from domain.operations.events import QueuePaused, QueueResumed
+from domain.operations.queue_switch import STREAM_KEY, queue_stream
+from domain.record import NewEvent
+from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.sessions import open_pool
@@ -22,13 +28,13 @@ Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
 @asynccontextmanager
-async def run_queue(dsn: str) -> AsyncIterator[tuple[PostgresRunQueue, Pool]]:
+async def run_queue(dsn: str, *, max_running: int = 1000) -> AsyncIterator[tuple[PostgresRunQueue, Pool]]:
     await migrate(dsn)
     pool = await open_pool(dsn)
     try:
         async with PostgresListener(dsn) as listener:
             with listener.subscribe(RUN_QUEUE_CHANNEL) as signal:
-                yield PostgresRunQueue(pool, signal), pool
+                yield PostgresRunQueue(pool, signal, max_running=max_running), pool
     finally:
         await pool.close()
 
@@ -44,6 +50,21 @@ async def enqueue(pool: Pool, *runs: tuple[str, str]) -> None:
 async def dequeue(pool: Pool, run_id: str) -> None:
     async with pool.connection() as connection:
         await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
+
+
+async def next_due(pool: Pool, *, max_running: int = 1000) -> float | None:
+    async with pool.connection() as connection:
+        row = await (await connection.execute(sql.query("next_run_due"), {"max_running": max_running})).fetchone()
+    return row[0] if row else None
+
+
+async def switched(dsn: str, *events: Event) -> None:
+    """The queue's switch, with this history."""
+    metadata = CommandContext(actor="a", command_id="c", correlation_id="c").metadata()
+    async with GroupCommitEventStore(dsn) as store:
+        for number, event in enumerate(events):
+            new = NewEvent(event_id=f"switch/{number}", event=event, occurred_at=datetime.now(UTC), metadata=metadata)
+            await store.append(queue_stream(STREAM_KEY), number, [new])
 
 
 async def claimed(queue: PostgresRunQueue, *, limit: int = 10, lease: timedelta = LEASE) -> list[str]:
@@ -130,11 +151,47 @@ def test_runs_behind_one_under_way_are_no_reason_to_look_again_soon(database: st
         async with run_queue(database) as (queue, pool):
             await enqueue(pool, ("r1", "s1"), ("r2", "s1"))
             await claimed(queue)
-            async with pool.connection() as connection:
-                row = await (await connection.execute(sql.query("next_run_due"))).fetchone()
-            return row[0] if row else None
+            return await next_due(pool)
 
     due = run(scenario())
 
     assert due is not None
     assert 20 < due <= 30
+
+
+def test_nothing_is_claimed_from_the_pause_in_the_log_to_the_resumption(database: str) -> None:
+    async def scenario() -> list[object]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"))
+            await switched(database, QueuePaused())
+            paused = [await claimed(queue), await next_due(pool)]
+            await switched(database, QueuePaused(), QueueResumed())
+            return [*paused, await claimed(queue)]
+
+    assert run(scenario()) == [[], None, ["r1"]]
+
+
+def test_no_more_runs_are_claimed_than_may_run_at_once(database: str) -> None:
+    async def scenario() -> tuple[list[str], list[str], float | None, list[str]]:
+        async with run_queue(database, max_running=2) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"), ("r2", "s2"), ("r3", "s3"))
+            first, then = await claimed(queue), await claimed(queue)
+            due = await next_due(pool, max_running=2)
+            await dequeue(pool, "r1")
+            return first, then, due, await claimed(queue)
+
+    first, then, due, after_an_end = run(scenario())
+
+    assert (sorted(first), then, after_an_end) == (["r1", "r2"], [], ["r3"])
+    assert due is not None
+    assert 20 < due <= 30
+
+
+def test_racing_claimers_never_claim_a_run_twice(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with run_queue(database, max_running=3) as (queue, pool):
+            await enqueue(pool, *[(f"r{n}", f"s{n % 4}") for n in range(40)])
+            batches = await asyncio.gather(*[claimed(queue, limit=2) for _ in range(30)])
+            return [run_id for batch in batches for run_id in batch]
+
+    assert sorted(run(scenario())) == ["r0", "r1", "r2"]
