@@ -11,7 +11,7 @@ from domain.errors import InvalidInput, NotFound
 from domain.event import encode
 from domain.record import Metadata, RecordedEvent
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Limit, Moment, Number, Query, ReadQuery, Text
+from interfaces.http.queries import Limit, Moment, Number, ReadQuery, Text
 from interfaces.http.reading import within_log
 from interfaces.http.sse import stream_feed
 from interfaces.http.views import View
@@ -62,7 +62,7 @@ class EventsQuery(ReadQuery, frozen=True, kw_only=True):
     to: Moment | None = None
 
 
-class StreamEventsQuery(Query, frozen=True, kw_only=True):
+class StreamEventsQuery(ReadQuery, frozen=True, kw_only=True):
     """`after` is a seq."""
 
     after: Number = 0
@@ -96,6 +96,8 @@ async def list_events(call: Call[None, EventsQuery]) -> Answer | Response:
 
 async def list_stream(call: Call[None, StreamEventsQuery]) -> Answer:
     stream, query = call.path["streamId"], call.query
+    if query.min_position is not None:
+        await within_log(call, "minPosition", query.min_position)
     last = await call.deps.store.last_seq(stream)
     if last == 0:
         raise NotFound(f"no stream {stream!r} is known")

@@ -2,7 +2,8 @@
 
 from domain.run.capabilities import ALIASES, PROVIDERS
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Query
+from interfaces.http.queries import ReadQuery
+from interfaces.http.reading import within_log
 from interfaces.http.views import View
 
 
@@ -26,7 +27,9 @@ class ProviderList(View, frozen=True, kw_only=True):
     as_of_position: int
 
 
-async def list_providers(call: Call[None, Query]) -> Answer:
+async def list_providers(call: Call[None, ReadQuery]) -> Answer:
+    if call.query.min_position is not None:
+        await within_log(call, "minPosition", call.query.min_position)
     shown = []
     for name, known in sorted(PROVIDERS.items()):
         readiness = await call.deps.providers.of(name)
@@ -53,6 +56,7 @@ ENDPOINTS = (
         handler=list_providers,
         tag="providers",
         summary="Capabilities and readiness of each provider",
+        query=ReadQuery,
         answers={200: ProviderList},
     ),
 )
