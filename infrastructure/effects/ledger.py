@@ -65,6 +65,8 @@ class PostgresEffectLedger:
         }
         async with self._pool.connection() as connection:
             await connection.execute(sql.query("settle_effect"), arguments)
+        # Its lane is free: what it made wanted may have come, and been passed over, before it was settled.
+        self._signal.wake()
 
     async def wait_for_work(self, timeout_s: float) -> None:
         await wait_until_due(self._signal, self._next_due, timeout_s)

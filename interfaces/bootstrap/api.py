@@ -17,7 +17,6 @@ from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 from interfaces.bootstrap.foundation import open_object_store
 from interfaces.bootstrap.operations import (
     DatabaseReady,
-    InstalledProviders,
     ObjectStoreReady,
     PlaneMetrics,
     PlaneQueue,
@@ -71,7 +70,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 StreamsReady(plane.hub),
             ),
             metrics=PlaneMetrics(plane, pool),
-            providers=InstalledProviders(),
+            providers=plane.providers,
             new_id=new_id,
             unavailable_errors=(
                 EventStoreUnavailable,

@@ -11,6 +11,7 @@ from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
 from application.findings import Findings
+from application.providers import Providers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
 from application.run_limits import RunLimits
@@ -53,6 +54,7 @@ class ControlPlane:
     hub: StreamHub
     reads: ReadSide
     runtime: ResidentRuntime
+    providers: Providers
     directory: HttpExecutorDirectory
     ledger: PostgresEffectLedger
     queue: PostgresRunQueue
@@ -95,14 +97,14 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     owner = process_owner(settings)
     reads = await open_reads(dsn, store, listener, owner, stack)
     directory = await stack.enter_async_context(_directory(foundation))
-    runtime = worker_runtime(foundation)
+    runtime, providers = worker_runtime(foundation)
     stack.callback(runtime.close)
     sessions, runs = await _aggregates(dsn, store, stack)
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
-    run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
+    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
         owner=owner,
@@ -111,6 +113,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         hub=hub,
         reads=reads,
         runtime=runtime,
+        providers=providers,
         directory=directory,
         ledger=PostgresEffectLedger(
             pool, effects_signal, max_workers=settings.max_workers, max_starting=settings.max_starting

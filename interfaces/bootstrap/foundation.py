@@ -16,7 +16,8 @@ from infrastructure.embedded.kept_running import kept_running
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.postgres.migrations import MigrationRefused, migrate
 from infrastructure.postgres.sessions import connect
 from infrastructure.runtimes.docker_host import ContainersCannotCall, address_for_containers

@@ -8,8 +8,9 @@ from application.audit import LogAudit
 from application.callbacks import RecordCallbacks
 from application.event_streams import EventStreams
 from application.idempotency import IdempotencyKeys
-from application.operations import MetricsSource, ProviderReadiness, ReadinessCheck, Reconcilers
+from application.operations import MetricsSource, ReadinessCheck, Reconcilers
 from application.ports import EventStore
+from application.providers import Providers
 from application.queue_control import QueueControl
 from application.recorded_workspaces import RecordedWorkspaces
 from application.run_commands import RunCommands
@@ -49,7 +50,7 @@ class ApiDependencies:
     callback_tokens: CallbackTokens
     readiness: tuple[ReadinessCheck, ...]
     metrics: MetricsSource
-    providers: ProviderReadiness
+    providers: Providers
     new_id: Callable[[], str]
     body_room: BodyRoom = field(default_factory=BodyRoom)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)

@@ -20,7 +20,7 @@ from application.aggregates import Aggregates
 from application.callback_tokens import DerivedCallbackTokens
 from application.callbacks import RecordCallbacks
 from application.command_context import CommandContext
-from application.operations import Gauge, Metric, Readiness, ReconcileCounts
+from application.operations import Gauge, Metric, ReconcileCounts
 from application.run_commands import RunCommands
 from application.run_queue import DrainCounts, QueueItem
 from application.session_commands import SessionCommands
@@ -41,6 +41,8 @@ from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
+from infrastructure.providers.catalog import RegisteredProviders
+from infrastructure.providers.installations import ProgramsOnPath
 from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
@@ -52,6 +54,7 @@ from interfaces.http.dependencies import ApiDependencies
 
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
+PROVIDERS = RegisteredProviders(ProgramsOnPath("/usr/bin"), ())
 KEYS = (KeyHash(name="ann", sha256=hashlib.sha256(KEY.encode()).hexdigest()),)
 
 
@@ -89,11 +92,6 @@ class SomeMetrics:
                 samples=(Gauge(labels={"state": "queued"}, value=3),),
             ),
         )
-
-
-class AllReady:
-    async def of(self, provider: str) -> Readiness:
-        return Readiness(ready=True)
 
 
 class NobodyIdle:
@@ -169,7 +167,7 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, tail=hub, new_id=_new_id)
+    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDERS, new_id=_new_id)
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,
@@ -199,7 +197,7 @@ async def open_dependencies(
         callback_tokens=DerivedCallbackTokens(runs=runs, sessions=sessions, secret=SECRET),
         readiness=(DatabaseCheck(dsn),),
         metrics=SomeMetrics(),
-        providers=AllReady(),
+        providers=PROVIDERS,
         new_id=_new_id,
         unavailable_errors=(EventStoreUnavailable, psycopg.OperationalError),
         api_keys=api_keys,
