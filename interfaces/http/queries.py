@@ -63,7 +63,7 @@ def decode_query(query_type: type[QueryType], pairs: Iterable[tuple[str, str]]) 
     for name, value in pairs:
         kind = kinds.get(name)
         if kind is None:
-            raise invalid(name[:100], f"is no parameter of this route; {_known(kinds)}")
+            raise invalid(name[:100] or "query", f"is no parameter of this route; {_known(kinds)}")
         if "\0" in value:
             raise invalid(name, "holds a NUL character")
         if kind == "many":
