@@ -50,8 +50,8 @@ def configure_logging(
     context: Context = bound_ids,
     quiet: Sequence[str] = (),
 ) -> None:
-    """Send everything that this process logs, the libraries included, to `stream` (stderr) as JSON lines. The loggers in
-    `quiet` tell warnings alone."""
+    """Send everything that this process logs, the libraries included, to `stream` (stderr) as JSON lines. Of the
+    loggers in `quiet` only warnings."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(context))
     root = logging.getLogger()
