@@ -12,6 +12,8 @@ from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreU
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
+from infrastructure.search.event_search import PostgresEventSearch
+from infrastructure.search.why import PostgresCausality
 from infrastructure.workspace.recorded import S3RecordedWorkspaces
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 from interfaces.bootstrap.foundation import open_object_store
@@ -29,7 +31,7 @@ from interfaces.http.app import create_app
 from interfaces.http.auth import KeyHash
 from interfaces.http.dependencies import ApiDependencies
 
-POOL_SIZE = 4
+POOL_SIZE = 8
 
 
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
@@ -61,6 +63,8 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             recorded_workspaces=S3RecordedWorkspaces(objects),
             progress=plane.reads.progress,
             streams=plane.hub,
+            search=PostgresEventSearch(pool),
+            causality=PostgresCausality(pool),
             idempotency_keys=PostgresIdempotencyKeys(pool),
             callback_tokens=DerivedCallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=foundation.secret),
             readiness=(

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from application.audit import LogAudit
 from application.callbacks import RecordCallbacks
-from application.event_streams import EventStreams
+from application.causality import Causality
+from application.event_streams import EventSearch, EventStreams
 from application.idempotency import IdempotencyKeys
 from application.operations import MetricsSource, ReadinessCheck, Reconcilers
 from application.ports import EventStore
@@ -46,6 +47,8 @@ class ApiDependencies:
     audit: LogAudit
     progress: ProjectionProgress
     streams: EventStreams
+    search: EventSearch
+    causality: Causality
     idempotency_keys: IdempotencyKeys
     callback_tokens: CallbackTokens
     readiness: tuple[ReadinessCheck, ...]

@@ -46,6 +46,9 @@ from infrastructure.providers.installations import ProgramsOnPath
 from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
+from infrastructure.search.event_search import PostgresEventSearch
+from infrastructure.search.indexer import EventIndexer
+from infrastructure.search.why import PostgresCausality
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.serving import serving
 from interfaces.http.app import create_app
@@ -157,6 +160,8 @@ async def open_dependencies(
     if projecting:
         projector = Projector(dsn, store=store, end_of_log=listener.position)
         stack.push_async_callback(_ended, asyncio.create_task(projector.run()))
+        indexer = EventIndexer(dsn, listener.position)
+        stack.push_async_callback(_ended, asyncio.create_task(indexer.run()))
     sessions: Any = Aggregates(
         store=store,
         clock=lambda: datetime.now(UTC),
@@ -187,6 +192,8 @@ async def open_dependencies(
         reconcilers=IdleReconcilers(),
         store=store,
         streams=hub,
+        search=PostgresEventSearch(pool),
+        causality=PostgresCausality(pool),
         reads=PostgresReadModels(pool),
         audit=PostgresLogAudit(
             dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)

@@ -135,6 +135,7 @@ def answers(api: ApiServer, client: httpx.Client) -> list[tuple[str, httpx.Respo
         if issubclass(endpoint.query, ReadQuery) and endpoint.tag not in {"effects", "queue"}
     }
     ids = {"runId": run_id, "sessionId": session_id, "streamId": f"run:{run_id}", "effectKey": "0" * 32}
+    ids["position"] = "1"
 
     def call(template: str, **options: Any) -> None:
         method, path = template.split()
