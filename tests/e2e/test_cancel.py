@@ -21,6 +21,13 @@ def fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServe
         yield server
 
 
+@pytest.fixture(autouse=True)
+def nothing_runs_on(fleetlog: FleetlogServer) -> Iterator[None]:
+    """Whatever a test leaves under way ends with it."""
+    yield
+    end_everything(fleetlog)
+
+
 def cancel(server: FleetlogServer, run_id: str) -> Any:
     return server.ok("POST", f"/api/runs/{run_id}/stop", json={"reason": "not wanted"})
 
@@ -37,8 +44,8 @@ def waiting_for_a_place(server: FleetlogServer) -> str:
         run_id = server.enqueued("echo up; sleep 600", sessionId=session)
         server.until(run_id, "message.delta")
     run_id = server.enqueued("echo never > never", sessionId="four")
-    server.until(run_id, "run.phase")
-    assert server.ok("GET", f"/api/runs/{run_id}")["state"] == "restoring"
+    position = server.until(run_id, "run.phase")[-1]["data"]["position"]
+    assert server.ok("GET", f"/api/runs/{run_id}", params={"minPosition": position})["state"] == "restoring"
     return run_id
 
 

@@ -48,6 +48,7 @@ S1 = session_stream("s1")
 CONTEXT = CommandContext(actor="ann", command_id="c1", correlation_id="c1")
 PATIENT, AT_ONCE = 30.0, 0.0
 ON_THE_WAY_UP = (created(), started(), RESTORED, LINKED, VALIDATED, UP)
+GATE_FAILED = (sync_failed("gate", "pre.stop", final=True), e.StopCanceled(generation=1, reason="sync_failed"))
 INTO_MAINTENANCE = IN_MAINTENANCE[-1]
 
 
@@ -184,7 +185,7 @@ class TestStop:
 
     def test_whose_gate_fails_says_why_and_leaves_the_worker_as_it_was(self):
         scene = after(*RUNNING)
-        scene.world.will(S1, (sync_failed("gate", "pre.stop", final=True),))
+        scene.world.will(S1, GATE_FAILED)
         with pytest.raises(SyncRefused, match="not stopped: S3 is away"):
             outcome(scene.commands.stop("s1", CONTEXT, wait_s=PATIENT))
 
@@ -260,7 +261,7 @@ class TestCleanup:
         after(*RUNNING, session_id="failing", scene=scene)
         scene.candidates = ["s1", "busy", "failing", "nobody"]
         scene.world.will(S1, (synced("gate", "pre.stop"), STOPPING_NOW, STOPPED_NOW))
-        scene.world.will(session_stream("failing"), (sync_failed("gate", "pre.stop", final=True),))
+        scene.world.will(session_stream("failing"), GATE_FAILED)
         return scene
 
     def test_counts_what_became_of_each(self):
