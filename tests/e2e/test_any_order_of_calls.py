@@ -207,10 +207,13 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
             self._reply(over[number % len(over)], "own", "too late")
 
     @precondition(lambda self: self.restarts_left)
-    @rule()
-    def restart(self) -> None:
+    @rule(gently=st.booleans())
+    def restart(self, gently: bool) -> None:
         self.restarts_left -= 1
-        self.server.kill()
+        if gently:
+            assert self.server.stop() == 0
+        else:
+            self.server.kill()
         self.server.start()
 
     @rule(number=st.integers(0, 2))
@@ -256,7 +259,9 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def mortal_fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    with FleetlogServer(tmp_path_factory.mktemp("mortal") / "home") as server:
+    server = FleetlogServer(tmp_path_factory.mktemp("mortal") / "home")
+    server.stop_workers = False
+    with server:
         yield server
 
 
