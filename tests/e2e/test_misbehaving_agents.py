@@ -49,7 +49,9 @@ def test_an_agent_that_hangs_is_ended_with_the_reason(fleetlog: FleetlogServer) 
     last = end_of(fleetlog, run_id)
 
     assert (last["outcome"], last["error"]["errorClass"]) == ("failed", "timeout")
-    assert last["error"]["message"] == "the agent was silent for more than 4 s and was ended"
+    assert last["error"]["message"] == (
+        "the agent was silent for more than 4 s and was ended; RUN_SILENCE_TIMEOUT_MS is the limit"
+    )
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ class TestAnOutsideRun:
         other = replace(ASKED, question_id="q2", timeout_ms=None)
         run.given(*BOUND, ASKED, other).when(AN_HOUR_LATER).then(
             TIMEOUT,
-            e.HumanLoopExpired(question_id="q2", reason="nobody answered question 'q1' in time"),
+            e.HumanLoopExpired(question_id="q2", reason=unanswered("q1").message),
             e.RunAgentFinished(outcome="failed", error=unanswered("q1")),
         )
 
