@@ -111,8 +111,8 @@ def end_everything(server: FleetlogServer) -> None:
         for run in server.ok("GET", "/api/runs", params={"state": state})["items"]:
             cancel(server, run["runId"])
             server.history(run["runId"])
-    for worker in server.ok("GET", "/api/session-workers", params={"limit": 500})["items"]:
-        stop_worker(server, worker["sessionId"])
+    workers = server.ok("GET", "/api/session-workers", params={"limit": 500})["items"]
+    stop_workers(server, *(worker["sessionId"] for worker in workers))
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -173,18 +173,23 @@ def test_a_cancel_after_any_event_of_a_life(fleetlog: FleetlogServer, known: boo
     for event in range(10):
         cancel_at(fleetlog, session, event)
         if not known:
-            stop_worker(fleetlog, session)
+            stop_workers(fleetlog, session)
             session = new_id("session")
     assert fleetlog.finished("echo alive", sessionId=session)["snapshot"]["state"] == "succeeded"
-    stop_worker(fleetlog, session)
+    stop_workers(fleetlog, session)
 
 
-def stop_worker(server: FleetlogServer, session: str) -> None:
-    """Make room for another one. A run that was canceled early has left no worker, or one that is on its way up."""
+def stop_workers(server: FleetlogServer, *sessions: str) -> None:
+    """Make room for others. A run that was canceled early has left no worker, or one that is on its way up."""
     deadline = time.monotonic() + 60
-    while (answer := server.client.post(f"/api/session-workers/{session}/stop")).status_code not in {200, 404}:
-        assert time.monotonic() < deadline, answer.text
+    left = list(sessions)
+    while left := [one for one in left if not is_down(server, one)]:
+        assert time.monotonic() < deadline, left
         time.sleep(0.05)
+
+
+def is_down(server: FleetlogServer, session: str) -> bool:
+    return server.client.post(f"/api/session-workers/{session}/stop").status_code in {200, 404}
 
 
 def test_a_cancel_is_not_forgotten_when_the_server_dies_right_after_it(fleetlog: FleetlogServer) -> None:
@@ -217,5 +222,5 @@ def test_a_cancel_at_any_moment_at_length(fleetlog: FleetlogServer) -> None:
     for _ in range(100):
         cancel_at(fleetlog, session, chance.randint(0, 9), chance.random() * 0.05)
         if chance.random() < 0.3:
-            stop_worker(fleetlog, session)
+            stop_workers(fleetlog, session)
             session = chance.choice([session, new_id("session")])
