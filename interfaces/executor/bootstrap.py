@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import hashlib
 import fcntl
+import hashlib
 import logging
 import os
 import resource
