@@ -1,7 +1,9 @@
 """A server on a port of our choice that answers every request badly: an executor's place taken by something else."""
 
+import errno
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -45,11 +47,24 @@ class Impostor:
                 connection.sendall(ANSWERS[self.mood])
 
 
+def _take(listener: socket.socket, port: int) -> None:
+    """Bind as soon as the kernel has buried who was there before."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            listener.bind(("127.0.0.1", port))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
 @contextmanager
 def impostor_at(port: int, mood: Mood) -> Iterator[Impostor]:
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        _take(listener, port)
         listener.listen(64)
         impostor = Impostor(mood)
         threading.Thread(target=impostor.serve, args=(listener,), daemon=True).start()
