@@ -203,7 +203,6 @@ def test_a_query_value_beyond_what_there_is_is_named(client: httpx.Client, path:
         "/api/runs/queue/nobody",
         "/api/streams/run:nobody/events",
         "/api/streams/moon:nobody/events",
-        "/api/human-loop/requests?runId=nobody&atSeq=1",
         "/api/nothing",
         "/api",
         "/api/runs/nobody/nothing",
