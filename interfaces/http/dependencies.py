@@ -20,7 +20,7 @@ from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
 from interfaces.http.back_pressure import BodyRoom
 from interfaces.http.metrics import RequestMetrics
-from projections.ports import ProjectionProgress, ReadModels
+from projections.ports import History, ProjectionProgress, ReadModels
 
 
 class CallbackTokens(Protocol):
@@ -43,6 +43,7 @@ class ApiDependencies:
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels
+    history: History
     recorded_workspaces: RecordedWorkspaces
     audit: LogAudit
     progress: ProjectionProgress

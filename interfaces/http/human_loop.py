@@ -95,7 +95,7 @@ ENDPOINTS = (
         summary="Questions that wait for an answer",
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
-        errors=(503,),
+        errors=(404, 503),
     ),
     Endpoint(
         method="GET",
@@ -105,7 +105,7 @@ ENDPOINTS = (
         summary="All questions",
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
-        errors=(503,),
+        errors=(404, 503),
     ),
     Endpoint(
         method="POST",
