@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from domain.errors import InvalidInput
 from infrastructure.providers.claude_code import ClaudeCodeProvider
 from infrastructure.providers.contract import Provider
+from infrastructure.providers.opencode import OpencodeProvider
 from infrastructure.providers.scripted import ScriptedProvider
 
 PROVIDERS: tuple[Provider, ...] = (
     ScriptedProvider(),
     ClaudeCodeProvider(),
+    OpencodeProvider(),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Provider] = {
