@@ -115,7 +115,8 @@ def chosen_model(model: str, environment: Mapping[str, str]) -> ChosenModel:
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """`environment` is the agent's whole one; `workspace` is its folder, without links. `run_folder` holds credentials and temporary files until `clear`."""
+    """`environment` is the agent's whole one; `workspace` is its folder, without links; `run_folder` holds credentials
+    and temporary files until `clear`."""
 
     environment: Mapping[str, str]
     chosen: ChosenModel
