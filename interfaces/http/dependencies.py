@@ -19,7 +19,7 @@ from application.session_commands import SessionCommands
 from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
 from interfaces.http.metrics import RequestMetrics
-from projections.ports import ProjectionProgress, ReadModels
+from projections.ports import History, ProjectionProgress, ReadModels
 
 
 class CallbackTokens(Protocol):
@@ -42,6 +42,7 @@ class ApiDependencies:
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels
+    history: History
     recorded_workspaces: RecordedWorkspaces
     audit: LogAudit
     progress: ProjectionProgress
