@@ -1,7 +1,7 @@
 """The ReadModels and HousekeepingReads ports on Postgres: one statement, and so one snapshot, for rows and position."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -118,7 +118,7 @@ class PostgresReadModels:
                 "limit": runs.MAX_PIECES + 1,
             },
         )
-        return Answer(value=runs.snapshot(row, end, _pieces(pieces)), as_of_position=position)
+        return Answer(value=runs.snapshot(row, end, pieces_of(pieces)), as_of_position=position)
 
     async def runs(
         self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
@@ -195,6 +195,8 @@ class PostgresReadModels:
         self, run_id: str, statuses: Sequence[str] | None, limit: int, cursor: str | None, at: Moment
     ) -> HumanLoopRequests:
         past = await self._past(human_loop.HUMAN_LOOP, run_stream(run_id), at)
+        if past.end is None and isinstance(at, AtSeq):
+            raise NotFound(f"no run {run_id!r} is known")
         run = next((row for row in past.rows.values() if isinstance(row, human_loop.AskingRun)), None)
         asked = [row for row in past.rows.values() if isinstance(row, human_loop.HumanLoopRow)]
         chosen = [human_loop.view(row, run) for row in asked if statuses is None or row.status in statuses]
@@ -232,6 +234,12 @@ class PostgresReadModels:
 
     async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
         return [key for (key,) in await self._rows("unsynced_workers", {"before": synced_before, "limit": limit})]
+
+    async def sessions_to_collect(
+        self, *, now: datetime, retention: timedelta, again_after: timedelta, limit: int
+    ) -> list[str]:
+        parameters = {"now": now, "retention": retention, "again_after": again_after, "limit": limit}
+        return [key for (key,) in await self._rows("sessions_to_collect", parameters)]
 
     async def _row(self, projection: Projection[Any], key: str) -> tuple[int, Any]:
         """One row as readers see it, None where there is none, with the position of its read model."""
@@ -302,7 +310,7 @@ class _Past(msgspec.Struct, frozen=True, kw_only=True):
     position: int
 
 
-def _pieces(found: Sequence[tuple[Any, ...]]) -> list[runs.Piece]:
+def pieces_of(found: Sequence[tuple[Any, ...]]) -> list[runs.Piece]:
     """Stdout of deltas, and what message.stop said."""
     pieces = []
     for seq, schema_version, wire_name, payload in found:
