@@ -1,5 +1,6 @@
 """What callers may ask of session workers. Effects happen elsewhere; these commands wait for them, within bounds."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
