@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from domain.errors import InvalidInput
 from infrastructure.providers.claude_code import ClaudeCodeProvider
+from infrastructure.providers.codex_cli import CodexProvider
 from infrastructure.providers.contract import Provider
 from infrastructure.providers.scripted import ScriptedProvider
 
 PROVIDERS: tuple[Provider, ...] = (
     ScriptedProvider(),
     ClaudeCodeProvider(),
+    CodexProvider(),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Provider] = {
