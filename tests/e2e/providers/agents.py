@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.providers.dialects import DIALECTS, Dialect
-from tests.e2e.providers.places import Place
+from tests.e2e.providers.places import OnThisMachine, Place
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.model_server import ModelServer, Reply
 
@@ -20,7 +20,7 @@ class Agents:
     server: FleetlogServer
     models: ModelServer
     dialect: Dialect
-    place: Place
+    place: Place = field(default_factory=OnThisMachine)
 
     def body(self, model: str, prompt: str = "go", **body: Any) -> dict[str, Any]:
         return {

@@ -18,6 +18,7 @@ RUNTIMES = (
     "process",
     pytest.param("docker", marks=[pytest.mark.proof, pytest.mark.timeout(400)]),
 )
+SHARED = {"process": "server_with_agents", "docker": "docker_server"}
 PLACES: dict[str, Place] = {"process": OnThisMachine(), "docker": InContainers()}
 
 
@@ -48,7 +49,7 @@ def models() -> Iterator[ModelServer]:
 
 
 @pytest.fixture(scope="session")
-def process_server(models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
+def server_with_agents(models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
     """One server for all tests that leave it alive."""
     with serving_agents("process", models, tmp_path_factory.mktemp("agents") / "home") as server:
         yield server
@@ -77,7 +78,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def agents(request: pytest.FixtureRequest, models: ModelServer, dialect: Dialect, runtime: str) -> Agents:
     """One provider, on the shared server of a runtime."""
-    server: FleetlogServer = request.getfixturevalue(f"{runtime}_server")
+    server: FleetlogServer = request.getfixturevalue(SHARED[runtime])
     return Agents(server=server, models=models, dialect=dialect, place=PLACES[runtime])
 
 
