@@ -265,7 +265,7 @@ def usage_view(usage: Usage) -> UsageView:
 
 RUNS: Projection[RunRow] = Projection(
     name="runs",
-    version=1,
+    version=2,
     row_type=RunRow,
     events=[
         e.RunQueued,
@@ -293,4 +293,5 @@ RUNS: Projection[RunRow] = Projection(
     key=id_of_stream,
     fold=fold,
     columns=columns,
+    row_per_stream=True,
 )

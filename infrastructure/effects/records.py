@@ -1,5 +1,7 @@
 """The effect ledger as people read it."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,9 @@ from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.work_control import EffectRecord, EffectTry
+
+FIRST_PAUSE_S = 0.01
+LONGEST_PAUSE_S = 0.5
 
 
 class PostgresEffectRecords:
@@ -32,3 +37,16 @@ class PostgresEffectRecords:
         async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(EffectTry)) as cur:
             await cur.execute(sql.query("effect_tries"), {"effect_id": effect_id})
             return await cur.fetchall()
+
+    async def wait_for(self, position: int, timeout_s: float) -> bool:
+        """Asks again after pauses that grow: nobody tells how far the process managers are."""
+        pause, deadline = FIRST_PAUSE_S, time.monotonic() + timeout_s
+        while True:
+            async with self._pool.connection() as connection:
+                row = await (await connection.execute(sql.query("process_manager_position"))).fetchone()
+            if row is not None and (row[0] or 0) >= position:
+                return True
+            if time.monotonic() + pause > deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)

@@ -19,11 +19,17 @@ START_TIMEOUT_S = 60
 
 
 class FleetlogServer:
-    """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end."""
+    """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end.
+    `stop_workers`: agents that run end with it. `module`, a class's own, may be a test's variant of the command
+    line."""
+
+    module = "interfaces.cli.main"
 
     def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
         self.home, self._part = home, command
         self._environment = environment
+        self.prefix: tuple[str, ...] = ()
+        self.stop_workers = True
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -48,7 +54,7 @@ class FleetlogServer:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "interfaces.cli.main", self._part, "--json"],
+                [*self.prefix, sys.executable, "-m", self.module, *self._arguments()],
                 cwd=REPOSITORY,
                 env=self._settings(),
                 stdin=subprocess.DEVNULL,
@@ -63,6 +69,10 @@ class FleetlogServer:
             self._end(signal.SIGKILL)
         assert line, f"fleetlog {self._part} ended before it was ready:\n{self.log_tail()}"
         assert json.loads(line)["url"].endswith(f":{self.port}")
+
+    def _arguments(self) -> list[str]:
+        stop_workers = ["--stop-workers"] if self._part == "up" and self.stop_workers else []
+        return [self._part, "--json", *stop_workers]
 
     def _settings(self) -> dict[str, str]:
         return (
@@ -85,9 +95,9 @@ class FleetlogServer:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def stop(self) -> int:
-        """Ctrl-C; the exit code."""
-        return self._end(signal.SIGINT)
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ctrl-C, or another request to end; the exit code."""
+        return self._end(number)
 
     def kill(self) -> None:
         """kill -9."""
@@ -184,6 +194,29 @@ class FleetlogServer:
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """All stored frames of a run, to its end."""
         return [frame for frame in self.frames(run_id) if "id" in frame]
+
+    def stream(self, session_id: str) -> list[dict[str, Any]]:
+        """A session's whole history, to the end of a read that sees what was answered before."""
+        events: list[dict[str, Any]] = []
+        while page := self.ok(
+            "GET",
+            f"/api/streams/session:{session_id}/events",
+            params={"limit": 500, "after": events[-1]["seq"] if events else 0},
+        )["events"]:
+            events += page
+        return events
+
+    def until_session(self, session_id: str, event: str, after: int = 0) -> dict[str, Any]:
+        """The first event of this type in a session's stream after position `after`, as soon as it is there."""
+        query = {"stream": f"session:{session_id}", "type": event, "after": after}
+        headers = {"accept": "text/event-stream"}
+        with self.client.stream("GET", "/api/events", params=query, headers=headers) as response:
+            assert response.status_code == 200, response.read()
+            for line in response.iter_lines():
+                if line.startswith("data: ") and (found := json.loads(line[6:])).get("type") == event:
+                    self._position = max(self._position, found["position"])
+                    return dict(found)
+        raise AssertionError(f"the stream of events ended without {event}:\n{self.log_tail()}")
 
     def worker_folder(self, session_id: str) -> Path:
         """Where the `process` runtime keeps the session's container."""

@@ -102,4 +102,34 @@ class CodexDialect:
         return ToolCall("request_user_input", {"questions": [question]})
 
 
-DIALECTS: tuple[Dialect, ...] = (ClaudeDialect(), CodexDialect())
+@dataclass(frozen=True)
+class OpencodeDialect:
+    name: str = "opencode"
+    asking_profile: str = "default"
+    free_profile: str = "build"
+    tries_of_one_attempt: int = 6
+    """opencode's own: an earlier end would race with its next request, as the rate limit wants no pause."""
+
+    def few_retries(self) -> Mapping[str, Any]:
+        return {"providerOptions": {"maxRetries": 5}}
+
+    def variables(self, model_url: str) -> Mapping[str, str]:
+        return {"OPENAI_COMPATIBLE_BASE_URL": f"{model_url}/v1", "OPENAI_COMPATIBLE_API_KEY": SECRET}
+
+    def write_file(self, folder: str, name: str, content: str) -> ToolCall:
+        return ToolCall("write", {"filePath": f"{folder}/{name}", "content": content})
+
+    def run_command(self, command: str) -> ToolCall:
+        return ToolCall("bash", {"command": command, "description": "runs it"})
+
+    def todos(self, *items: tuple[str, str]) -> ToolCall:
+        words = {"todo": "pending", "doing": "in_progress", "done": "completed"}
+        todos = [{"content": text, "status": words[status], "priority": "medium"} for text, status in items]
+        return ToolCall("todowrite", {"todos": todos})
+
+    def question(self, prompt: str, labels: Sequence[str]) -> ToolCall:
+        options = [{"label": label, "description": f"the {label} one"} for label in labels]
+        return ToolCall("question", {"questions": [{"question": prompt, "header": "Choice", "options": options}]})
+
+
+DIALECTS: tuple[Dialect, ...] = (ClaudeDialect(), CodexDialect(), OpencodeDialect())
