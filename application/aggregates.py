@@ -80,6 +80,11 @@ class Aggregates(Generic[State, Command]):
             if len(page) < EVENTS_PER_PAGE:
                 return self._remember(key, known)
 
+    async def recent(self, key: str) -> Loaded[State]:
+        """The state as this process last saw it, read only where it has seen none: others may have gone on since. For
+        what is decided on it the append's word counts; for a call that it leads to, the callee's."""
+        return self._folds.get(key) or await self.load(key)
+
     async def handle(self, key: str, command: Command, context: CommandContext) -> Handled[State]:
         """Decide `command` on the state of `key` and append what it leads to. Raises what `decide` raises."""
         return await self.handle_batch(key, [(command, "")], context)

@@ -21,6 +21,7 @@ PROCESS_MANAGERS: dict[type[Event], ProcessManager] = {
     session.AgentDataLinked: session_life.validate_workspace_on_linked,
     session.SessionActivated: session_life.end_start_on_activated,
     session.ActivationFailed: session_life.take_container_down_on_activation_failed,
+    session.SessionRunDetached: session_life.spare_detaching_on_detached,
     session.SyncRequested: session_life.sync_workspace_on_sync_requested,
     session.StopRequested: session_life.sync_workspace_on_stop_requested,
     session.SessionStopping: session_life.stop_container_on_stopping,

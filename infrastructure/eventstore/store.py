@@ -46,7 +46,7 @@ class GroupCommitEventStore:
         return await store.__aenter__()
 
     async def __aenter__(self) -> Self:
-        self._pool = await open_pool(self._dsn, size=self._readers)
+        self._pool = await open_pool(self._dsn, size=self._readers, checked=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -50,8 +50,11 @@ def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
     return Connection.connect(bounded(dsn, **settings), autocommit=True)
 
 
-async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
-    """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds."""
+async def open_pool(
+    dsn: str, *, size: int = 4, checked: bool = True, **settings: str
+) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds. `checked`:
+    a connection is tried, by a round trip, before it is given out; else callers try again when it turns out dead."""
     pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
         bounded(dsn, **settings),
         min_size=1,
@@ -59,7 +62,7 @@ async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnect
         kwargs={"autocommit": True},
         timeout=10,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=AsyncConnectionPool.check_connection if checked else None,
     )
     await pool.open()
     return pool

@@ -10,28 +10,14 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
-import sql
-from application.reactions import (
-    DequeueRun,
-    DropDeadEffect,
-    EnqueueFinish,
-    EnqueueRun,
-    MoveWorkerPlace,
-    PostponeRun,
-    Reaction,
-    RetryDeadEffect,
-    WantedEffect,
-)
+from application.reactions import Reaction
 from domain.record import RecordedEvent
-from infrastructure.effects.ledger import EFFECTS_CHANNEL
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.postgres.sessions import connect
-from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL
+from infrastructure.process_managers.recording import record
 
 log = logging.getLogger(__name__)
 NAME = "process_managers"
@@ -40,8 +26,6 @@ BATCH = 500
 POLL_S = 1.0
 # No flush of its own: what a crash of the server takes back is wanted again, under the same ids.
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
-OUTSIDE_RUN_ATTEMPTS = 5
-PLACE_QUERIES = {"wanted": "want_worker_place", "up": "worker_is_up", "free": "leave_worker_place"}
 
 
 class ProcessManagerRunner:
@@ -93,71 +77,12 @@ class ProcessManagerRunner:
         wanted: list[tuple[RecordedEvent, Reaction]] = []
         for event in events:
             wanted += [(event, reaction) for reaction in self._react(event)]
-        async with connection.transaction():
-            await _record(connection, wanted)
+        async with connection.pipeline(), connection.transaction():
+            await record(connection, wanted)
             await connection.execute(
                 "UPDATE process_manager_checkpoint SET position = %s WHERE name = %s", (reached, NAME)
             )
         return reached
-
-
-async def _record(connection: psycopg.AsyncConnection[Any], wanted: Sequence[tuple[RecordedEvent, Reaction]]) -> None:
-    effects = [(event, reaction) for event, reaction in wanted if isinstance(reaction, WantedEffect)]
-    if effects:
-        await connection.execute(
-            sql.query("want_effects"),
-            {
-                "effect_ids": [effect.effect_id for _, effect in effects],
-                "kinds": [effect.kind for _, effect in effects],
-                "lanes": [effect.lane for _, effect in effects],
-                "params": [Jsonb(effect.params) for _, effect in effects],
-                "positions": [event.position for event, _ in effects],
-                "metadata": [Jsonb(_metadata(event)) for event, _ in effects],
-            },
-        )
-    places = [(event, reaction) for event, reaction in wanted if isinstance(reaction, MoveWorkerPlace)]
-    for event, place in places:
-        arguments = {"lane": place.lane, "position": event.position}
-        await connection.execute(sql.query(PLACE_QUERIES[place.to]), arguments)
-    if effects or places:
-        await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
-    moves = [
-        (event, reaction) for event, reaction in wanted if not isinstance(reaction, WantedEffect | MoveWorkerPlace)
-    ]
-    for event, reaction in moves:
-        await _move_queue(connection, event, reaction)
-    if moves:
-        await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
-
-
-async def _move_queue(connection: psycopg.AsyncConnection[Any], event: RecordedEvent, reaction: Reaction) -> None:
-    match reaction:
-        case EnqueueRun():
-            arguments = msgspec.structs.asdict(reaction)
-            await connection.execute(sql.query("enqueue_run"), {**arguments, "position": event.position})
-        case EnqueueFinish(run_id=run_id):
-            # An outside run holds back nobody: it stands in a line of its own.
-            arguments = {"run_id": run_id, "session_id": f"outside {run_id}", "max_attempts": OUTSIDE_RUN_ATTEMPTS}
-            await connection.execute(sql.query("enqueue_run"), {**arguments, "position": event.position})
-        case PostponeRun(run_id=run_id, available_at=available_at):
-            await connection.execute(sql.query("postpone_run"), {"run_id": run_id, "available_at": available_at})
-        case DequeueRun(run_id=run_id):
-            await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
-        case RetryDeadEffect(effect_id=effect_id):
-            await connection.execute(sql.query("retry_dead_effect"), {"effect_id": effect_id})
-            await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
-        case DropDeadEffect(effect_id=effect_id):
-            await connection.execute(sql.query("drop_dead_effect"), {"effect_id": effect_id})
-
-
-def _metadata(event: RecordedEvent) -> dict[str, str]:
-    """What the events that record the effect's outcome will carry: they were caused by this one."""
-    return {
-        "actor": event.metadata.actor,
-        "correlationId": event.metadata.correlation_id,
-        "causationId": event.event_id,
-        "traceId": event.metadata.trace_id,
-    }
 
 
 async def _one(connection: psycopg.AsyncConnection[Any], statement: str, argument: object) -> Any:

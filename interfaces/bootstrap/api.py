@@ -47,7 +47,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             callbacks=plane.callbacks,
             queue=queue,
             work=plane.work_control,
-            reconcilers=PlaneReconcilers(queue, scheduled(plane), plane.findings),
+            reconcilers=PlaneReconcilers(plane.run_worker, scheduled(plane), plane.findings),
             store=plane.store,
             reads=plane.reads.models,
             recorded_workspaces=S3RecordedWorkspaces(objects),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
-from application.findings import Findings
+from application.findings import Findings, Takeovers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
 from application.run_limits import RunLimits
@@ -90,7 +90,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     listener = await stack.enter_async_context(PostgresListener(dsn))
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
     # Leases, tries and the ledger need no flush of their own: whatever follows from them in the log flushes them, too.
-    pool = await open_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
+    pool = await open_pool(dsn, size=POOL_SIZE, checked=False, synchronous_commit="off")
     stack.push_async_callback(pool.close)
     owner = process_owner(settings)
     reads = await open_reads(dsn, store, listener, owner, stack)
@@ -102,6 +102,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
+    findings = Findings(store=store, clock=now)
     run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
@@ -129,7 +130,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             new_id=new_id,
         ),
         run_commands=run_commands,
-        findings=Findings(store=store, clock=now),
+        findings=findings,
         work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
@@ -137,6 +138,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         run_worker=RunWorker(
             queue=queue,
             executions=_executions(settings, runs, workers, hub),
+            takeovers=Takeovers(findings),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         ),

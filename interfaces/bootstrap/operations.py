@@ -10,9 +10,10 @@ from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.command_context import CommandContext
-from application.findings import Findings
+from application.findings import Findings, few
 from application.operations import Gauge, Metric, Readiness, ReconcileCounts
 from application.run_queue import DrainCounts, QueueItem
+from application.run_worker import RunWorker
 from application.schedule import Schedule
 from domain.operations.events import ReconcileFinished
 from infrastructure.object_store.s3 import S3ObjectStore
@@ -187,27 +188,40 @@ class PlaneQueue:
 class PlaneReconcilers:
     """Implements Reconcilers."""
 
-    def __init__(self, queue: PlaneQueue, schedule: Schedule, findings: Findings) -> None:
-        self._queue, self._schedule, self._findings = queue, schedule, findings
+    def __init__(self, worker: RunWorker, schedule: Schedule, findings: Findings) -> None:
+        self._worker, self._schedule, self._findings = worker, schedule, findings
 
     async def runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
-        """Runs whose lease has run out are claimed like any other: their executor is asked first."""
-        counts = await self._queue.drain(
-            owner="", limit=RECONCILED_AT_ONCE, lock_ms=None, retry_delay_ms=None, wait_s=wait_s
-        )
-        finding = ReconcileFinished(what="runs", examined=counts.claimed, acted=counts.claimed)
-        position = await self._findings.record(finding, context)
+        """Runs whose lease has run out are taken over: their executor is asked first. And questions whose time is over
+        expire."""
         expired = await self._schedule.expire_questions(context)
+        taken = await self._worker.take_over(limit=RECONCILED_AT_ONCE, wait_s=wait_s)
+        finding = ReconcileFinished(
+            what="runs",
+            examined=len(taken.run_ids),
+            acted=len(taken.run_ids) - taken.broken_off,
+            failed=taken.broken_off,
+            subjects=few(taken.run_ids),
+        )
+        position = await self._findings.record(finding, context)
         return ReconcileCounts(
-            examined=counts.claimed + expired.examined,
-            acted=counts.claimed + expired.acted,
-            failed=expired.failed,
+            examined=finding.examined + expired.examined,
+            acted=finding.acted + expired.acted,
+            failed=finding.failed + expired.failed,
             position=max(position, expired.position),
         )
 
     async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         del wait_s
         return await self._schedule.compensate_syncs(context)
+
+    async def effects(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        del wait_s
+        return await self._schedule.free_effects(context)
+
+    async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        del wait_s
+        return await self._schedule.clean_orphans(context)
 
 
 class InstalledProviders:

@@ -6,6 +6,7 @@ from typing import Any
 
 from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
+from application.findings import Takeovers
 from application.orphans import CleanOrphans
 from application.process_managers.table import react, wire_names
 from application.schedule import Schedule
@@ -24,6 +25,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
         candidates=plane.reads.candidates,
         questions=plane.reads.questions,
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
+        effects=plane.ledger,
         findings=plane.findings,
         clock=now,
         new_id=new_id,
@@ -46,6 +48,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         ledger=plane.ledger,
         handlers=effect_handlers(run_aggregates=plane.runs, workers=plane.workers),
         given_up=plane.work_control.given_up,
+        takeovers=Takeovers(plane.findings),
         owner=plane.owner,
     )
     return {

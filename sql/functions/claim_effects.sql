@@ -1,9 +1,11 @@
 -- Claim due effects: of each lane the oldest one that is due, when none of it is being performed. The first effect of a
 -- session that waits for a place takes the next free one; those that waited longest come first. Claims are made one at a
 -- time, so that lanes and limits are exact; the statement after the lock sees what the claims before it committed.
+-- `taken_from` is who held a lease that has run out, null for any other effect.
 CREATE OR REPLACE FUNCTION claim_effects(
     claimer text, most integer, duration interval, first_kinds text[], max_workers integer, max_starting integer
-) RETURNS TABLE (effect_id text, kind text, params jsonb, attempts integer, lease_generation bigint, metadata jsonb)
+) RETURNS TABLE (
+    effect_id text, kind text, params jsonb, attempts integer, lease_generation bigint, metadata jsonb, taken_from text)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -14,7 +16,7 @@ BEGIN
         FROM worker_places WHERE stage <> 'waiting'
     ),
     due AS (
-        SELECT DISTINCT ON (lane) effect_id, caused_by, lane,
+        SELECT DISTINCT ON (lane) effect_id, caused_by, lane, lease_owner,
                kind = ANY(first_kinds) AND worker_places.stage IS NOT DISTINCT FROM 'waiting' AS waits
         FROM effects LEFT JOIN worker_places USING (lane)
         WHERE (state = 'ready' AND available_at <= clock_timestamp()
@@ -25,11 +27,12 @@ BEGIN
         ORDER BY lane, caused_by, effect_id
     ),
     ranked AS (
-        SELECT effect_id, caused_by, lane, waits, row_number() OVER (PARTITION BY waits ORDER BY caused_by, effect_id) AS turn
+        SELECT effect_id, caused_by, lane, lease_owner, waits,
+               row_number() OVER (PARTITION BY waits ORDER BY caused_by, effect_id) AS turn
         FROM due
     ),
     chosen AS (
-        SELECT effect_id, lane, waits FROM ranked
+        SELECT effect_id, lane, lease_owner, waits FROM ranked
         WHERE NOT waits OR turn <= (SELECT free FROM places)
         ORDER BY caused_by, effect_id
         LIMIT most
@@ -42,11 +45,17 @@ BEGIN
         SET state = 'leased', attempts = attempts + 1, lease_owner = claimer, lease_generation = lease_generation + 1,
             lease_expires_at = clock_timestamp() + duration
         FROM chosen WHERE effects.effect_id = chosen.effect_id
-        RETURNING effects.*
+        RETURNING effects.*, chosen.lease_owner AS taken_from
+    ),
+    abandoned AS (
+        UPDATE effect_attempts SET finished_at = clock_timestamp(), outcome = 'abandoned'
+        FROM claimed
+        WHERE claimed.taken_from IS NOT NULL
+          AND effect_attempts.effect_id = claimed.effect_id AND effect_attempts.attempt = claimed.attempts - 1
     ),
     noted AS (
         INSERT INTO effect_attempts (effect_id, attempt, owner) SELECT effect_id, attempts, claimer FROM claimed
     )
-    SELECT effect_id, kind, params, attempts, lease_generation, metadata FROM claimed ORDER BY caused_by, effect_id;
+    SELECT effect_id, kind, params, attempts, lease_generation, metadata, taken_from FROM claimed ORDER BY caused_by, effect_id;
 END
 $$;

@@ -75,6 +75,12 @@ class IdleReconcilers:
     async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         return ReconcileCounts()
 
+    async def effects(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        return ReconcileCounts()
+
+    async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        return ReconcileCounts()
+
 
 class SomeMetrics:
     async def collect(self) -> Sequence[Metric]:

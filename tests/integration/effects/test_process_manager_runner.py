@@ -10,8 +10,9 @@ import psycopg
 from application.ports import ExpectedSeqConflict
 from application.process_managers.table import react, wire_names
 from domain.record import Metadata, NewEvent
-from domain.run.events import RunFinished, RunQueued
-from domain.run.values import Message, RunSpec
+from domain.run.events import RunFinished, RunQueued, RunRetryScheduled
+from domain.run.values import Message, RunError, RunSpec
+from domain.session.events import SessionRunDetached
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
@@ -78,6 +79,27 @@ def test_reactions_are_recorded_with_what_caused_them(database: str) -> None:
             {"actor": "ada", "correlationId": "c", "causationId": "f", "traceId": "t"},
         )
     ]
+
+
+def test_an_effect_is_spared_by_what_happens_after_its_wish_alone(database: str) -> None:
+    """Detached after its first attempt, a run wants the same again after its second."""
+    again = RunRetryScheduled(attempt=1, error=RunError(error_class="network", message="m"), available_at=OCCURRED_AT)
+    history = [RunQueued(spec=SPEC), again, RunFinished(outcome="canceled", exported=False)]
+    detached = SessionRunDetached(generation=1, detached_run_id="r1")
+
+    async def scenario() -> list[tuple[Any, ...]]:
+        await migrate(database)
+        async with GroupCommitEventStore(database) as store:
+            await store.append("run:r1", 0, [new(event, f"{n}") for n, event in enumerate(history[:2])])
+            await store.append("session:s1", 0, [new(detached, "d")])
+            await store.append("run:r1", 2, [new(history[2], "f")])
+        async with running(database, runners=1):
+            await until(database, "SELECT run_id, state FROM run_queue", [("r1", "done")])
+        return await rows(
+            database, "SELECT caused_by, state, attempts, available_at > created_at FROM effects ORDER BY caused_by"
+        )
+
+    assert run(scenario()) == [(2, "obsolete", 0, True), (4, "ready", 0, True)]
 
 
 def test_several_runners_record_every_reaction_once(database: str) -> None:

@@ -41,15 +41,19 @@ async def run_queue(dsn: str, *, max_running: int = 1000) -> AsyncIterator[tuple
 
 async def enqueue(pool: Pool, *runs: tuple[str, str]) -> None:
     """(run id, session id) each, in this order."""
+    arguments = {
+        "run_ids": [run_id for run_id, _ in runs],
+        "session_ids": [session_id for _, session_id in runs],
+        "positions": list(range(1, len(runs) + 1)),
+        "max_attempts": [5] * len(runs),
+    }
     async with pool.connection() as connection:
-        for position, (run_id, session_id) in enumerate(runs, 1):
-            arguments = {"run_id": run_id, "session_id": session_id, "position": position, "max_attempts": 5}
-            await connection.execute(sql.query("enqueue_run"), arguments)
+        await connection.execute(sql.query("enqueue_runs"), arguments)
 
 
 async def dequeue(pool: Pool, run_id: str) -> None:
     async with pool.connection() as connection:
-        await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
+        await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run_id]})
 
 
 async def next_due(pool: Pool, *, max_running: int = 1000) -> float | None:

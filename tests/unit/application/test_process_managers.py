@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import pytest
 
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
-from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, MoveWorkerPlace, PostponeRun, WantedEffect
+from application.reactions import (
+    DequeueRun,
+    EffectNotNeeded,
+    EnqueueFinish,
+    EnqueueRun,
+    MoveWorkerPlace,
+    PostponeRun,
+    WantedEffect,
+)
 from domain.event import Event
 from domain.record import Metadata, RecordedEvent
 from domain.run import events as run
@@ -158,6 +166,12 @@ def test_a_finished_run_leaves_the_queue_and_its_session() -> None:
     assert dequeued == DequeueRun(run_id="r1")
     assert isinstance(detach, WantedEffect)
     assert detach.kind == "session.detach_run"
+
+
+def test_a_run_that_has_let_go_of_its_session_needs_nobody_to_do_it() -> None:
+    event = session.SessionRunDetached(generation=1, detached_run_id="r1")
+
+    assert react(recorded("session:s1", event)) == (EffectNotNeeded(kind="session.detach_run", lane="run:r1"),)
 
 
 def test_reacting_twice_wants_the_same_effect_ids() -> None:
