@@ -54,7 +54,7 @@ class OneEffect:
         self.settled.set()
 
     async def release(self, lease: EffectLease) -> None:
-        if not self.settled.is_set():
+        if self._keeps_lease and not self.settled.is_set():
             self.outcomes.append(("released", ""))
 
     async def free_stale(self) -> Sequence[str]:
