@@ -17,7 +17,8 @@ class StreamRefused(Exception):
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events of the global log are wanted; what is left empty lets every event pass. `recorded_from` and
-    `recorded_to` are inclusive."""
+    `recorded_to` are inclusive. `text`: all of its words are among those of the event's texts; only searches know it,
+    live streams do not."""
 
     types: tuple[str, ...] = ()
     stream: str = ""
@@ -25,6 +26,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str = ""
     recorded_from: datetime | None = None
     recorded_to: datetime | None = None
+    text: str = ""
 
 
 class EventPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,4 +68,15 @@ class EventStreams(Protocol):
 
     async def read_feed(self, wanted: EventFilter, after: int, limit: int) -> EventPage:
         """At most `limit` events of the global log after a position. Raises as `open_feed` does."""
+        ...
+
+
+class EventSearch(Protocol):
+    async def find(self, wanted: EventFilter, after: int, limit: int) -> EventPage:
+        """At most `limit` events of the whole log after a position, in order. Raises InvalidInput for a position beyond
+        the end and for a text without words."""
+        ...
+
+    async def indexed(self) -> int:
+        """The position up to which texts are found: the index follows the log."""
         ...

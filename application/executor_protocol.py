@@ -53,9 +53,13 @@ class Health(_Wire, frozen=True, kw_only=True):
 
 
 class WorkspaceCall(_Wire, frozen=True, kw_only=True):
+    """`session_seq` is the seq in the session's stream up to which the caller has read it. A gate sync that knows less
+    than the start of an agent did was overtaken by it: 409 `gate_overtaken`, and the agent lives."""
+
     session_id: str
     container_id: str
     generation: int
+    session_seq: int = 0
 
 
 class RestoreRequest(WorkspaceCall, frozen=True, kw_only=True):

@@ -68,16 +68,3 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     help: str
     kind: str
     samples: tuple[Gauge, ...]
-
-
-class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """`detail`: what is missing and how to mend it, or a version."""
-
-    ready: bool
-    detail: str = ""
-
-
-class ProviderReadiness(Protocol):
-    """Whether a provider could run now."""
-
-    async def of(self, provider: str) -> Readiness: ...

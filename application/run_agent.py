@@ -94,11 +94,13 @@ class FollowAgent:
                 await self._recover(run, "another executor answers in its place")
             return False
         call = worker.call()
-        request = msgspec.structs.replace(start, container_id=call.container_id, generation=call.generation)
+        request = msgspec.structs.replace(
+            start, container_id=call.container_id, generation=call.generation, session_seq=call.session_seq
+        )
         try:
             await executor.start_run(request)
         except ExecutorError as error:
-            if error.kind != "http":
+            if error.kind != "http" or error.reason == "gate_under_way":
                 raise
             error_class: ErrorClass = "bad_input" if error.status in {400, 422} else "environment"
             await self._fail(run, error_class, f"the executor did not start the agent: {error}", never_started=True)

@@ -9,10 +9,10 @@ import msgspec
 from application.aggregates import Aggregates, Handled, Loaded
 from application.command_context import CommandContext
 from application.ports import LogTail
+from application.providers import Providers
 from application.waiting import wait_for_state
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import check_id, run_stream
-from domain.run.capabilities import capabilities_of
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
 from domain.run.state import Blocked, Finished, Queued, Run
 from domain.run.values import RunSpec
@@ -32,8 +32,8 @@ class Replied(msgspec.Struct, frozen=True, kw_only=True):
 class RunCommands:
     """Run ids and specs are checked here: InvalidInput names the field."""
 
-    def __init__(self, *, runs: Runs, tail: LogTail, new_id: Callable[[], str]) -> None:
-        self._runs, self._tail, self._new_id = runs, tail, new_id
+    def __init__(self, *, runs: Runs, tail: LogTail, providers: Providers, new_id: Callable[[], str]) -> None:
+        self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
 
     async def get(self, run_id: str) -> Loaded[Run]:
         """The aggregate itself. Raises NotFound."""
@@ -59,10 +59,8 @@ class RunCommands:
             check_id(field, value)
         if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
             raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
-        script = spec.provider_options.get("script")
-        if not spec.messages and not script:
-            raise InvalidInput("messages", "at least one message is needed")
-        return await self._runs.handle(run_id, QueueRun(spec=spec, capabilities=capabilities_of(spec)), context)
+        capabilities = await self._providers.capabilities_of(spec)
+        return await self._runs.handle(run_id, QueueRun(spec=spec, capabilities=capabilities), context)
 
     async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:
         """The run once it has finished or is blocked; None when the time is over first."""

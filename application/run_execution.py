@@ -174,7 +174,7 @@ class _Execution:
             return None
         if not isinstance(handled.state.lifecycle, Running):
             return None
-        return Worker(session_id=spec.session_id, state=handled.state)
+        return Worker(session_id=spec.session_id, state=handled.state, seq=handled.seq)
 
     def start_request(self, run: Run) -> StartRequest | None:
         """What starts the agent of this attempt; None for an outside run."""

@@ -48,5 +48,5 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
         library.handlers.clear()
         library.propagate = True
     # Every request is counted and logged by our own middleware; these repeat it or tell of each connection.
-    for name in ("uvicorn.access", "httpx", "httpcore", "botocore", "urllib3"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -28,6 +28,10 @@ class NotProjectedYet(Exception):
     """The read models of this database are still to be made: the same read will work once a projector runs."""
 
 
+class NotBuiltYet(Exception):
+    """The state of that moment is still being made out of the log: the same read will work soon."""
+
+
 class AtSeq(msgspec.Struct, frozen=True):
     """After the stream's event with this seq."""
 

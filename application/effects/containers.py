@@ -106,8 +106,7 @@ class RemoveContainer(_ContainerEffect):
         worker = await self._worker(effect)
         if not isinstance(worker.state.lifecycle, Removing):
             raise EffectObsolete("the worker is not being removed any more")
-        if worker.state.container is not None:
-            await self._workers.runtime.remove(self._workers.spec(worker), worker.container_id)
+        await self._workers.remove(worker)
         await self._workers.sessions.handle(
             worker.session_id, RecordRemoved(generation=worker.state.generation), effect.context("removed")
         )

@@ -28,6 +28,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     state: SessionWorker
+    seq: int = 0
 
     @property
     def container_id(self) -> str:
@@ -37,7 +38,10 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     def call(self) -> WorkspaceCall:
         return WorkspaceCall(
-            session_id=self.session_id, container_id=self.container_id, generation=self.state.generation
+            session_id=self.session_id,
+            container_id=self.container_id,
+            generation=self.state.generation,
+            session_seq=self.seq,
         )
 
 
@@ -63,7 +67,7 @@ class Workers:
             raise EffectObsolete(f"no session {session_id} is known")
         if generation is not None and loaded.state.generation != generation:
             raise EffectObsolete(f"session {session_id} is at generation {loaded.state.generation}, not {generation}")
-        return Worker(session_id=session_id, state=loaded.state)
+        return Worker(session_id=session_id, state=loaded.state, seq=loaded.seq)
 
     def spec(self, worker: Worker) -> ContainerSpec:
         generation = worker.state.generation
@@ -93,6 +97,15 @@ class Workers:
         )
         await self._record(worker, command, context("lost"))
         return True
+
+    async def remove(self, worker: Worker) -> None:
+        """Remove its container, if it has one that is not gone yet. Raises RuntimeUnavailable, also where another
+        daemon answers than the one that made the container: what that one does not have may well be there."""
+        container, spec = worker.state.container, self.spec(worker)
+        if container is None:
+            return
+        if await self.runtime.inspect(spec, container.container_id, container.daemon_id) is not None:
+            await self.runtime.remove(spec, container.container_id)
 
     async def ensure_up(
         self, session_id: str, context: Callable[[str], CommandContext], *, recent: bool = False
@@ -138,4 +151,4 @@ class Workers:
             handled = await self.sessions.handle(worker.session_id, command, context)
         except Fenced as error:
             raise EffectObsolete(str(error)) from error
-        return Worker(session_id=worker.session_id, state=handled.state)
+        return Worker(session_id=worker.session_id, state=handled.state, seq=handled.seq)

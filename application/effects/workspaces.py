@@ -106,6 +106,7 @@ class SyncWorkspace:
             session_id=call.session_id,
             container_id=call.container_id,
             generation=call.generation,
+            session_seq=call.session_seq,
             workspace_s3_prefix=worker.state.workspace_prefix,
             sync_id=sync_id,
             reason=wanted.reason,

@@ -1,47 +1,27 @@
-"""What each provider can do, known without starting anything, and what that means for a run."""
+"""What a provider can do, and what that means for a run. Which providers there are is not the domain's to know."""
 
 import msgspec
 
-from domain.errors import InvalidInput
 from domain.run.values import RunSpec, Warn
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`execution_profiles`: those that the provider maps; another one gives a warning and its default."""
+    """`execution_profiles`: those that the provider maps; another one gives a warning and its default.
+    `human_loop_hint`: what gives a run of this provider a human loop, where something does."""
 
     provider: str
-    resume: bool
-    human_loop: bool
-    todo_stream: bool
-    build_plan_mode: bool
+    resume: bool = False
+    human_loop: bool = False
+    todo_stream: bool = False
+    build_plan_mode: bool = False
     execution_profiles: tuple[str, ...] = ()
-
-
-SCRIPTED = Capabilities(provider="scripted", resume=False, human_loop=False, todo_stream=True, build_plan_mode=False)
-
-PROVIDERS: dict[str, Capabilities] = {"scripted": SCRIPTED}
-ALIASES: dict[str, str] = {"codex-app-server": "codex-cli"}
-
-
-def capabilities_of(spec: RunSpec) -> Capabilities:
-    """The capabilities for this run: options may widen them (`scripted` has a human loop when it is interactive)."""
-    known = PROVIDERS.get(ALIASES.get(spec.provider, spec.provider))
-    if known is None:
-        names = ", ".join(sorted(PROVIDERS))
-        raise InvalidInput("provider", f"{spec.provider!r} is not a provider of this installation; known are: {names}")
-    if known.provider == "scripted" and spec.provider_options.get("interactive") is True:
-        return msgspec.structs.replace(known, human_loop=True)
-    return known
+    human_loop_hint: str = ""
 
 
 def blocked_reason(spec: RunSpec, capabilities: Capabilities) -> str:
     """Why the run can't start, in words that a person can act on; empty when it can."""
     if spec.require_human_loop and not capabilities.human_loop:
-        hint = (
-            "set providerOptions.interactive to true"
-            if capabilities.provider == "scripted"
-            else "choose a provider with humanLoop (GET /api/providers)"
-        )
+        hint = capabilities.human_loop_hint or "choose a provider with humanLoop (GET /api/providers)"
         return f"the run requires humanLoop and {capabilities.provider} has none: {hint}, or drop requireHumanLoop"
     return ""
 
@@ -57,10 +37,12 @@ def degradations(spec: RunSpec, capabilities: Capabilities) -> tuple[Warn, ...]:
             )
         )
     if spec.execution_profile and spec.execution_profile not in capabilities.execution_profiles:
+        known = ", ".join(capabilities.execution_profiles)
         warnings.append(
             Warn(
                 code="unknown_execution_profile",
-                message=f"{capabilities.provider} has no profile {spec.execution_profile!r}: its default is used",
+                message=f"{capabilities.provider} has no profile {spec.execution_profile!r}: its default is used"
+                + (f"; known are {known}" if known else ""),
             )
         )
     return tuple(warnings)

@@ -6,21 +6,20 @@ at a restart, conditional writes (`If-None-Match`) are not checked, and files pu
 """
 
 import asyncio
+import hashlib
 import json
 import secrets
 import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import httpx
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from infrastructure.embedded.detached_process import (
     Command,
@@ -35,6 +34,7 @@ from infrastructure.embedded.home_lock import prepare_home
 from infrastructure.embedded.loopback_port import LOOPBACK, is_free_again, remembered_port
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.secret_file import read_or_make_secret
+from infrastructure.object_store.signing import encoded_path, signed_headers
 
 REGION: Final = "us-east-1"
 
@@ -238,12 +238,21 @@ class EmbeddedObjectStore:
 
 async def bucket_request(method: str, access: ObjectStoreAccess, *, timeout: float = 5.0) -> int:
     """One signed request (`HEAD`, `PUT`, …) for the bucket itself; returns the status or raises `httpx.HTTPError`."""
-    url = f"{access.endpoint}/{quote(access.bucket)}"
-    request = AWSRequest(method=method, url=url)
-    S3SigV4Auth(Credentials(access.access_key_id, access.secret_access_key), "s3", access.region).add_auth(request)
+    path = encoded_path(f"/{access.bucket}")
+    headers = signed_headers(
+        method=method,
+        path=path,
+        query="",
+        headers={"host": urlsplit(access.endpoint).netloc},
+        payload_hash=hashlib.sha256(b"").hexdigest(),
+        region=access.region,
+        access_key=access.access_key_id,
+        secret_key=access.secret_access_key,
+        now=datetime.now(UTC),
+    )
     # No proxy of the environment stands between us and loopback.
     async with httpx.AsyncClient(trust_env=False, timeout=timeout) as client:
-        response = await client.request(method, url, headers=dict(request.headers.items()))
+        response = await client.request(method, f"{access.endpoint}{path}", headers=headers)
         return response.status_code
 
 

@@ -13,6 +13,7 @@ import msgspec
 from application.ports import AppendResult, ExpectedSeqConflict
 from domain.event import MAX_PAYLOAD_BYTES, encode
 from domain.record import Metadata, NewEvent
+from infrastructure.eventstore.announcement import announced
 from infrastructure.eventstore.binary_values import (
     bigint,
     bigint_array,
@@ -46,6 +47,8 @@ class EncodedEvent(msgspec.Struct, frozen=True, gc=False):
     metadata: bytes
     payload: bytes
     payload_hash: bytes
+    is_json: bool = False
+    """Metadata and payload were encoded here, so they are JSON."""
 
 
 class AppendRequest(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +76,14 @@ def _checked_type(wire_name: str) -> bytes:
 
 
 def encoded_event(
-    event_id: str, wire_name: str, schema_version: int, occurred_at: datetime, metadata: bytes, payload: bytes
+    event_id: str,
+    wire_name: str,
+    schema_version: int,
+    occurred_at: datetime,
+    metadata: bytes,
+    payload: bytes,
+    *,
+    is_json: bool = False,
 ) -> EncodedEvent:
     """Raises AppendRefused for a payload over 256 KiB, a time without zone, or a name that can't be stored."""
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -91,6 +101,7 @@ def encoded_event(
         metadata,
         payload,
         hashlib.sha256(payload).digest(),
+        is_json,
     )
 
 
@@ -112,6 +123,7 @@ def encode_new_event(new: NewEvent) -> EncodedEvent:
         new.occurred_at,
         _encode_metadata(new.metadata),
         encode(event),
+        is_json=True,
     )
 
 
@@ -151,8 +163,10 @@ class Call(msgspec.Struct, frozen=True):
 def append_call(tenant: bytes, requests: Sequence[AppendRequest]) -> Call:
     """The call that writes requests which share no event id of one stream."""
     if len(requests) == 1 and len(requests[0].events) == 1:
-        return Call(b"append_event", _one_event(tenant, requests[0], requests[0].events[0]))
-    return Call(b"append_events", _batch(tenant, requests))
+        function, arguments = b"append_event", _one_event(tenant, requests[0], requests[0].events[0])
+    else:
+        function, arguments = b"append_events", _batch(tenant, requests)
+    return Call(function, (*arguments, announced(tenant, requests)))
 
 
 def _one_event(tenant: bytes, request: AppendRequest, event: EncodedEvent) -> tuple[bytes, ...]:

@@ -1,49 +1,40 @@
-"""The S3 adapter: get, put, multipart, head, list and delete over boto3.
+"""The S3 adapter: get, put, multipart, head, list and delete.
 
 All calls block: run them in threads. Every upload carries its MD5, which the store verifies; every read is verified by
 its caller against the SHA-256 that is on record. Connecting waits 5 s at most, reading 60 s, and a call is tried
 four times.
 """
 
-import base64
-import hashlib
+import http.client
 import random
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
+from infrastructure.object_store.answers import (
+    ListedPage,
+    NotS3,
+    ObjectInfo,
+    completed_parts,
+    deleted_keys,
+    fault_of,
+    listed_page,
+    upload_id,
+)
 from infrastructure.object_store.errors import ObjectMissing, ObjectStoreRefused, ObjectStoreUnavailable
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.rest import Refused, S3Rest, lower_case, md5_of
 
 _ATTEMPTS = 4
 _CHUNK_BYTES = 256 * 1024
 _DELETE_BATCH = 500
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_METADATA = "x-amz-meta-"
+_MISSING = frozenset({"", "NoSuchKey", "NotFound"})
 _PASSING = frozenset({"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "BadDigest"})
 Answer = TypeVar("Answer")
-
-
-class S3Location(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a bucket is and how to get in. An empty `endpoint` means AWS itself."""
-
-    endpoint: str
-    bucket: str
-    region: str
-    access_key: str
-    secret_key: str
-
-
-class ObjectInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One object of a listing; `size` in bytes."""
-
-    key: str
-    size: int
 
 
 class FetchedObject(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,20 +49,12 @@ class S3ObjectStore:
 
     def __init__(self, location: S3Location, *, max_connections: int = 16, retry_delay_s: float = 0.2) -> None:
         self.location = location
-        self._max_connections = max_connections
+        self._rest = S3Rest(location, max_idle=max_connections)
         self._retry_delay_s = retry_delay_s
-        self._client_lock = threading.Lock()
-        self._made_client: S3Client | None = None
-
-    def warm_up(self) -> None:
-        """Load and set up the client, which takes some hundred milliseconds, before the first call needs it."""
-        _ = self._client
 
     def close(self) -> None:
         """Give the connections back."""
-        with self._client_lock:
-            if self._made_client is not None:
-                self._made_client.close()
+        self._rest.close()
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         """The bytes of an object, or of its range. Raises ObjectMissing, ObjectStoreUnavailable, ObjectStoreRefused."""
@@ -81,15 +64,11 @@ class S3ObjectStore:
         """As `get`, with the object's metadata."""
 
         def attempt() -> FetchedObject:
-            answer = self._open(key, start, length)
-            with closing(answer["Body"]) as stream:
-                expected = _announced(answer)
-                body = stream.read()
-            if len(body) != expected:
-                raise ConnectionError(f"{len(body)} bytes instead of {expected}")
-            return FetchedObject(
-                body=body, metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-            )
+            answer = self._rest.call("GET", key, headers=_range(start, length))
+            expected = _announced(answer.headers)
+            if len(answer.body) != expected:
+                raise ConnectionError(f"{len(answer.body)} bytes instead of {expected}")
+            return FetchedObject(body=answer.body, metadata=_metadata(answer.headers))
 
         if length == 0:
             return FetchedObject(body=b"")
@@ -103,11 +82,11 @@ class S3ObjectStore:
 
         def attempt() -> None:
             nonlocal written, metadata
-            answer = self._open(key, written, None)
-            metadata = {name.lower(): value for name, value in answer.get("Metadata", {}).items()}
-            with closing(answer["Body"]) as stream:
-                expected = written + _announced(answer)
-                for chunk in stream.iter_chunks(_CHUNK_BYTES):
+            with self._rest.open("GET", key, headers=_range(written, None)) as answer:
+                headers = lower_case(answer)
+                metadata = _metadata(headers)
+                expected = written + _announced(headers)
+                while chunk := answer.read(_CHUNK_BYTES):
                     write(chunk)
                     written += len(chunk)
             if written != expected:
@@ -118,37 +97,21 @@ class S3ObjectStore:
 
     def put(self, key: str, body: bytes, *, metadata: dict[str, str] | None = None) -> None:
         """Write an object whole. The store refuses it when the bytes that arrive have another MD5."""
-        digest = _md5(body)
-        self._tried(
-            f"writing {key!r}",
-            key,
-            lambda: self._client.put_object(
-                Bucket=self.location.bucket, Key=key, Body=body, ContentMD5=digest, Metadata=metadata or {}
-            ),
-        )
+        headers = {f"{_METADATA}{name}": value for name, value in (metadata or {}).items()}
+        headers["content-md5"] = md5_of(body)
+        self._tried(f"writing {key!r}", key, lambda: self._rest.call("PUT", key, headers=headers, body=body))
 
     def put_parts(self, key: str, parts: Iterable[bytes], *, confirm: Callable[[], bool] = lambda: True) -> bool:
         """Write an object in parts of at least 5 MiB each (but the last). It comes to be only when `confirm`, asked
         after the last part, agrees; the answer is whether it did."""
-        bucket = self.location.bucket
-        upload = self._tried(
-            f"writing {key!r}", key, lambda: self._client.create_multipart_upload(Bucket=bucket, Key=key)
-        )["UploadId"]
+        begun = self._tried(f"writing {key!r}", key, lambda: self._rest.call("POST", key, query={"uploads": ""}))
+        upload = upload_id(begun.body)
         try:
-            done: list[Any] = []
-            for number, part in enumerate(parts, start=1):
-                etag = self._put_part(key, upload, number, part)
-                done.append({"PartNumber": number, "ETag": etag})
+            etags = [self._put_part(key, upload, number, part) for number, part in enumerate(parts, start=1)]
             if not confirm():
                 self._abort(key, upload)
                 return False
-            self._tried(
-                f"completing {key!r}",
-                key,
-                lambda: self._client.complete_multipart_upload(
-                    Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": done}
-                ),
-            )
+            self._tried(f"completing {key!r}", key, lambda: self._complete(key, upload, etags))
         except BaseException:
             self._abort(key, upload)
             raise
@@ -157,100 +120,79 @@ class S3ObjectStore:
     def head(self, key: str) -> ObjectInfo | None:
         """The object's size, or None when there is none."""
         try:
-            answer = self._tried(
-                f"asking for {key!r}", key, lambda: self._client.head_object(Bucket=self.location.bucket, Key=key)
-            )
+            answer = self._tried(f"asking for {key!r}", key, lambda: self._rest.call("HEAD", key))
         except ObjectMissing:
             return None
-        return ObjectInfo(key=key, size=answer["ContentLength"])
+        return ObjectInfo(key=key, size=_announced(answer.headers))
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """All objects whose key starts with `prefix`, page by page, in the order of keys."""
-        token: str | None = None
+        token = ""
         while True:
-            page = self._page(prefix, token)
-            for item in page.get("Contents", []):
-                yield ObjectInfo(key=item["Key"], size=item["Size"])
-            token = page.get("NextContinuationToken")
-            if not page.get("IsTruncated") or token is None:
+            page = self._tried(f"listing {prefix!r}", prefix, partial(self._page, prefix, token))
+            yield from page.objects
+            token = page.next_token
+            if not token:
                 return
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is gone already is no error."""
-        batch: list[Any] = []
+        batch: list[str] = []
         for key in keys:
-            batch.append({"Key": key})
+            batch.append(key)
             if len(batch) == _DELETE_BATCH:
                 self._delete_batch(batch)
                 batch = []
         if batch:
             self._delete_batch(batch)
 
-    def _delete_batch(self, batch: list[Any]) -> None:
-        self._tried(
-            f"deleting {len(batch)} objects",
-            "",
-            lambda: self._client.delete_objects(Bucket=self.location.bucket, Delete={"Objects": batch, "Quiet": True}),
-        )
+    def _delete_batch(self, batch: list[str]) -> None:
+        body = deleted_keys(batch)
 
-    def _open(self, key: str, start: int, length: int | None) -> Any:
-        if start == 0 and length is None:
-            return self._client.get_object(Bucket=self.location.bucket, Key=key)
-        end = "" if length is None else str(start + length - 1)
-        return self._client.get_object(Bucket=self.location.bucket, Key=key, Range=f"bytes={start}-{end}")
+        def attempt() -> None:
+            answer = self._rest.call("POST", query={"delete": ""}, headers={"content-md5": md5_of(body)}, body=body)
+            _refuse_fault(answer.body)
 
-    def _page(self, prefix: str, token: str | None) -> Any:
-        bucket = self.location.bucket
-        if token is None:
-            return self._tried(
-                f"listing {prefix!r}", prefix, lambda: self._client.list_objects_v2(Bucket=bucket, Prefix=prefix)
-            )
-        return self._tried(
-            f"listing {prefix!r}",
-            prefix,
-            lambda: self._client.list_objects_v2(Bucket=bucket, Prefix=prefix, ContinuationToken=token),
-        )
+        self._tried(f"deleting {len(batch)} objects", "", attempt)
+
+    def _page(self, prefix: str, token: str) -> ListedPage:
+        query = {"list-type": "2", "prefix": prefix, "encoding-type": "url"}
+        if token:
+            query["continuation-token"] = token
+        return listed_page(self._rest.call("GET", query=query).body)
 
     def _put_part(self, key: str, upload: str, number: int, part: bytes) -> str:
+        query = {"partNumber": str(number), "uploadId": upload}
+        headers = {"content-md5": md5_of(part)}
         answer = self._tried(
             f"writing part {number} of {key!r}",
             key,
-            lambda: self._client.upload_part(
-                Bucket=self.location.bucket,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
-                Body=part,
-                ContentMD5=_md5(part),
-            ),
+            lambda: self._rest.call("PUT", key, query=query, headers=headers, body=part),
         )
-        return answer["ETag"]
+        return answer.headers["etag"]
+
+    def _complete(self, key: str, upload: str, etags: list[str]) -> None:
+        answer = self._rest.call("POST", key, query={"uploadId": upload}, body=completed_parts(etags))
+        _refuse_fault(answer.body)
 
     def _abort(self, key: str, upload: str) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
-            self._client.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=upload)
-        except (BotoCoreError, ClientError):
+            self._rest.call("DELETE", key, query={"uploadId": upload})
+        except (Refused, OSError, http.client.HTTPException):
             # The store forgets an upload that was never completed; the error that led here is the one to tell.
             return
 
     def _tried(self, doing: str, key: str, attempt: Callable[[], Answer]) -> Answer:
-        from botocore.exceptions import BotoCoreError, ClientError
-        from urllib3.exceptions import HTTPError
-
         for number in range(1, _ATTEMPTS + 1):
             try:
                 return attempt()
-            except ClientError as error:
-                code = str(error.response.get("Error", {}).get("Code", ""))
-                status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-                if code in _MISSING:
+            except Refused as error:
+                if error.status == http.HTTPStatus.NOT_FOUND and error.code in _MISSING:
                     raise ObjectMissing(key) from error
-                if status < 500 and code not in _PASSING:
+                if 200 < error.status < 500 and error.code not in _PASSING:
                     raise ObjectStoreRefused(f"the object store refused {doing}: {error}") from error
                 cause: Exception = error
-            except (BotoCoreError, HTTPError, ConnectionError, TimeoutError) as error:
+            except (OSError, http.client.HTTPException, NotS3) as error:
                 cause = error
             if number < _ATTEMPTS:
                 time.sleep(self._retry_delay_s * number * random.uniform(0.75, 1.25))  # noqa: S311  jitter, no secret
@@ -258,44 +200,27 @@ class S3ObjectStore:
             f"{doing} failed {_ATTEMPTS} times at {self.location.endpoint or 'AWS'}: {cause}"
         ) from cause
 
-    @property
-    def _client(self) -> "S3Client":
-        with self._client_lock:
-            if self._made_client is None:
-                self._made_client = _connect(self.location, self._max_connections)
-            return self._made_client
+
+def _range(start: int, length: int | None) -> dict[str, str]:
+    if start == 0 and length is None:
+        return {}
+    return {"range": f"bytes={start}-{'' if length is None else start + length - 1}"}
 
 
-def _connect(location: S3Location, max_connections: int) -> "S3Client":
-    from boto3.session import Session
-    from botocore.config import Config
-
-    return Session().client(
-        "s3",
-        endpoint_url=location.endpoint or None,
-        region_name=location.region,
-        aws_access_key_id=location.access_key,
-        aws_secret_access_key=location.secret_key,
-        config=Config(
-            s3={"addressing_style": "path" if location.endpoint else "auto"},
-            # We send MD5s and verify SHA-256s ourselves; not every store knows the newer trailing checksums.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=5,
-            read_timeout=60,
-            max_pool_connections=max_connections,
-            proxies={},
-        ),
-    )
+def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.removeprefix(_METADATA): value for name, value in headers.items() if name.startswith(_METADATA)}
 
 
-def _announced(answer: Any) -> int:
+def _announced(headers: Mapping[str, str]) -> int:
     # Headers that were cut off may lack the length; without it a cut body could not be told from a whole one.
-    if "ContentLength" not in answer:
+    length = headers.get("content-length", "")
+    if not length.isdigit():
         raise ConnectionError("the answer does not say how long it is")
-    return int(answer["ContentLength"])
+    return int(length)
 
 
-def _md5(body: bytes) -> str:
-    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+def _refuse_fault(body: bytes) -> None:
+    """Some calls answer 200 and tell their failure in the body."""
+    fault = fault_of(body)
+    if fault.code:
+        raise Refused(http.HTTPStatus.OK, fault)

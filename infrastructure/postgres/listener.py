@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Self
 
@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql as identifiers
 
 import sql
+from infrastructure.postgres.notifications import Notifications
 from infrastructure.postgres.sessions import connect
 
 EVENTS_CHANNEL = "fleetlog_events"
@@ -48,9 +49,14 @@ class ChannelSignal:
 
 
 class PositionSignal:
-    """The end of the log as this process knows it. It only ever grows."""
+    """The end of the log as this process knows it. It only ever grows.
+
+    `follower`, if there is one, is called with each position that is heard of and with what its notification says
+    behind it, or nothing; see infrastructure/eventstore/announcement.py.
+    """
 
     def __init__(self) -> None:
+        self.follower: Callable[[int, bytes], None] | None = None
         self._last_position = 0
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._tickets = count()
@@ -70,8 +76,10 @@ class PositionSignal:
             self._forget_abandoned()
         return self._last_position
 
-    def advance(self, position: int) -> None:
-        """The log is known to reach `position`; lower positions than the last change nothing."""
+    def advance(self, position: int, said: bytes = b"") -> None:
+        """The log is known to reach `position`; lower positions than the last wake nobody."""
+        if self.follower is not None:
+            self.follower(position, said)
         if position <= self._last_position:
             return
         self._last_position = position
@@ -143,6 +151,8 @@ class PostgresListener:
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:
         listening: set[str] = set()
+        # For what comes with the answer of a statement.
+        connection.add_notify_handler(lambda notify: self._notified(notify.channel, notify.payload.encode()))
         while True:
             for channel in self._signals.keys() - listening:
                 await connection.execute(identifiers.SQL("LISTEN {}").format(identifiers.Identifier(channel)))
@@ -153,10 +163,13 @@ class PostgresListener:
             self.position.advance(row[0])
             for channel in list(self._signals):
                 self._wake(channel)
-            async for notification in connection.notifies(timeout=self._poll_seconds):
-                if notification.channel == EVENTS_CHANNEL:
-                    self.position.advance(int(notification.payload))
-                self._wake(notification.channel)
+            await Notifications(connection.pgconn, self._notified).arrive(self._poll_seconds)
+
+    def _notified(self, channel: str, payload: bytes) -> None:
+        if channel == EVENTS_CHANNEL:
+            digits, _, said = payload.partition(b" ")
+            self.position.advance(int(digits), said)
+        self._wake(channel)
 
     def _wake(self, channel: str) -> None:
         for signal in self._signals.get(channel, ()):

@@ -23,8 +23,9 @@ from infrastructure.journal.coalescing import CoalescingJournal
 from infrastructure.journal.run_journal import JournalFailed, RunJournal
 from infrastructure.object_store.errors import ObjectStoreError
 from infrastructure.providers.agent_processes import AgentProcesses
-from infrastructure.providers.contract import AgentSession, ReplyNotDelivered
-from infrastructure.providers.script_lines import warning
+from infrastructure.providers.contract import AgentFailed, AgentSession, ReplyNotDelivered
+from infrastructure.providers.provider_warnings import warning
+from infrastructure.providers.redaction import RedactedEvents, Redactor
 
 # An agent that was told to stop, and whose processes are dead, has this long to give its last event.
 _LAST_EVENT_S = 10.0
@@ -40,7 +41,7 @@ class ActiveRun:
 
     def __init__(
         self, run_id: str, attempt: int, *, session: AgentSession, journal: RunJournal, processes: AgentProcesses,
-        put_output: PutOutput,
+        put_output: PutOutput, redactor: Redactor,
     ) -> None:  # fmt: skip
         self.run_id = run_id
         self.attempt = attempt
@@ -48,6 +49,7 @@ class ActiveRun:
         self._session = session
         self._processes = processes
         self._put_output = put_output
+        self._redactor = redactor
         self._way_in = CoalescingJournal(journal)
         self._answered: set[str] = set()
         self._asked: set[str] = set()
@@ -78,6 +80,9 @@ class ActiveRun:
         except JournalFailed:
             await self._processes.end_all(0)
             raise
+        except AgentFailed as error:
+            await self._processes.end_all(0)
+            finished = RunAgentFinished(outcome="failed", error=error.error)
         except Exception as error:  # noqa: BLE001  logged, and the run ends as failed for it
             _log.exception("the provider of run %s failed", self.run_id)
             await self._processes.end_all(0)
@@ -116,19 +121,24 @@ class ActiveRun:
 
     async def _take_events(self) -> RunAgentFinished | None:
         finished: RunAgentFinished | None = None
-        async for event in self._session.events():
-            if isinstance(event, RunAgentFinished):
-                finished = event
-                continue
-            if isinstance(event, HumanLoopRequested):
-                if event.question_id in self._asked:
-                    await self._way_in.take(
-                        warning("question_repeated", f"the question {event.question_id!r} was asked before")
-                    )
-                    continue
-                self._asked.add(event.question_id)
-            await self._way_in.take(await self._fitting(event))
+        redacted = RedactedEvents(self._redactor)
+        async for told in self._session.events():
+            for event in redacted.take(told):
+                if isinstance(event, RunAgentFinished):
+                    finished = event
+                else:
+                    await self._take(event)
+        for event in redacted.rest():
+            await self._take(event)
         return finished
+
+    async def _take(self, event: Event) -> None:
+        if isinstance(event, HumanLoopRequested):
+            if event.question_id in self._asked:
+                event = warning("question_repeated", f"the question {event.question_id!r} was asked before")
+            else:
+                self._asked.add(event.question_id)
+        await self._way_in.take(await self._fitting(event))
 
     async def _stop(self) -> None:
         try:
@@ -145,7 +155,7 @@ class ActiveRun:
         why = "the run was canceled" if finished.outcome == "canceled" else "the agent has ended"
         for question_id in tuple(self.journal.open_questions):
             self.journal.append(HumanLoopCanceled(question_id=question_id, reason=why))
-        await self.journal.durable(self.journal.append(_bounded(finished)))
+        await self.journal.durable(self.journal.append(self._redactor.event(_bounded(finished))))
 
     def _as_stopped(self, finished: RunAgentFinished) -> RunAgentFinished:
         assert self._stop_reason is not None

@@ -73,13 +73,17 @@ class AgentProcess:
         except OSError as error:
             raise PipeClosed(f"the agent has closed its input: {error.strerror}") from error
 
+    def close_stdin(self) -> None:
+        """Tell it that no more input comes."""
+        if self._popen.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._popen.stdin.close()
+
     def close(self) -> None:
         """Let go of its pipes, whoever else may hold them open."""
         for transport in self.transports:
             transport.close()
-        if self._popen.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._popen.stdin.close()
+        self.close_stdin()
 
 
 class AgentProcesses:

@@ -12,15 +12,16 @@ from typing import TypeVar
 import msgspec
 
 from application.executor_protocol import ReplyRequest, ReplyResult, RunState, StartRequest
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, InvalidInput, NotFound
 from domain.run.events import HumanLoopExpired, RunAgentFinished
 from domain.run.values import RunError
 from infrastructure.journal.run_folders import RunFolders, RunIdentity
 from infrastructure.journal.run_journal import RunJournal
 from infrastructure.providers.active_run import ActiveRun, PutOutput
 from infrastructure.providers.agent_processes import AgentProcesses
-from infrastructure.providers.contract import AgentTask
-from infrastructure.providers.registry import provider_named
+from infrastructure.providers.contract import AgentFailed, AgentTask
+from infrastructure.providers.redaction import Redactor, secrets_in
+from infrastructure.providers.registry import credential_names, provider_named, variable_names
 
 _JOURNALS_AT_HAND = 8
 _CLEAR_UP_S = 10.0
@@ -30,11 +31,12 @@ Answer = TypeVar("Answer")
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What runs need of the workspace. `admit` raises Conflict while no run may start; `environment` is that of every
-    agent; `folder` is where agents work."""
+    agent; `folder` is where agents work, `private_folder` their home; `inherited` is the executor's own environment."""
 
     folder: str
     admit: Callable[[], None]
     environment: Callable[[], dict[str, str]]
+    private_folder: str
     put_output: PutOutput
     inherited: Mapping[str, str]
 
@@ -51,10 +53,14 @@ class ProviderRuns:
         self._processes = processes
         self._pool = pool
         self._around = surroundings
+        known = {*credential_names(), *variable_names()}
+        variables = {name: value for name, value in surroundings.inherited.items() if name in known}
+        self._redactor = Redactor(secrets_in(variables, credential_names()))
         self._active: ActiveRun | None = None
         self._task: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._closing = False
+        self._started_at_seq = 0
         self._at_hand: OrderedDict[tuple[str, int], RunJournal] = OrderedDict()
 
     @property
@@ -103,18 +109,22 @@ class ProviderRuns:
             if self._active is not None:
                 raise Conflict(f"run {self._active.run_id} is active; one run at a time", "busy")
             self._around.admit()
+            self._started_at_seq = max(self._started_at_seq, request.session_seq)
             return await self._begin(request)
 
     async def _begin(self, request: StartRequest) -> RunState:
-        provider = provider_named(request.spec.provider)
-        provider.check(request.spec)
+        try:
+            provider = provider_named(request.spec.provider)
+            provider.check(request.spec)
+        except InvalidInput as error:
+            raise InvalidInput(f"spec.{error.field}", error.message) from error
         environment = self._around.environment() | {
             "FLEETLOG_RUN_ID": request.run_id,
             "FLEETLOG_SESSION_ID": request.session_id,
         }
         if request.callback_url:
             environment["FLEETLOG_CALLBACK_URL"] = request.callback_url
-        for name in provider.credential_variables:
+        for name in (*provider.credentials, *provider.variables):
             if name in self._around.inherited:
                 environment[name] = self._around.inherited[name]
         task = AgentTask(
@@ -122,6 +132,7 @@ class ProviderRuns:
             attempt=request.attempt,
             spec=request.spec,
             folder=self._around.folder,
+            private_folder=self._around.private_folder,
             environment=environment,
             human_loop_timeout_ms=request.human_loop_timeout_ms,
         )
@@ -131,12 +142,12 @@ class ProviderRuns:
         self._keep_at_hand(request.run_id, request.attempt, journal)
         try:
             session = await provider.start(task, self._processes)
+        except AgentFailed as error:
+            return await self._never_started(request, journal, error.error)
         except Exception as error:  # noqa: BLE001  logged, and the run ends as failed for it
             _log.exception("run %s could not be started", request.run_id)
             failure = RunError(error_class="environment", message=f"the agent could not be started: {error}")
-            await journal.durable(journal.append(RunAgentFinished(outcome="failed", error=failure)))
-            await self._in_thread(partial(self._folders.mark_ended, request.run_id, request.attempt))
-            return _state(request.run_id, request.attempt, self._boot_id, journal)
+            return await self._never_started(request, journal, failure)
         group, started = session.process_group
         active = ActiveRun(
             request.run_id,
@@ -145,6 +156,7 @@ class ProviderRuns:
             journal=journal,
             processes=self._processes,
             put_output=self._around.put_output,
+            redactor=self._redactor,
         )
         self._active = active
         self._task = asyncio.create_task(self._own(active))
@@ -155,6 +167,12 @@ class ProviderRuns:
             # It runs, and whoever asked must know. A next boot finds its processes by their environment, too.
             _log.exception("the process of run %s could not be recorded", request.run_id)
         return active.state(self._boot_id)
+
+    async def _never_started(self, request: StartRequest, journal: RunJournal, failure: RunError) -> RunState:
+        finished = self._redactor.event(RunAgentFinished(outcome="failed", error=failure))
+        await journal.durable(journal.append(finished))
+        await self._in_thread(partial(self._folders.mark_ended, request.run_id, request.attempt))
+        return _state(request.run_id, request.attempt, self._boot_id, journal)
 
     async def state(self, run_id: str) -> RunState:
         """Raises NotFound."""
@@ -179,9 +197,12 @@ class ProviderRuns:
         await self._journal(run_id)
         raise Conflict(f"run {run_id} has ended; its questions are closed", "question_not_open")
 
-    async def quiesce(self) -> None:
-        """End every agent's process before a gate sync; a run that is active fails for it."""
+    async def quiesce(self, session_seq: int) -> None:
+        """End every agent's process before a gate sync; a run that is active fails for it. Raises Conflict
+        (gate_overtaken) when whoever started the last agent knew more of the session than this gate does."""
         async with self._starting:
+            if session_seq and session_seq < self._started_at_seq:
+                raise Conflict("a run was started since this gate sync was asked for", "gate_overtaken")
             await self._end_all("the worker's gate sync ended every process")
 
     async def _end_all(self, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""The providers of this executor."""
+"""All providers there are: the one line of each."""
 
 from collections.abc import Mapping
 
@@ -6,14 +6,29 @@ from domain.errors import InvalidInput
 from infrastructure.providers.contract import Provider
 from infrastructure.providers.scripted import ScriptedProvider
 
-PROVIDERS: Mapping[str, Provider] = {
-    "scripted": ScriptedProvider(),
+PROVIDERS: tuple[Provider, ...] = (
+    ScriptedProvider(),
+)  # fmt: skip
+
+_BY_NAME: Mapping[str, Provider] = {
+    name: provider for provider in PROVIDERS for name in (provider.name, *provider.aliases)
 }
 
 
 def provider_named(name: str) -> Provider:
-    """Raises InvalidInput for `spec.provider`."""
-    provider = PROVIDERS.get(name)
+    """By its name or an alias. Raises InvalidInput for `provider`."""
+    provider = _BY_NAME.get(name)
     if provider is None:
-        raise InvalidInput("spec.provider", f"{name!r} is not one of {', '.join(sorted(PROVIDERS))}")
+        known = ", ".join(sorted(_BY_NAME))
+        raise InvalidInput("provider", f"{name!r} is not a provider of this installation; known are: {known}")
     return provider
+
+
+def credential_names() -> tuple[str, ...]:
+    """The variables that hold a secret of any provider."""
+    return tuple(dict.fromkeys(name for provider in PROVIDERS for name in provider.credentials))
+
+
+def variable_names() -> tuple[str, ...]:
+    """The other variables that any provider's agents get."""
+    return tuple(dict.fromkeys(name for provider in PROVIDERS for name in provider.variables))

@@ -21,16 +21,16 @@ from domain.run.events import (
     HumanLoopRequested,
     MessageStopped,
     ReasoningDelta,
-    RunWarning,
     TodosReplaced,
     TodoUpdated,
     ToolEnded,
     ToolStarted,
 )
-from domain.run.values import Usage, Warn
+from domain.run.values import Usage
+from infrastructure.providers.line_framing import MAX_LINE_BYTES, Line
+from infrastructure.providers.provider_warnings import warning
 
 PREFIX = b"::fleetlog "
-MAX_LINE_BYTES = 8 * 1024 * 1024
 _EVENTS: dict[str, type[Event]] = {
     "todo.update": TodoUpdated,
     "todo.snapshot": TodosReplaced,
@@ -50,16 +50,9 @@ class Text(msgspec.Struct, frozen=True):
     text: str
 
 
-class Line(msgspec.Struct, frozen=True):
-    """What followed `::fleetlog ` on a line. `cut`: it was longer than 8 MiB, the rest is lost."""
-
-    content: bytes
-    cut: bool = False
-
-
 class OutputSplitter:
-    """Tells text and lines to Fleetlog apart, in chunks as they come. Text is passed on without waiting for its line's
-    end; memory is bounded by the longest line to Fleetlog."""
+    """Tells text and lines to Fleetlog apart, in chunks as they come; a `Line` is what followed `::fleetlog `.
+    Text is passed on without waiting for its line's end; memory is bounded by the longest line to Fleetlog."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -122,10 +115,6 @@ class OutputSplitter:
             yield Line(bytes(self._held).rstrip(b"\r\n"), self._cut)
             self._held.clear()
             self._in_line, self._at_line_start, self._cut = False, True, False
-
-
-def warning(code: str, message: str) -> RunWarning:
-    return RunWarning(warning=Warn(code=code, message=message))
 
 
 def event_of(line: Line) -> Event | Usage:

@@ -6,25 +6,27 @@ script: what it left running in the background is ended then.
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
 
 from domain.errors import InvalidInput
 from domain.event import Event
+from domain.run.capabilities import Capabilities
 from domain.run.events import HumanLoopRequested, MessageDelta, MessageStopped, RunAgentFinished
 from domain.run.values import RunError, RunSpec, Usage
 from infrastructure.providers.agent_processes import AgentProcess, AgentProcesses, PipeClosed
-from infrastructure.providers.contract import AgentTask, Capabilities, ReplyNotDelivered
-from infrastructure.providers.script_lines import Line, OutputSplitter, Text, event_of, warning
+from infrastructure.providers.contract import AgentCli, AgentTask, ReplyNotDelivered
+from infrastructure.providers.event_feed import Emit, events_of
+from infrastructure.providers.line_framing import Line
+from infrastructure.providers.provider_warnings import unknown_options, warning
+from infrastructure.providers.script_lines import OutputSplitter, Text, event_of
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 64 * 1024
-_QUEUED_EVENTS = 64
 _DRAIN_S = 0.3
 _STDERR_TAIL = 2000
 _KNOWN_OPTIONS = frozenset({"script", "interactive"})
@@ -39,8 +41,19 @@ class ScriptedProvider:
     """Runs shell scripts."""
 
     name = "scripted"
-    capabilities = Capabilities(human_loop=True, todo_stream=True)
-    credential_variables: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    cli: AgentCli | None = None
+    credentials: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+    def capabilities(self, version: str, options: Mapping[str, Any]) -> Capabilities:  # noqa: ARG002  no CLI, no version
+        """A human loop needs `interactive`."""
+        return Capabilities(
+            provider=self.name,
+            todo_stream=True,
+            human_loop=options.get("interactive") is True,
+            human_loop_hint="set providerOptions.interactive to true",
+        )
 
     def check(self, spec: RunSpec) -> None:
         """Raises InvalidInput for options of the wrong type, or without a script."""
@@ -77,29 +90,14 @@ class ScriptSession:
         self._processes = processes
         self._interactive = interactive
         self._stopping = False
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUED_EVENTS)
         self._text_since_stop = False
         self._text_left = MAX_TEXT_BYTES
         self._stderr_tail = ""
         self._usage = Usage()
         self.process_group = (process.pid, process.started)
 
-    async def events(self) -> AsyncIterator[Event]:
-        for warn in _unsupported(self._task.spec):
-            yield warn
-        work = asyncio.create_task(self._run())
-        try:
-            while (event := await self._queue.get()) is not None:
-                yield event
-            code = await work
-        finally:
-            work.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await work
-            self._processes.forget(self._process)
-        if self._text_since_stop:
-            yield MessageStopped()
-        yield self._finished(code)
+    def events(self) -> AsyncIterator[Event]:
+        return events_of(self._run)
 
     async def reply(self, question_id: str, answer: Any) -> None:  # noqa: ARG002  a script reads answers in order
         line = answer if isinstance(answer, str) else msgspec.json.encode(answer).decode()
@@ -112,19 +110,21 @@ class ScriptSession:
         self._stopping = True
         await self._processes.end_all()
 
-    async def _run(self) -> int:
+    async def _run(self, emit: Emit) -> RunAgentFinished:
+        for warn in unknown_options(self._task.spec, _KNOWN_OPTIONS):
+            await emit(warn)
         try:
-            code = await self._run_to_end()
-        except Exception:
-            await self._queue.put(None)
-            raise
-        await self._queue.put(None)
-        return code
+            code = await self._run_to_end(emit)
+        finally:
+            self._processes.forget(self._process)
+        if self._text_since_stop:
+            await emit(MessageStopped())
+        return self._finished(code)
 
-    async def _run_to_end(self) -> int:
+    async def _run_to_end(self, emit: Emit) -> int:
         readers = [
-            asyncio.create_task(self._read_stdout(self._process.stdout)),
-            asyncio.create_task(self._read_stderr(self._process.stderr)),
+            asyncio.create_task(self._read_stdout(self._process.stdout, emit)),
+            asyncio.create_task(self._read_stderr(self._process.stderr, emit)),
         ]
         try:
             code = await asyncio.shield(self._process.exited)
@@ -137,26 +137,26 @@ class ScriptSession:
                 reader.cancel()
         return code
 
-    async def _read_stdout(self, stream: asyncio.StreamReader) -> None:
+    async def _read_stdout(self, stream: asyncio.StreamReader, emit: Emit) -> None:
         splitter = OutputSplitter()
         while chunk := await stream.read(_READ_BYTES):
             for part in splitter.feed(chunk):
-                await self._emit(part)
+                await self._emit(part, emit)
         for part in splitter.finish():
-            await self._emit(part)
+            await self._emit(part, emit)
 
-    async def _read_stderr(self, stream: asyncio.StreamReader) -> None:
+    async def _read_stderr(self, stream: asyncio.StreamReader, emit: Emit) -> None:
         splitter = OutputSplitter()
         while chunk := await stream.read(_READ_BYTES):
             # On stderr nothing is a line to Fleetlog.
             for part in splitter.feed(chunk):
-                await self._emit_stderr(part)
+                await self._emit_stderr(part, emit)
         for part in splitter.finish():
-            await self._emit_stderr(part)
+            await self._emit_stderr(part, emit)
 
-    async def _emit(self, part: Text | Line) -> None:
+    async def _emit(self, part: Text | Line, emit: Emit) -> None:
         if isinstance(part, Text):
-            await self._put_text(part.text, "stdout")
+            await self._put_text(part.text, "stdout", emit)
             return
         event = event_of(part)
         if isinstance(event, Usage):
@@ -173,21 +173,21 @@ class ScriptSession:
                 event = msgspec.structs.replace(event, timeout_ms=self._task.human_loop_timeout_ms)
         if isinstance(event, MessageStopped):
             self._text_since_stop = False
-        await self._queue.put(event)
+        await emit(event)
 
-    async def _emit_stderr(self, part: Text | Line) -> None:
+    async def _emit_stderr(self, part: Text | Line, emit: Emit) -> None:
         text = part.text if isinstance(part, Text) else "::fleetlog " + part.content.decode("utf-8", "replace") + "\n"
         self._stderr_tail = (self._stderr_tail + text)[-_STDERR_TAIL:]
-        await self._put_text(text, "stderr")
+        await self._put_text(text, "stderr", emit)
 
-    async def _put_text(self, text: str, channel: str) -> None:
+    async def _put_text(self, text: str, channel: str, emit: Emit) -> None:
         if self._text_left <= 0:
             return
         self._text_left -= len(text)
         self._text_since_stop = True
-        await self._queue.put(MessageDelta(text=text, channel="stderr" if channel == "stderr" else "stdout"))
+        await emit(MessageDelta(text=text, channel="stderr" if channel == "stderr" else "stdout"))
         if self._text_left <= 0:
-            await self._queue.put(
+            await emit(
                 warning("output_cut", f"the script wrote more than {MAX_TEXT_BYTES >> 20} MiB; the rest is left out")
             )
 
@@ -210,7 +210,7 @@ class ScriptSession:
 def _options(spec: RunSpec) -> ScriptOptions:
     for name, kind in (("script", str), ("interactive", bool)):
         if name in spec.provider_options and not isinstance(spec.provider_options[name], kind):
-            raise InvalidInput(f"spec.providerOptions.{name}", f"must be a {kind.__name__}")
+            raise InvalidInput(f"providerOptions.{name}", f"must be a {kind.__name__}")
     return msgspec.convert({k: v for k, v in spec.provider_options.items() if k in _KNOWN_OPTIONS}, ScriptOptions)
 
 
@@ -221,12 +221,4 @@ def _script_of(spec: RunSpec) -> str:
     for message in reversed(spec.messages):
         if message.role == "user":
             return message.content
-    raise InvalidInput("spec.messages", "there is neither providerOptions.script nor a user message to run")
-
-
-def _unsupported(spec: RunSpec) -> list[Event]:
-    """The control plane has said already what no script can do; its options are known here alone."""
-    return [
-        warning("unknown_option", f"providerOptions.{name} means nothing to a script")
-        for name in sorted(set(spec.provider_options) - _KNOWN_OPTIONS)
-    ]
+    raise InvalidInput("messages", "there is neither providerOptions.script nor a user message to run")

@@ -103,6 +103,10 @@ class DockerWorkerRuntime:
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
 
+    def image_labels(self) -> dict[str, str] | None:
+        """The labels of the workers' image; None without such an image. Blocks. Raises RuntimeUnavailable."""
+        return self._engine.image_labels(self._settings.image)
+
     async def shutdown(self) -> None:
         """Leave containers as they are: Docker looks after them (`unless-stopped`), and the next start goes on with
         their runs."""

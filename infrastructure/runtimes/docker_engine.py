@@ -50,6 +50,15 @@ class DockerEngine:
             except NotFound:
                 return None
 
+    def image_labels(self, image: str) -> dict[str, str] | None:
+        """None when there is no such image."""
+        with self._reached() as api:
+            try:
+                found: dict[str, Any] = api.inspect_image(image)  # type: ignore[no-untyped-call]
+            except ImageNotFound:
+                return None
+            return dict(found["Config"].get("Labels") or {})
+
     def own(self) -> list[dict[str, Any]]:
         """All containers of this installation, as `docker ps -a` lists them."""
         with self._reached() as api:

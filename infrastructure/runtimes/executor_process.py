@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,7 @@ class ExecutorProgram:
     """How an executor is started: `argv` before `--config FILE`, and its whole environment but HOME."""
 
     argv: tuple[str, ...]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
 
 
 class LeftoversSurvive(Exception):

@@ -39,7 +39,8 @@ Answer = TypeVar("Answer")
 
 class WorkspaceEngine:
     """Owns the folder. `inherited` is the executor's own environment, of which agents get a short list.
-    `quiesce` ends every process but the executor; it is awaited before a gate sync reads a file.
+    `quiesce` ends every process but the executor; it is awaited, with the request's `session_seq`, before a gate sync
+    reads a file, and raises Conflict when an agent was started since.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class WorkspaceEngine:
         state_dir: Path,
         store: S3ObjectStore,
         generation: int,
-        quiesce: Callable[[], Awaitable[None]],
+        quiesce: Callable[[int], Awaitable[None]],
         inherited: Mapping[str, str],
     ) -> None:
         self._inherited = inherited
@@ -140,7 +141,7 @@ class WorkspaceEngine:
                 return await self._in_thread(partial(self._syncer.sync, request))
             self.gate_closing = True
             try:
-                await self._quiesce()
+                await self._quiesce(request.session_seq)
                 return await self._in_thread(partial(self._syncer.sync, request))
             finally:
                 self.gate_closing = False

@@ -13,6 +13,7 @@ import msgspec
 
 from domain.workspace.sync import SyncManifest, SyncRef
 from infrastructure.durable_file import write_durably
+from infrastructure.workspace.stored_names import with_names_of_stored
 
 
 class RestoredWorkspace(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -110,5 +111,5 @@ class WorkspaceState:
 
 
 def decode_manifest(body: bytes) -> SyncManifest:
-    """Raises msgspec.DecodeError when the bytes are no manifest."""
-    return _manifest_decoder.decode(body)
+    """With the names that the file system had. Raises msgspec.DecodeError when the bytes are no manifest."""
+    return with_names_of_stored(_manifest_decoder.decode(body))

@@ -7,16 +7,18 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
+from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.readmodels.past import UnreadableEvent
+from infrastructure.search.event_search import PostgresEventSearch
+from infrastructure.search.why import PostgresCausality
 from infrastructure.workspace.recorded import S3RecordedWorkspaces
-from interfaces.bootstrap.control_plane import ControlPlane, new_id
+from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 from interfaces.bootstrap.foundation import open_object_store
 from interfaces.bootstrap.operations import (
     DatabaseReady,
-    InstalledProviders,
     ObjectStoreReady,
     PlaneMetrics,
     PlaneQueue,
@@ -29,7 +31,7 @@ from interfaces.http.app import create_app
 from interfaces.http.auth import KeyHash
 from interfaces.http.dependencies import ApiDependencies
 
-POOL_SIZE = 4
+POOL_SIZE = 8
 
 
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
@@ -50,9 +52,19 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             reconcilers=PlaneReconcilers(plane.run_worker, scheduled(plane), plane.findings),
             store=plane.store,
             reads=plane.reads.models,
+            audit=PostgresLogAudit(
+                foundation.dsn,
+                pool,
+                plane.reads.past,
+                secret=foundation.secret,
+                installation=foundation.installation,
+                clock=now,
+            ),
             recorded_workspaces=S3RecordedWorkspaces(objects),
             progress=plane.reads.progress,
             streams=plane.hub,
+            search=PostgresEventSearch(pool),
+            causality=PostgresCausality(pool),
             idempotency_keys=PostgresIdempotencyKeys(pool),
             callback_tokens=DerivedCallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=foundation.secret),
             readiness=(
@@ -62,12 +74,13 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 StreamsReady(plane.hub),
             ),
             metrics=PlaneMetrics(plane, pool),
-            providers=InstalledProviders(),
+            providers=plane.providers,
             new_id=new_id,
             unavailable_errors=(
                 EventStoreUnavailable,
                 EventStoreClosed,
                 UnreadableEvent,
+                WalkFailed,
                 psycopg.OperationalError,
                 PoolTimeout,
             ),

@@ -11,6 +11,7 @@ from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
 from application.findings import Findings, Takeovers
+from application.providers import Providers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
 from application.run_limits import RunLimits
@@ -31,7 +32,7 @@ from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.sessions import open_pool
+from infrastructure.postgres.sessions import open_untried_pool
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
@@ -53,6 +54,7 @@ class ControlPlane:
     hub: StreamHub
     reads: ReadSide
     runtime: ResidentRuntime
+    providers: Providers
     directory: HttpExecutorDirectory
     ledger: PostgresEffectLedger
     queue: PostgresRunQueue
@@ -90,12 +92,12 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     listener = await stack.enter_async_context(PostgresListener(dsn))
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
     # Leases, tries and the ledger need no flush of their own: whatever follows from them in the log flushes them, too.
-    pool = await open_pool(dsn, size=POOL_SIZE, checked=False, synchronous_commit="off")
+    pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
     stack.push_async_callback(pool.close)
     owner = process_owner(settings)
     reads = await open_reads(dsn, store, listener, owner, stack)
     directory = await stack.enter_async_context(_directory(foundation))
-    runtime = worker_runtime(foundation)
+    runtime, providers = worker_runtime(foundation)
     stack.callback(runtime.close)
     sessions, runs = await _aggregates(dsn, store, stack)
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
@@ -103,7 +105,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
     findings = Findings(store=store, clock=now)
-    run_commands = RunCommands(runs=runs, tail=hub, new_id=new_id)
+    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
         owner=owner,
@@ -112,6 +114,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         hub=hub,
         reads=reads,
         runtime=runtime,
+        providers=providers,
         directory=directory,
         ledger=PostgresEffectLedger(
             pool, effects_signal, max_workers=settings.max_workers, max_starting=settings.max_starting

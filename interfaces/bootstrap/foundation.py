@@ -16,7 +16,8 @@ from infrastructure.embedded.kept_running import kept_running
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.postgres.migrations import MigrationRefused, migrate
 from infrastructure.postgres.sessions import connect
 from infrastructure.runtimes.docker_host import ContainersCannotCall, address_for_containers
@@ -76,7 +77,7 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Foundati
         dsn=dsn,
         object_store=object_store,
         worker_object_store=worker_object_store,
-        installation=await _installation(dsn),
+        installation=await installation_of(dsn),
         secret=secret.encode(),
     )
 
@@ -88,7 +89,8 @@ async def _gateway(settings: Settings) -> str | None:
     return await asyncio.to_thread(address_for_containers, os.environ)
 
 
-async def _installation(dsn: str) -> str:
+async def installation_of(dsn: str) -> str:
+    """The id that all processes on this database share."""
     async with await connect(dsn) as connection:
         row = await (await connection.execute(sql.query("installation_id"))).fetchone()
     return str(row[0]) if row else ""
@@ -109,7 +111,7 @@ async def configured_foundation(settings: Settings) -> Foundation:
     with refusals():
         prepare_home(settings.home)
         await migrate(settings.database_url)
-        installation = await _installation(settings.database_url)
+        installation = await installation_of(settings.database_url)
     object_store = _configured_object_store(settings)
     return Foundation(
         settings=settings,

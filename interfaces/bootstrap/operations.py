@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 import sql
 from application.command_context import CommandContext
 from application.findings import Findings, few
-from application.operations import Gauge, Metric, Readiness, ReconcileCounts
+from application.operations import Gauge, Metric, ReconcileCounts
 from application.run_queue import DrainCounts, QueueItem
 from application.run_worker import RunWorker
 from application.schedule import Schedule
@@ -222,10 +222,3 @@ class PlaneReconcilers:
     async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         del wait_s
         return await self._schedule.clean_orphans(context)
-
-
-class InstalledProviders:
-    """Implements ProviderReadiness: `scripted` needs a shell alone."""
-
-    async def of(self, provider: str) -> Readiness:
-        return Readiness(ready=provider == "scripted", detail="" if provider == "scripted" else "not installed")

@@ -3,17 +3,24 @@
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
 from infrastructure.readmodels.administration import PostgresProjectionAdministration
+from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
 from projections.ports import HousekeepingReads, ReadModels
 
 POOL_SIZE = 8
+PAST_POOL_SIZE = 3
 QUESTIONS_PER_PAGE = 500
 
 
@@ -22,6 +29,7 @@ class ReadSide:
     models: PostgresReadModels
     progress: PostgresProjectionProgress
     administration: PostgresProjectionAdministration
+    past: PastVersions
     projector: Projector
     candidates: "Candidates"
     questions: "ExpiredQuestions"
@@ -34,14 +42,23 @@ async def open_reads(
     pool = await open_pool(dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
     models = PostgresReadModels(pool)
+    past = PastVersions(await _build_pool(dsn, stack), ProjectionControls(store))
+    stack.push_async_callback(past.close)
     return ReadSide(
         models=models,
         progress=await stack.enter_async_context(PostgresProjectionProgress(pool, listener)),
         administration=PostgresProjectionAdministration(pool, store),
+        past=past,
         projector=Projector(dsn, store=store, end_of_log=listener.position, holder=holder),
         candidates=Candidates(models),
         questions=ExpiredQuestions(models),
     )
+
+
+async def _build_pool(dsn: str, stack: AsyncExitStack) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    pool = await open_pool(dsn, size=PAST_POOL_SIZE, **BUILD_SETTINGS)
+    stack.push_async_callback(pool.close)
+    return pool
 
 
 class Candidates:

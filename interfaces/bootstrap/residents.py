@@ -11,6 +11,7 @@ from application.orphans import CleanOrphans
 from application.process_managers.table import react, wire_names
 from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
+from infrastructure.search.indexer import EventIndexer
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 
 STALE_SYNC_AFTER = timedelta(minutes=30)
@@ -56,5 +57,6 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         "effects": effects.run(),
         "runs": plane.run_worker.run(),
         "projections": plane.reads.projector.run(),
+        "event index": EventIndexer(plane.foundation.dsn, plane.listener.position).run(),
         "schedule": scheduled(plane).run(),
     }

@@ -1,16 +1,17 @@
-"""The worker runtime that the settings name."""
+"""The worker runtime that the settings name, and the providers that its workers offer."""
 
 import os
 from typing import Protocol
 
 from application.ports import WorkerRuntime
+from infrastructure.providers.catalog import RegisteredProviders
+from infrastructure.providers.installations import ImageLabels, Installations, ProgramsOnPath, SomebodyElses
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.process import ProcessWorkerRuntime
+from interfaces.bootstrap.agents import agent_variables, agents_path
 from interfaces.bootstrap.foundation import Foundation
-
-MODEL_CREDENTIALS = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 
 class ResidentRuntime(WorkerRuntime, Protocol):
@@ -25,16 +26,32 @@ class ResidentRuntime(WorkerRuntime, Protocol):
         ...
 
 
-def worker_runtime(foundation: Foundation) -> ResidentRuntime:
-    """Docker is called when it is first needed: a daemon that is away stops nobody from reading what happened."""
+def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredProviders]:
+    """Docker is called when it is first needed: a daemon that is away stops nobody from reading what happened. Raises
+    SettingsError for a credential's file that can't be read."""
     settings = foundation.settings
     setup = ExecutorSetup(object_store=foundation.worker_object_store)
+    variables = agent_variables(os.environ)
+    runtime: ResidentRuntime
+    installations: Installations
     if settings.worker_runtime == "docker":
-        credentials = {name: os.environ[name] for name in MODEL_CREDENTIALS if os.environ.get(name)}
-        return DockerWorkerRuntime(
+        image = settings.worker_image
+        docker = DockerWorkerRuntime(
             foundation.installation,
-            ContainerSettings(image=settings.worker_image, credentials=credentials),
+            ContainerSettings(image=image, credentials=variables),
             setup,
             environment=os.environ,
         )
-    return ProcessWorkerRuntime(settings.home.absolute(), setup, environment=os.environ, credentials=MODEL_CREDENTIALS)
+        runtime, installations = docker, ImageLabels(image, docker.image_labels)
+    else:
+        path = agents_path(os.environ)
+        runtime = ProcessWorkerRuntime(
+            settings.home.absolute(),
+            setup,
+            environment={**os.environ, **variables, "PATH": path},
+            credentials=variables,
+        )
+        installations = ProgramsOnPath(path)
+    if settings.executor_base_url is not None:
+        installations = SomebodyElses()
+    return runtime, RegisteredProviders(installations, variables)

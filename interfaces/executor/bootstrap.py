@@ -21,7 +21,8 @@ from domain.errors import Conflict
 from infrastructure.durable_file import write_durably
 from infrastructure.journal.run_journal import JournalFailed
 from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUnavailable
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.providers.agent_processes import AgentProcesses
 from infrastructure.providers.provider_runs import ProviderRuns, Surroundings
 from infrastructure.workspace.confined import RootGone
@@ -60,7 +61,7 @@ async def serve(config: ExecutorConfig) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         store = _object_store(config)
         async with _assembled(config, state_dir, store) as (api, runs, boot_id):
-            await _serve_until(stop, config, state_dir, api, runs, boot_id, store)
+            await _serve_until(stop, config, state_dir, api, runs, boot_id)
 
 
 @contextlib.asynccontextmanager
@@ -77,8 +78,8 @@ async def _assembled(
     )
     processes.adopt_orphans()
 
-    async def quiesce() -> None:
-        await runs.quiesce()
+    async def quiesce(session_seq: int) -> None:
+        await runs.quiesce(session_seq)
 
     try:
         engine = WorkspaceEngine(
@@ -98,7 +99,7 @@ async def _assembled(
             raise Conflict("this worker runs for maintenance only; it takes no runs", "maintenance")
         engine.require_restored()
         if engine.gate_closing:
-            raise Conflict("a gate sync is under way; no run may start now", "busy")
+            raise Conflict("a gate sync is under way; no run may start now", "gate_under_way")
 
     runs = ProviderRuns(
         state_dir=state_dir,
@@ -109,6 +110,7 @@ async def _assembled(
             folder=engine.root,
             admit=admit,
             environment=engine.environment,
+            private_folder=config.home_dir,
             put_output=engine.put_output,
             inherited=dict(os.environ),
         ),
@@ -132,11 +134,12 @@ async def _serve_until(
     api: ExecutorApi,
     runs: ProviderRuns,
     boot_id: str,
-    store: S3ObjectStore,
 ) -> None:
     activity = Activity()
     endpoint_file = state_dir / "endpoint.json"
     with socket.create_server((config.host, config.port), backlog=_BACKLOG) as listener:
+        # Connections inherit it. Without it each answer on a kept connection waits 40 ms for the other side's ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = listener.getsockname()[:2]
         endpoint = Endpoint(url=f"http://{host}:{port}", boot_id=boot_id, pid=os.getpid())
         server = _Server(
@@ -152,7 +155,6 @@ async def _serve_until(
             started=lambda: write_durably(endpoint_file, msgspec.json.encode(endpoint)),
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        warming = asyncio.create_task(_warm_up(server, store.warm_up))
         stopping = asyncio.create_task(stop.wait())
         idling = asyncio.create_task(_until_idle(config.idle_exit_s, activity, runs))
         removed = asyncio.create_task(_until_removed(state_dir))
@@ -163,7 +165,7 @@ async def _serve_until(
             async with asyncio.timeout(_SHUTDOWN_S):
                 await runs.close()
         finally:
-            for task in (stopping, idling, removed, warming):
+            for task in (stopping, idling, removed):
                 task.cancel()
             server.should_exit = True
             await serving
@@ -184,13 +186,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         # The signals are ours: agents end before the server does.
         yield
-
-
-async def _warm_up(server: uvicorn.Server, work: Callable[[], None]) -> None:
-    """Load what the first restore needs as soon as the server answers, while the control plane takes note of that."""
-    while not server.started:  # noqa: ASYNC110  uvicorn tells its start by this flag alone
-        await asyncio.sleep(0.005)
-    await asyncio.to_thread(work)
 
 
 async def _until_idle(limit_s: int, activity: Activity, runs: ProviderRuns) -> None:

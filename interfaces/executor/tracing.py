@@ -60,5 +60,5 @@ def log_to_stderr() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for noisy in ("botocore", "boto3", "urllib3", "asyncio", "uvicorn.error"):
+    for noisy in ("asyncio", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from application.audit import LogAudit
 from application.callbacks import RecordCallbacks
-from application.event_streams import EventStreams
+from application.causality import Causality
+from application.event_streams import EventSearch, EventStreams
 from application.idempotency import IdempotencyKeys
-from application.operations import MetricsSource, ProviderReadiness, ReadinessCheck, Reconcilers
+from application.operations import MetricsSource, ReadinessCheck, Reconcilers
 from application.ports import EventStore
+from application.providers import Providers
 from application.queue_control import QueueControl
 from application.recorded_workspaces import RecordedWorkspaces
 from application.run_commands import RunCommands
@@ -40,13 +43,16 @@ class ApiDependencies:
     store: EventStore
     reads: ReadModels
     recorded_workspaces: RecordedWorkspaces
+    audit: LogAudit
     progress: ProjectionProgress
     streams: EventStreams
+    search: EventSearch
+    causality: Causality
     idempotency_keys: IdempotencyKeys
     callback_tokens: CallbackTokens
     readiness: tuple[ReadinessCheck, ...]
     metrics: MetricsSource
-    providers: ProviderReadiness
+    providers: Providers
     new_id: Callable[[], str]
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     unavailable_errors: tuple[type[Exception], ...] = ()

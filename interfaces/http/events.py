@@ -1,20 +1,25 @@
 """The log itself, for audits and for people: all of it, or one stream. JSON pages, or the live feed as SSE."""
 
+import asyncio
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
+from application.causality import Why
 from application.event_streams import EventFilter
 from domain.errors import InvalidInput, NotFound
 from domain.event import encode
 from domain.record import Metadata, RecordedEvent
 from interfaces.http.endpoint import Answer, Call, Endpoint
+from interfaces.http.problems import unavailable
 from interfaces.http.queries import Limit, Moment, Number, Query, ReadQuery, Text
-from interfaces.http.reading import within_log
+from interfaces.http.reading import LONGEST_WAIT_S, within_log
 from interfaces.http.sse import stream_feed
 from interfaces.http.views import View
+
+INDEX_POLL_S = 0.05
 
 
 class EventView(View, frozen=True, kw_only=True):
@@ -50,7 +55,8 @@ class StoredEventList(View, frozen=True, kw_only=True):
 
 
 class EventsQuery(ReadQuery, frozen=True, kw_only=True):
-    """`after` is a position; `from` and `to` are times of recording, inclusive. `type` may be given several times."""
+    """`after` is a position; `from` and `to` are times of recording, inclusive. `type` may be given several times.
+    `text`: words that all are in the event's texts, whatever their case; it is for pages, not for the live feed."""
 
     after: Number = 0
     limit: Limit = 100
@@ -58,6 +64,7 @@ class EventsQuery(ReadQuery, frozen=True, kw_only=True):
     stream: Text = ""
     actor: Text = ""
     correlation_id: Text = ""
+    text: Text = ""
     from_: Moment | None = msgspec.field(name="from", default=None)
     to: Moment | None = None
 
@@ -78,20 +85,48 @@ async def list_events(call: Call[None, EventsQuery]) -> Answer | Response:
         correlation_id=query.correlation_id,
         recorded_from=query.from_,
         recorded_to=query.to,
+        text=query.text,
     )
     if call.wants_events:
+        if query.text:
+            raise InvalidInput("text", "can't be searched in the live feed; ask for JSON")
         return await stream_feed(call.request, call.deps.streams, wanted)
     end = await within_log(call, "after", query.after)
     if query.min_position is not None:
         await within_log(call, "minPosition", query.min_position)
-    page = await call.deps.streams.read_feed(wanted, query.after, query.limit)
+    if query.text:
+        end = await _indexed(call, query.min_position or 0)
+    page = await call.deps.search.find(wanted, query.after, query.limit)
     return Answer(
         StoredEventList(
             events=tuple(msgspec.Raw(event) for event in page.events),
             next_after=page.last if page.more else None,
-            as_of_position=max(end, page.last),
+            as_of_position=end if query.text else max(end, page.last),
         )
     )
+
+
+async def _indexed(call: Call[None, Any], position: int) -> int:
+    """How far the index of texts is, waiting within bounds until it has the position. Raises Problem 503."""
+    deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_S
+    while (indexed := await call.deps.search.indexed()) < position:
+        if asyncio.get_running_loop().time() > deadline:
+            raise unavailable(f"the index of texts has not got to position {position} yet", reason="read_model_behind")
+        await asyncio.sleep(INDEX_POLL_S)
+    return indexed
+
+
+async def why(call: Call[None, ReadQuery]) -> Answer:
+    text = call.path["position"]
+    if not text.isdigit() or len(text) > 18:
+        raise InvalidInput("position", f"{text[:40]!r} is not the position of an event, a number such as 12")
+    if call.query.min_position is not None:
+        await within_log(call, "minPosition", call.query.min_position)
+        await _indexed(call, call.query.min_position)
+    found = await call.deps.causality.why(int(text))
+    if found is None:
+        raise NotFound(f"no event is at position {text}")
+    return Answer(found)
 
 
 async def list_stream(call: Call[None, StreamEventsQuery]) -> Answer:
@@ -129,6 +164,16 @@ def event_view(event: RecordedEvent) -> EventView:
 
 
 ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/events/{position}/why",
+        handler=why,
+        tag="log",
+        summary="Why an event came to be, from the command on, and everything that it led to, as a tree",
+        query=ReadQuery,
+        answers={200: Why},
+        errors=(404, 503),
+    ),
     Endpoint(
         method="GET",
         path="/api/events",

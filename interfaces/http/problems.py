@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from application.audit import AuditBusy
 from application.effects.effect import EffectObsolete
 from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
 from application.session_commands import ActivationRefused
 from domain.errors import Conflict, DomainError, Fenced, InvalidInput, NotFound
-from projections.ports import NotProjectedYet
+from projections.ports import NotBuiltYet, NotProjectedYet
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -95,6 +96,8 @@ _PASSING: dict[type[Exception], str] = {
     ExecutorError: "executor_unavailable",
     EffectObsolete: "worker_changed",
     NotProjectedYet: "read_model_behind",
+    NotBuiltYet: "past_state_is_being_built",
+    AuditBusy: "audit_under_way",
 }
 
 

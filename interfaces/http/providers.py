@@ -1,24 +1,26 @@
 """Providers: what each can do, and whether it could run now."""
 
-from domain.run.capabilities import ALIASES, PROVIDERS
+from application.providers import ProviderState, Readiness
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.queries import Query
 from interfaces.http.views import View
 
 
 class ProviderView(View, frozen=True, kw_only=True):
-    """`ready` with `detail`: what is missing where it is false. `humanLoop` of `scripted` needs
-    `providerOptions.interactive: true`."""
+    """`version` of its CLI, where it has one. `readiness`: `ready`; `environment_not_ready` when the CLI or its
+    credentials are missing, `runtime_unhealthy` when the workers' runtime does not answer, both with the `reason`."""
 
     provider: str
     aliases: tuple[str, ...]
+    version: str
     resume: bool
     human_loop: bool
     todo_stream: bool
     build_plan_mode: bool
     execution_profiles: tuple[str, ...]
-    ready: bool
-    detail: str
+    human_loop_hint: str
+    readiness: Readiness
+    reason: str
 
 
 class ProviderList(View, frozen=True, kw_only=True):
@@ -27,23 +29,25 @@ class ProviderList(View, frozen=True, kw_only=True):
 
 
 async def list_providers(call: Call[None, Query]) -> Answer:
-    shown = []
-    for name, known in sorted(PROVIDERS.items()):
-        readiness = await call.deps.providers.of(name)
-        shown.append(
-            ProviderView(
-                provider=name,
-                aliases=tuple(alias for alias, target in sorted(ALIASES.items()) if target == name),
-                resume=known.resume,
-                human_loop=known.human_loop,
-                todo_stream=known.todo_stream,
-                build_plan_mode=known.build_plan_mode,
-                execution_profiles=known.execution_profiles,
-                ready=readiness.ready,
-                detail=readiness.detail,
-            )
-        )
-    return Answer(ProviderList(providers=tuple(shown), as_of_position=await call.deps.store.last_position()))
+    shown = tuple(_view(state) for state in sorted(await call.deps.providers.all(), key=lambda state: state.name))
+    return Answer(ProviderList(providers=shown, as_of_position=await call.deps.store.last_position()))
+
+
+def _view(state: ProviderState) -> ProviderView:
+    can = state.capabilities
+    return ProviderView(
+        provider=state.name,
+        aliases=state.aliases,
+        version=state.version,
+        resume=can.resume,
+        human_loop=can.human_loop,
+        todo_stream=can.todo_stream,
+        build_plan_mode=can.build_plan_mode,
+        execution_profiles=can.execution_profiles,
+        human_loop_hint=can.human_loop_hint,
+        readiness=state.readiness,
+        reason=state.reason,
+    )
 
 
 ENDPOINTS = (

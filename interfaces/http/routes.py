@@ -1,6 +1,7 @@
 """The table of all endpoints: what the API can do, at a glance."""
 
 from interfaces.http import (
+    audit,
     callbacks,
     effects,
     events,
@@ -33,4 +34,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *usage.ENDPOINTS,
     *providers.ENDPOINTS,
     *events.ENDPOINTS,
+    *audit.ENDPOINTS,
 )

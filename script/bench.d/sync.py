@@ -27,7 +27,7 @@ from _measuring import command_line, conclude, machine, show
 
 from infrastructure.embedded.object_store import EmbeddedObjectStore, ObjectStoreAccess, bucket_request
 from infrastructure.embedded.packaged_binary import packaged_binary
-from infrastructure.object_store.s3 import S3Location
+from infrastructure.object_store.location import S3Location
 from infrastructure.workspace.engine import TRANSFERS
 from tests.integration.executor.trees import Box, CountingStore, transfer_pool
 from tests.integration.executor.worker import Worker

@@ -10,7 +10,8 @@ CREATE OR REPLACE FUNCTION append_event(
     event_time timestamptz,
     event_metadata text,
     event_payload bytea,
-    event_hash bytea
+    event_hash bytea,
+    announced text DEFAULT ''
 ) RETURNS text LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_bitmapscan = off
@@ -43,7 +44,7 @@ BEGIN
         RETURN append_events(
             event_tenant, ARRAY[event_stream], ARRAY[1], ARRAY[expected_seq], ARRAY[1], ARRAY[event_type],
             ARRAY[event_version], ARRAY[new_event_id], ARRAY[event_time], ARRAY[event_metadata], ARRAY[event_payload],
-            ARRAY[event_hash]);
+            ARRAY[event_hash], announced);
     END IF;
 
     hash := event_chain_hash(
@@ -53,7 +54,7 @@ BEGIN
                         payload_hash, chain_hash, payload)
     VALUES (last + 1, expected_seq + 1, event_time, batch_time, event_version, event_tenant, event_stream, event_type,
             new_event_id, event_metadata, event_hash, hash, event_payload);
-    PERFORM pg_notify('fleetlog_events', (last + 1)::text);
+    PERFORM pg_notify('fleetlog_events', notification(last + 1, batch_time, announced));
     RETURN last::text;
 END
 $$;

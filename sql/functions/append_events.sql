@@ -11,6 +11,8 @@
 -- is what the request would have stored, at the seqs where it would have stood. The events of the other requests got the
 -- following positions, in order. A refused request does not disturb the others.
 --
+-- `announced` is what the NOTIFY says of a batch that is written whole (infrastructure/eventstore/announcement.py), or empty.
+--
 -- The advisory lock is held to the end of the transaction, and every statement of a volatile function takes a new
 -- snapshot: whoever holds the lock sees all positions before its own, and no reader sees a position before a lower one.
 --
@@ -28,7 +30,8 @@ CREATE OR REPLACE FUNCTION append_events(
     event_times timestamptz[],
     event_metadata text[],
     event_payloads bytea[],
-    event_hashes bytea[]
+    event_hashes bytea[],
+    announced text DEFAULT ''
 ) RETURNS text LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -100,7 +103,8 @@ BEGIN
                        event_times[n.number], batch_time, event_metadata[n.number], event_hashes[n.number]),
                    event_payloads[n.number]
             FROM generate_series(1, cardinality(event_ids)) AS n (number);
-            PERFORM pg_notify('fleetlog_events', (last + cardinality(event_ids))::text);
+            PERFORM pg_notify(
+                'fleetlog_events', notification(last + cardinality(event_ids), batch_time, announced));
             RETURN last::text;
         END IF;
     END IF;
@@ -178,7 +182,9 @@ BEGIN
         FROM generate_series(1, cardinality(event_ids)) AS n (number)
         WHERE positions[n.number] IS NOT NULL;
 
-        PERFORM pg_notify('fleetlog_events', last::text);
+        PERFORM pg_notify(
+            'fleetlog_events',
+            notification(last, batch_time, CASE WHEN refused IS NULL THEN announced ELSE '' END));
     END IF;
     RETURN position_before::text || coalesce(refused::text, '');
 END

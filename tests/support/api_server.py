@@ -20,7 +20,7 @@ from application.aggregates import Aggregates
 from application.callback_tokens import DerivedCallbackTokens
 from application.callbacks import RecordCallbacks
 from application.command_context import CommandContext
-from application.operations import Gauge, Metric, Readiness, ReconcileCounts
+from application.operations import Gauge, Metric, ReconcileCounts
 from application.run_commands import RunCommands
 from application.run_queue import DrainCounts, QueueItem
 from application.session_commands import SessionCommands
@@ -31,6 +31,7 @@ from domain.run.evolve import evolve as evolve_run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
+from infrastructure.audit.log_audit import PostgresLogAudit
 from infrastructure.effects.records import PostgresEffectRecords
 from infrastructure.eventstore.group_commit import EventStoreUnavailable
 from infrastructure.eventstore.store import GroupCommitEventStore
@@ -38,9 +39,16 @@ from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
+from infrastructure.providers.catalog import RegisteredProviders
+from infrastructure.providers.installations import ProgramsOnPath
+from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
+from infrastructure.search.event_search import PostgresEventSearch
+from infrastructure.search.indexer import EventIndexer
+from infrastructure.search.why import PostgresCausality
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.serving import serving
 from interfaces.http.app import create_app
@@ -49,6 +57,7 @@ from interfaces.http.dependencies import ApiDependencies
 
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
+PROVIDERS = RegisteredProviders(ProgramsOnPath("/usr/bin"), ())
 KEYS = (KeyHash(name="ann", sha256=hashlib.sha256(KEY.encode()).hexdigest()),)
 
 
@@ -92,11 +101,6 @@ class SomeMetrics:
                 samples=(Gauge(labels={"state": "queued"}, value=3),),
             ),
         )
-
-
-class AllReady:
-    async def of(self, provider: str) -> Readiness:
-        return Readiness(ready=True)
 
 
 class NobodyIdle:
@@ -154,10 +158,16 @@ async def open_dependencies(
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=max_streams))
     pool = await open_pool(dsn, size=8)
     stack.push_async_callback(pool.close)
+    past_pool = await open_pool(dsn, size=2, **BUILD_SETTINGS)
+    stack.push_async_callback(past_pool.close)
+    past = PastVersions(past_pool, ProjectionControls(store))
+    stack.push_async_callback(past.close)
     progress = await stack.enter_async_context(PostgresProjectionProgress(pool, listener))
     if projecting:
         projector = Projector(dsn, store=store, end_of_log=listener.position)
         stack.push_async_callback(_ended, asyncio.create_task(projector.run()))
+        indexer = EventIndexer(dsn, listener.position)
+        stack.push_async_callback(_ended, asyncio.create_task(indexer.run()))
     sessions: Any = Aggregates(
         store=store,
         clock=lambda: datetime.now(UTC),
@@ -168,7 +178,7 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, tail=hub, new_id=_new_id)
+    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDERS, new_id=_new_id)
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,
@@ -188,14 +198,19 @@ async def open_dependencies(
         reconcilers=IdleReconcilers(),
         store=store,
         streams=hub,
+        search=PostgresEventSearch(pool),
+        causality=PostgresCausality(pool),
         reads=PostgresReadModels(pool),
+        audit=PostgresLogAudit(
+            dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)
+        ),
         recorded_workspaces=NothingRecorded(),
         progress=progress,
         idempotency_keys=PostgresIdempotencyKeys(pool),
         callback_tokens=DerivedCallbackTokens(runs=runs, sessions=sessions, secret=SECRET),
         readiness=(DatabaseCheck(dsn),),
         metrics=SomeMetrics(),
-        providers=AllReady(),
+        providers=PROVIDERS,
         new_id=_new_id,
         unavailable_errors=(EventStoreUnavailable, psycopg.OperationalError),
         api_keys=api_keys,

@@ -2,7 +2,7 @@
 
 from domain.event import Event
 from domain.run import events as e
-from domain.run.capabilities import SCRIPTED
+from domain.run.capabilities import Capabilities
 from domain.run.commands import QueueRun
 from domain.run.decide import decide
 from domain.run.evolve import evolve
@@ -18,6 +18,9 @@ SPEC = RunSpec(
     provider="scripted",
     messages=(Message(role="user", content="echo hello"),),
     max_attempts=3,
+)
+SCRIPTED = Capabilities(
+    provider="scripted", todo_stream=True, human_loop_hint="set providerOptions.interactive to true"
 )
 QUEUE = QueueRun(spec=SPEC, capabilities=SCRIPTED)
 RETRY_AT = T0 + minutes(1)

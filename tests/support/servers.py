@@ -22,10 +22,11 @@ class PostgresServer:
     dsn: str
     created: list[str] = field(default_factory=list)
 
-    def create_database(self) -> str:
-        """The DSN of a new, empty database; dropped at the end of the test session at the latest."""
+    def create_database(self, *, template: str = "template1") -> str:
+        """The DSN of a new database, a copy of `template`; dropped at the end of the test session at the latest."""
         name = f"test_{secrets.token_hex(6)}"
-        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        copied = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        self._execute(copied)
         self.created.append(name)
         return make_conninfo(self.dsn, dbname=name)
 

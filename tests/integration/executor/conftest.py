@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from infrastructure.object_store.s3 import S3Location, S3ObjectStore
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
 from tests.integration.executor.worker import Worker
 
 ACCESS_KEY, SECRET_KEY = "fleetlog-test", "fleetlog-test-secret"
@@ -28,7 +29,7 @@ class ServedBuckets:
                 endpoint=self.endpoint, bucket=name, region=self.region, access_key=ACCESS_KEY, secret_key=SECRET_KEY
             )
         )
-        store._client.create_bucket(Bucket=name)
+        store._rest.call("PUT")
         store.close()
         return name
 

@@ -49,6 +49,17 @@ def test_a_gate_ends_every_process_first(worker):
     assert worker.http.get("/health").json()["activeRuns"] == []
 
 
+def test_a_gate_that_was_asked_for_before_an_agent_started_leaves_it_alone(worker):
+    worker.start_run("read line; echo $line", session_seq=9, interactive=True)
+
+    late = worker.try_sync(gate=True, reason="pre.stop", sessionSeq=8)
+
+    assert (late.status_code, late.json()["reason"]) == (409, "gate_overtaken")
+    assert worker.http.get("/health").json()["activeRuns"] == [worker.run_id]
+    assert worker.sync(gate=True, reason="pre.stop", sessionSeq=10)["unstablePaths"] == []
+    assert worker.http.get("/health").json()["activeRuns"] == []
+
+
 def test_a_file_that_keeps_changing_shuts_the_gate_but_no_other_sync(worker):
     path = worker.workspace / "busy"
     path.write_bytes(b"0" * 5_000_000)

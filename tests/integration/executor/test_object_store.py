@@ -5,8 +5,10 @@ import socket
 import threading
 from contextlib import suppress
 
+import boto3
 import msgspec
 import pytest
+from botocore.config import Config
 
 from infrastructure.object_store.errors import ObjectMissing, ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.object_store.s3 import S3ObjectStore
@@ -115,6 +117,48 @@ def test_objects_are_put_read_listed_and_deleted(store):
         store.get("a/2")
 
 
+@pytest.fixture
+def another_client(location):
+    client = boto3.client(
+        "s3",
+        endpoint_url=location.endpoint,
+        region_name=location.region,
+        aws_access_key_id=location.access_key,
+        aws_secret_access_key=location.secret_key,
+        config=Config(s3={"addressing_style": "path"}, proxies={}),
+    )
+    yield client
+    client.close()
+
+
+ODD_KEYS = [
+    "plain",
+    "a/b c",
+    "a/ü+~.-_",
+    "q?x=1&y=2",
+    "100%/%41",
+    "q'\"<>&;:@$,!*()[]{}|\\^`",
+    "emoji/\U0001f41b",
+    "tab\tin",
+]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_another_client_sees_the_same_objects(store, location, another_client, key):
+    ours, theirs = f"ours/{key}", f"theirs/{key}"
+    store.put(ours, b"ours", metadata={"mode": "0755"})
+    answer = another_client.get_object(Bucket=location.bucket, Key=ours)
+    metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
+    assert (answer["Body"].read(), metadata) == (b"ours", {"mode": "0755"})
+    another_client.put_object(Bucket=location.bucket, Key=theirs, Body=b"theirs", Metadata={"mode": "0700"})
+    fetched = store.fetch(theirs)
+    assert (fetched.body, fetched.metadata) == (b"theirs", {"mode": "0700"})
+    listed = [item["Key"] for item in another_client.list_objects_v2(Bucket=location.bucket)["Contents"]]
+    assert [item.key for item in store.list_objects("")] == sorted(listed) == [ours, theirs]
+    store.delete([ours, theirs])
+    assert list(store.list_objects("")) == []
+
+
 def test_long_listings_come_whole(store):
     expected = sorted(f"k/{number}" for number in range(1100))
     for key in expected:
@@ -138,7 +182,7 @@ def test_parts_that_are_not_confirmed_never_become_an_object(store):
 
 
 def test_the_store_refuses_bytes_that_changed_on_the_way(store, monkeypatch):
-    monkeypatch.setattr("infrastructure.object_store.s3._md5", lambda _body: "1B2M2Y8AsgTpgAmY7PhCfg==")
+    monkeypatch.setattr("infrastructure.object_store.s3.md5_of", lambda _body: "1B2M2Y8AsgTpgAmY7PhCfg==")
     monkeypatch.setattr(store, "_retry_delay_s", 0.001)
     with pytest.raises(ObjectStoreUnavailable, match="BadDigest"):
         store.put("a", b"other than announced")

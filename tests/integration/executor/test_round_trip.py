@@ -251,7 +251,6 @@ def test_root_links_of_agents_are_left_out(counting):
         assert links == ["claude"]
 
 
-@pytest.mark.draft
 def test_names_that_are_not_utf8_pass_the_gate_and_come_back(counting):
     with box(counting) as worker:
         worker.restore()

@@ -138,7 +138,8 @@ def test_pages_probes_and_small_reads(client: httpx.Client) -> None:
     assert 'fleetlog_queue_depth{state="queued"} 3.0' in metrics
     assert client.get("/docs").status_code == 200
     assert client.get("/openapi.json").json()["openapi"] == "3.1.0"
-    assert [p["provider"] for p in client.get("/api/providers").json()["providers"]] == ["scripted"]
+    providers = {provider["provider"]: provider for provider in client.get("/api/providers").json()["providers"]}
+    assert providers["scripted"]["readiness"] == "ready"
     assert client.get("/api/usage", params={"groupBy": ["appId", "day"]}).status_code == 200
     assert client.post("/api/reconcile/runs").json()["examined"] == 1
     assert client.post("/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 0, "limit": 5}).json()["total"] == 0

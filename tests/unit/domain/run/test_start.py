@@ -3,19 +3,30 @@
 import pytest
 from msgspec.structs import replace
 
-from domain.errors import IdentityConflict, InvalidInput, NotFound
+from domain.errors import IdentityConflict, NotFound
 from domain.run import commands as c
 from domain.run import events as e
-from domain.run.capabilities import SCRIPTED, blocked_reason, capabilities_of, degradations
+from domain.run.capabilities import Capabilities, blocked_reason, degradations
 from domain.run.values import RunSpec
-from tests.support.runs import BOUND, EXPORTED_TO, HISTORIES, QUEUE, QUEUED_NOW, RETRY_AT, SPEC, error, run
+from tests.support.runs import (
+    BOUND,
+    EXPORTED_TO,
+    HISTORIES,
+    QUEUE,
+    QUEUED_NOW,
+    RETRY_AT,
+    SCRIPTED,
+    SPEC,
+    error,
+    run,
+)
 
 HUMAN = replace(SPEC, require_human_loop=True)
-INTERACTIVE = replace(HUMAN, provider_options={"interactive": True})
+ABLE = replace(SCRIPTED, provider="able", resume=True, human_loop=True, execution_profiles=("plan",))
 
 
-def queue(spec: RunSpec) -> c.QueueRun:
-    return c.QueueRun(spec=spec, capabilities=capabilities_of(spec))
+def queue(spec: RunSpec, capabilities: Capabilities = SCRIPTED) -> c.QueueRun:
+    return c.QueueRun(spec=spec, capabilities=capabilities)
 
 
 def test_an_unknown_run_is_queued():
@@ -45,8 +56,8 @@ def test_a_missing_human_loop_blocks_a_run_that_requires_it():
     assert "set providerOptions.interactive to true" in outcome.events[0].reason
 
 
-def test_an_interactive_script_has_one():
-    run.given().when(queue(INTERACTIVE)).then(e.RunQueued(spec=INTERACTIVE))
+def test_with_a_human_loop_it_is_queued():
+    run.given().when(queue(HUMAN, ABLE)).then(e.RunQueued(spec=HUMAN))
 
 
 def test_a_missing_resume_starts_a_new_conversation_with_a_warning():
@@ -68,27 +79,13 @@ def test_a_blocked_run_is_warned_of_the_rest_too():
 
 
 class TestCapabilities:
-    def test_of_a_script_are_known_without_starting_anything(self):
-        assert capabilities_of(SPEC) == SCRIPTED
-        assert (SCRIPTED.resume, SCRIPTED.human_loop, SCRIPTED.todo_stream) == (False, False, True)
-
-    @pytest.mark.parametrize("value", [False, "true", 1, None])
-    def test_interactive_is_true_and_nothing_like_it(self, value):
-        assert not capabilities_of(replace(SPEC, provider_options={"interactive": value})).human_loop
-
-    def test_of_an_unknown_provider_name_the_known_ones(self):
-        with pytest.raises(InvalidInput, match=r"'cobol' is not a provider.*scripted") as refused:
-            capabilities_of(replace(SPEC, provider="cobol"))
-        assert refused.value.field == "provider"
-
     def test_that_suffice_block_and_degrade_nothing(self):
-        able = replace(SCRIPTED, provider="able", resume=True, human_loop=True, execution_profiles=("plan",))
         spec = replace(HUMAN, resume_session_id="old", execution_profile="plan")
-        assert blocked_reason(spec, able) == ""
-        assert degradations(spec, able) == ()
+        assert blocked_reason(spec, ABLE) == ""
+        assert degradations(spec, ABLE) == ()
 
     def test_that_do_not_suffice_point_to_other_providers(self):
-        reason = blocked_reason(HUMAN, replace(SCRIPTED, provider="other"))
+        reason = blocked_reason(HUMAN, Capabilities(provider="other"))
         assert "other has none: choose a provider with humanLoop (GET /api/providers)" in reason
 
 

@@ -6,7 +6,9 @@ from domain.event import Event
 from domain.session import events as e
 
 
-class _Reader:
+class Reader:
+    """Reads one event after the other; AssertionError where one breaks a rule of SPEC §1."""
+
     def __init__(self) -> None:
         self.generation = 0
         self.container_is_gone = True
@@ -110,6 +112,6 @@ class _Reader:
 
 def check_log(events: Sequence[Event]) -> None:
     """Raises AssertionError where a log breaks a rule of SPEC §1."""
-    reader = _Reader()
+    reader = Reader()
     for event in events:
         reader.read(event)

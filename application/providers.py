@@ -1,0 +1,33 @@
+"""The port to the providers of this installation: what each can do, and whether it could run now."""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from domain.run.capabilities import Capabilities
+from domain.run.values import RunSpec
+
+Readiness = Literal["ready", "environment_not_ready", "runtime_unhealthy"]
+
+
+class ProviderState(msgspec.Struct, frozen=True, kw_only=True):
+    """`version` of its CLI, where it has one and it is known. `reason`: what is missing and how to mend it; empty when
+    ready."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    capabilities: Capabilities
+    version: str = ""
+    readiness: Readiness = "ready"
+    reason: str = ""
+
+
+class Providers(Protocol):
+    """Nothing is started to answer."""
+
+    async def capabilities_of(self, spec: RunSpec) -> Capabilities:
+        """What the run's provider can do for it. Raises InvalidInput for an unknown provider, and for messages and
+        options that it can't accept."""
+        ...
+
+    async def all(self) -> tuple[ProviderState, ...]: ...

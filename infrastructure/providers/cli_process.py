@@ -1,0 +1,134 @@
+"""An agent's CLI under supervision: started in a process group of its own, read line by line, ended in any case."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from domain.run.values import RunError
+from infrastructure.providers.agent_processes import TERM_GRACE_S, AgentProcess, AgentProcesses
+from infrastructure.providers.contract import AgentCli, AgentFailed, AgentTask
+from infrastructure.providers.line_framing import Line, LineFraming
+
+_READ_BYTES = 64 * 1024
+_STDERR_CHARS = 2000
+_DRAIN_S = 0.5
+STOP_GRACE_S = 5.0
+"""How long a CLI that was asked to stop has for it, before SIGTERM and then SIGKILL."""
+
+
+class CliProcess:
+    """Read `lines` to their end, then `end`. Its stderr is read all the time; only its tail is kept."""
+
+    def __init__(self, cli: AgentCli, process: AgentProcess, processes: AgentProcesses) -> None:
+        self._cli = cli
+        self._process = process
+        self._processes = processes
+        self._stderr = ""
+        self._stderr_reader = asyncio.create_task(self._read_stderr())
+        self.process_group = (process.pid, process.started)
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last 2000 characters of its stderr."""
+        return self._stderr.strip()
+
+    @property
+    def running(self) -> bool:
+        return not self._process.exited.done()
+
+    async def send(self, message: Any) -> None:
+        """Write `message` as a line of JSON to its stdin. Raises PipeClosed."""
+        await self._process.write(msgspec.json.encode(message) + b"\n")
+
+    async def lines(self) -> AsyncIterator[Line]:
+        """The lines of its stdout, until it has ended and what it wrote is read: a child that it left behind, and that
+        holds the pipe open, does not count."""
+        framing = LineFraming()
+        exited = self._process.exited
+        while True:
+            reading = asyncio.ensure_future(self._process.stdout.read(_READ_BYTES))
+            try:
+                waited: set[asyncio.Future[Any]] = {reading, exited}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    await asyncio.wait({reading}, timeout=_DRAIN_S)
+                chunk = reading.result() if reading.done() else b""
+            finally:
+                reading.cancel()
+            if not chunk:
+                break
+            for line in framing.feed(chunk):
+                yield line
+        for line in framing.finish():
+            yield line
+
+    async def stop(self, ask: Callable[[], Awaitable[None]] | None, grace_s: float = STOP_GRACE_S) -> None:
+        """Ask it to stop, in its own words, and wait until it has ended; then SIGTERM, then SIGKILL, for all that it
+        has started, too."""
+        if ask is not None and self.running:
+            with contextlib.suppress(Exception):  # whatever hinders the asking: its processes are ended below
+                async with asyncio.timeout(grace_s):
+                    await ask()
+                    await asyncio.shield(self._process.exited)
+        await self._processes.end_all()
+
+    async def end(self, grace_s: float = 0.0) -> int:
+        """Its exit code (negative: the signal), once nothing of it is left. It has `grace_s` to end by itself."""
+        self._process.close_stdin()
+        if grace_s > 0 and self.running:
+            await asyncio.wait({self._process.exited}, timeout=grace_s)
+        await self._processes.end_all(TERM_GRACE_S if self.running else 0)
+        code = await asyncio.shield(self._process.exited)
+        await asyncio.wait({self._stderr_reader}, timeout=_DRAIN_S)
+        self._stderr_reader.cancel()
+        self._processes.forget(self._process)
+        return code
+
+    def crashed(self, code: int, doing: str) -> RunError:
+        """The error of a CLI that ended on its own while `doing` something."""
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        tail = f"; the end of its error output: {self.stderr_tail}" if self.stderr_tail else ""
+        return RunError(
+            error_class="cli_crashed",
+            message=f"{self._cli.program} ended with {how} while {doing}{tail}. Start the run again; its conversation "
+            "goes on with resumeSessionId where the provider session is known",
+        )
+
+    async def _read_stderr(self) -> None:
+        while chunk := await self._process.stderr.read(_READ_BYTES):
+            self._stderr = (self._stderr + chunk.decode("utf-8", "replace"))[-_STDERR_CHARS:]
+
+
+async def start_cli(
+    cli: AgentCli,
+    arguments: Sequence[str],
+    task: AgentTask,
+    processes: AgentProcesses,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> CliProcess:
+    """Start the program with the task's environment and what `environment` adds, in the task's folder. Raises
+    AgentFailed (cli_missing, cli_crashed)."""
+    everything = {**task.environment, **(environment or {})}
+    program = shutil.which(cli.program, path=everything["PATH"])
+    if program is None:
+        raise AgentFailed("cli_missing", missing(cli))
+    try:
+        process = await processes.start(
+            [program, *arguments], folder=task.folder, environment=everything, with_stdin=True
+        )
+    except OSError as error:
+        raise AgentFailed("cli_crashed", f"{program} can't be started: {error.strerror or error}") from error
+    return CliProcess(cli, process, processes)
+
+
+def missing(cli: AgentCli) -> str:
+    """What to do about a program that is not there."""
+    return (
+        f"the program {cli.program!r} is not on the PATH of the worker: run script/agent-clis on this machine "
+        f"(or npm install -g {cli.package}), or build the worker image anew with script/worker-image"
+    )

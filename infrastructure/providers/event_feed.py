@@ -1,0 +1,38 @@
+"""From whoever reads an agent to whoever journals its events: in order, bounded, ended in any case."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from domain.event import Event
+from domain.run.events import RunAgentFinished
+
+_QUEUED_EVENTS = 64
+
+Emit = Callable[[Event], Awaitable[None]]
+"""Takes the next event; waits while the journal is behind."""
+
+
+async def events_of(work: Callable[[Emit], Awaitable[RunAgentFinished]]) -> AsyncIterator[Event]:
+    """The events that `work` emits, then the last one, which it returns. What it raises is raised here; when nobody
+    takes events any more, it is cancelled."""
+    queue: asyncio.Queue[Event | None] = asyncio.Queue(_QUEUED_EVENTS)
+
+    async def to_its_end() -> RunAgentFinished:
+        try:
+            finished = await work(queue.put)
+        except Exception:
+            await queue.put(None)
+            raise
+        await queue.put(None)
+        return finished
+
+    task = asyncio.create_task(to_its_end())
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        yield await task
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task

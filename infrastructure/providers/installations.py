@@ -1,0 +1,101 @@
+"""Where the agents' CLIs of an installation are, in which versions, without starting one."""
+
+import asyncio
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from application.ports import RuntimeUnavailable, StartFailed
+from infrastructure.providers.cli_process import missing
+from infrastructure.providers.contract import AgentCli
+
+LABEL_PREFIX = "fleetlog.cli."
+_KEPT_S = 10.0
+_PARENTS = 8
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """`version`: "" when it can't be known. `missing`: why the CLI can't run; `unhealthy`: why nobody can see it."""
+
+    version: str = ""
+    missing: str = ""
+    unhealthy: str = ""
+
+
+ON_BOARD = Installation()
+
+
+class Installations(Protocol):
+    async def of(self, cli: AgentCli) -> Installation: ...
+
+
+class ProgramsOnPath:
+    """Of the `process` runtime: the programs on its agents' PATH. An npm package says its own version."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def of(self, cli: AgentCli) -> Installation:
+        return await asyncio.to_thread(self._look, cli)
+
+    def _look(self, cli: AgentCli) -> Installation:
+        program = shutil.which(cli.program, path=self._path)
+        return Installation(version=_packaged_version(Path(program))) if program else Installation(missing=missing(cli))
+
+
+class ImageLabels:
+    """Of the `docker` runtime: the image names the versions of its CLIs in its labels. `read` gives the labels, None
+    without such an image; it blocks, and is asked at most every 10 s."""
+
+    def __init__(self, image: str, read: Callable[[], Mapping[str, str] | None]) -> None:
+        self._image = image
+        self._read = read
+        self._asking = asyncio.Lock()
+        self._known: tuple[float, Mapping[str, str] | None, str] | None = None
+
+    async def of(self, cli: AgentCli) -> Installation:
+        labels, trouble = await self._labels()
+        if trouble:
+            return Installation(unhealthy=trouble)
+        if labels is None:
+            return Installation(missing=f"there is no image {self._image}; script/worker-image builds it")
+        version = labels.get(LABEL_PREFIX + cli.label, "")
+        if not version:
+            why = f"the image {self._image} has no {cli.program}; build it with script/worker-image, which installs it"
+            return Installation(missing=why)
+        return Installation(version=version)
+
+    async def _labels(self) -> tuple[Mapping[str, str] | None, str]:
+        async with self._asking:
+            if self._known is None or time.monotonic() - self._known[0] > _KEPT_S:
+                try:
+                    labels, trouble = await asyncio.to_thread(self._read), ""
+                except (RuntimeUnavailable, StartFailed) as error:
+                    labels, trouble = None, str(error)
+                self._known = (time.monotonic(), labels, trouble)
+            return self._known[1], self._known[2]
+
+
+class SomebodyElses:
+    """Of a shared executor that somebody else runs: whatever it has, nobody here can see it."""
+
+    async def of(self, cli: AgentCli) -> Installation:  # noqa: ARG002  the same for all
+        return ON_BOARD
+
+
+def _packaged_version(program: Path) -> str:
+    for parent in list(program.resolve().parents)[:_PARENTS]:
+        try:
+            package = msgspec.json.decode((parent / "package.json").read_bytes())
+        except (OSError, msgspec.DecodeError):
+            continue
+        found = _VERSION.match(str(package.get("version", ""))) if isinstance(package, dict) else None
+        if found:
+            return found.group()
+    return ""

@@ -1,0 +1,129 @@
+"""`fleetlog verify|checkpoint|export`: is the log what was written? Beside a running server, or one that is stopped
+with DATABASE_URL's database reachable."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from application.audit import BrokenLog, Checkpoint, Verification
+from application.audit import Progress as Report
+from domain.errors import DomainError
+from interfaces.cli.console import complain, err, out, print_json
+from interfaces.settings import Settings
+
+
+def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
+    verify = commands.add_parser(
+        "verify", help="walk the log's hash chain and check that read models are what it makes"
+    )
+    verify.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="an earlier checkpoint that the log must bear out"
+    )
+    verify.add_argument("--chain-only", action="store_true", help="leave the read models out")
+    verify.add_argument("--json", action="store_true", help="print the findings as JSON")
+    verify.set_defaults(run=run_verify)
+    checkpoint = commands.add_parser("checkpoint", help="a signed checkpoint of the log; keep it elsewhere")
+    checkpoint.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
+    checkpoint.set_defaults(run=run_checkpoint)
+    export = commands.add_parser("export", help="the log as JSON Lines, for script/verify-log")
+    export.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
+    export.add_argument("--after", type=int, default=0, metavar="POSITION", help="leave out what lies before")
+    export.set_defaults(run=run_export)
+
+
+async def run_verify(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Exit code 1 when anything is not as it must be."""
+    from interfaces.bootstrap.audit import log_audit
+
+    checkpoint = _read_checkpoint(arguments.checkpoint) if arguments.checkpoint else None
+    began = time.perf_counter()
+    try:
+        async with log_audit(settings) as audit:
+            with _progress() as report:
+                found = await audit.verify(checkpoint=checkpoint, read_models=not arguments.chain_only, progress=report)
+    except DomainError as error:
+        complain(str(error))
+        return 2
+    if arguments.json:
+        print_json(found)
+    else:
+        _show(found, time.perf_counter() - began)
+    return 0 if found.ok else 1
+
+
+async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> int:
+    from interfaces.bootstrap.audit import log_audit
+
+    try:
+        async with log_audit(settings) as audit:
+            with _progress() as report:
+                checkpoint = await audit.checkpoint(progress=report)
+    except BrokenLog as error:
+        complain(f"{error}; there is nothing that a checkpoint could attest")
+        return 1
+    text = msgspec.json.encode(checkpoint) + b"\n"
+    if arguments.file is None:
+        sys.stdout.buffer.write(text)
+    else:
+        arguments.file.write_bytes(text)
+        err.print(f"[green]✓[/] {arguments.file}: keep it where nobody who can change the log can change it")
+    return 0
+
+
+async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
+    from interfaces.bootstrap.audit import log_audit
+
+    target = sys.stdout.buffer if arguments.file is None else arguments.file.open("wb")
+    try:
+        async with log_audit(settings) as audit:
+            async for lines in audit.export(after=arguments.after):
+                target.write(lines)
+        target.flush()
+    finally:
+        if arguments.file is not None:
+            target.close()
+    return 0
+
+
+def _read_checkpoint(file: Path) -> Checkpoint:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Checkpoint)
+    except (OSError, msgspec.MsgspecError) as error:
+        complain(f"{file} is no checkpoint: {error}")
+        raise SystemExit(2) from error
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar on standard error, for people."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("events", total=None)
+        yield lambda position, end: bar.update(task, completed=position, total=end)
+
+
+def _show(found: Verification, seconds: float) -> None:
+    if found.broken is None:
+        out.print(f"[green]✓[/] the chain holds: {found.position} events in {found.streams} streams, {seconds:.1f} s")
+        out.print(f"  [dim]root {found.root}[/]")
+    else:
+        broken = found.broken
+        where = f"{broken.stream} seq {broken.seq}, " if broken.stream else ""
+        out.print(f"[red]✗[/] [bold]{where}position {broken.position}[/]: {broken.detail}")
+        out.print(f"  the {found.position} events before it hold")
+    if found.checkpoint is not None:
+        out.print(f"{'[green]✓[/]' if found.checkpoint.ok else '[red]✗[/]'} checkpoint: {found.checkpoint.detail}")
+    if found.projections:
+        table = Table("read model", "as of", "rows", "content", "", box=None)
+        for each in found.projections:
+            verdict = "[green]equal to a rebuild[/]" if each.equal else f"[red]{each.detail}[/]"
+            table.add_row(each.projection, str(each.position), str(each.rows), each.content_hash[:16], verdict)
+        out.print(table)

@@ -1,0 +1,2 @@
+-- The last position that was recorded at or before a time, and the last one at all.
+SELECT position_at(%(time)s), (SELECT coalesce(max(position), 0) FROM events)

@@ -1,0 +1,6 @@
+-- Positions that the index knows, in order. The conditions take the place of the marker.
+SELECT i.position
+FROM event_index i /* joined */
+WHERE i.position > %(after)s AND i.position <= %(up_to)s AND i.tenant = %(tenant)s AND /* wanted */
+ORDER BY i.position
+LIMIT %(limit)s

@@ -1,0 +1,9 @@
+-- Positions of what the index does not have yet, in order: the end of the log.
+SELECT position FROM events
+WHERE position > %(after)s AND position <= %(up_to)s AND tenant = %(tenant)s
+  AND (%(actor)s = '' OR jsonb_or_null(metadata) ->> 'actor' = %(actor)s)
+  AND (%(correlation_id)s = '' OR jsonb_or_null(metadata) ->> 'correlationId' = %(correlation_id)s)
+  AND (%(stream)s = '' OR stream = %(stream)s)
+  AND (cardinality(%(types)s::text[]) = 0 OR type = ANY (%(types)s::text[]))
+ORDER BY position
+LIMIT %(limit)s

@@ -1,0 +1,161 @@
+"""Search of the log: by type, stream, actor, correlation, time and text, alone and together."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from application.event_streams import EventFilter
+from domain.errors import InvalidInput
+from domain.record import RecordedEvent
+from infrastructure.postgres.migrations import migrate
+from infrastructure.search import event_search
+from infrastructure.search.event_search import PostgresEventSearch
+from infrastructure.search.indexer import EventIndexer
+from projections.event_words import words_of_text
+from tests.support.async_run import run
+from tests.support.log_events import new_event
+from tests.support.mixed_history import append_all, mixed_history
+from tests.support.projecting import Surroundings, surroundings
+
+
+@asynccontextmanager
+async def indexing(around: Surroundings) -> AsyncIterator[PostgresEventSearch]:
+    indexer = asyncio.create_task(EventIndexer(around.dsn, around.listener.position).run())
+    try:
+        yield PostgresEventSearch(around.pool)
+    finally:
+        indexer.cancel()
+        with suppress(asyncio.CancelledError):
+            await indexer
+
+
+async def indexed_up_to(search: PostgresEventSearch, position: int) -> None:
+    async with asyncio.timeout(30):
+        while await search.indexed() < position:
+            await asyncio.sleep(0.02)
+
+
+async def all_positions(search: PostgresEventSearch, wanted: EventFilter, limit: int = 37) -> list[int]:
+    found: list[int] = []
+    after = 0
+    while True:
+        page = await search.find(wanted, after, limit)
+        found += [msgspec.json.decode(event)["position"] for event in page.events]
+        if not page.more:
+            return found
+        after = page.last
+
+
+def fits(wanted: EventFilter, event: RecordedEvent) -> bool:
+    texts = " ".join(_texts(msgspec.to_builtins(event.event)))
+    return (
+        (not wanted.types or event.event.wire_name in wanted.types)
+        and wanted.stream in {"", event.stream}
+        and wanted.actor in {"", event.metadata.actor}
+        and wanted.correlation_id in {"", event.metadata.correlation_id}
+        and (wanted.recorded_from is None or event.recorded_at >= wanted.recorded_from)
+        and (wanted.recorded_to is None or event.recorded_at <= wanted.recorded_to)
+        and words_of_text(wanted.text) <= words_of_text(texts)
+    )
+
+
+def _texts(value: Any) -> Sequence[str]:
+    if isinstance(value, str):
+        return [value]
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for child in children for text in _texts(child)]
+
+
+@pytest.mark.parametrize("near", [event_search.NEAR_POSITIONS, 40])
+def test_every_filter_finds_what_a_scan_of_the_whole_log_finds(
+    database: str, monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    monkeypatch.setattr(event_search, "NEAR_POSITIONS", near)
+
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around, indexing(around) as search:
+            last = await append_all(around.store, mixed_history(sessions=4, runs_each=2))
+            await indexed_up_to(search, last)
+            events = await around.store.read_all(limit=100_000)
+            random_ = random.Random(7)
+            choices: dict[str, list[Any]] = {
+                "types": [(), ("run.finished",), ("tool.end", "run.queued"), ("nonesuch",)],
+                "stream": ["", "run:run-1", "session:session-2", "run:nonesuch"],
+                "actor": ["", "tester", "nobody"],
+                "correlation_id": ["", "run:run-2", "nonesuch"],
+                "recorded_from": [None, events[last // 3].recorded_at],
+                "recorded_to": [None, events[last // 2].recorded_at, events[0].recorded_at - timedelta(days=1)],
+                "text": ["", "agent", "PYTEST -q", "better agent", "nonesuch", "3 passed", "session-1"],
+            }
+            for _ in range(150):
+                wanted = EventFilter(**{name: random_.choice(values) for name, values in choices.items()})
+                expected = [event.position for event in events if fits(wanted, event)]
+                assert await all_positions(search, wanted) == expected, wanted
+
+    run(scenario())
+
+
+def test_actors_are_found_where_the_index_has_not_got_to_yet(database: str) -> None:
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around:
+            await around.store.append("note:1", 0, [new_event("one", actor="ann"), new_event("two", actor="bob")])
+            search = PostgresEventSearch(around.pool)
+            assert await all_positions(search, EventFilter(actor="bob")) == [2]
+            assert await all_positions(search, EventFilter(text="two")) == []
+            async with indexing(around):
+                await indexed_up_to(search, 2)
+                await around.store.append("note:1", 2, [new_event("three", actor="bob")])
+            assert await all_positions(search, EventFilter(actor="bob")) == [2, 3]
+            assert await all_positions(search, EventFilter(text="TWO")) == [2]
+
+    run(scenario())
+
+
+def test_words_of_any_script_and_payloads_of_any_bytes_are_indexed(database: str) -> None:
+    texts = [
+        "naïve Größe",
+        "日本語 テスト",
+        "it's \\ 'quoted'",
+        "a\u0000b",
+        "\U0001f600 smile",
+        "x" * 5000,
+        "foo/bar.py:12",
+    ]
+
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around, indexing(around) as search:
+            await around.store.append("note:1", 0, [new_event(text) for text in texts])
+            await indexed_up_to(search, len(texts))
+            for text, position in (
+                ("größe", 1),
+                ("テスト", 2),
+                ("quoted it", 3),
+                ("b", 4),
+                ("smile", 5),
+                ("bar.py", 7),
+            ):
+                assert position in await all_positions(search, EventFilter(text=text)), text
+            assert await all_positions(search, EventFilter(text="X" * 5000)) == [6]
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("text", ["...", " ", " ".join(f"w{n}" for n in range(30))])
+def test_a_text_without_words_or_with_too_many_is_refused(database: str, text: str) -> None:
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around:
+            with pytest.raises(InvalidInput) as refused:
+                await PostgresEventSearch(around.pool).find(EventFilter(text=text), 0, 10)
+            assert refused.value.field == "text"
+
+    run(scenario())
