@@ -30,5 +30,8 @@ async def wait_for_state(
         if left <= 0:
             return None
         await tail.wait_for_stream(stream, loaded.seq, min(left, LONGEST_WAIT_S))
-        loaded = await aggregates.load(key)
+        before, loaded = loaded, await aggregates.recent(key)
+        if loaded.seq == before.seq or not reached(loaded.state):
+            # It was not this process that went on.
+            loaded = await aggregates.load(key)
     return loaded

@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 from application.effect_ledger import FIRST_KINDS, EffectLease
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from infrastructure.postgres.listener import ChannelSignal
-from infrastructure.postgres.work_table import rows_of, wait_until_due
+from infrastructure.postgres.work_table import NextDue, rows_of
 
 EFFECTS_CHANNEL = "fleetlog_effects"
 LONGEST_ERROR = 4000
@@ -28,7 +28,7 @@ class PostgresEffectLedger:
         max_workers: int,
         max_starting: int,
     ) -> None:
-        self._pool, self._signal = pool, signal
+        self._pool, self._next_due = pool, NextDue(signal)
         self._places = {
             "first_kinds": list(FIRST_KINDS),
             "max_workers": max_workers,
@@ -38,7 +38,13 @@ class PostgresEffectLedger:
     async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
         arguments = {"owner": owner, "limit": limit, "lease": lease, **self._places}
         rows = await rows_of(self._pool, "claim_effects", arguments)
-        return [_lease(*row) for row in rows]
+        leases: list[EffectLease] = []
+        for *lease_row, due_in in rows:
+            if lease_row[0] is None:
+                self._next_due.told(due_in)
+            else:
+                leases.append(_lease(*lease_row))
+        return leases
 
     async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
         arguments = {"effect_id": lease.effect.effect_id, "generation": lease.generation, "lease": duration}
@@ -62,7 +68,7 @@ class PostgresEffectLedger:
         }
         rows = await rows_of(self._pool, "settle_effect", arguments)
         if rows and rows[0][0]:
-            self._signal.wake()
+            self._next_due.wake()
 
     async def free_stale(self) -> Sequence[str]:
         return [effect_id for effect_id, _ in await rows_of(self._pool, "free_stale_effects", {})]
@@ -72,11 +78,7 @@ class PostgresEffectLedger:
         await rows_of(self._pool, "release_effect", arguments)
 
     async def wait_for_work(self, timeout_s: float) -> None:
-        await wait_until_due(self._signal, self._next_due, timeout_s)
-
-    async def _next_due(self) -> float | None:
-        rows = await rows_of(self._pool, "next_effect_due", self._places)
-        return rows[0][0] if rows else None
+        await self._next_due.wait(timeout_s)
 
 
 def _lease(

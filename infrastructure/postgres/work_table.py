@@ -1,7 +1,6 @@
 """What tables of work have in common: statements that outlive lost connections, and waiting for rows to become due."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import psycopg
@@ -14,6 +13,7 @@ from infrastructure.postgres.listener import ChannelSignal
 
 RETRY_SECONDS = 10.0
 RETRY_DELAY_SECONDS = 0.1
+SHORTEST_WAIT_SECONDS = 0.05
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
@@ -33,14 +33,23 @@ async def rows_of(pool: Pool, query: str, arguments: dict[str, Any], row_factory
             await asyncio.sleep(RETRY_DELAY_SECONDS)
 
 
-async def wait_until_due(
-    signal: ChannelSignal, next_due: Callable[[], Awaitable[float | None]], timeout_s: float
-) -> None:
-    """Return on a notification, when the next row becomes due, or after `timeout_s` seconds.
+class NextDue:
+    """When the next row of a table of work becomes due, as its last claim told."""
 
-    `next_due` gives the seconds until then; none or less means that rows are due which others are about to claim, so it
-    counts as a short wait.
-    """
-    due = await next_due()
-    patience = timeout_s if due is None else min(timeout_s, max(due, 0.05))
-    await signal.wait(patience)
+    def __init__(self, signal: ChannelSignal) -> None:
+        self._signal = signal
+        self._at: float | None = None
+
+    def told(self, due_in: float | None) -> None:
+        """In so many seconds; none or less: rows are due which others are about to claim. None: not by itself."""
+        self._at = None if due_in is None else asyncio.get_running_loop().time() + max(due_in, SHORTEST_WAIT_SECONDS)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return on a notification, when the next row is due, or after `timeout_s` seconds."""
+        if self._at is not None:
+            timeout_s = min(timeout_s, max(self._at - asyncio.get_running_loop().time(), 0))
+        await self._signal.wait(timeout_s)
+
+    def wake(self) -> None:
+        """Something has become due by what this process did itself."""
+        self._signal.wake()

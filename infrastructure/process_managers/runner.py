@@ -24,6 +24,8 @@ NAME = "process_managers"
 LOCK = 5067271820452103
 BATCH = 500
 POLL_S = 1.0
+GATHER_S = 0.004
+"""Rounds begin no closer together than this: under load, one of them takes what several commits have written."""
 # No flush of its own: what a crash of the server takes back is wanted again, under the same ids.
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 
@@ -64,12 +66,15 @@ class ProcessManagerRunner:
         checkpoint: int = await _one(
             connection, "SELECT position FROM process_manager_checkpoint WHERE name = %s", NAME
         )
+        loop = asyncio.get_running_loop()
         while True:
             last = await self._position.wait_for(checkpoint, POLL_S)
             if checkpoint >= last:
                 await connection.execute("SELECT 1")
             while checkpoint < last:
+                began = loop.time()
                 checkpoint = await self._advance(connection, checkpoint, last)
+                await asyncio.sleep(began + GATHER_S - loop.time())
 
     async def _advance(self, connection: psycopg.AsyncConnection[Any], checkpoint: int, last: int) -> int:
         events = await self._store.read_all(after=checkpoint, limit=BATCH, types=self._types)

@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from application.run_queue import QueueItem, RunLease
 from infrastructure.postgres.listener import ChannelSignal
-from infrastructure.postgres.work_table import rows_of, wait_until_due
+from infrastructure.postgres.work_table import NextDue, rows_of
 
 RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
 
@@ -21,7 +21,7 @@ class PostgresRunQueue:
     def __init__(
         self, pool: AsyncConnectionPool[AsyncConnection[Any]], signal: ChannelSignal, *, max_running: int = 1000
     ) -> None:
-        self._pool, self._signal, self._max_running = pool, signal, max_running
+        self._pool, self._next_due, self._max_running = pool, NextDue(signal), max_running
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
         arguments = {
@@ -32,10 +32,13 @@ class PostgresRunQueue:
             "only_stale": only_stale,
         }
         rows = await rows_of(self._pool, "claim_runs", arguments)
-        return [
-            RunLease(run_id=run_id, owner=owner, generation=generation, taken_from=taken_from or "")
-            for run_id, generation, taken_from in rows
-        ]
+        leases: list[RunLease] = []
+        for run_id, generation, taken_from, due_in in rows:
+            if run_id is None:
+                self._next_due.told(due_in)
+            else:
+                leases.append(RunLease(run_id=run_id, owner=owner, generation=generation, taken_from=taken_from or ""))
+        return leases
 
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:
         arguments = {"run_id": lease.run_id, "generation": lease.generation, "lease": duration}
@@ -56,8 +59,4 @@ class PostgresRunQueue:
         return QueueItem(**row)
 
     async def wait_for_work(self, timeout_s: float) -> None:
-        await wait_until_due(self._signal, self._next_due, timeout_s)
-
-    async def _next_due(self) -> float | None:
-        rows = await rows_of(self._pool, "next_run_due", {"max_running": self._max_running})
-        return rows[0][0] if rows else None
+        await self._next_due.wait(timeout_s)

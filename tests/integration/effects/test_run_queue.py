@@ -57,9 +57,13 @@ async def dequeue(pool: Pool, run_id: str) -> None:
 
 
 async def next_due(pool: Pool, *, max_running: int = 1000) -> float | None:
+    """What a claim tells that finds nothing."""
+    arguments = {"owner": "w", "limit": 10, "lease": LEASE, "max_running": max_running, "only_stale": False}
     async with pool.connection() as connection:
-        row = await (await connection.execute(sql.query("next_run_due"), {"max_running": max_running})).fetchone()
-    return row[0] if row else None
+        (row,) = await (await connection.execute(sql.query("claim_runs"), arguments)).fetchall()
+    assert row[0] is None
+    due_in: float | None = row[3]
+    return due_in
 
 
 async def switched(dsn: str, *events: Event) -> None:
