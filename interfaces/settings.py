@@ -158,6 +158,12 @@ class Settings:
     remove_after_ms: int = _setting(
         "REMOVE_AFTER_MS", values.DURATION_MS, "How long a stopped worker is kept.", default=86_400_000
     )
+    stale_sync_after_ms: int = _setting(
+        "STALE_SYNC_AFTER_MS",
+        values.DURATION_MS,
+        "How old the last successful sync of a running worker may be before it is synced again.",
+        default=1_800_000,
+    )
     human_loop_timeout_ms: int = _setting(
         "HUMAN_LOOP_TIMEOUT_MS", values.DURATION_MS, "How long a question waits for its answer.", default=3_600_000
     )

@@ -14,8 +14,6 @@ from infrastructure.process_managers.runner import ProcessManagerRunner
 from infrastructure.search.indexer import EventIndexer
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 
-STALE_SYNC_AFTER = timedelta(minutes=30)
-
 
 def scheduled(plane: ControlPlane) -> Schedule:
     """What is done by the clock, or on request."""
@@ -32,7 +30,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
         new_id=new_id,
         idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),
         remove_after=timedelta(milliseconds=settings.remove_after_ms),
-        stale_sync_after=STALE_SYNC_AFTER,
+        stale_sync_after=timedelta(milliseconds=settings.stale_sync_after_ms),
     )
 
 

@@ -105,6 +105,8 @@ def test_a_deploy_and_a_crash_of_workers_are_invisible_to_who_reads_the_stream(p
 
     assert_saw_it_all_once(parts, run_id, seen)
     assert reader.connections == 1
+    (found,) = parts.events("reconcile:runs")  # the deploy gave its lease back, the crash left it to be found
+    assert (found["payload"]["acted"], found["payload"]["subjects"]) == (1, [run_id])
 
 
 def test_a_crash_of_the_api_is_a_reconnect_to_who_reads_the_stream(parts: Installation) -> None:
