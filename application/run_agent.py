@@ -16,6 +16,7 @@ from application.executor_protocol import JournalEntry, StartRequest
 from application.ports import Executor, ExecutorError, RuntimeUnavailable, StartFailed
 from application.run_queue import RunLease, final_sync_id, run_context
 from application.waiting import wait_for_state
+from domain.errors import Conflict
 from domain.event import UnknownEventType, decode, event_types
 from domain.identifiers import run_stream
 from domain.run.commands import BeginFinalSync, FailAttempt, RecordJournalEntry, RunCommand, TimeOutRun
@@ -69,6 +70,11 @@ class FollowAgent:
             return run
         except EffectObsolete as error:
             return await self._lost(run, str(error), tail_lost=True)
+        except Conflict as error:
+            if error.reason != "journal_gap":
+                raise
+            run = (await self._parts.runs.load(self._run_id)).state or run
+            return await self._journal_lost(run, executor, str(error))
         except ExecutorError as error:
             run = (await self._parts.runs.load(self._run_id)).state or run
             if _is_lasting(error):

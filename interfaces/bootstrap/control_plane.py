@@ -11,6 +11,7 @@ from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
 from application.findings import Findings, Takeovers
+from application.process_manager_control import ProcessManagerControls
 from application.providers import Providers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
@@ -33,6 +34,7 @@ from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.sessions import open_untried_pool
+from infrastructure.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
@@ -66,6 +68,8 @@ class ControlPlane:
     callbacks: RecordCallbacks
     run_worker: RunWorker
     work_control: WorkControl
+    process_managers: ProcessManagerControls
+    process_manager_records: PostgresProcessManagerRecords
     findings: Findings
 
 
@@ -134,6 +138,8 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         ),
         run_commands=run_commands,
         findings=findings,
+        process_managers=ProcessManagerControls(store=store, clock=now),
+        process_manager_records=PostgresProcessManagerRecords(pool),
         work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms

@@ -12,6 +12,7 @@ import sql
 from application.command_context import CommandContext
 from application.findings import Findings, few
 from application.operations import Gauge, Metric, ReconcileCounts
+from application.process_manager_control import ProcessManagerRecords
 from application.run_queue import DrainCounts, QueueItem
 from application.run_worker import RunWorker
 from application.schedule import Schedule
@@ -68,6 +69,26 @@ class ProjectionsReady:
         )
 
 
+class ProcessManagersReady:
+    """Ready while no process manager stands still at an event that it can't take."""
+
+    name = "process managers"
+
+    def __init__(self, records: ProcessManagerRecords) -> None:
+        self._records = records
+
+    async def check(self) -> str:
+        statuses = await self._records.status()
+        for status in statuses:
+            if status.status != "running":
+                raise RuntimeError(
+                    f"{status.name} is {status.status} at position {status.error_position}: {status.error}; "
+                    f"`fleetlog process-managers retry {status.name}` after mending the cause, or `skip`"
+                )
+        behind = max((status.lag_events for status in statuses), default=0)
+        return f"{len(statuses)} process managers, {behind} events behind"
+
+
 class StreamsReady:
     name = "streams"
 
@@ -91,6 +112,7 @@ class PlaneMetrics:
             counts = await (await connection.execute(sql.query("work_counts"))).fetchall()
             ages = await (await connection.execute(sql.query("work_ages"))).fetchone()
         statuses = [s for s in await self._plane.reads.administration.status() if s.state == "active"]
+        managers = await self._plane.process_manager_records.status()
         circuits = self._plane.directory.circuit_states()
         return [
             _gauge(
@@ -117,6 +139,21 @@ class PlaneMetrics:
                 "projection_stopped",
                 "1 for a read model that an event has stopped.",
                 [({"projection": s.projection}, float(s.status != "running")) for s in statuses],
+            ),
+            _gauge(
+                "process_manager_lag_events",
+                "Events that a process manager is behind the log.",
+                [({"process_manager": m.name}, m.lag_events) for m in managers],
+            ),
+            _gauge(
+                "process_manager_lag_seconds",
+                "Seconds that a process manager is behind the log.",
+                [({"process_manager": m.name}, m.lag_seconds) for m in managers],
+            ),
+            _gauge(
+                "process_manager_stopped",
+                "1 for a process manager that stands still at an event that it can't take.",
+                [({"process_manager": m.name}, float(m.status != "running")) for m in managers],
             ),
             *_ages(ages or (0.0,) * len(AGES)),
             _gauge("open_streams", "Live event streams of this process.", [({}, self._plane.hub.open_streams)]),

@@ -8,7 +8,7 @@ from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
 from application.findings import Takeovers
 from application.orphans import CleanOrphans
-from application.process_managers.table import react, wire_names
+from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
 from infrastructure.search.indexer import EventIndexer
@@ -41,7 +41,8 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         store=plane.store,
         position=plane.listener.position,
         react=react,
-        types=wire_names(),
+        managers={name: wire_names(name) for name in PROCESS_MANAGERS},
+        controls=plane.process_managers,
     )
     effects = EffectWorker(
         ledger=plane.ledger,

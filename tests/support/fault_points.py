@@ -162,11 +162,10 @@ class FaultPoints:
                 self.reached(name, "before")
             await record(connection, wanted)
 
-        async def advanced(*arguments: Any) -> int:
-            checkpoint = await advance(*arguments)
+        async def advanced(*arguments: Any) -> None:
+            await advance(*arguments)
             while committing:
                 self.reached(committing.pop(0), "after")
-            return checkpoint
 
         runner.record = recorded  # type: ignore[attr-defined]
         runner.ProcessManagerRunner._advance = advanced  # type: ignore[method-assign]

@@ -112,7 +112,7 @@ class Installation:
         """Whether the workers have come to the end of the log and have nothing left to do."""
         statement = """
             WITH log AS (SELECT coalesce(max(position), 0) AS last FROM events)
-            SELECT coalesce((SELECT position FROM process_manager_checkpoint), 0) >= last
+            SELECT coalesce((SELECT min(position) FROM process_manager_checkpoint), 0) >= last
                AND NOT EXISTS (SELECT FROM projection_versions WHERE state = 'active' AND position < last)
             FROM log
         """

@@ -180,5 +180,8 @@ def test_reacting_twice_wants_the_same_effect_ids() -> None:
     assert react(event) == react(event)
 
 
-def test_the_runner_is_told_of_every_event_that_wakes_a_process_manager() -> None:
-    assert set(wire_names()) == {event_type.wire_name for event_type in PROCESS_MANAGERS}
+def test_no_event_is_of_interest_to_two_process_managers() -> None:
+    waited_for = [name for manager in PROCESS_MANAGERS for name in wire_names(manager)]
+
+    assert len(waited_for) == len(set(waited_for))
+    assert set(waited_for) == {e.wire_name for managers in PROCESS_MANAGERS.values() for e in managers}
