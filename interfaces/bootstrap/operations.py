@@ -23,6 +23,7 @@ from interfaces.bootstrap.control_plane import ControlPlane
 from projections.ports import ProjectionAdministration
 
 RECONCILED_AT_ONCE = 100
+TAKEOVER_PATIENCE_S = 1.0
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
@@ -232,7 +233,8 @@ class PlaneReconcilers:
         """Runs whose lease has run out are taken over: their executor is asked first. And questions whose time is over
         expire."""
         expired = await self._schedule.expire_questions(context)
-        taken = await self._worker.take_over(limit=RECONCILED_AT_ONCE, wait_s=wait_s)
+        # Their ends are not waited for: only long enough to see which of them break off again at once.
+        taken = await self._worker.take_over(limit=RECONCILED_AT_ONCE, wait_s=min(wait_s / 2, TAKEOVER_PATIENCE_S))
         finding = ReconcileFinished(
             what="runs",
             examined=len(taken.run_ids),

@@ -71,6 +71,14 @@ class LogInMemory:
             return False
         return True
 
+    async def changed(self) -> None:
+        """Returns when something was appended, or after a moment."""
+        try:
+            async with asyncio.timeout(0.05), self._changed:
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
     def of(self, stream: str) -> list[RecordedEvent]:
         """What the stream holds."""
         return [event for event in self.events if event.stream == stream]
