@@ -54,7 +54,7 @@ Moment = AtSeq | AtPosition | AtTime
 
 
 class Answer(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
-    """One thing, or None when it isn't known. At a past moment, `as_of_position` is that of the last event counted."""
+    """One thing, or None when it isn't known. At a past moment, `as_of_position` is the position that it stands for."""
 
     value: Item | None
     as_of_position: int
@@ -131,23 +131,37 @@ class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadModels(Protocol):
+    """`at` asks for the state as it was. AtSeq is a moment of one stream, so of reads that are about one. Reads of
+    lists raise NotBuiltYet while a past read model is being made."""
+
     async def session_worker(self, session_id: str, *, at: Moment | None = None) -> Answer[SessionWorkerView]: ...
 
     async def session_workers(
-        self, matching: SessionWorkerFilter, *, limit: int = 50, cursor: str | None = None
+        self,
+        matching: SessionWorkerFilter,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        at: Moment | None = None,
     ) -> Page[SessionWorkerView]: ...
 
     async def sync_history(
-        self, session_id: str, *, limit: int = 50, cursor: str | None = None
-    ) -> Page[SyncRecord]: ...
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
+    ) -> Page[SyncRecord]:
+        """Raises NotFound for a session that was not known at a moment of the past."""
+        ...
 
     async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunSnapshot]: ...
 
-    async def runs(self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None) -> Page[RunSummary]: ...
+    async def runs(
+        self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
+    ) -> Page[RunSummary]: ...
 
     async def todos(self, run_id: str, *, at: Moment | None = None) -> Answer[TodoList]: ...
 
-    async def todo_history(self, run_id: str, *, after_seq: int = 0, limit: int = 500) -> Answer[TodoHistory]: ...
+    async def todo_history(
+        self, run_id: str, *, after_seq: int = 0, limit: int = 500, at: Moment | None = None
+    ) -> Answer[TodoHistory]: ...
 
     async def human_loop_requests(
         self,
@@ -156,15 +170,14 @@ class ReadModels(Protocol):
         statuses: Sequence[str] | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        at: Moment | None = None,
     ) -> HumanLoopRequests: ...
 
-    async def human_loop_of_run(self, run_id: str, *, at: Moment) -> Answer[HumanLoopRequests]:
-        """All questions of a run as they were, newest first."""
-        ...
+    async def usage_of_run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunUsage]: ...
 
-    async def usage_of_run(self, run_id: str) -> Answer[RunUsage]: ...
-
-    async def usage(self, matching: UsageFilter, *, group_by: Sequence[Dimension] = ()) -> UsageReport: ...
+    async def usage(
+        self, matching: UsageFilter, *, group_by: Sequence[Dimension] = (), at: Moment | None = None
+    ) -> UsageReport: ...
 
 
 class HousekeepingReads(Protocol):

@@ -116,6 +116,8 @@ class AgentProcesses:
         if self._user is not None:
             folders = (folder, environment["HOME"])
             await loop.run_in_executor(self._pool, partial(hand_over, folders, self._user))
+            for descriptor in pass_fds:
+                os.fchown(descriptor, self._user, self._user)
         popen = subprocess.Popen(  # noqa: ASYNC220  it forks and returns; nothing waits
             list(arguments),
             cwd=folder,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -76,6 +77,10 @@ class CliProcess:
                     await asyncio.shield(self._process.exited)
         await self._processes.end_all()
 
+    def close_stdin(self) -> None:
+        """Tell it that no more input comes."""
+        self._process.close_stdin()
+
     async def end(self, grace_s: float = 0.0) -> int:
         """Its exit code (negative: the signal), once nothing of it is left. It has `grace_s` to end by itself."""
         self._process.close_stdin()
@@ -110,20 +115,45 @@ async def start_cli(
     processes: AgentProcesses,
     *,
     environment: Mapping[str, str] | None = None,
+    piped: Mapping[str, str] | None = None,
 ) -> CliProcess:
-    """Start the program with the task's environment and what `environment` adds, in the task's folder. Raises
-    AgentFailed (cli_missing, cli_crashed)."""
+    """Start the program with the task's environment and what `environment` adds, in the task's folder. `piped`:
+    variable of the task's environment → the variable in which the CLI wants the number of a descriptor to read it from
+    instead; so the agent's own tools don't see it. Raises AgentFailed (cli_missing, cli_crashed)."""
     everything = {**task.environment, **(environment or {})}
     program = shutil.which(cli.program, path=everything["PATH"])
     if program is None:
         raise AgentFailed("cli_missing", missing(cli))
+    descriptors: list[int] = []
     try:
+        for variable, instead in (piped or {}).items():
+            if secret := everything.pop(variable, ""):
+                descriptors.append(_pipe_with(secret.encode()))
+                everything[instead] = str(descriptors[-1])
         process = await processes.start(
-            [program, *arguments], folder=task.folder, environment=everything, with_stdin=True
+            [program, *arguments],
+            folder=task.folder,
+            environment=everything,
+            with_stdin=True,
+            pass_fds=tuple(descriptors),
         )
     except OSError as error:
         raise AgentFailed("cli_crashed", f"{program} can't be started: {error.strerror or error}") from error
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
     return CliProcess(cli, process, processes)
+
+
+def _pipe_with(content: bytes) -> int:
+    """The reading end of a pipe that holds `content` (it fits: a pipe takes 64 KiB), and then its end."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    try:
+        os.set_blocking(writing, False)
+        os.write(writing, content)
+    finally:
+        os.close(writing)
+    return reading
 
 
 def missing(cli: AgentCli) -> str:

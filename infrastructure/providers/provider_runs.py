@@ -192,7 +192,7 @@ class ProviderRuns:
 
     async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult:
         """Raises NotFound (run or question), Conflict (question_not_open, not_delivered)."""
-        if self._active is not None and self._active.run_id == run_id:
+        if self._active is not None and self._active.run_id == run_id and not self._active.journal.finished:
             return await self._active.reply(request.question_id, request.answer)
         await self._journal(run_id)
         raise Conflict(f"run {run_id} has ended; its questions are closed", "question_not_open")

@@ -1,11 +1,12 @@
 """Warnings that providers share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from domain.run.events import RunWarning
 from domain.run.values import RunSpec, Warn
 
 _QUOTED = 300
+_KEPT = 20
 
 
 def warning(code: str, message: str) -> RunWarning:
@@ -19,7 +20,21 @@ def unknown_options(spec: RunSpec, known: Iterable[str]) -> list[RunWarning]:
     ]
 
 
-def not_understood(provider: str, said: bytes | str) -> RunWarning:
-    """What a CLI printed that its adapter does not know: kept, never a crash."""
-    text = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    return warning("not_understood", f"{provider} said what is not understood here: {text[:_QUOTED]!r}")
+class NotUnderstood:
+    """What a CLI says that its adapter does not know: kept as a warning, once of each kind, never a crash."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._known: set[str] = set()
+        self._without_kind = 0
+
+    def once(self, kind: str, said: bytes) -> Iterator[RunWarning]:
+        """A warning for the first of each `kind`; for what has none (""), for each of the first 20."""
+        if kind in self._known or (not kind and self._without_kind >= _KEPT) or len(self._known) >= _KEPT:
+            return
+        if kind:
+            self._known.add(kind)
+        else:
+            self._without_kind += 1
+        text = said[:_QUOTED].decode("utf-8", "replace")
+        yield warning("not_understood", f"{self._provider} said what is not understood here: {text!r}")

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from domain.errors import InvalidInput
+from infrastructure.providers.claude_code import ClaudeCodeProvider
 from infrastructure.providers.contract import Provider
 from infrastructure.providers.scripted import ScriptedProvider
 
 PROVIDERS: tuple[Provider, ...] = (
     ScriptedProvider(),
+    ClaudeCodeProvider(),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Provider] = {

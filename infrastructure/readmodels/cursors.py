@@ -2,9 +2,11 @@
 
 import base64
 import binascii
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
 from domain.errors import InvalidInput
-from projections.ports import MAX_LIMIT
+from projections.ports import MAX_LIMIT, Page
 
 FROM_THE_NEWEST = 2**63 - 1
 
@@ -33,3 +35,20 @@ def checked_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_LIMIT:
         raise InvalidInput("limit", f"{limit} is not between 1 and {MAX_LIMIT}")
     return limit
+
+
+Listed = TypeVar("Listed", bound="HasPosition")
+
+
+class HasPosition(Protocol):
+    @property
+    def position(self) -> int: ...
+
+
+def past_page(items: Iterable[Listed], *, limit: int, cursor: str | None, as_of_position: int) -> Page[Listed]:
+    """A page of what a stream's fold has made, newest first, with the cursors of the same list of today."""
+    before = read_cursor(cursor)
+    behind = sorted((item for item in items if item.position < before), key=lambda item: -item.position)
+    shown = tuple(behind[: checked_limit(limit)])
+    following = make_cursor(shown[-1].position) if len(behind) > limit else None
+    return Page(items=shown, next_cursor=following, as_of_position=as_of_position)

@@ -1,6 +1,5 @@
 """State as it was: the events of one stream up to a moment, folded by the same folds that make the read models."""
 
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,14 +15,30 @@ from projections.runs import StreamEnd
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 _END_OF_NUMBERS = 2**63 - 1
-_END_OF_TIME = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class UnreadableEvent(Exception):
     """An event of the stream can't be decoded; the message names it."""
 
 
-async def end_of_stream(connection: AsyncConnection[Any], *, tenant: str, stream: str, at: Moment) -> StreamEnd | None:
+async def position_of(connection: AsyncConnection[Any], at: Moment) -> int:
+    """The position that a moment of the whole log stands for. Raises InvalidInput for one beyond its end."""
+    time = at.time if isinstance(at, AtTime) else None
+    row = await (await connection.execute(sql.query("position_at"), {"time": time})).fetchone()
+    assert row is not None
+    position, end = row
+    if isinstance(at, AtTime):
+        return int(position)
+    if isinstance(at, AtSeq):
+        raise InvalidInput("atSeq", "names no moment of the whole log; give atPosition or at")
+    if at.position > end:
+        raise InvalidInput("atPosition", f"{at.position} is beyond the end of the log, which is at {end}")
+    return at.position
+
+
+async def end_of_stream(
+    connection: AsyncConnection[Any], *, tenant: str, stream: str, at: AtSeq | AtPosition
+) -> StreamEnd | None:
     """The stream's last event at a moment; None when there was none yet. Raises InvalidInput for a moment beyond the
     end."""
     cursor = await connection.execute(
@@ -33,17 +48,14 @@ async def end_of_stream(connection: AsyncConnection[Any], *, tenant: str, stream
             "stream": stream,
             "seq": at.seq if isinstance(at, AtSeq) else _END_OF_NUMBERS,
             "position": at.position if isinstance(at, AtPosition) else _END_OF_NUMBERS,
-            "time": at.time if isinstance(at, AtTime) else _END_OF_TIME,
         },
     )
     found = await cursor.fetchone()
     if found is None:
         return None
-    seq, position, occurred_at, last_seq, last_position = found
+    seq, position, occurred_at, last_seq = found
     if isinstance(at, AtSeq) and at.seq > last_seq:
         raise InvalidInput("atSeq", f"{at.seq} is beyond the end of {stream}, which is at seq {last_seq}")
-    if isinstance(at, AtPosition) and at.position > last_position:
-        raise InvalidInput("atPosition", f"{at.position} is beyond the end of the log, which is at {last_position}")
     return None if seq is None else StreamEnd(seq=seq, position=position, at=occurred_at)
 
 

@@ -6,6 +6,7 @@ be applied.
 
 import asyncio
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -24,9 +25,9 @@ from projections.projection import Projection
 
 PAGE_POSITIONS = 10_000
 KEPT_VERSIONS = 8
-"""Of each projection; more only while they are in use."""
-MOST_VERSIONS = 32
-UNUSED_AFTER = "60s"
+"""Of each projection; more, up to MOST_VERSIONS, only while they are in use."""
+MOST_VERSIONS = 64
+UNUSED_AFTER = "5s"
 WAIT_S = 25.0
 MOST_BUILDS = 8
 BUILD_TIMEOUT_S = 600.0
@@ -104,16 +105,18 @@ class PastVersions:
             return int(begun[0])
 
     async def _make_room(self, connection: AsyncConnection[Any], projection: Projection[Any]) -> None:
-        parameters = {"projection": projection.name, "keep": KEPT_VERSIONS - 1, "unused": UNUSED_AFTER}
+        parameters = {
+            "projection": projection.name,
+            "keep": KEPT_VERSIONS - 1,
+            "most": MOST_VERSIONS - 1,
+            "unused": UNUSED_AFTER,
+        }
         forgotten = await (await connection.execute(sql.query("past/forget"), parameters)).fetchall()
         if forgotten:
             await connection.execute(
                 template("past/delete_rows", table=table(projection.name, "past")),
                 {"versions": [version for (version,) in forgotten]},
             )
-        count = await (await connection.execute(sql.query("past/count"), {"projection": projection.name})).fetchone()
-        if count is not None and count[0] >= MOST_VERSIONS:
-            raise NotBuiltYet(f"{count[0]} past states of {projection.name} are in use; ask again in a minute")
 
 
 async def _copy_rows(connection: AsyncConnection[Any], tables: RowTables, unit: Unit, from_version: int) -> None:
@@ -145,3 +148,10 @@ async def _fold_up_to(connection: AsyncConnection[Any], tables: RowTables, unit:
 
 def _named(projection: Projection[Any], position: int) -> dict[str, Any]:
     return {"projection": projection.name, "fold_version": projection.version, "position": position}
+
+
+@cache
+def past_query(name: str) -> str:
+    """A named query of the read models, reading the past one with the number %(past_version)s instead."""
+    version = "(SELECT *, 'active' AS state FROM past.versions WHERE version = %(past_version)s) v"
+    return sql.query(name).replace("read_models.", "past.").replace("projection_versions v", version)

@@ -10,17 +10,22 @@ from psycopg.sql import Composed
 from psycopg_pool import AsyncConnectionPool
 
 import sql
+from domain.errors import NotFound
 from domain.event import decode
 from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
 from domain.run.events import MessageDelta, MessageStopped
 from infrastructure.projector.row_tables import storable, table, template
-from infrastructure.readmodels.cursors import checked_limit, make_cursor, read_cursor
-from infrastructure.readmodels.past import end_of_stream, readable, rows_at
+from infrastructure.readmodels.cursors import FROM_THE_NEWEST, checked_limit, make_cursor, past_page, read_cursor
+from infrastructure.readmodels.past import end_of_stream, position_of, readable, rows_at
+from infrastructure.readmodels.past_versions import PastVersions, past_query
 from projections import human_loop, runs, session_workers, sync_history, todos, usage
 from projections.ports import (
     Answer,
+    AtPosition,
+    AtSeq,
     HumanLoopRequests,
     Moment,
+    NotBuiltYet,
     NotProjectedYet,
     Page,
     RunFilter,
@@ -31,15 +36,23 @@ from projections.ports import (
     UsageReport,
 )
 from projections.projection import Projection
+from projections.runs import StreamEnd
 
 Parameters = dict[str, Any]
 
 
 class PostgresReadModels:
-    """Both ports, for one tenant, on a pool of autocommit connections."""
+    """Both ports, for one tenant, on a pool of autocommit connections. `past` makes whole read models of the past; one
+    stream's state of the past is folded here."""
 
-    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]], *, tenant: str = DEFAULT_TENANT) -> None:
-        self._pool, self._tenant = pool, tenant
+    def __init__(
+        self,
+        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        past: PastVersions,
+        *,
+        tenant: str = DEFAULT_TENANT,
+    ) -> None:
+        self._pool, self._past_versions, self._tenant = pool, past, tenant
 
     async def session_worker(
         self, session_id: str, *, at: Moment | None = None
@@ -52,18 +65,34 @@ class PostgresReadModels:
         return Answer(value=session_workers.view(row) if row else None, as_of_position=position)
 
     async def session_workers(
-        self, matching: SessionWorkerFilter, *, limit: int = 50, cursor: str | None = None
+        self,
+        matching: SessionWorkerFilter,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        at: Moment | None = None,
     ) -> Page[session_workers.SessionWorkerView]:
-        decode_row = session_workers.SESSION_WORKERS.decode
+        projection = session_workers.SESSION_WORKERS
+        decode_row, version = projection.decode, await self._version(projection, at)
         position, found, following = await self._page(
-            "session_workers", limit, cursor, msgspec.structs.asdict(matching)
+            "session_workers", limit, cursor, msgspec.structs.asdict(matching), version
         )
         items = tuple(session_workers.view(decode_row(body)) for _, body in found)
         return Page(items=items, next_cursor=following, as_of_position=position)
 
     async def sync_history(
-        self, session_id: str, *, limit: int = 50, cursor: str | None = None
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
     ) -> Page[sync_history.SyncRecord]:
+        if at is not None:
+            past = await self._past(sync_history.SYNC_HISTORY, session_stream(session_id), at)
+            if past.end is None:
+                raise NotFound(f"no session {session_id!r} was known then")
+            return past_page(
+                [sync_history.view(row) for row in past.rows.values()],
+                limit=limit,
+                cursor=cursor,
+                as_of_position=past.position,
+            )
         decode_row = sync_history.SYNC_HISTORY.decode
         position, found, following = await self._page("sync_history", limit, cursor, {"session_id": session_id})
         items = tuple(sync_history.view(decode_row(body)) for _, body in found)
@@ -77,7 +106,7 @@ class PostgresReadModels:
         else:
             position, body, *ended = _first(await self._rows("run", {"key": run_id}))
             row = runs.RUNS.decode(body) if body is not None else None
-            end = runs.StreamEnd(seq=ended[0], position=ended[1], at=ended[2]) if row else None
+            end = StreamEnd(seq=ended[0], position=ended[1], at=ended[2]) if row else None
         if row is None or end is None:
             return Answer(value=None, as_of_position=position)
         pieces = await self._rows(
@@ -91,12 +120,13 @@ class PostgresReadModels:
         )
         return Answer(value=runs.snapshot(row, end, _pieces(pieces)), as_of_position=position)
 
-    async def runs(self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None) -> Page[runs.RunSummary]:
-        decode_row = runs.RUNS.decode
-        position, found, following = await self._page("runs", limit, cursor, msgspec.structs.asdict(matching))
+    async def runs(
+        self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
+    ) -> Page[runs.RunSummary]:
+        decode_row, version = runs.RUNS.decode, await self._version(runs.RUNS, at)
+        position, found, following = await self._page("runs", limit, cursor, msgspec.structs.asdict(matching), version)
         items = tuple(
-            runs.summary(decode_row(body), runs.StreamEnd(seq=seq, position=at, at=time))
-            for _, body, seq, at, time in found
+            runs.summary(decode_row(body), StreamEnd(seq=seq, position=at, at=time)) for _, body, seq, at, time in found
         )
         return Page(items=items, next_cursor=following, as_of_position=position)
 
@@ -112,8 +142,16 @@ class PostgresReadModels:
         items = todos.view(row)
         return Answer(value=TodoList(run_id=run_id, total=len(items), items=items), as_of_position=position)
 
-    async def todo_history(self, run_id: str, *, after_seq: int = 0, limit: int = 500) -> Answer[TodoHistory]:
-        parameters = {"stream": run_stream(run_id), "after": after_seq, "limit": checked_limit(limit)}
+    async def todo_history(
+        self, run_id: str, *, after_seq: int = 0, limit: int = 500, at: Moment | None = None
+    ) -> Answer[TodoHistory]:
+        stream, up_to = run_stream(run_id), FROM_THE_NEWEST
+        if at is not None:
+            async with self._pool.connection() as connection:
+                end, up_to = await self._end_of(connection, stream, at)
+            if end is None:
+                return Answer(value=None, as_of_position=up_to)
+        parameters = {"stream": stream, "after": after_seq, "up_to": up_to, "limit": checked_limit(limit)}
         found = await self._rows("todo_history", parameters)
         if not found:
             return Answer(value=None, as_of_position=0)
@@ -128,11 +166,16 @@ class PostgresReadModels:
         statuses: Sequence[str] | None = None,
         limit: int = 50,
         cursor: str | None = None,
+        at: Moment | None = None,
     ) -> HumanLoopRequests:
+        if at is not None and run_id is not None:
+            return await self._asked_by_run(run_id, statuses, limit, cursor, at)
         decode_row = human_loop.HUMAN_LOOP.decode
+        version = await self._version(human_loop.HUMAN_LOOP, at)
         found = await self._rows(
             "human_loop",
-            {
+            version=version,
+            parameters={
                 "run_id": run_id,
                 "statuses": None if statuses is None else list(statuses),
                 "before": read_cursor(cursor),
@@ -148,26 +191,31 @@ class PostgresReadModels:
         following = make_cursor(found[limit - 1][2]) if len(found) > limit else None
         return HumanLoopRequests(total=total, requests=tuple(requests), next_cursor=following, as_of_position=position)
 
-    async def human_loop_of_run(self, run_id: str, *, at: Moment) -> Answer[HumanLoopRequests]:
+    async def _asked_by_run(
+        self, run_id: str, statuses: Sequence[str] | None, limit: int, cursor: str | None, at: Moment
+    ) -> HumanLoopRequests:
         past = await self._past(human_loop.HUMAN_LOOP, run_stream(run_id), at)
-        if past.end is None:
-            return Answer(value=None, as_of_position=past.position)
         run = next((row for row in past.rows.values() if isinstance(row, human_loop.AskingRun)), None)
         asked = [row for row in past.rows.values() if isinstance(row, human_loop.HumanLoopRow)]
-        asked.sort(key=lambda row: -row.position)
-        requests = tuple(human_loop.view(row, run) for row in asked)
-        value = HumanLoopRequests(
-            total=len(requests), requests=requests, next_cursor=None, as_of_position=past.position
+        chosen = [human_loop.view(row, run) for row in asked if statuses is None or row.status in statuses]
+        page = past_page(chosen, limit=limit, cursor=cursor, as_of_position=past.position)
+        return HumanLoopRequests(
+            total=len(chosen), requests=page.items, next_cursor=page.next_cursor, as_of_position=past.position
         )
-        return Answer(value=value, as_of_position=past.position)
 
-    async def usage_of_run(self, run_id: str) -> Answer[usage.RunUsage]:
+    async def usage_of_run(self, run_id: str, *, at: Moment | None = None) -> Answer[usage.RunUsage]:
+        if at is not None:
+            past = await self._past(usage.USAGE, run_stream(run_id), at)
+            then = past.rows.get(run_id)
+            return Answer(value=usage.view(then) if then else None, as_of_position=past.position)
         position, row = await self._row(usage.USAGE, run_id)
         return Answer(value=usage.view(row) if row else None, as_of_position=position)
 
-    async def usage(self, matching: UsageFilter, *, group_by: Sequence[usage.Dimension] = ()) -> UsageReport:
+    async def usage(
+        self, matching: UsageFilter, *, group_by: Sequence[usage.Dimension] = (), at: Moment | None = None
+    ) -> UsageReport:
         parameters = {**msgspec.structs.asdict(matching), "group_by": list(group_by)}
-        found = await self._rows("usage", parameters)
+        found = await self._rows("usage", parameters, version=await self._version(usage.USAGE, at))
         groups, total = usage.report(group_by, [row[1:] for row in found if row[9] is not None])
         return UsageReport(
             group_by=tuple(group_by),
@@ -193,25 +241,47 @@ class PostgresReadModels:
         return position, projection.decode(body) if body is not None else None
 
     async def _page(
-        self, query: str, limit: int, cursor: str | None, parameters: Parameters
+        self, query: str, limit: int, cursor: str | None, parameters: Parameters, version: int | None = None
     ) -> tuple[int, list[tuple[Any, ...]], str | None]:
         """How far the read model had got, the rows of a page from their sort position on, and the next cursor."""
         bounds = {"before": read_cursor(cursor), "limit": checked_limit(limit) + 1}
-        found = await self._rows(query, {**parameters, **bounds})
+        found = await self._rows(query, {**parameters, **bounds}, version=version)
         rows = [row[1:] for row in found if row[1] is not None]
         following = make_cursor(rows[limit - 1][0]) if len(rows) > limit else None
         return _first(found)[0], rows[:limit], following
 
+    async def _version(self, projection: Projection[Any], at: Moment | None) -> int | None:
+        """The number of the past read model as of a moment, None for the present one."""
+        if at is None:
+            return None
+        async with self._pool.connection() as connection:
+            position = await position_of(connection, at)
+        return await self._past_versions.version(projection, position)
+
     async def _past(self, projection: Projection[Any], stream: str, at: Moment) -> "_Past":
         async with self._pool.connection() as connection:
-            end = await end_of_stream(connection, tenant=self._tenant, stream=stream, at=at)
+            end, position = await self._end_of(connection, stream, at)
             if end is None:
-                return _Past(rows={}, end=None, position=0)
+                return _Past(rows={}, end=None, position=position)
             rows = await rows_at(connection, projection, tenant=self._tenant, stream=stream, up_to_seq=end.seq)
-        return _Past(rows=rows, end=end, position=end.position)
+        return _Past(rows=rows, end=end, position=position)
 
-    async def _rows(self, query: str, parameters: Parameters) -> list[tuple[Any, ...]]:
-        return await self._fetch(sql.query(f"reads/{query}"), parameters)
+    async def _end_of(self, connection: AsyncConnection[Any], stream: str, at: Moment) -> tuple[StreamEnd | None, int]:
+        """The stream's last event at a moment, None when there was none yet; and up to which position that holds."""
+        if isinstance(at, AtSeq):
+            end = await end_of_stream(connection, tenant=self._tenant, stream=stream, at=at)
+            return end, end.position if end else 0
+        position = await position_of(connection, at)
+        at = AtPosition(position)
+        return await end_of_stream(connection, tenant=self._tenant, stream=stream, at=at), position
+
+    async def _rows(self, query: str, parameters: Parameters, *, version: int | None = None) -> list[tuple[Any, ...]]:
+        if version is None:
+            return await self._fetch(sql.query(f"reads/{query}"), parameters)
+        found = await self._fetch(past_query(f"reads/{query}"), {**parameters, "past_version": version})
+        if not found:
+            raise NotBuiltYet("the state of that moment has just been forgotten; ask again")
+        return found
 
     async def _fetch(self, query: str | Composed, parameters: Parameters) -> list[tuple[Any, ...]]:
         bound = {name: storable(value) for name, value in {"tenant": self._tenant, **parameters}.items()}
@@ -228,7 +298,7 @@ def _first(found: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 class _Past(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, Any]
-    end: runs.StreamEnd | None
+    end: StreamEnd | None
     position: int
 
 

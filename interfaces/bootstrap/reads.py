@@ -41,9 +41,9 @@ async def open_reads(
     """Everything that must be closed is left to `stack`."""
     pool = await open_pool(dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    models = PostgresReadModels(pool)
     past = PastVersions(await _build_pool(dsn, stack), ProjectionControls(store))
     stack.push_async_callback(past.close)
+    models = PostgresReadModels(pool, past)
     return ReadSide(
         models=models,
         progress=await stack.enter_async_context(PostgresProjectionProgress(pool, listener)),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import logging
 import os
 import resource
@@ -64,6 +65,13 @@ async def serve(config: ExecutorConfig) -> None:
             await _serve_until(stop, config, state_dir, api, runs, boot_id)
 
 
+def _marker(config: ExecutorConfig, state_dir: Path) -> str:
+    """The variable that tells this worker's agents from all others on the machine: another installation may have a
+    session of the same name."""
+    place = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:16]
+    return f"FLEETLOG_WORKER={config.session_id}/{config.container_id}/{place}"
+
+
 @contextlib.asynccontextmanager
 async def _assembled(
     config: ExecutorConfig, state_dir: Path, store: S3ObjectStore
@@ -73,9 +81,7 @@ async def _assembled(
     _emptied(spool_dir)
     journal_pool = ThreadPoolExecutor(_JOURNAL_THREADS, thread_name_prefix="journal")
     process_pool = ThreadPoolExecutor(2, thread_name_prefix="process")
-    processes = AgentProcesses(
-        f"FLEETLOG_WORKER={config.session_id}/{config.container_id}", process_pool, user=config.agent_user
-    )
+    processes = AgentProcesses(_marker(config, state_dir), process_pool, user=config.agent_user)
     processes.adopt_orphans()
 
     async def quiesce(session_seq: int) -> None:

@@ -9,14 +9,14 @@ from domain.identifiers import check_id
 from interfaces.http.bodies import check_free_form
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.queries import AsOfQuery, PageLimit, Text, WaitQuery
-from interfaces.http.reading import caught_up, found, moment_of
+from interfaces.http.reading import caught_up, moment_of
 from interfaces.http.views import View
 from projections.human_loop import HUMAN_LOOP, PENDING, RequestStatus
 from projections.ports import HumanLoopRequests
 
 
 class RequestsQuery(AsOfQuery, frozen=True, kw_only=True):
-    """The state as it was can be read for one run alone."""
+    """The state as it was at a seq can be read for one run alone."""
 
     run_id: Text | None = None
     status: RequestStatus | None = None
@@ -56,27 +56,16 @@ async def _listed(call: Call[None, RequestsQuery], statuses: frozenset[str] | No
     if run_id is not None:
         check_id("runId", run_id)
     await caught_up(call, HUMAN_LOOP.name)
-    if moment is None:
-        listed = await call.deps.reads.human_loop_requests(
-            run_id=run_id,
-            statuses=None if statuses is None else sorted(statuses),
-            limit=query.limit,
-            cursor=query.cursor,
-        )
-        return Answer(listed)
-    if run_id is None:
-        raise InvalidInput("runId", "is required to read the state as it was")
-    read = await call.deps.reads.human_loop_of_run(run_id, at=moment)
-    then = found(read.value, f"no run {run_id!r} is known")
-    chosen = tuple(request for request in then.requests if statuses is None or request.status in statuses)
-    return Answer(
-        HumanLoopRequests(
-            total=len(chosen),
-            requests=chosen[: query.limit],
-            next_cursor=None,
-            as_of_position=read.as_of_position,
-        )
+    if run_id is None and query.at_seq is not None:
+        raise InvalidInput("runId", "is required to read the state as it was at a seq: each run counts its own")
+    listed = await call.deps.reads.human_loop_requests(
+        run_id=run_id,
+        statuses=None if statuses is None else sorted(statuses),
+        limit=query.limit,
+        cursor=query.cursor,
+        at=moment,
     )
+    return Answer(listed)
 
 
 async def reply(call: Call[ReplyBody, WaitQuery]) -> Answer:
@@ -104,7 +93,7 @@ ENDPOINTS = (
         summary="Questions that wait for an answer",
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
-        errors=(404,),
+        errors=(503,),
     ),
     Endpoint(
         method="GET",
@@ -114,7 +103,7 @@ ENDPOINTS = (
         summary="All questions",
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
-        errors=(404,),
+        errors=(503,),
     ),
     Endpoint(
         method="POST",

@@ -46,6 +46,14 @@ class ReadQuery(Query, frozen=True, kw_only=True):
     min_position: Number | None = None
 
 
+class ListAsOfQuery(ReadQuery, frozen=True, kw_only=True):
+    """The state as it was: after the last event recorded at or before `at`, or after the log's `at_position`; one of
+    them at most."""
+
+    at: Moment | None = None
+    at_position: Number | None = None
+
+
 class AsOfQuery(ReadQuery, frozen=True, kw_only=True):
     """The state as it was: after the stream's event `at_seq`, after the last event recorded at or before `at`, or after
     the log's `at_position`; one of them at most."""

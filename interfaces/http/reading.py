@@ -7,7 +7,7 @@ import msgspec
 from domain.errors import InvalidInput, NotFound
 from interfaces.http.endpoint import Call
 from interfaces.http.problems import unavailable
-from interfaces.http.queries import AsOfQuery, ReadQuery
+from interfaces.http.queries import AsOfQuery, ListAsOfQuery, ReadQuery
 from projections.ports import AtPosition, AtSeq, AtTime, Moment
 
 Value = TypeVar("Value")
@@ -36,10 +36,10 @@ async def within_log(call: Call[Any, Any], field: str, position: int) -> int:
     return end
 
 
-def moment_of(query: AsOfQuery) -> Moment | None:
+def moment_of(query: AsOfQuery | ListAsOfQuery) -> Moment | None:
     """The moment that a query asks for, None for now. Raises InvalidInput when it names two."""
     given: list[tuple[str, Moment]] = []
-    if query.at_seq is not None:
+    if isinstance(query, AsOfQuery) and query.at_seq is not None:
         given.append(("atSeq", AtSeq(query.at_seq)))
     if query.at is not None:
         given.append(("at", AtTime(query.at)))

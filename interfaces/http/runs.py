@@ -13,7 +13,7 @@ from domain.run.values import Warn
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.events import EventView, event_view
 from interfaces.http.problems import Problem
-from interfaces.http.queries import AsOfQuery, Number, PageLimit, Query, ReadQuery, Text, WaitQuery
+from interfaces.http.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Text, WaitQuery
 from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from interfaces.http.run_requests import EnqueueBody, StartBody, run_request
 from interfaces.http.sse import stream_run
@@ -101,7 +101,7 @@ class RunRead(RunSnapshot, frozen=True, kw_only=True):
     as_of_position: int
 
 
-class ListRunsQuery(ReadQuery, frozen=True, kw_only=True):
+class ListRunsQuery(ListAsOfQuery, frozen=True, kw_only=True):
     session_id: Text | None = None
     state: RunState | None = None
     provider: Text | None = None
@@ -192,7 +192,8 @@ async def list_runs(call: Call[None, ListRunsQuery]) -> Answer:
         app_id=query.app_id,
         user_login_name=query.user_login_name,
     )
-    return Answer(await call.deps.reads.runs(matching, limit=query.limit, cursor=query.cursor))
+    at = moment_of(query)
+    return Answer(await call.deps.reads.runs(matching, limit=query.limit, cursor=query.cursor, at=at))
 
 
 async def stream(call: Call[None, StreamQuery]) -> Response:
@@ -253,9 +254,10 @@ ENDPOINTS = (
         path="/api/runs",
         handler=list_runs,
         tag=_TAG,
-        summary="Runs, newest first",
+        summary="Runs, newest first, now or as they were",
         query=ListRunsQuery,
         answers={200: Page[RunSummary]},
+        errors=(503,),
     ),
     Endpoint(
         method="GET",

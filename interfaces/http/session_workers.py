@@ -12,7 +12,7 @@ from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.sync import SyncRef
 from interfaces.http.bodies import check_manifest_size
 from interfaces.http.endpoint import Answer, Call, Endpoint, Nothing
-from interfaces.http.queries import AsOfQuery, PageLimit, ReadQuery, Text, WaitQuery
+from interfaces.http.queries import AsOfQuery, ListAsOfQuery, PageLimit, Text, WaitQuery
 from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from interfaces.http.views import Pending, View
 from projections.ports import Page, SessionWorkerFilter
@@ -58,7 +58,7 @@ class WorkerRead(SessionWorkerView, frozen=True, kw_only=True):
     as_of_position: int
 
 
-class ListWorkersQuery(ReadQuery, frozen=True, kw_only=True):
+class ListWorkersQuery(ListAsOfQuery, frozen=True, kw_only=True):
     state: WorkerState | None = None
     app_id: Text | None = None
     project_name: Text | None = None
@@ -68,7 +68,7 @@ class ListWorkersQuery(ReadQuery, frozen=True, kw_only=True):
     cursor: Text | None = None
 
 
-class SyncsQuery(ReadQuery, frozen=True, kw_only=True):
+class SyncsQuery(AsOfQuery, frozen=True, kw_only=True):
     limit: PageLimit = 100
     cursor: Text | None = None
 
@@ -121,7 +121,8 @@ async def list_syncs(call: Call[None, SyncsQuery]) -> Answer:
     session_id, query = call.path["sessionId"], call.query
     await caught_up(call, SYNC_HISTORY.name)
     await call.deps.sessions.get(session_id)
-    return Answer(await call.deps.reads.sync_history(session_id, limit=query.limit, cursor=query.cursor))
+    at = moment_of(query)
+    return Answer(await call.deps.reads.sync_history(session_id, limit=query.limit, cursor=query.cursor, at=at))
 
 
 async def list_workers(call: Call[None, ListWorkersQuery]) -> Answer:
@@ -134,7 +135,8 @@ async def list_workers(call: Call[None, ListWorkersQuery]) -> Answer:
         user_login_name=query.user_login_name,
         last_sync_status=query.last_sync_status,
     )
-    return Answer(await call.deps.reads.session_workers(matching, limit=query.limit, cursor=query.cursor))
+    at = moment_of(query)
+    return Answer(await call.deps.reads.session_workers(matching, limit=query.limit, cursor=query.cursor, at=at))
 
 
 def pending(settled: Settled) -> Answer:
@@ -208,7 +210,7 @@ ENDPOINTS = (
         path=f"{_PATH}/syncs",
         handler=list_syncs,
         tag=_TAG,
-        summary="Every recorded sync of the workspace, newest first",
+        summary="Every recorded sync of the workspace, newest first, now or as it was",
         query=SyncsQuery,
         answers={200: Page[SyncRecord]},
         errors=(404,),
@@ -218,8 +220,9 @@ ENDPOINTS = (
         path="/api/session-workers",
         handler=list_workers,
         tag=_TAG,
-        summary="Workers, newest first",
+        summary="Workers, newest first, now or as they were",
         query=ListWorkersQuery,
         answers={200: Page[SessionWorkerView]},
+        errors=(503,),
     ),
 )

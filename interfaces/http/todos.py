@@ -1,7 +1,7 @@
 """A run's todo list, and the history of its changes."""
 
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import AsOfQuery, Number, PageLimit, ReadQuery
+from interfaces.http.queries import AsOfQuery, Number, PageLimit
 from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from projections.ports import TodoHistory, TodoList
 from projections.todos import TODOS
@@ -19,7 +19,7 @@ class TodoHistoryRead(TodoHistory, frozen=True, kw_only=True):
     as_of_position: int
 
 
-class ChangesQuery(ReadQuery, frozen=True, kw_only=True):
+class ChangesQuery(AsOfQuery, frozen=True, kw_only=True):
     """`after`: the seq of the last change seen."""
 
     after: Number = 0
@@ -36,7 +36,9 @@ async def list_todos(call: Call[None, AsOfQuery]) -> Answer:
 async def list_changes(call: Call[None, ChangesQuery]) -> Answer:
     run_id = call.path["runId"]
     await caught_up(call, TODOS.name)
-    read = await call.deps.reads.todo_history(run_id, after_seq=call.query.after, limit=call.query.limit)
+    query = call.query
+    at = moment_of(query)
+    read = await call.deps.reads.todo_history(run_id, after_seq=query.after, limit=query.limit, at=at)
     return Answer(shown_as(TodoHistoryRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
 
 
@@ -56,7 +58,7 @@ ENDPOINTS = (
         path="/api/runs/{runId}/todos/events",
         handler=list_changes,
         tag="todos",
-        summary="The history of the run's todo list",
+        summary="The history of the run's todo list, whole or as it was",
         query=ChangesQuery,
         answers={200: TodoHistoryRead},
         errors=(404,),

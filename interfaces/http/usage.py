@@ -4,8 +4,8 @@ from datetime import date
 
 from domain.errors import InvalidInput
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import ReadQuery, Text
-from interfaces.http.reading import caught_up, found, shown_as
+from interfaces.http.queries import AsOfQuery, ListAsOfQuery, Text
+from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from projections.ports import UsageFilter, UsageReport
 from projections.usage import USAGE, Dimension, RunUsage
 
@@ -14,7 +14,7 @@ class RunUsageRead(RunUsage, frozen=True, kw_only=True):
     as_of_position: int
 
 
-class UsageQuery(ReadQuery, frozen=True, kw_only=True):
+class UsageQuery(ListAsOfQuery, frozen=True, kw_only=True):
     """`groupBy` may be given several times. `fromDay` and `toDay`: days in UTC, both included, such as 2026-03-04."""
 
     group_by: tuple[Dimension, ...] = ()
@@ -28,10 +28,10 @@ class UsageQuery(ReadQuery, frozen=True, kw_only=True):
     to_day: Text | None = None
 
 
-async def usage_of_run(call: Call[None, ReadQuery]) -> Answer:
+async def usage_of_run(call: Call[None, AsOfQuery]) -> Answer:
     run_id = call.path["runId"]
     await caught_up(call, USAGE.name)
-    read = await call.deps.reads.usage_of_run(run_id)
+    read = await call.deps.reads.usage_of_run(run_id, at=moment_of(call.query))
     return Answer(shown_as(RunUsageRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
 
 
@@ -51,7 +51,8 @@ async def usage(call: Call[None, UsageQuery]) -> Answer:
         from_day=query.from_day,
         to_day=query.to_day,
     )
-    return Answer(await call.deps.reads.usage(matching, group_by=tuple(dict.fromkeys(query.group_by))))
+    group_by, at = tuple(dict.fromkeys(query.group_by)), moment_of(query)
+    return Answer(await call.deps.reads.usage(matching, group_by=group_by, at=at))
 
 
 def _is_day(text: str) -> bool:
@@ -67,9 +68,10 @@ ENDPOINTS = (
         path="/api/usage",
         handler=usage,
         tag="usage",
-        summary="Settled usage, summed",
+        summary="Settled usage, summed, now or as it was",
         query=UsageQuery,
         answers={200: UsageReport},
+        errors=(503,),
     ),
     Endpoint(
         method="GET",
@@ -77,7 +79,7 @@ ENDPOINTS = (
         handler=usage_of_run,
         tag="usage",
         summary="What a run used; settled when it has ended",
-        query=ReadQuery,
+        query=AsOfQuery,
         answers={200: RunUsageRead},
         errors=(404,),
     ),

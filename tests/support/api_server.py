@@ -204,7 +204,7 @@ async def open_dependencies(
         streams=hub,
         search=PostgresEventSearch(pool),
         causality=PostgresCausality(pool),
-        reads=PostgresReadModels(pool),
+        reads=PostgresReadModels(pool, past),
         audit=PostgresLogAudit(
             dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)
         ),

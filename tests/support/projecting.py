@@ -18,8 +18,10 @@ from domain.record import Metadata
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
 from infrastructure.readmodels.administration import PostgresProjectionAdministration
+from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
 from projections.catalogue import PROJECTIONS
@@ -92,14 +94,16 @@ async def surroundings(dsn: str) -> AsyncIterator[Surroundings]:
         PostgresListener(dsn) as listener,
         await open_pool(dsn, size=6) as pool,
         PostgresProjectionProgress(pool, listener) as progress,
+        await open_pool(dsn, size=2, **BUILD_SETTINGS) as build_pool,
     ):
+        past = PastVersions(build_pool, ProjectionControls(store))
         yield Surroundings(
             dsn,
             store,
             listener,
             pool,
             progress,
-            PostgresReadModels(pool),
+            PostgresReadModels(pool, past),
             PostgresProjectionAdministration(pool, store),
         )
 

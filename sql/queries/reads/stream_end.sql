@@ -1,10 +1,10 @@
 -- The last event of a stream at a moment of the past, and of the stream at all.
-SELECT e.seq, e.position, e.occurred_at, s.last_seq, (SELECT coalesce(max(position), 0) FROM events)
+SELECT e.seq, e.position, e.occurred_at, s.last_seq
 FROM streams s
 LEFT JOIN LATERAL (
     SELECT seq, position, occurred_at FROM events
     WHERE tenant = s.tenant AND stream = s.stream
-      AND seq <= %(seq)s AND position <= %(position)s AND recorded_at <= %(time)s
+      AND seq <= %(seq)s AND position <= %(position)s
     ORDER BY seq DESC
     LIMIT 1
 ) e ON true

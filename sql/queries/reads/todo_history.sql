@@ -1,13 +1,16 @@
--- The changes of a run's todo list after a seq, in order, with how many there are in all and the end of the log.
-SELECT (SELECT coalesce(max(position), 0) FROM events),
+-- The changes of a run's todo list after a seq and up to a position, in order, with how many there are in all up to there,
+-- and the end of the log if it is lower.
+SELECT (SELECT least(coalesce(max(position), 0), %(up_to)s) FROM events),
        (SELECT count(*) FROM events
-        WHERE tenant = %(tenant)s AND stream = %(stream)s AND type IN ('todo.update', 'todo.snapshot')),
+        WHERE tenant = %(tenant)s AND stream = %(stream)s AND position <= %(up_to)s
+          AND type IN ('todo.update', 'todo.snapshot')),
        e.*
 FROM streams s
 LEFT JOIN LATERAL (
     SELECT position, stream, seq, type, schema_version, event_id, occurred_at, recorded_at, metadata, payload, tenant
     FROM events
-    WHERE tenant = s.tenant AND stream = s.stream AND seq > %(after)s AND type IN ('todo.update', 'todo.snapshot')
+    WHERE tenant = s.tenant AND stream = s.stream AND seq > %(after)s AND position <= %(up_to)s
+      AND type IN ('todo.update', 'todo.snapshot')
     ORDER BY seq
     LIMIT %(limit)s
 ) e ON true

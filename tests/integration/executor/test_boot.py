@@ -124,6 +124,21 @@ def test_after_a_kill_the_journal_goes_on_where_it_was(make_worker):
         os.kill(pids[1], signal.SIGKILL)
 
 
+def test_a_boot_leaves_the_agents_of_another_installation_alone(make_worker):
+    """One with a session of the same name, in a container of the same name."""
+    first = make_worker(containerId="c").start()
+    first.restore()
+    first.start_run("echo up; read -r line; echo $line", interactive=True)
+    with first.following() as entries:
+        assert text_of([next(entries)]) == "up\n"
+
+    second = make_worker(containerId="c").start()
+    second.restore()
+    assert text_of(second.run("echo mine")) == "mine\n"
+
+    assert first.run_state()["finished"] is False
+
+
 def test_whatever_was_served_before_a_kill_is_there_after_it(make_worker):
     worker = make_worker().start()
     worker.restore()

@@ -40,7 +40,7 @@ def test_the_past_is_what_was_read_then(migrated: str) -> None:
                 assert (await around.reads.session_worker("session-0", at=at)).value == worker.value
                 assert (await around.reads.run("run-0", at=at)).value == run_.value
                 assert (await around.reads.todos("run-0", at=at)).value == todos.value
-                past = (await around.reads.human_loop_of_run("run-0", at=at)).value
+                past = await around.reads.human_loop_requests(run_id="run-0", at=at)
                 assert (past.requests if past else ()) == asked.requests
             last = answers[-1][2].value
             assert last is not None

@@ -1,0 +1,133 @@
+"""A Fleetlog server whose agents are real CLIs with a scripted model, and what the proofs ask of it."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.providers.dialects import DIALECTS, Dialect
+from tests.support.fleetlog_server import FleetlogServer, new_id
+from tests.support.model_server import ModelServer, Reply
+
+WAIT_S = 60.0
+
+
+@dataclass
+class Agents:
+    """One provider on one server."""
+
+    server: FleetlogServer
+    models: ModelServer
+    dialect: Dialect
+
+    def body(self, model: str, prompt: str = "go", **body: Any) -> dict[str, Any]:
+        return {
+            "runId": new_id("run"),
+            "appId": "app",
+            "userLoginName": "ada",
+            "provider": self.dialect.name,
+            "model": model,
+            "messages": [{"role": "user", "content": prompt}],
+            "executionProfile": self.dialect.free_profile,
+        } | body
+
+    def finished(self, *replies: Reply, **body: Any) -> "FinishedRun":
+        """A run from its start to its end; the model answers with `replies`."""
+        model = self.models.script(*replies)
+        answer = self.server.ok("POST", "/api/runs/start", json=self.body(model, **body))
+        return FinishedRun(run_id=answer["runId"], model=model, events=answer["events"], snapshot=answer["snapshot"])
+
+    def started(self, *replies: Reply, **body: Any) -> "StartedRun":
+        """A run that is queued; it goes on by itself."""
+        model = self.models.script(*replies)
+        answer = self.server.ok("POST", "/api/runs/queue/enqueue", json=self.body(model, **body))
+        return StartedRun(agents=self, run_id=answer["runId"], model=model)
+
+    def workspace(self, session_id: str) -> Path:
+        return self.server.worker_folder(session_id) / "workspace"
+
+    def session_with_worker(self) -> tuple[str, str]:
+        """A new session's id, and the folder that its agents work in."""
+        session_id = new_id("session")
+        self.server.activate(session_id)
+        return session_id, str(self.workspace(session_id))
+
+
+@dataclass
+class FinishedRun:
+    run_id: str
+    model: str
+    events: list[dict[str, Any]]
+    snapshot: dict[str, Any]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The payloads of all events of a type."""
+        return [event["payload"] for event in self.events if event["type"] == kind]
+
+    def sequence(self, *kinds: str) -> list[str]:
+        """The types of the events of these kinds, in order."""
+        return [event["type"] for event in self.events if event["type"] in kinds]
+
+    @property
+    def text(self) -> str:
+        return "".join(payload["text"] for payload in self.of("message.delta"))
+
+    @property
+    def outcome(self) -> tuple[str, str]:
+        """The state, and the class of the error."""
+        return self.snapshot["state"], (self.snapshot.get("error") or {}).get("errorClass", "")
+
+
+@dataclass
+class StartedRun:
+    agents: Agents
+    run_id: str
+    model: str
+
+    def until(self, event: str) -> dict[str, Any]:
+        """The data of the first event of this type."""
+        return dict(self.agents.server.until(self.run_id, event)[-1]["data"])
+
+    def reply(self, question_id: str, answer: Any) -> dict[str, Any]:
+        body = {"runId": self.run_id, "questionId": question_id, "answer": answer}
+        return dict(self.agents.server.ok("POST", "/api/human-loop/reply", json=body))
+
+    def cancel(self) -> None:
+        self.agents.server.ok("POST", f"/api/runs/{self.run_id}/stop")
+
+    def end(self) -> FinishedRun:
+        """As soon as it has ended."""
+        frames = self.agents.server.history(self.run_id)
+        events = [{"type": frame["event"], "payload": frame["data"]} for frame in frames]
+        last = {"minPosition": frames[-1]["data"]["position"]}
+        snapshot = self.agents.server.ok("GET", f"/api/runs/{self.run_id}", params=last)
+        return FinishedRun(run_id=self.run_id, model=self.model, events=events, snapshot=snapshot)
+
+
+def agent_processes(folder: Path) -> list[int]:
+    """The living processes that work in a folder: an agent's CLI and what it started."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in {"Z", "X"} and (entry / "cwd").readlink() == folder:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(reached: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not reached():
+        assert time.monotonic() < deadline, f"not within {WAIT_S:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+def settings_of_all(models: ModelServer, dialects: tuple[Dialect, ...] = DIALECTS) -> Mapping[str, str]:
+    """What leads every CLI to the model server."""
+    found: dict[str, str] = {}
+    for dialect in dialects:
+        found |= dialect.variables(models.url)
+    return found | {"RUN_QUEUE_RETRY_DELAY_MS": "100"}

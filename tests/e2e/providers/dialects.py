@@ -1,0 +1,74 @@
+"""How the model of each CLI asks for the same things, and what leads each CLI to the stub model server.
+
+A new provider joins the proofs by a dialect here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.support.model_server import ToolCall
+
+SECRET = "sk-planted-c0ffee-5ec4e7-0123456789"
+"""The model credential of every test server: nothing of it may be seen anywhere."""
+
+
+class Dialect(Protocol):
+    name: str
+    """The provider's."""
+    asking_profile: str
+    """The execution profile in which a tool that changes files needs a permission."""
+    free_profile: str
+    """The one in which it needs none."""
+
+    tries_of_one_attempt: int
+    """How many requests a run makes that has `few_retries`."""
+
+    def few_retries(self) -> Mapping[str, Any]:
+        """What makes the CLI itself repeat a failed request as rarely as it can."""
+        ...
+
+    def variables(self, model_url: str) -> Mapping[str, str]:
+        """The installation's settings, with SECRET as the credential."""
+        ...
+
+    def write_file(self, folder: str, name: str, content: str) -> ToolCall: ...
+    def run_command(self, command: str) -> ToolCall: ...
+    def todos(self, *items: tuple[str, str]) -> ToolCall:
+        """(content, todo | doing | done)."""
+        ...
+
+    def question(self, prompt: str, labels: Sequence[str]) -> ToolCall: ...
+
+
+@dataclass(frozen=True)
+class ClaudeDialect:
+    name: str = "claude-code"
+    asking_profile: str = "default"
+    free_profile: str = "build"
+    tries_of_one_attempt: int = 2
+
+    def few_retries(self) -> Mapping[str, Any]:
+        return {"providerOptions": {"maxRetries": 1}}
+
+    def variables(self, model_url: str) -> Mapping[str, str]:
+        return {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": SECRET}
+
+    def write_file(self, folder: str, name: str, content: str) -> ToolCall:
+        return ToolCall("Write", {"file_path": f"{folder}/{name}", "content": content})
+
+    def run_command(self, command: str) -> ToolCall:
+        return ToolCall("Bash", {"command": command})
+
+    def todos(self, *items: tuple[str, str]) -> ToolCall:
+        words = {"todo": "pending", "doing": "in_progress", "done": "completed"}
+        todos = [{"content": text, "status": words[status], "activeForm": text} for text, status in items]
+        return ToolCall("TodoWrite", {"todos": todos})
+
+    def question(self, prompt: str, labels: Sequence[str]) -> ToolCall:
+        options = [{"label": label, "description": f"the {label} one"} for label in labels]
+        question = {"question": prompt, "header": "Choice", "options": options, "multiSelect": False}
+        return ToolCall("AskUserQuestion", {"questions": [question]})
+
+
+DIALECTS: tuple[Dialect, ...] = (ClaudeDialect(),)

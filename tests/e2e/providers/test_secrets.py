@@ -1,0 +1,79 @@
+"""A model's credential is nowhere but where its CLI needs it, whatever the agent says and does."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.providers.agents import Agents, wait_until
+from tests.e2e.providers.dialects import SECRET
+from tests.support.model_server import HttpError, Reasoning, Text, Turn, refused_key
+
+pytestmark = pytest.mark.proof
+TAIL = SECRET[-20:]
+"""Long enough to be of use to a thief; some CLIs remember the end of a key."""
+
+
+def files_with(needle: str, folder: Path) -> list[str]:
+    """The files below a folder that hold a text, in their content or their name."""
+
+    def has(path: Path) -> bool:
+        return needle in path.name or (
+            path.is_file() and not path.is_symlink() and needle.encode() in path.read_bytes()
+        )
+
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if has(path)]
+
+
+def test_a_planted_credential_is_in_no_event_log_journal_error_or_workspace(own_agents: Agents) -> None:
+    dialect, server = own_agents.dialect, own_agents.server
+    session_id, folder = own_agents.session_with_worker()
+    asked = own_agents.started(
+        Turn(dialect.run_command("env | sort; tr '\\0' '\\n' < /proc/$PPID/environ; echo done")),
+        Turn(dialect.write_file(folder, "kept.txt", "kept")),
+        Text("that was the environment"),
+        sessionId=session_id,
+        executionProfile=dialect.asking_profile,
+    )
+    asked.reply(asked.until("human_loop.requested")["questionId"], "allow")
+    wait_until(lambda: len(own_agents.models.requests(asked.model)) > 1, "the environment was told")
+    assert "done" in own_agents.models.requests(asked.model)[1].last_message
+    assert SECRET not in own_agents.models.requests(asked.model)[1].last_message
+    asked.cancel()
+    asked.end()
+    refused = own_agents.finished(*[refused_key()] * 9, sessionId=session_id)
+    assert refused.outcome == ("failed", "auth_missing")
+    assert SECRET in str(own_agents.models.requests(refused.model)[0].headers)
+
+    worker = server.worker_folder(session_id)
+    server.ok("POST", f"/api/session-workers/{session_id}/stop")
+
+    assert_nowhere(own_agents, (worker, server.home / "s3", server.home / "logs", server.home.parent / "server.log"))
+
+
+def test_a_credential_that_the_model_repeats_is_taken_out_of_every_event(own_agents: Agents) -> None:
+    session_id, _ = own_agents.session_with_worker()
+
+    run = own_agents.finished(
+        Turn(Reasoning(f"the key is {SECRET}"), Text(f"I know {SECRET}!", pieces=9)), sessionId=session_id
+    )
+    echoed = HttpError(401, "authentication_error", f"{SECRET} is no key")
+    failed = own_agents.finished(*[echoed] * 9, sessionId=session_id)
+
+    assert run.text == "I know [secret]!"
+    assert "[secret] is no key" in failed.snapshot["error"]["message"]
+    server = own_agents.server
+    assert_nowhere(own_agents, (server.worker_folder(session_id) / "state", server.home.parent / "server.log"))
+
+
+def assert_nowhere(agents: Agents, places: tuple[Path, ...]) -> None:
+    """The credential is neither in the log, as the API tells it, nor in any file of these places."""
+    events: list[str] = []
+    while not events or len(events[-1]) > 1000:
+        after = len(events) * 200
+        events.append(agents.server.client.get("/api/events", params={"limit": 200, "after": after}).text)
+    assert any("run.agent_finished" in page for page in events)
+    for needle in (SECRET, TAIL):
+        assert not any(needle in page for page in events)
+        for place in places:
+            found = files_with(needle, place) if place.is_dir() else [str(place)] * (needle in place.read_text())
+            assert found == [], f"{needle} in {place}"
