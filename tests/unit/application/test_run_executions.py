@@ -84,7 +84,7 @@ def test_a_container_that_is_gone_ends_the_run_and_says_what_may_be_lost() -> No
         await executor.say("r", "message.delta", text="hello")
         await until(made.log, lambda: "message.delta" in made.log.types("run:r"))
         made.runtime.gone.add("s")
-        executor.troubles["follow"] = executor.troubles["health"] = [executor_error()]
+        executor.troubles["follow"], executor.troubles["health"] = [executor_error()], [executor_error()]
         await executor.say("r", "message.delta", text="never read")
 
     made = executed(script)
@@ -108,7 +108,7 @@ def test_an_agent_that_is_refused_is_tried_again_unless_it_is_the_callers_fault(
 
 def test_a_retry_waits_longer_with_each_attempt() -> None:
     async def script(made: World) -> None:
-        made.executor(session_id="s").troubles["health"] = [executor_error()] * 2
+        made.executor(session_id="s").troubles["start_run"] = [executor_error("no", status=503)]
 
     made = executed(script)
 
