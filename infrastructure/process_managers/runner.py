@@ -2,7 +2,8 @@
 
 What an event makes wanted is recorded in the transaction that moves the checkpoint past it. The lock that makes one
 process the active one is held by that process's connection: when it dies, another takes over within a poll interval.
-A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after 10 seconds.
+A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after 10 seconds:
+by the server's idle_session_timeout, or by those who wait for the lock.
 
 An event that a process manager can't take stops that one alone, until a person says retry or skip. One that newer code
 has written is left to a process of that code: this one steps aside every few seconds.
@@ -11,6 +12,7 @@ has written is left to a process of that code: this one steps aside every few se
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -32,6 +34,7 @@ GATHER_S = 0.004
 """Rounds begin no closer together than this: under load, one of them takes what several commits have written."""
 LOOK_S = 0.5
 STEP_ASIDE_AFTER_S = 5.0
+SILENCE = timedelta(seconds=10)
 # No flush of its own: what a crash of the server takes back is wanted again, under the same ids.
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 Connection = psycopg.AsyncConnection[Any]
@@ -74,6 +77,7 @@ class ProcessManagerRunner:
     async def _lead(self, connection: Connection) -> None:
         # Another process holds the lock; its death sends no event.
         while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):  # noqa: ASYNC110
+            await connection.execute(sql.query("end_silent_holder"), {"locks": [LOCK], "silence": SILENCE})
             await asyncio.sleep(POLL_S)
         units = await self._units(connection)
         loop = asyncio.get_running_loop()

@@ -198,6 +198,8 @@ def test_an_event_that_one_process_manager_can_not_take_stops_that_one_alone(dat
             while_stopped = await rows(database, "SELECT run_id, state FROM run_queue ORDER BY run_id")
             await controls.retry("run_life", "again", replace(CONTEXT, command_id="retry"))
             await store.append("run:r3", 0, [new(RunQueued(spec=SPEC), "q")])
+            while len(await store.read_stream("process_manager:run_life")) < 3:  # stopped, retried, stopped again
+                await asyncio.sleep(0.05)
             again = await standing(database, "run_life", "stopped")
             await controls.skip("run_life", again.error_position or 0, "", replace(CONTEXT, command_id="skip"))
             expected = [("r1", "ready"), ("r2", "ready"), ("r3", "ready")]
@@ -211,9 +213,8 @@ def test_an_event_that_one_process_manager_can_not_take_stops_that_one_alone(dat
     assert (stopped.position, stopped.error_position, stopped.error_type) == (1, 2, "run.finished")
     assert stopped.error == "ZeroDivisionError: not today"
     assert while_stopped == [("r1", "ready")]
-    assert audit[0] == "process_manager.stopped"
-    assert audit[-1] == "process_manager.skipped"
-    assert "process_manager.retried" in audit
+    verbs = ["stopped", "retried", "stopped", "skipped"]
+    assert audit == [f"process_manager.{verb}" for verb in verbs]
 
 
 def test_an_event_of_newer_code_makes_one_process_manager_wait_and_is_taken_by_that_code(database: str) -> None:
