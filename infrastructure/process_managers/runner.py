@@ -76,7 +76,7 @@ class ProcessManagerRunner:
 
     async def _lead(self, connection: Connection) -> None:
         # Another process holds the lock; its death sends no event.
-        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):  # noqa: ASYNC110
+        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):
             await connection.execute(sql.query("end_silent_holder"), {"locks": [LOCK], "silence": SILENCE})
             await asyncio.sleep(POLL_S)
         units = await self._units(connection)
