@@ -40,16 +40,20 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class Health(_Wire, frozen=True, kw_only=True):
-    """`boot_id` is new at every start of the executor process. `restored`: this generation's restore has completed."""
+    """`boot_id` is new at every start of the executor process. `restored`: this generation's restore has completed.
+    An executor that serves all sessions names none, and generation 0."""
 
     ok: bool = True
     protocol_version: int = PROTOCOL_VERSION
     boot_id: str
-    session_id: str
-    generation: int
+    session_id: str = ""
+    generation: int = 0
     restored: bool = False
     maintenance: bool = False
     active_runs: tuple[str, ...] = ()
+
+    def serves(self, session_id: str) -> bool:
+        return self.session_id in {"", session_id}
 
 
 class WorkspaceCall(_Wire, frozen=True, kw_only=True):
@@ -128,11 +132,15 @@ class TreeEntry(_Wire, frozen=True, kw_only=True):
 
 
 class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
+    """The agent finds `callback_url` and `callback_token` in its environment (FLEETLOG_CALLBACK_URL and _TOKEN), and
+    nobody anywhere else; both are empty where workers have no way to the API."""
+
     run_id: str
     attempt: int
     spec: RunSpec
     human_loop_timeout_ms: int = 3_600_000
     callback_url: str = ""
+    callback_token: str = ""
 
 
 class RunState(_Wire, frozen=True, kw_only=True):

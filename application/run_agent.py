@@ -94,14 +94,18 @@ class FollowAgent:
             self._seen_running = True
             return True
         if self._seen_running or run.entries:
-            if (await executor.health()).session_id == run.session_id:
+            if (await executor.health()).serves(run.session_id):
                 await self._journal_lost(run, executor, "the executor does not know the run any more")
             else:
                 await self._recover(run, "another executor answers in its place")
             return False
         call = worker.call()
         request = msgspec.structs.replace(
-            start, container_id=call.container_id, generation=call.generation, session_seq=call.session_seq
+            start,
+            container_id=call.container_id,
+            generation=call.generation,
+            session_seq=call.session_seq,
+            callback_token=self._parts.workers.callback_token(worker) if start.callback_url else "",
         )
         try:
             await executor.start_run(request)
@@ -145,7 +149,7 @@ class FollowAgent:
             executor = self._parts.workers.executor(worker, self._run_id)
             try:
                 health = await executor.health()
-                recovered = health.session_id == run.session_id
+                recovered = health.serves(run.session_id)
             except ExecutorError:
                 recovered = False
             self._fruitless += 1

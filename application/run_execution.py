@@ -59,10 +59,11 @@ class RunExecutions:
         human_loop_timeout: timedelta,
         limits: RunLimits,
         jitter: Callable[[], float],
+        callback_url: Callable[[str], str] = lambda _run_id: "",
     ) -> None:
         self.runs, self.workers, self.tail, self.clock = runs, workers, tail, clock
         self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
-        self.limits = limits
+        self.limits, self.callback_url = limits, callback_url
 
     async def execute(self, lease: RunLease) -> Run | None:
         """See a run through to its end, or to its next retry. None when another holder has taken over.
@@ -92,6 +93,7 @@ class RunExecutions:
             human_loop_timeout=self.human_loop_timeout,
             limits=self.limits,
             jitter=self._jitter,
+            callback_url=self.callback_url,
         )
 
     def delay(self, attempt: int) -> timedelta:
@@ -188,6 +190,7 @@ class _Execution:
             attempt=run.attempt,
             spec=run.spec,
             human_loop_timeout_ms=int(self._parts.human_loop_timeout.total_seconds() * 1000),
+            callback_url=self._parts.callback_url(self._run_id),
         )
 
     async def _unless_canceled(self, work: Coroutine[Any, Any, Worker]) -> Worker:

@@ -179,10 +179,19 @@ class Settings:
         "How long an agent may say nothing, open questions not counted; 0: no limit.",
         default=21_600_000,
     )
+    public_url: str | None = _setting(
+        "FLEETLOG_PUBLIC_URL",
+        values.HTTP_URL,
+        "Where agents reach the API, for their callbacks. By default it is this process's own address where workers "
+        "reach that; `fleetlog worker` has none of its own.",
+        default=None,
+        shown_default="own address",
+    )
     executor_base_url: str | None = _setting(
         "EXECUTOR_BASE_URL",
         values.HTTP_URL,
-        "One shared executor for all sessions, instead of one per worker; needs `EXECUTOR_AUTH_TOKEN`.",
+        "One shared executor for all sessions, run by somebody else, instead of one per worker: nothing is started or "
+        "stopped for a session then, and `WORKER_RUNTIME` has no meaning. Needs `EXECUTOR_AUTH_TOKEN`.",
         default=None,
         shown_default="one per worker",
     )
@@ -237,6 +246,18 @@ class Settings:
     def embedded_postgres(self) -> bool:
         """Whether Fleetlog brings its own Postgres."""
         return self.database_url is None
+
+    def callbacks_at(self, *, serves_api: bool) -> str | None:
+        """The base URL of the API as agents reach it; None where they don't, as far as is known."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        if not serves_api or self.port == 0 or self.executor_base_url is not None:
+            return None
+        everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104  compared with, not listened on
+        if self.worker_runtime == "docker":
+            return f"http://host.docker.internal:{self.port}" if everywhere else None
+        host = "127.0.0.1" if everywhere else f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     @property
     def embedded_object_store(self) -> bool:

@@ -11,7 +11,11 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
+from domain.errors import Conflict
 from domain.record import Metadata
+from projections.changes import Change, PatchOperation
+from projections.condition import Condition
+from projections.documents import Document
 from projections.human_loop import HumanLoopRequest
 from projections.projection import View
 from projections.runs import RunSnapshot, RunSummary
@@ -178,6 +182,78 @@ class ReadModels(Protocol):
     async def usage(
         self, matching: UsageFilter, *, group_by: Sequence[Dimension] = (), at: Moment | None = None
     ) -> UsageReport: ...
+
+
+HistoryKind = Literal["run", "session"]
+
+
+class CausingEvent(View, frozen=True, kw_only=True):
+    """The last event before the later moment that touched a field."""
+
+    seq: int
+    position: int
+    type: str
+    event_id: str
+    occurred_at: datetime
+
+
+class FieldChange(Change, frozen=True, kw_only=True):
+    """`by` is null only where a field follows from none of the events, which no field does today."""
+
+    by: CausingEvent | None
+
+
+class Difference(View, frozen=True, kw_only=True):
+    """From the state after seq `fromSeq` to that after `toSeq`: `changes` for people, `patch` (RFC 6902) turns the
+    document `before` into `after`. Before its first event a stream's document is empty."""
+
+    from_seq: int
+    to_seq: int
+    changes: tuple[FieldChange, ...]
+    patch: tuple[PatchOperation, ...]
+    before: Document
+    after: Document
+    as_of_position: int
+
+
+class Bisection(View, frozen=True, kw_only=True):
+    """The first event after which the condition holds, null when it never does up to `lastSeq`. `evaluated`: for how
+    many states it was looked at."""
+
+    where: str
+    found: bool
+    first: CausingEvent | None
+    last_seq: int
+    evaluated: int
+    as_of_position: int
+
+
+class TooManyEvents(Conflict):
+    """More than can be looked at in one answer; ask for a smaller part."""
+
+    reason = "too_many_events"
+
+
+class History(Protocol):
+    """One stream step by step. Raises NotFound for an unknown one, InvalidInput for a seq beyond its end."""
+
+    async def difference(self, kind: HistoryKind, key: str, from_seq: int, to_seq: int | None) -> Difference:
+        """`to_seq` is the stream's end by default. Raises TooManyEvents."""
+        ...
+
+    async def bisect(
+        self,
+        kind: HistoryKind,
+        key: str,
+        condition: Condition,
+        *,
+        monotone: bool,
+        from_seq: int = 1,
+        to_seq: int | None = None,
+    ) -> Bisection:
+        """`monotone`: once it holds it holds for good; then a binary search looks at few states. Else all are looked
+        at, in order. Raises TooManyEvents."""
+        ...
 
 
 class HousekeepingReads(Protocol):

@@ -40,10 +40,13 @@ class Projection(Generic[Row]):
         key: Callable[[RecordedEvent], str],
         fold: Callable[[Row | None, RecordedEvent], Row | None],
         columns: Callable[[Row], tuple[Column, ...]],
+        row_per_stream: bool = False,
     ) -> None:
+        """`row_per_stream`: each stream has one row, whose key is the stream's id."""
         self.name, self.version, self.row_type = name, version, row_type
         self.event_types = frozenset(event.wire_name for event in events)
         self.key, self.fold, self.columns = key, fold, columns
+        self.row_per_stream = row_per_stream
         self._decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(row_type)
 
     def encode(self, row: Row) -> bytes:

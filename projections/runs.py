@@ -293,4 +293,5 @@ RUNS: Projection[RunRow] = Projection(
     key=id_of_stream,
     fold=fold,
     columns=columns,
+    row_per_stream=True,
 )

@@ -220,4 +220,5 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     key=id_of_stream,
     fold=fold,
     columns=columns,
+    row_per_stream=True,
 )

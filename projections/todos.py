@@ -105,4 +105,5 @@ TODOS: Projection[TodoRow] = Projection(
     key=id_of_stream,
     fold=fold,
     columns=columns,
+    row_per_stream=True,
 )

@@ -169,4 +169,5 @@ USAGE: Projection[UsageRow] = Projection(
     key=id_of_stream,
     fold=fold,
     columns=columns,
+    row_per_stream=True,
 )

@@ -74,6 +74,10 @@ class Workers:
         token = worker_token(self._secret, worker.session_id, generation, "executor")
         return ContainerSpec(session_id=worker.session_id, generation=generation, token=token)
 
+    def callback_token(self, worker: Worker) -> str:
+        """What an agent in this worker may call the API's callbacks with (callback_tokens.py verifies it)."""
+        return worker_token(self._secret, worker.session_id, worker.state.generation, "callback")
+
     def executor(self, worker: Worker, run_id: str = "") -> Executor:
         """The executor of a worker that is up. Raises EffectObsolete when the log knows of none."""
         boot = worker.state.boot

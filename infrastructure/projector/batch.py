@@ -75,6 +75,8 @@ async def commit(connection: AsyncConnection[Any], tables: RowTables, folded: Se
             for entry, unit_rows in zip(moving, rows, strict=True):
                 if unit_rows:
                     await tables.write(connection, entry.unit, unit_rows)
+                if entry.snapshots:
+                    await _keep(connection, entry)
     except psycopg.errors.SerializationFailure as error:
         raise Moved(str(error)) from error
     except (psycopg.OperationalError, psycopg.InterfaceError):
@@ -84,6 +86,22 @@ async def commit(connection: AsyncConnection[Any], tables: RowTables, folded: Se
     for entry in moving:
         entry.unit.cache.put(entry.rows)
         entry.unit.position = entry.position
+
+
+async def _keep(connection: AsyncConnection[Any], folded: Folded) -> None:
+    """Keep rows within long streams; versions of the same fold make the same ones."""
+    projection, kept = folded.unit.projection, folded.snapshots
+    await connection.execute(
+        sql.query("projections/keep_snapshots"),
+        {
+            "projection": projection.name,
+            "fold_version": projection.version,
+            "tenants": [snapshot.tenant for snapshot in kept],
+            "streams": [snapshot.stream for snapshot in kept],
+            "seqs": [snapshot.seq for snapshot in kept],
+            "bodies": [projection.encode(snapshot.row).decode() for snapshot in kept],
+        },
+    )
 
 
 async def apply_one_by_one(connection: AsyncConnection[Any], tables: RowTables, unit: Unit, page: LogPage) -> Folded:

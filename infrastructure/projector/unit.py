@@ -11,6 +11,10 @@ from infrastructure.projector.log_page import LogPage, Undecodable, describe
 from projections.projection import Projection
 
 CACHED_ROWS = 5_000
+SNAPSHOT_EVERY = 500
+"""Rows are kept about every so many events of their stream, for time travel."""
+
+MARKED_STREAMS = 5_000
 
 RowKey = tuple[str, str]
 """Tenant and key."""
@@ -48,6 +52,33 @@ class RowCache:
             self.complete = False
 
 
+class RowSnapshot(msgspec.Struct, frozen=True, gc=False):
+    """A row as it was after the event `seq` of its stream."""
+
+    tenant: str
+    stream: str
+    seq: int
+    row: Any
+
+
+class SnapshotMarks:
+    """Tells when a stream has passed another SNAPSHOT_EVERY events. What it has forgotten it begins to count anew."""
+
+    def __init__(self) -> None:
+        self._last_seqs: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def passed(self, entry: RecordedEvent) -> bool:
+        """Whether a mark lies between the stream's last event that was folded here and this one."""
+        stream = entry.tenant, entry.stream
+        last = self._last_seqs.pop(stream, None)
+        self._last_seqs[stream] = entry.seq
+        if len(self._last_seqs) > MARKED_STREAMS:
+            self._last_seqs.popitem(last=False)
+        return (
+            last is not None and last < entry.seq and (last - 1) // SNAPSHOT_EVERY < (entry.seq - 1) // SNAPSHOT_EVERY
+        )
+
+
 class Unit:
     """A version of a projection that this process holds the lock of."""
 
@@ -65,6 +96,7 @@ class Unit:
         self.projection, self.version, self.state = projection, version, state
         self.position, self.status, self.skips = position, status, skips
         self.cache = RowCache(complete=position == 0, limit=cached_rows)
+        self.marks = SnapshotMarks() if projection.row_per_stream else None
 
     @property
     def name(self) -> str:
@@ -106,6 +138,7 @@ class Folded:
     def __init__(self, unit: Unit, page: LogPage) -> None:
         self.unit, self.position = unit, page.up_to
         self.rows: dict[RowKey, Any] = {}
+        self.snapshots: list[RowSnapshot] = []
         self.problem: Problem | None = None
 
     def fold(self, key: RowKey, entry: RecordedEvent | Undecodable, known: Any) -> bool:
@@ -121,6 +154,9 @@ class Folded:
             return False
         if after is not before:
             self.rows[key] = after
+        marks = self.unit.marks
+        if marks is not None and marks.passed(entry) and before is not None:
+            self.snapshots.append(RowSnapshot(entry.tenant, entry.stream, entry.seq - 1, before))
         return True
 
     def stop_before(self, position: int, type_: str, error: str, *, waiting: bool = False) -> None:

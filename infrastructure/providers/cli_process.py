@@ -81,6 +81,10 @@ class CliProcess:
         """Tell it that no more input comes."""
         self._process.close_stdin()
 
+    async def wait(self, timeout_s: float) -> None:
+        """Until it has ended, or the time is over."""
+        await asyncio.wait({self._process.exited}, timeout=timeout_s)
+
     async def end(self, grace_s: float = 0.0) -> int:
         """Its exit code (negative: the signal), once nothing of it is left. It has `grace_s` to end by itself."""
         self._process.close_stdin()

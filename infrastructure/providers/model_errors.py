@@ -20,7 +20,7 @@ _BY_WORDS: tuple[tuple[str, ErrorClass], ...] = (
     (r"model.{0,60}(not (found|exist|supported|available)|does not exist|invalid)", "model_refused"),
     (r"selected model|unknown model|no such model|not_found_error", "model_refused"),
     (r"rate.?limit|too many requests|quota|usage limit", "rate_limited"),
-    (r"malformed|unexpected (token|end)|parse", "protocol"),
+    (r"malformed|invalid utf-8|unexpected (token|end)|parse", "protocol"),
     (r"api[_ -]?key|authenticat|unauthori[sz]ed|not logged in|/login|credential|oauth", "auth_missing"),
     (r"overloaded|server.?error|bad gateway|service unavailable|api_error", "model_unavailable"),
     (r"connect|econn|enotfound|timed? ?out|socket|network|stream|terminated|sending request|fetch failed", "network"),

@@ -124,6 +124,7 @@ class ProviderRuns:
         }
         if request.callback_url:
             environment["FLEETLOG_CALLBACK_URL"] = request.callback_url
+            environment["FLEETLOG_CALLBACK_TOKEN"] = request.callback_token
         for name in (*provider.credentials, *provider.variables):
             if name in self._around.inherited:
                 environment[name] = self._around.inherited[name]
@@ -156,7 +157,7 @@ class ProviderRuns:
             journal=journal,
             processes=self._processes,
             put_output=self._around.put_output,
-            redactor=self._redactor,
+            redactor=self._redactor.also(request.callback_token),
         )
         self._active = active
         self._task = asyncio.create_task(self._own(active))

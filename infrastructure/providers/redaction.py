@@ -33,6 +33,10 @@ class Redactor:
         self._texts = sorted(set(secrets), key=len, reverse=True)
         self._in_json = [msgspec.json.encode(text)[1:-1] for text in self._texts]
 
+    def also(self, secret: str) -> "Redactor":
+        """One that keeps this out, too; an empty one is none."""
+        return Redactor([*self._texts, secret]) if secret else self
+
     def text(self, text: str) -> str:
         for secret in self._texts:
             text = text.replace(secret, REPLACEMENT)

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 
 from domain.errors import InvalidInput
 from infrastructure.providers.claude_code import ClaudeCodeProvider
+from infrastructure.providers.codex_cli import CodexProvider
 from infrastructure.providers.contract import Provider
+from infrastructure.providers.opencode import OpencodeProvider
 from infrastructure.providers.scripted import ScriptedProvider
 
 PROVIDERS: tuple[Provider, ...] = (
     ScriptedProvider(),
     ClaudeCodeProvider(),
+    CodexProvider(),
+    OpencodeProvider(),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Provider] = {

@@ -118,7 +118,7 @@ class PostgresReadModels:
                 "limit": runs.MAX_PIECES + 1,
             },
         )
-        return Answer(value=runs.snapshot(row, end, _pieces(pieces)), as_of_position=position)
+        return Answer(value=runs.snapshot(row, end, pieces_of(pieces)), as_of_position=position)
 
     async def runs(
         self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
@@ -195,6 +195,8 @@ class PostgresReadModels:
         self, run_id: str, statuses: Sequence[str] | None, limit: int, cursor: str | None, at: Moment
     ) -> HumanLoopRequests:
         past = await self._past(human_loop.HUMAN_LOOP, run_stream(run_id), at)
+        if past.end is None and isinstance(at, AtSeq):
+            raise NotFound(f"no run {run_id!r} is known")
         run = next((row for row in past.rows.values() if isinstance(row, human_loop.AskingRun)), None)
         asked = [row for row in past.rows.values() if isinstance(row, human_loop.HumanLoopRow)]
         chosen = [human_loop.view(row, run) for row in asked if statuses is None or row.status in statuses]
@@ -302,7 +304,7 @@ class _Past(msgspec.Struct, frozen=True, kw_only=True):
     position: int
 
 
-def _pieces(found: Sequence[tuple[Any, ...]]) -> list[runs.Piece]:
+def pieces_of(found: Sequence[tuple[Any, ...]]) -> list[runs.Piece]:
     """Stdout of deltas, and what message.stop said."""
     pieces = []
     for seq, schema_version, wire_name, payload in found:

@@ -18,9 +18,10 @@ class ProbeFailed(Exception):
 def probe(url: str, *, timeout_s: float) -> Health:
     """What the executor at `url` says of itself; ProbeFailed when it says nothing usable within `timeout_s` seconds."""
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=timeout_s)
+    over = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = over(address.hostname or "", address.port, timeout=timeout_s)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", f"{address.path.rstrip('/')}/health")
         answer = connection.getresponse()
         body = answer.read(_LONGEST_ANSWER)
         if answer.status != 200:

@@ -11,6 +11,7 @@ from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.readmodels.history import PostgresHistory
 from infrastructure.readmodels.past import UnreadableEvent
 from infrastructure.search.event_search import PostgresEventSearch
 from infrastructure.search.why import PostgresCausality
@@ -55,6 +56,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             reconcilers=PlaneReconcilers(plane.run_worker, scheduled(plane), plane.findings),
             store=plane.store,
             reads=plane.reads.models,
+            history=PostgresHistory(pool),
             audit=PostgresLogAudit(
                 foundation.dsn,
                 pool,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
@@ -40,7 +41,6 @@ from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import ResidentRuntime, worker_runtime
-from interfaces.settings import Settings
 
 POOL_SIZE = 8
 
@@ -146,7 +146,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=_executions(settings, runs, workers, hub),
+            executions=_executions(foundation, runs, workers, hub),
             takeovers=Takeovers(findings),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -176,7 +176,13 @@ async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitSt
     return sessions, runs
 
 
-def _executions(settings: Settings, runs: Runs, workers: Workers, hub: StreamHub) -> RunExecutions:
+def _executions(foundation: Foundation, runs: Runs, workers: Workers, hub: StreamHub) -> RunExecutions:
+    settings = foundation.settings
+    base = settings.callbacks_at(serves_api=foundation.serves_api)
+
+    def callback_url(run_id: str) -> str:
+        return f"{base}/api/runs/{quote(run_id, safe='')}/callbacks" if base else ""
+
     return RunExecutions(
         runs=runs,
         workers=workers,
@@ -189,6 +195,7 @@ def _executions(settings: Settings, runs: Runs, workers: Workers, hub: StreamHub
             silence=timedelta(milliseconds=settings.run_silence_timeout_ms),
         ),
         jitter=random.random,
+        callback_url=callback_url,
     )
 
 

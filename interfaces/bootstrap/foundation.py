@@ -29,7 +29,8 @@ from interfaces.settings import Settings, SettingsError, is_loopback
 @dataclass(frozen=True, kw_only=True)
 class Foundation:
     """`dsn` leads to a migrated database. `object_store` is the store as this process reaches it,
-    `worker_object_store` as the workers do. `installation` is the same for all processes on one database."""
+    `worker_object_store` as the workers do. `installation` is the same for all processes on one database.
+    `serves_api`: the API is in this process."""
 
     settings: Settings
     dsn: str = field(repr=False)
@@ -37,6 +38,7 @@ class Foundation:
     worker_object_store: WorkerObjectStore
     installation: str
     secret: bytes = field(repr=False)
+    serves_api: bool = True
 
 
 @asynccontextmanager

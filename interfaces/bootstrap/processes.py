@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from application.ending_tasks import end_tasks
@@ -59,7 +60,7 @@ async def run_worker_alone(settings: Settings, announce: Announce) -> int:
     """`fleetlog worker`. The executors of its runs go on without it."""
     configure_logging()
     with _stop_signals() as stop:
-        foundation = await configured_foundation(settings)
+        foundation = replace(await configured_foundation(settings), serves_api=False)
         async with control_plane(foundation) as plane, _working(plane, stop):
             announce("", _notes(foundation))
             await stop.wait()

@@ -9,6 +9,7 @@ from infrastructure.providers.installations import ImageLabels, Installations, P
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.executor_setup import ExecutorSetup
+from infrastructure.runtimes.external import ExternalExecutorRuntime
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.agents import agent_variables, agents_path
 from interfaces.bootstrap.foundation import Foundation
@@ -34,7 +35,9 @@ def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredP
     variables = agent_variables(os.environ)
     runtime: ResidentRuntime
     installations: Installations
-    if settings.worker_runtime == "docker":
+    if settings.executor_base_url is not None:
+        runtime, installations = ExternalExecutorRuntime(settings.executor_base_url), SomebodyElses()
+    elif settings.worker_runtime == "docker":
         image = settings.worker_image
         docker = DockerWorkerRuntime(
             foundation.installation,
@@ -52,6 +55,4 @@ def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredP
             credentials=variables,
         )
         installations = ProgramsOnPath(path)
-    if settings.executor_base_url is not None:
-        installations = SomebodyElses()
     return runtime, RegisteredProviders(installations, variables)

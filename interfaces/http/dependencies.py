@@ -20,7 +20,7 @@ from application.session_commands import SessionCommands
 from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
 from interfaces.http.metrics import RequestMetrics
-from projections.ports import ProjectionProgress, ReadModels
+from projections.ports import History, ProjectionProgress, ReadModels
 
 
 class CallbackTokens(Protocol):
@@ -45,6 +45,7 @@ class ApiDependencies:
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels
+    history: History
     recorded_workspaces: RecordedWorkspaces
     audit: LogAudit
     progress: ProjectionProgress

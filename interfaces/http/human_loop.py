@@ -93,7 +93,7 @@ ENDPOINTS = (
         summary="Questions that wait for an answer",
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
-        errors=(503,),
+        errors=(404, 503),
     ),
     Endpoint(
         method="GET",
@@ -103,7 +103,7 @@ ENDPOINTS = (
         summary="All questions",
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
-        errors=(503,),
+        errors=(404, 503),
     ),
     Endpoint(
         method="POST",

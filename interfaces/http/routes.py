@@ -5,6 +5,7 @@ from interfaces.http import (
     callbacks,
     effects,
     events,
+    history,
     housekeeping,
     human_loop,
     probes,
@@ -36,5 +37,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *usage.ENDPOINTS,
     *providers.ENDPOINTS,
     *events.ENDPOINTS,
+    *history.ENDPOINTS,
     *audit.ENDPOINTS,
 )

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.docker_containers import LABEL, containers, docker, remove_everything
 from tests.support.fleetlog_server import FleetlogServer
+from tests.support.session_history import removed
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -26,8 +27,7 @@ class DockerFleetlog(FleetlogServer):
     def removed(self, session_id: str) -> None:
         """Stop it and remove it, each through its gate."""
         self.ok("POST", f"/api/session-workers/{session_id}/stop")
-        counts = self.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 100})
-        assert counts["failed"] == 0, self.log_tail()
+        assert removed(self)["failed"] == 0, self.log_tail()
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
 from infrastructure.providers.catalog import RegisteredProviders
 from infrastructure.providers.installations import ProgramsOnPath
+from infrastructure.readmodels.history import PostgresHistory
 from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.readmodels.read_models import PostgresReadModels
@@ -205,6 +206,7 @@ async def open_dependencies(
         search=PostgresEventSearch(pool),
         causality=PostgresCausality(pool),
         reads=PostgresReadModels(pool, past),
+        history=PostgresHistory(pool),
         audit=PostgresLogAudit(
             dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)
         ),

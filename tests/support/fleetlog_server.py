@@ -19,7 +19,10 @@ START_TIMEOUT_S = 60
 
 
 class FleetlogServer:
-    """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end."""
+    """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end.
+    `module`, a class's own, may be a test's variant of the command line."""
+
+    module = "interfaces.cli.main"
 
     def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
         self.home, self._part = home, command
@@ -48,7 +51,7 @@ class FleetlogServer:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "interfaces.cli.main", self._part, "--json"],
+                [sys.executable, "-m", self.module, self._part, "--json"],
                 cwd=REPOSITORY,
                 env=self._settings(),
                 stdin=subprocess.DEVNULL,
@@ -177,6 +180,29 @@ class FleetlogServer:
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """All stored frames of a run, to its end."""
         return [frame for frame in self.frames(run_id) if "id" in frame]
+
+    def stream(self, session_id: str) -> list[dict[str, Any]]:
+        """A session's whole history, to the end of a read that sees what was answered before."""
+        events: list[dict[str, Any]] = []
+        while page := self.ok(
+            "GET",
+            f"/api/streams/session:{session_id}/events",
+            params={"limit": 500, "after": events[-1]["seq"] if events else 0},
+        )["events"]:
+            events += page
+        return events
+
+    def until_session(self, session_id: str, event: str, after: int = 0) -> dict[str, Any]:
+        """The first event of this type in a session's stream after position `after`, as soon as it is there."""
+        query = {"stream": f"session:{session_id}", "type": event, "after": after}
+        headers = {"accept": "text/event-stream"}
+        with self.client.stream("GET", "/api/events", params=query, headers=headers) as response:
+            assert response.status_code == 200, response.read()
+            for line in response.iter_lines():
+                if line.startswith("data: ") and (found := json.loads(line[6:])).get("type") == event:
+                    self._position = max(self._position, found["position"])
+                    return dict(found)
+        raise AssertionError(f"the stream of events ended without {event}:\n{self.log_tail()}")
 
     def worker_folder(self, session_id: str) -> Path:
         """Where the `process` runtime keeps the session's container."""

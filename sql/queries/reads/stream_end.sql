@@ -1,10 +1,12 @@
 -- The last event of a stream at a moment of the past, and of the stream at all.
 SELECT e.seq, e.position, e.occurred_at, s.last_seq
 FROM streams s
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN %(position)s < s.last_position THEN seq_at(s.tenant, s.stream, %(position)s) ELSE s.last_seq END AS seq
+) bound
 LEFT JOIN LATERAL (
     SELECT seq, position, occurred_at FROM events
-    WHERE tenant = s.tenant AND stream = s.stream
-      AND seq <= %(seq)s AND position <= %(position)s
+    WHERE tenant = s.tenant AND stream = s.stream AND seq <= least(%(seq)s, bound.seq)
     ORDER BY seq DESC
     LIMIT 1
 ) e ON true

@@ -25,7 +25,15 @@ def server_with_agents(models: ModelServer, tmp_path_factory: pytest.TempPathFac
         yield server
 
 
-@pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
+SLOW = {"opencode"}
+"""CLIs that take seconds to start: but for test_opencode.py their tests are proofs."""
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(each, id=each.name, marks=[pytest.mark.proof] if each.name in SLOW else []) for each in DIALECTS
+    ]
+)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     found: Dialect = request.param
     return found

@@ -71,4 +71,65 @@ class ClaudeDialect:
         return ToolCall("AskUserQuestion", {"questions": [question]})
 
 
-DIALECTS: tuple[Dialect, ...] = (ClaudeDialect(),)
+@dataclass(frozen=True)
+class CodexDialect:
+    name: str = "codex-cli"
+    asking_profile: str = "default"
+    free_profile: str = "build"
+    tries_of_one_attempt: int = 1
+
+    def few_retries(self) -> Mapping[str, Any]:
+        return {"providerOptions": {"maxRetries": 0}}
+
+    def variables(self, model_url: str) -> Mapping[str, str]:
+        return {"OPENAI_BASE_URL": f"{model_url}/v1", "OPENAI_API_KEY": SECRET}
+
+    def write_file(self, folder: str, name: str, content: str) -> ToolCall:
+        lines = "".join(f"+{line}\n" for line in content.splitlines())
+        patch = f"*** Begin Patch\n*** Add File: {folder}/{name}\n{lines}*** End Patch"
+        return self.run_command(f"apply_patch <<'EOF'\n{patch}\nEOF\n")
+
+    def run_command(self, command: str) -> ToolCall:
+        return ToolCall("exec_command", {"cmd": command})
+
+    def todos(self, *items: tuple[str, str]) -> ToolCall:
+        words = {"todo": "pending", "doing": "in_progress", "done": "completed"}
+        return ToolCall("update_plan", {"plan": [{"step": text, "status": words[status]} for text, status in items]})
+
+    def question(self, prompt: str, labels: Sequence[str]) -> ToolCall:
+        options = [{"label": label, "description": f"the {label} one"} for label in labels]
+        question = {"id": "choice", "header": "Choice", "question": prompt, "options": options}
+        return ToolCall("request_user_input", {"questions": [question]})
+
+
+@dataclass(frozen=True)
+class OpencodeDialect:
+    name: str = "opencode"
+    asking_profile: str = "default"
+    free_profile: str = "build"
+    tries_of_one_attempt: int = 6
+    """opencode's own: an earlier end would race with its next request, as the rate limit wants no pause."""
+
+    def few_retries(self) -> Mapping[str, Any]:
+        return {"providerOptions": {"maxRetries": 5}}
+
+    def variables(self, model_url: str) -> Mapping[str, str]:
+        return {"OPENAI_COMPATIBLE_BASE_URL": f"{model_url}/v1", "OPENAI_COMPATIBLE_API_KEY": SECRET}
+
+    def write_file(self, folder: str, name: str, content: str) -> ToolCall:
+        return ToolCall("write", {"filePath": f"{folder}/{name}", "content": content})
+
+    def run_command(self, command: str) -> ToolCall:
+        return ToolCall("bash", {"command": command, "description": "runs it"})
+
+    def todos(self, *items: tuple[str, str]) -> ToolCall:
+        words = {"todo": "pending", "doing": "in_progress", "done": "completed"}
+        todos = [{"content": text, "status": words[status], "priority": "medium"} for text, status in items]
+        return ToolCall("todowrite", {"todos": todos})
+
+    def question(self, prompt: str, labels: Sequence[str]) -> ToolCall:
+        options = [{"label": label, "description": f"the {label} one"} for label in labels]
+        return ToolCall("question", {"questions": [{"question": prompt, "header": "Choice", "options": options}]})
+
+
+DIALECTS: tuple[Dialect, ...] = (ClaudeDialect(), CodexDialect(), OpencodeDialect())

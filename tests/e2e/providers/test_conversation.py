@@ -1,16 +1,22 @@
 """What an agent says and does, as unified events: the same of every provider, from the real CLI."""
 
 from tests.e2e.providers.agents import Agents
-from tests.support.model_server import Reasoning, Text, Turn
+from tests.support.model_server import Gate, Reasoning, Text, Turn
 
 
 def test_a_plain_answer_is_streamed_in_several_deltas(agents: Agents) -> None:
-    answer = Text("one two three four five six", pieces=6, pause_s=0.1)
-    run = agents.finished(Turn(answer, input_tokens=21, output_tokens=9))
+    gate = Gate()
+    answer = Text("one two three four five six", pieces=6, pause_s=0.1, gate=gate)
+    begun = agents.started(Turn(answer, input_tokens=21, output_tokens=9))
+    first = begun.until("message.delta")["text"]
+    gate.open()
+    run = begun.end()
 
     assert run.outcome == ("succeeded", "")
     assert run.text == "one two three four five six"
-    assert len(run.of("message.delta")) >= 3
+    assert run.text.startswith(first)
+    assert first != run.text
+    assert len(run.of("message.delta")) >= 2
     assert "message.stop" in [event["type"] for event in run.events]
     assert run.snapshot["providerSessionId"]
     usage = agents.server.ok("GET", f"/api/runs/{run.run_id}/usage")

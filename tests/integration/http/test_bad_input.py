@@ -129,12 +129,14 @@ BAD_VALUES = ["-1", "x", "", "1.5", "9" * 19, "9" * 30, "9" * 5000, "1e3", "NaN"
 @pytest.mark.parametrize("endpoint", GETS, ids=shown)
 def test_a_bad_query_parameter_is_named(client: httpx.Client, endpoint: Endpoint) -> None:
     numbers = {"minPosition", "limit", "after", "cursor", "atSeq", "atPosition", "waitMs"}
+    if endpoint.path.endswith("/diff"):
+        numbers |= {"from", "to"}  # seqs there, times elsewhere
     for name in endpoint.query.__struct_encode_fields__:
         if name in numbers and not (name == "cursor" and endpoint.path != "/api/runs/{runId}/stream"):
             for value in BAD_VALUES:
                 response = client.request(endpoint.method, path_of(endpoint), params={name: value})
                 assert fields(response) == [name], (name, value)
-        if name in {"at", "from", "to"}:
+        if name in {"at", "from", "to"} - numbers:
             for value in ["yesterday", "2026-01-01", "2026-01-01T00:00:00", "17", "0001-01-01T00:00:00+23:59"]:
                 assert fields(client.get(path_of(endpoint), params={name: value})) == [name]
         if name not in {"type", "groupBy", "state"} or (endpoint.path != "/api/effects" and name == "state"):

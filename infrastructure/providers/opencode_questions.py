@@ -1,0 +1,106 @@
+"""What opencode asks people, permissions and questions; and their answers as it wants them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from domain.event import Event
+from domain.run.events import HumanLoopCanceled, HumanLoopRequested
+from domain.run.values import Option
+from infrastructure.providers.contract import ReplyNotDelivered
+from infrastructure.providers.human_answers import PERMISSION_OPTIONS, QuestionSet, permission_answer
+
+_DIFF_CHARS = 4000
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The request that hands an answer to opencode."""
+
+    path: str
+    body: dict[str, Any]
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """`questions` is None for a permission."""
+
+    request_id: str
+    questions: QuestionSet | None = None
+
+
+class OpencodeQuestions:
+    """All that one opencode asks, its sub-agents included. What it tells twice is asked once."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._timeout_ms = timeout_ms
+        self._open: dict[str, _Asked] = {}
+        self._requests: set[str] = set()
+
+    def asked(self, kind: str, told: dict[str, Any]) -> Iterator[Event]:
+        """A `permission.asked` or a `question.asked`."""
+        if told["id"] in self._requests:
+            return
+        self._requests.add(told["id"])
+        yield from self._permission(told) if kind == "permission.asked" else self._questions(told)
+
+    def answer(self, question_id: str, answer: Any) -> Reply | None:
+        """What to tell opencode; None while other questions that came with it are open. Raises ReplyNotDelivered."""
+        asked = self._open.get(question_id)
+        if asked is None:
+            raise ReplyNotDelivered("opencode does not wait for it any more")
+        if asked.questions is None:
+            reply = Reply(path=f"/permission/{asked.request_id}/reply", body=_permission_reply(answer))
+        else:
+            answers = asked.questions.answer(question_id, answer)
+            if answers is None:
+                return None
+            reply = Reply(path=f"/question/{asked.request_id}/reply", body={"answers": answers})
+        self._forget(asked.request_id)
+        return reply
+
+    def settled(self, request_id: str) -> Iterator[Event]:
+        """Opencode waits no more for what nobody answered: another answer decided it, too."""
+        for question_id in self._forget(request_id):
+            yield HumanLoopCanceled(question_id=question_id, reason="opencode settled it along with another one")
+
+    def _permission(self, told: dict[str, Any]) -> Iterator[Event]:
+        self._open[told["id"]] = _Asked(request_id=told["id"])
+        about = told.get("metadata") or {}
+        what = about.get("command") or about.get("filepath") or ", ".join(told.get("patterns") or ())
+        diff = about.get("diff")
+        yield HumanLoopRequested(
+            question_id=told["id"],
+            kind="permission",
+            prompt=f"{told['permission']}: {what}" + (f"\n{diff[:_DIFF_CHARS]}" if diff else ""),
+            options=PERMISSION_OPTIONS,
+            timeout_ms=self._timeout_ms,
+        )
+
+    def _questions(self, told: dict[str, Any]) -> Iterator[Event]:
+        questions = QuestionSet(told["id"], len(told["questions"]))
+        for question_id, question in zip(questions.ids, told["questions"], strict=True):
+            self._open[question_id] = _Asked(request_id=told["id"], questions=questions)
+            several = " (several may be chosen)" if question.get("multiple") else ""
+            yield HumanLoopRequested(
+                question_id=question_id,
+                prompt=question["question"] + several,
+                options=tuple(
+                    Option(label=option["label"], description=option.get("description", ""))
+                    for option in question.get("options", ())
+                ),
+                timeout_ms=self._timeout_ms,
+            )
+
+    def _forget(self, request_id: str) -> list[str]:
+        ids = [question_id for question_id, asked in self._open.items() if asked.request_id == request_id]
+        for question_id in ids:
+            del self._open[question_id]
+        return ids
+
+
+def _permission_reply(answer: Any) -> dict[str, Any]:
+    decided = permission_answer(answer)
+    if decided.decision == "deny":
+        # Without a message opencode would end the turn there and then.
+        return {"reply": "reject", "message": decided.message or "The user does not allow this."}
+    return {"reply": "always" if decided.decision == "session" else "once"}

@@ -1,0 +1,5 @@
+-- Keep rows as they were within their streams; what is there already stays.
+INSERT INTO row_snapshots (projection, fold_version, tenant, stream, seq, body)
+SELECT %(projection)s, %(fold_version)s, * FROM unnest(
+    %(tenants)s::text[], %(streams)s::text[], %(seqs)s::bigint[], %(bodies)s::text[]::json[])
+ON CONFLICT DO NOTHING

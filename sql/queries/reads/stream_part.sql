@@ -1,0 +1,5 @@
+-- A part of a stream, in order.
+SELECT position, stream, seq, type, schema_version, event_id, occurred_at, recorded_at, metadata, payload, tenant
+FROM events
+WHERE tenant = %(tenant)s AND stream = %(stream)s AND seq > %(after)s AND seq <= %(up_to)s
+ORDER BY seq
