@@ -232,7 +232,7 @@ class Settings:
     run_queue_lock_ms: int = _setting(
         "RUN_QUEUE_LOCK_MS",
         values.integer(1000, values.YEAR_MS),
-        "Lease of a claimed run; renewed while its worker lives.",
+        "Lease of a claimed run or effect; renewed while its worker lives.",
         default=30_000,
     )
     run_queue_retry_delay_ms: int = _setting(

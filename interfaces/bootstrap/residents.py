@@ -50,6 +50,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         given_up=plane.work_control.given_up,
         takeovers=Takeovers(plane.findings),
         owner=plane.owner,
+        lease=timedelta(milliseconds=plane.foundation.settings.run_queue_lock_ms),
     )
     return {
         "process managers": process_managers.run(),
