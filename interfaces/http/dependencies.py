@@ -19,6 +19,7 @@ from application.run_commands import RunCommands
 from application.session_commands import SessionCommands
 from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
+from interfaces.http.back_pressure import BodyRoom
 from interfaces.http.metrics import RequestMetrics
 from projections.ports import History, ProjectionProgress, ReadModels
 
@@ -58,6 +59,7 @@ class ApiDependencies:
     metrics: MetricsSource
     providers: Providers
     new_id: Callable[[], str]
+    body_room: BodyRoom = field(default_factory=BodyRoom)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     unavailable_errors: tuple[type[Exception], ...] = ()
     api_keys: tuple[KeyHash, ...] = ()

@@ -20,13 +20,16 @@ START_TIMEOUT_S = 60
 
 class FleetlogServer:
     """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end.
-    `module`, a class's own, may be a test's variant of the command line."""
+    `stop_workers`: agents that run end with it. `module`, a class's own, may be a test's variant of the command
+    line."""
 
     module = "interfaces.cli.main"
 
     def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
         self.home, self._part = home, command
         self._environment = environment
+        self.prefix: tuple[str, ...] = ()
+        self.stop_workers = True
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -51,7 +54,7 @@ class FleetlogServer:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, self._part, "--json"],
+                [*self.prefix, sys.executable, "-m", self.module, *self._arguments()],
                 cwd=REPOSITORY,
                 env=self._settings(),
                 stdin=subprocess.DEVNULL,
@@ -66,6 +69,10 @@ class FleetlogServer:
             self._end(signal.SIGKILL)
         assert line, f"fleetlog {self._part} ended before it was ready:\n{self.log_tail()}"
         assert json.loads(line)["url"].endswith(f":{self.port}")
+
+    def _arguments(self) -> list[str]:
+        stop_workers = ["--stop-workers"] if self._part == "up" and self.stop_workers else []
+        return [self._part, "--json", *stop_workers]
 
     def _settings(self) -> dict[str, str]:
         return (
@@ -88,9 +95,9 @@ class FleetlogServer:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def stop(self) -> int:
-        """Ctrl-C; the exit code."""
-        return self._end(signal.SIGINT)
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ctrl-C, or another request to end; the exit code."""
+        return self._end(number)
 
     def kill(self) -> None:
         """kill -9."""
