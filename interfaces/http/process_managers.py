@@ -8,7 +8,8 @@ from msgspec import Meta
 from application.process_manager_control import ProcessManagerStatus
 from interfaces.http.effects import Decided, ReasonBody
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Query
+from interfaces.http.queries import Query, ReadQuery
+from interfaces.http.reading import within_log
 from interfaces.http.views import View
 
 
@@ -24,7 +25,10 @@ class SkipBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     reason: Annotated[str, Meta(max_length=1000)] = ""
 
 
-async def list_process_managers(call: Call[None, Query]) -> Answer:
+async def list_process_managers(call: Call[None, ReadQuery]) -> Answer:
+    """Where they stand is what is asked: nothing is waited for."""
+    if call.query.min_position is not None:
+        await within_log(call, "minPosition", call.query.min_position)
     position = await call.deps.store.last_position()
     statuses = tuple(await call.deps.process_manager_records.status())
     return Answer(ProcessManagersRead(process_managers=statuses, as_of_position=position))
@@ -47,6 +51,7 @@ ENDPOINTS = (
         handler=list_process_managers,
         tag="effects",
         summary="Where each process manager stands, and what stops it",
+        query=ReadQuery,
         answers={200: ProcessManagersRead},
     ),
     Endpoint(
