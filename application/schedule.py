@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from application.aggregates import Clock
 from application.command_context import CommandContext
+from application.content_collection import RequestCollections
 from application.effect_ledger import EffectLedger
 from application.findings import Findings, few
 from application.operations import ReconcileCounts
@@ -20,6 +21,7 @@ from domain.operations.events import ReconcileFinished
 log = logging.getLogger(__name__)
 INTERVAL = timedelta(minutes=1)
 QUESTION_INTERVAL_S = 2.0
+COLLECTION_INTERVAL_S = 3600.0
 BATCH = 50
 PATIENCE_S = 30.0
 
@@ -44,6 +46,7 @@ class Schedule:
         questions: OpenQuestions,
         orphans: CleanOrphans,
         effects: EffectLedger,
+        collections: RequestCollections,
         findings: Findings,
         clock: Clock,
         new_id: Callable[[], str],
@@ -53,7 +56,8 @@ class Schedule:
     ) -> None:
         self._sessions, self._runs = sessions, runs
         self._candidates, self._questions, self._orphans = candidates, questions, orphans
-        self._effects, self._findings, self._clock, self._new_id = effects, findings, clock, new_id
+        self._effects, self._collections = effects, collections
+        self._findings, self._clock, self._new_id = findings, clock, new_id
         self._seen_orphans: set[str] = set()
         self._idle_timeout, self._remove_after = idle_timeout, remove_after
         self._stale_sync_after = stale_sync_after
@@ -66,6 +70,7 @@ class Schedule:
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.compensate_syncs), name="compensate syncs")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.clean_orphans), name="clean orphans")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.free_effects), name="free effects")
+            tasks.create_task(self._every(COLLECTION_INTERVAL_S, self.collect_content), name="collect content")
             tasks.create_task(self._every(QUESTION_INTERVAL_S, self.expire_questions), name="expire questions")
 
     async def stop_idle(self) -> CleanupCounts:
@@ -116,6 +121,12 @@ class Schedule:
         found = await self._effects.free_stale()
         return await self._found("effects", [*found], [], context or self._context("effects"))
 
+    async def collect_content(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Ask for the collection of content that no kept sync names, where one is due."""
+        context = context or self._context("collect")
+        found, refused = await self._collections.request_due(BATCH, context)
+        return await self._found("collections", found, refused, context)
+
     async def expire_questions(self, context: CommandContext | None = None) -> ReconcileCounts:
         """Expire open questions whose time is over."""
         context, now = context or self._context("expire"), self._clock()
@@ -132,7 +143,7 @@ class Schedule:
 
     async def _found(
         self,
-        what: Literal["syncs", "questions", "effects"],
+        what: Literal["syncs", "questions", "effects", "collections"],
         subjects: list[str],
         failed: list[str],
         context: CommandContext,

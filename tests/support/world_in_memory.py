@@ -198,6 +198,10 @@ class MemoryRuntime:
         return []
 
 
+class NoContent:
+    """No content is collected here."""
+
+
 class MemoryQueue:
     """The run queue's rules without its database: leases, generations, one run per session. Nothing runs out by itself:
     `expire` says when. `lost` names runs whose leases can't be renewed."""
@@ -289,7 +293,9 @@ class World:
             limits=limits,
             jitter=lambda: 0.0,
         )
-        self._handlers = effect_handlers(run_aggregates=self.runs, workers=self.workers)
+        self._handlers = effect_handlers(
+            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=NoContent()
+        )
 
     def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
         return self.executors.setdefault(session_id, MemoryExecutor(session_id))

@@ -85,6 +85,7 @@ def schedule(made: World, **parts: Any) -> Schedule:
         questions=parts.get("questions", Questions()),
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
+        collections=None,
         findings=Findings(store=made.log, clock=now),
         clock=parts.get("clock", now),
         new_id=lambda: f"id{next(numbers)}",
