@@ -60,6 +60,7 @@ def test_a_stale_run_is_taken_over_where_it_stands(parts: Installation) -> None:
 def test_a_worker_whose_sync_is_too_old_is_synced_again(parts: Installation) -> None:
     parts.worker()
     parts.api.activate("s")
+    parts.api.ok("GET", "/api/session-workers/s")  # the read model points at it by now
 
     counts = reconciled(parts, "sync")
 
