@@ -182,7 +182,7 @@ class FleetlogServer:
                 seen.append(frame)
             if frame["event"] == event:
                 return seen
-        raise AssertionError(f"run {run_id} ended without {event}: {[frame['event'] for frame in seen]}")
+        raise AssertionError(f"run {run_id} ended without {event}: {[frame['event'] for frame in seen]}, {seen[-1:]}")
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """All stored frames of a run, to its end."""
