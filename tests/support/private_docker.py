@@ -1,6 +1,6 @@
 """A Docker daemon of a test's own, beside the machine's: it can be restarted, stopped, and run out of disk.
 
-Its data folder is a file system in memory of a chosen size. Its default bridge is a network that the machine's own
+Its data folder is a file system in memory with chosen room. Its default bridge is a network that the machine's own
 daemon makes, and it leaves the machine's firewall alone.
 """
 
@@ -15,30 +15,33 @@ from typing import Self
 import pytest
 
 from tests.support.docker_containers import docker
-from tests.support.worker_image import IMAGE
 
 START_TIMEOUT_S = 90
+LOADING_MIB = 12_000
 
 
 class PrivateDocker:
-    """As a context manager: started, with the workers' image loaded. `host` is for DOCKER_HOST."""
+    """As a context manager: started, with the workers' image loaded and `free_mib` left beside it. `host` is for
+    DOCKER_HOST."""
 
-    def __init__(self, *, data_mib: int) -> None:
-        self._name, self._data_mib = f"flt{secrets.token_hex(4)}", data_mib
+    def __init__(self, image: str, *, free_mib: int) -> None:
+        self._image = image
+        self._name, self._free_mib = f"flt{secrets.token_hex(4)}", free_mib
         self._folder = Path(tempfile.mkdtemp(prefix=f"{self._name}-"))
         self.host = f"unix://{self._folder}/socket"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         docker("network", "create", "-o", f"com.docker.network.bridge.name={self._name}", self._name)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={self._data_mib}m", "tmpfs", self._data], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={LOADING_MIB}m", "tmpfs", self._data], check=True)
         try:
             self.start()
-            saving = subprocess.Popen(["docker", "save", IMAGE], stdout=subprocess.PIPE)
+            saving = subprocess.Popen(["docker", "save", self._image], stdout=subprocess.PIPE)
             self._docker("load", stdin=saving.stdout)
             assert saving.stdout is not None
             saving.stdout.close()
             assert saving.wait(60) == 0
+            self.make_room(self._free_mib)
         except BaseException:
             self.__exit__()
             raise
@@ -97,9 +100,11 @@ class PrivateDocker:
         self.stop()
         self.start()
 
-    def make_room(self, data_mib: int) -> None:
-        """Give its data folder another size."""
-        subprocess.run(["mount", "-o", f"remount,size={data_mib}m", self._data], check=True)
+    def make_room(self, free_mib: int) -> None:
+        """Let so much be free in its data folder."""
+        found = os.statvfs(self._data)
+        used_mib = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024**2
+        subprocess.run(["mount", "-o", f"remount,size={used_mib + free_mib}m", self._data], check=True)
 
     @property
     def gateway(self) -> str:
