@@ -4,11 +4,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from application.aggregates import Clock
+from application.aggregates import MAX_RACES, Clock
 from application.command_context import CommandContext
 from application.ports import EventStore, ExpectedSeqConflict
 from application.run_commands import Runs
-from domain.errors import InvalidInput
+from domain.errors import Conflict, InvalidInput
 from domain.event import Event, event_types
 from domain.identifiers import run_stream, unmatched_stream
 from domain.record import NewEvent
@@ -101,13 +101,15 @@ class RecordCallbacks:
             occurred_at=self._clock(),
             metadata=context.metadata(),
         )
-        while True:
+        for _ in range(MAX_RACES):
             last = await self._store.last_seq(stream)
             try:
                 result = await self._store.append(stream, last, [kept])
                 break
             except ExpectedSeqConflict:
                 continue
+        else:
+            raise Conflict(f"{stream} is too busy: {MAX_RACES} races lost; try again", "too_busy")
         if result.duplicate:
             return _result(callback, "duplicate_ignored", result.position)
         action: CallbackAction = "recorded"

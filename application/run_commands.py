@@ -14,6 +14,7 @@ from application.waiting import wait_for_state
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import check_id, run_stream
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
+from domain.run.questions import not_answered
 from domain.run.state import Blocked, Finished, Queued, Run
 from domain.run.values import RunSpec
 
@@ -22,9 +23,11 @@ MAX_ATTEMPTS_LIMIT = 100
 
 
 class Replied(msgspec.Struct, frozen=True, kw_only=True):
-    """`duplicate`: another reply came first, and stands. `status`: answering (on its way into the agent), resolved."""
+    """`status`: answering (on its way into the agent), resolved. `answer`: the one that counts. `duplicate`: that is
+    the answer of a reply that came first."""
 
     status: str
+    answer: Any
     duplicate: bool
     position: int
 
@@ -60,7 +63,8 @@ class RunCommands:
         if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
             raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
         capabilities = await self._providers.capabilities_of(spec)
-        return await self._runs.handle(run_id, QueueRun(spec=spec, capabilities=capabilities), context)
+        command = QueueRun(spec=spec, capabilities=capabilities)
+        return await self._runs.handle(run_id, command, context, likely_new=True)
 
     async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:
         """The run once it has finished or is blocked; None when the time is over first."""
@@ -84,7 +88,8 @@ class RunCommands:
     async def reply(
         self, run_id: str, question_id: str, answer: Any, context: CommandContext, *, wait_s: float
     ) -> Replied:
-        """Accept the first reply and wait until it has reached the agent. Raises NotFound, Conflict."""
+        """Accept the first reply and wait until it has reached the agent. Raises NotFound; Conflict when the question
+        is closed without an answer, or was before this one reached the agent."""
         handled = await self._runs.handle(run_id, ReplyToQuestion(question_id=question_id, answer=answer), context)
         loaded = await wait_for_state(
             self._runs,
@@ -95,8 +100,12 @@ class RunCommands:
             timeout_s=wait_s,
         )
         state = loaded.state if loaded and loaded.state else handled.state
+        question = state.questions[question_id]
+        if question.status not in {"answering", "resolved"}:
+            raise not_answered(question_id, question)
         return Replied(
-            status=state.questions[question_id].status,
+            status=question.status,
+            answer=question.answer,
             duplicate=not handled.events,
             position=loaded.position if loaded else handled.position,
         )

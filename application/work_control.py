@@ -19,7 +19,8 @@ EffectState = Literal["ready", "leased", "done", "obsolete", "dead", "dropped"]
 
 
 class EffectTry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`outcome`: started (still under way, or its worker died), done, obsolete, failed, dead."""
+    """`outcome`: started (still under way), done, obsolete, failed, dead, interrupted (its worker was told to end),
+    abandoned (its worker died, or was too slow to keep its lease)."""
 
     attempt: int
     owner: str
@@ -60,6 +61,10 @@ class EffectRecords(Protocol):
 
     async def tries(self, effect_id: str) -> Sequence[EffectTry]:
         """All that was tried, oldest first."""
+        ...
+
+    async def wait_for(self, position: int, timeout_s: float) -> bool:
+        """Whether ledger and queue have followed the log to `position`, within the time."""
         ...
 
 

@@ -6,6 +6,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -13,11 +14,17 @@ import msgspec
 
 from application.work_context import bound_ids
 
+Context = Callable[[], Mapping[str, str]]
 _ALREADY_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record; `extra` fields are members of it, an exception is the text `exception`."""
+    """One JSON object per record; `extra` fields are members of it, an exception is the text `exception`. `context`:
+    what every line of the present task is about."""
+
+    def __init__(self, context: Context = bound_ids) -> None:
+        super().__init__()
+        self._context = context
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -25,7 +32,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             "logger": record.name,
-            **bound_ids(),
+            **self._context(),
             **{name: value for name, value in vars(record).items() if name not in _ALREADY_TOLD},
         }
         if record.exc_info:
@@ -36,10 +43,17 @@ class JsonLines(logging.Formatter):
             return json.dumps(line, default=str)
 
 
-def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send everything that this process logs, the libraries included, to `stream` (stderr) as JSON lines."""
+def configure_logging(
+    level: str = "INFO",
+    stream: TextIO | None = None,
+    *,
+    context: Context = bound_ids,
+    quiet: Sequence[str] = (),
+) -> None:
+    """Send everything that this process logs, the libraries included, to `stream` (stderr) as JSON lines. Of the
+    loggers in `quiet` only warnings."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLines(context))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -48,5 +62,5 @@ def configure_logging(level: str = "INFO", stream: TextIO | None = None) -> None
         library.handlers.clear()
         library.propagate = True
     # Every request is counted and logged by our own middleware; these repeat it or tell of each connection.
-    for name in ("uvicorn.access", "httpx", "httpcore", "urllib3"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "urllib3", *quiet):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,7 +1,9 @@
 """Renders docs/reference/configuration.md from the declarations: `python -m interfaces.settings_reference > FILE`."""
 
 import sys
+from collections.abc import Sequence
 
+from interfaces.bootstrap.agents import declared_variables
 from interfaces.settings import declarations
 
 INTRODUCTION = """\
@@ -17,16 +19,48 @@ message that names it; the values of secrets are never shown.
 | Variable | Default | Allowed | What it is |
 |---|---|---|---|
 """
+OTHERS = """
+## Variables of other programs
+
+These are not Fleetlog's own: it hands them on as they are. A provider without any of its credentials is
+`environment_not_ready` in `GET /api/providers`, with the reason.
+
+| Variable | For |
+|---|---|
+| `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH` | the `docker` runtime: where its daemon is, if not local |
+| `PATH`, `LANG`, `LC_ALL`, `TZ`, `SSL_CERT_FILE` and their like | executors of the `process` runtime |
+"""
 
 
 def render_reference() -> str:
     """The whole page, as Markdown."""
+    return render_settings() + render_others()
+
+
+def render_settings() -> str:
+    """The part about Fleetlog's own settings."""
     rows = [
         f"| `{setting.variable}` | {_code(setting.shown_default)} | {setting.allowed} "
         f"| {_doc(setting.doc, setting.secret)} |"
         for setting in declarations().values()
     ]
     return INTRODUCTION + "\n".join(rows) + "\n"
+
+
+def render_others() -> str:
+    """The part about what agents, their models and Docker need."""
+    rows = []
+    for provider, (credentials, variables) in declared_variables().items():
+        if credentials:
+            files = "; with `_FILE` at its end it names a file that holds the secret"
+            rows.append(f"| {_names(credentials)} | agents of `{provider}`: any one suffices{files}. Secret. |")
+        if variables:
+            rows.append(f"| {_names(variables)} | agents of `{provider}` |")
+    return OTHERS + "".join(f"{row}\n" for row in rows)
+
+
+def _names(variables: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in variables)
 
 
 def _code(default: str) -> str:

@@ -99,7 +99,8 @@ def fold(row: AskingRun | HumanLoopRow | None, recorded: RecordedEvent) -> Askin
             return AskingRun(run_id=id_of_stream(recorded), session_id=spec.session_id)
         case e.RunBound(bound_session_id=session_id) if row is None:
             return AskingRun(run_id=id_of_stream(recorded), session_id=session_id)
-        case e.HumanLoopRequested() if row is None:
+        case e.HumanLoopRequested() if not (isinstance(row, HumanLoopRow) and row.status in PENDING):
+            # A later attempt may ask the same again.
             return HumanLoopRow(
                 run_id=id_of_stream(recorded),
                 question_id=event.question_id,
@@ -167,7 +168,7 @@ def expires_at(row: HumanLoopRow) -> datetime | None:
 
 HUMAN_LOOP: Projection[AskingRun | HumanLoopRow] = Projection(
     name="human_loop",
-    version=1,
+    version=2,
     row_type=AskingRun | HumanLoopRow,
     events=[e.RunQueued, e.RunBlocked, e.RunBound, *_QUESTION_EVENTS],
     key=key,

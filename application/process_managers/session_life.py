@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from application.reactions import EffectKind, MoveWorkerPlace, Reaction, WantedEffect
+from application.reactions import EffectKind, EffectNotNeeded, MoveWorkerPlace, Reaction, WantedEffect
+from domain.identifiers import run_stream
 from domain.record import RecordedEvent
 from domain.session import events as e
 
@@ -68,12 +69,22 @@ def free_place_on_down(
     return _place(recorded, "free")
 
 
+def spare_detaching_on_detached(_recorded: RecordedEvent, event: e.SessionRunDetached) -> Sequence[Reaction]:
+    return (EffectNotNeeded(kind="session.detach_run", lane=run_stream(event.detached_run_id)),)
+
+
 def sync_workspace_on_sync_requested(recorded: RecordedEvent, event: e.SyncRequested) -> Sequence[Reaction]:
     return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
 
 
 def sync_workspace_on_stop_requested(recorded: RecordedEvent, event: e.StopRequested) -> Sequence[Reaction]:
     return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
+
+
+def collect_content_on_collection_requested(
+    recorded: RecordedEvent, event: e.CollectionRequested
+) -> Sequence[Reaction]:
+    return _wanted(recorded, "workspace.collect", collectionId=event.collection_id)
 
 
 def stop_container_on_stopping(recorded: RecordedEvent, _event: e.SessionStopping) -> Sequence[Reaction]:

@@ -11,6 +11,14 @@ from domain.event import Event
 from domain.run import commands as c
 from domain.run import events as e
 from domain.run.capabilities import blocked_reason, degradations
+from domain.run.questions import (
+    answered,
+    close_questions,
+    not_answered,
+    overtook_its_request,
+    repeats,
+    told_before,
+)
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
 from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, Outcome, RunError, Warn, unanswered
 
@@ -111,7 +119,7 @@ def _record_entry(state: Run, command: c.RecordJournalEntry) -> Sequence[Event]:
         raise Conflict(f"journal entry {command.n} came right after entry {state.entries}", "journal_gap")
     if isinstance(event, e.RunAgentFinished) and isinstance(state.stage, Finishing):
         return ()
-    if _repeats(state, event):
+    if repeats(state, event):
         # Recorded all the same: one entry is one event, and the cursor moves on.
         message = f"{event.wire_name} of a question that is closed or was asked before"
         event = e.RunWarning(warning=Warn(code="entry_ignored", message=message))
@@ -125,9 +133,14 @@ def _followed(state: Run) -> bool:
 
 def _record_callback(state: Run, command: c.RecordCallback) -> Sequence[Event]:
     event = _reported(command.event, "type")
-    if isinstance(state.stage, Finished | Finishing | Blocked) or _repeats(state, event):
+    if isinstance(state.stage, Finished | Finishing | Blocked):
         return ()
-    return _agent_event(state, replace(event, lease_generation=0))
+    if repeats(state, event) and not overtook_its_request(state, event):
+        return ()
+    event = replace(event, lease_generation=0)
+    if isinstance(event, e.HumanLoopRequested) and event.question_id in state.questions:
+        return (event, *told_before(event.question_id, state.questions[event.question_id]))
+    return _agent_event(state, event)
 
 
 def _reported(event: Event, field: str) -> e.LeasedEvent:
@@ -136,21 +149,9 @@ def _reported(event: Event, field: str) -> e.LeasedEvent:
     return event
 
 
-def _repeats(state: Run, event: Event) -> bool:
-    match event:
-        case e.HumanLoopRequested(question_id=key):
-            return state.knows_question(key) or isinstance(state.stage, Finishing)
-        case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
-            return key not in state.open_questions
-        case e.HumanLoopExpired(question_id=key):
-            return key not in state.open_questions
-        case _:
-            return False
-
-
 def _agent_event(state: Run, event: Event) -> Sequence[Event]:
     if isinstance(event, e.RunAgentFinished):
-        return (*_close_questions(state, event.lease_generation, "the agent ended"), _settled(state, event))
+        return (*close_questions(state, event.lease_generation, "the agent ended"), _settled(state, event))
     return (event,)
 
 
@@ -158,11 +159,6 @@ def _settled(state: Run, event: e.RunAgentFinished) -> e.RunAgentFinished:
     if state.abort is not None and event.outcome != "succeeded":
         return replace(event, outcome="failed", error=state.abort)
     return event
-
-
-def _close_questions(state: Run, lease: int, reason: str) -> tuple[Event, ...]:
-    closed = e.HumanLoopCanceled if state.cancel_requested else e.HumanLoopExpired
-    return tuple(closed(lease_generation=lease, question_id=key, reason=reason) for key in state.open_questions)
 
 
 def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
@@ -180,7 +176,7 @@ def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
                     ),
                 )
             finished = e.RunAgentFinished(lease_generation=lease, outcome="failed", error=command.error)
-            return (*_close_questions(state, lease, command.error.message), *lost, _settled(state, finished))
+            return (*close_questions(state, lease, command.error.message), *lost, _settled(state, finished))
         case Active():
             return _retry_or_finish(state, lease, "failed", command.error, exported=False, retry_at=command.retry_at)
         case _:
@@ -205,7 +201,7 @@ def _retry_or_finish(
             retry = e.RunRetryScheduled(
                 lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at
             )
-            return (*_close_questions(state, lease, error.message), retry)
+            return (*close_questions(state, lease, error.message), retry)
         error = _exhausted(state, error)
     return _end(state, lease, outcome, error, exported=exported)
 
@@ -237,7 +233,7 @@ def _end(
         usage=state.usage,
         provider_session_id=state.provider_session_id,
     )
-    return (*_close_questions(state, lease, "the run ended"), finished)
+    return (*close_questions(state, lease, "the run ended"), finished)
 
 
 def _begin_final_sync(state: Run, command: c.BeginFinalSync) -> Sequence[Event]:
@@ -288,12 +284,12 @@ def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
         case Active() if state.outside:
             return (requested, *_end_outside(canceled, e.RunAgentFinished(outcome="canceled"), "run canceled"))
         case _:
-            return (requested, *_close_questions(canceled, 0, "run canceled"))
+            return (requested, *close_questions(canceled, 0, "run canceled"))
 
 
 def _end_outside(state: Run, finished: e.RunAgentFinished, reason: str) -> tuple[Event, ...]:
     """Nobody here drives the agent of an outside run: it has ended as far as the log is concerned."""
-    return (*_close_questions(state, 0, reason), finished)
+    return (*close_questions(state, 0, reason), finished)
 
 
 def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
@@ -303,11 +299,8 @@ def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
     if question.status in {"answering", "resolved"}:
         return ()
     if question.status != "open":
-        raise Conflict(f"question {command.question_id!r} is {question.status}", f"question_{question.status}")
-    accepted = e.HumanLoopReplyAccepted(question_id=command.question_id, answer=command.answer)
-    if state.outside:
-        return (accepted, e.HumanLoopResolved(question_id=command.question_id, answer=command.answer))
-    return (accepted,)
+        raise not_answered(command.question_id, question)
+    return answered(state, command.question_id, command.answer)
 
 
 def _reply_undeliverable(state: Run, command: c.RecordReplyUndeliverable) -> Sequence[Event]:
@@ -323,10 +316,7 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
     if command.now < question.requested_at + timedelta(milliseconds=min(question.timeout_ms, LONGEST_WAIT_MS)):
         return ()
     if question.default_answer is not None:
-        accepted = e.HumanLoopReplyAccepted(question_id=command.question_id, answer=question.default_answer)
-        if state.outside:
-            return (accepted, e.HumanLoopResolved(question_id=command.question_id, answer=question.default_answer))
-        return (accepted,)
+        return answered(state, command.question_id, question.default_answer)
     expired = e.HumanLoopExpired(question_id=command.question_id, reason="timeout")
     if state.outside and isinstance(state.stage, Active):
         error = unanswered(command.question_id)

@@ -88,37 +88,50 @@ def _asked(state: Run, event: e.HumanLoopRequested, at: datetime) -> Run:
         attempt=state.attempt,
         timeout_ms=event.timeout_ms,
         default_answer=event.default_answer,
+        by_callback=event.lease_generation == 0,
     )
     return replace(state, questions={**state.questions, event.question_id: question})
 
 
 def _answering(state: Run, event: e.HumanLoopReplyAccepted, _at: datetime) -> Run:
-    return _question(state, event.question_id, "answering", event.answer)
-
-
-def _resolved(state: Run, event: e.HumanLoopResolved, _at: datetime) -> Run:
-    return _question(state, event.question_id, "resolved", event.answer)
-
-
-def _question_canceled(state: Run, event: e.HumanLoopCanceled, _at: datetime) -> Run:
-    return _question(state, event.question_id, "canceled", None)
-
-
-def _question_expired(state: Run, event: e.HumanLoopExpired, _at: datetime) -> Run:
     if event.question_id not in state.open_questions:
         return state
-    state = _question(state, event.question_id, "expired", None)
-    if event.reason == "timeout" and isinstance(state.stage, Active):
+    question = replace(state.questions[event.question_id], status="answering", answer=event.answer)
+    return replace(state, questions={**state.questions, event.question_id: question})
+
+
+def _resolved(state: Run, event: e.HumanLoopResolved, at: datetime) -> Run:
+    return _closed(state, event.question_id, at, status="resolved", answer=event.answer)
+
+
+def _question_canceled(state: Run, event: e.HumanLoopCanceled, at: datetime) -> Run:
+    return _closed(state, event.question_id, at, status="canceled", reason=event.reason)
+
+
+def _question_expired(state: Run, event: e.HumanLoopExpired, at: datetime) -> Run:
+    was_open = event.question_id in state.open_questions
+    state = _closed(state, event.question_id, at, status="expired", reason=event.reason)
+    if was_open and event.reason == "timeout" and isinstance(state.stage, Active):
         return replace(state, abort=unanswered(event.question_id))
     return state
 
 
-def _question(
-    state: Run, key: str, status: Literal["answering", "resolved", "canceled", "expired"], answer: Any
+def _closed(
+    state: Run,
+    key: str,
+    at: datetime,
+    *,
+    status: Literal["resolved", "canceled", "expired"],
+    answer: Any = None,
+    reason: str = "",
 ) -> Run:
-    if key not in state.open_questions:
+    known = state.questions.get(key)
+    if known is None:
+        # Its request comes later, or never.
+        known = Question(status=status, requested_at=at, attempt=state.attempt, by_callback=True, asked=False)
+    elif key not in state.open_questions:
         return state
-    question = replace(state.questions[key], status=status, answer=answer)
+    question = replace(known, status=status, answer=answer, reason=reason)
     return replace(state, questions={**state.questions, key: question})
 
 

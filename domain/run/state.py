@@ -53,7 +53,8 @@ Stage = Queued | Blocked | Active | Finishing | Finished
 
 class Question(_Value, frozen=True, kw_only=True):
     """`answering`: a reply was accepted and is on its way into the agent. `attempt`: the one that asked; a later one
-    may ask the same again.
+    may ask the same again. `by_callback`: its asker learns the answer from us, nobody here can bring it. `asked` is
+    false when its end was reported before its request was. `reason`: why it was canceled or expired.
     """
 
     status: Literal["open", "answering", "resolved", "canceled", "expired"]
@@ -62,6 +63,9 @@ class Question(_Value, frozen=True, kw_only=True):
     timeout_ms: int | None = None
     default_answer: Any = None
     answer: Any = None
+    by_callback: bool = False
+    asked: bool = True
+    reason: str = ""
 
 
 class Run(_Value, frozen=True, kw_only=True):
@@ -89,7 +93,9 @@ class Run(_Value, frozen=True, kw_only=True):
     def knows_question(self, question_id: str) -> bool:
         """Whether this attempt has asked it, or an earlier one's is still open."""
         question = self.questions.get(question_id)
-        return question is not None and (question.attempt == self.attempt or question_id in self.open_questions)
+        if question is None or not question.asked:
+            return False
+        return question.attempt == self.attempt or question_id in self.open_questions
 
     @property
     def open_questions(self) -> tuple[str, ...]:

@@ -76,12 +76,17 @@ class RunError(Wire, frozen=True, kw_only=True):
 
 
 def unanswered(question_id: str) -> RunError:
-    return RunError(error_class="human_loop_expired", message=f"nobody answered question {question_id!r} in time")
+    message = (
+        f"nobody answered question {question_id!r} in time; start the run again when somebody can, "
+        "or let its questions have a default answer"
+    )
+    return RunError(error_class="human_loop_expired", message=message)
 
 
 def too_long(what: str, limit_ms: int) -> RunError:
-    did = "was silent" if what == "silence" else "ran"
-    return RunError(error_class="timeout", message=f"the agent {did} for more than {limit_ms / 1000:g} s and was ended")
+    did, setting = ("was silent", "RUN_SILENCE_TIMEOUT_MS") if what == "silence" else ("ran", "RUN_TIMEOUT_MS")
+    message = f"the agent {did} for more than {limit_ms / 1000:g} s and was ended; {setting} is the limit"
+    return RunError(error_class="timeout", message=message)
 
 
 class Usage(Wire, frozen=True, kw_only=True):

@@ -18,7 +18,13 @@ from infrastructure.executor_client.trace import trace_headers
 
 Answer = TypeVar("Answer")
 _LONGEST_DETAIL = 2000
+LONGEST_ANSWER = 32 * 1024 * 1024
+"""No answer of an executor is longer; a journal is read as it comes, and counts by the line."""
 _SAYS_NOTHING = frozenset({"", "internal"})
+
+
+class AnswerTooLong(Exception):
+    """An answer without an end, or with one that nobody would wait for."""
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,6 +168,7 @@ class ExecutorCalls:
             run_id=run_id or target.run_id,
             operation=operation,
         )
+        headers["accept-encoding"] = "identity"  # what is packed can be of any length when it is unpacked
         headers["authorization"] = f"Bearer {target.token}"
         if content is not None:
             headers["content-type"] = "application/json"
@@ -169,17 +176,20 @@ class ExecutorCalls:
             request = self._client.build_request(
                 method, f"{target.base_url}{path}", headers=headers, content=content, timeout=limits
             )
-            response = await self._client.send(request, stream=True)
-            try:
+            # One that sends a byte now and then is no better than one that sends none.
+            async with asyncio.timeout((limits.read or 0) + (limits.connect or 0)):
+                response = await self._client.send(request, stream=True)
                 if response.status_code >= 300 or not stream:
-                    await response.aread()
-            except BaseException:
-                await response.aclose()
-                raise
+                    response = await _read(response)
         except httpx.PoolTimeout as error:
             # Our own connections are all in use: that is nothing the executor did.
             raise self._error(f"{operation}: no free connection", path=path, attempt=attempt, kind="timeout") from error
-        except httpx.TimeoutException as error:
+        except AnswerTooLong as error:
+            permit.failed()
+            raise self._error(
+                f"{operation}: {error}", path=path, attempt=attempt, kind="http", status=200, reason="bad_answer"
+            ) from error
+        except (httpx.TimeoutException, TimeoutError) as error:
             permit.failed()
             raise self._error(
                 f"{operation}: no answer in time ({type(error).__name__})", path=path, attempt=attempt, kind="timeout"
@@ -235,6 +245,19 @@ class ExecutorCalls:
 
     def _timeout(self, read_s: float) -> httpx.Timeout:
         return httpx.Timeout(read_s, connect=min(read_s, self._policy.connect_timeout_s))
+
+
+async def _read(response: httpx.Response) -> httpx.Response:
+    """The same answer with its body read. Raises AnswerTooLong; httpx.HTTPError."""
+    body = bytearray()
+    try:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > LONGEST_ANSWER:
+                raise AnswerTooLong(f"the executor's answer is longer than {LONGEST_ANSWER >> 20} MiB")
+    finally:
+        await response.aclose()
+    return httpx.Response(response.status_code, content=bytes(body), request=response.request)
 
 
 def run_path(run_id: str, action: str = "") -> str:

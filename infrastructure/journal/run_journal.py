@@ -5,6 +5,7 @@ counted, served or answered for. After a crash a torn last line is cut off: nobo
 """
 
 import asyncio
+import errno
 import os
 from array import array
 from collections.abc import AsyncIterator
@@ -31,6 +32,7 @@ HEARTBEAT_S = 15.0
 _READ_BYTES = 256 * 1024
 _MAX_PENDING_BYTES = 1024 * 1024
 _JOURNAL = "journal.ndjson"
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _encoder = msgspec.json.Encoder()
 
 
@@ -170,6 +172,11 @@ class RunJournal:
             raise self._failed() from self._failure
 
     def _failed(self) -> JournalFailed:
+        if isinstance(self._failure, OSError) and self._failure.errno in _DISK_FULL:
+            return JournalFailed(
+                f"the worker's disk is full ({self._failure.strerror}), so what the agent did could not be recorded; "
+                "delete what is not needed in its workspace, or give workers more room, and start a new run"
+            )
         return JournalFailed(f"the journal can't be written: {self._failure or 'it is closed'}")
 
     def _check_intact(self) -> None:

@@ -111,6 +111,9 @@ class DockerWorkerRuntime:
         """Leave containers as they are: Docker looks after them (`unless-stopped`), and the next start goes on with
         their runs."""
 
+    async def end_idle(self) -> None:
+        """The same."""
+
     def close(self) -> None:
         """Give threads and connections back; a start under way is given up. Containers stay."""
         self._closing.set()

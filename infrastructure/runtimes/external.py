@@ -52,6 +52,9 @@ class ExternalExecutorRuntime:
     async def shutdown(self) -> None:
         """Nothing of it is ours."""
 
+    async def end_idle(self) -> None:
+        """The same."""
+
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 

@@ -1,13 +1,18 @@
 """What agents are given of this installation: their CLIs on the PATH, and the credentials of their models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infrastructure.providers.registry import credential_names, variable_names
+from infrastructure.providers.registry import PROVIDERS, credential_names, variable_names
 from interfaces.settings import SettingsError
 
 CHECKOUT_CLIS = Path(__file__).resolve().parents[2] / "build/agent-clis/bin"
 """Where script/agent-clis installs them; an installed wheel has no such folder."""
+
+
+def declared_variables() -> Mapping[str, tuple[Sequence[str], Sequence[str]]]:
+    """What each provider's agents may get of this process's environment: (secrets, other variables) by provider."""
+    return {provider.name: (provider.credentials, provider.variables) for provider in PROVIDERS}
 
 
 def agents_path(environ: Mapping[str, str]) -> str:

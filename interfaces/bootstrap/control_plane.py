@@ -11,7 +11,8 @@ from urllib.parse import quote
 from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
-from application.findings import Findings
+from application.findings import Findings, Takeovers
+from application.process_manager_control import ProcessManagerControls
 from application.providers import Providers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
@@ -32,11 +33,13 @@ from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnaps
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.sessions import open_pool
+from infrastructure.postgres.sessions import open_untried_pool
+from infrastructure.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
-from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
+from interfaces.bootstrap.foundation import Foundation, open_object_store, process_owner, refusals
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import ResidentRuntime, worker_runtime
 
@@ -66,7 +69,10 @@ class ControlPlane:
     callbacks: RecordCallbacks
     run_worker: RunWorker
     work_control: WorkControl
+    process_managers: ProcessManagerControls
+    process_manager_records: PostgresProcessManagerRecords
     findings: Findings
+    objects: S3ObjectStore
 
 
 def now() -> datetime:
@@ -92,7 +98,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     listener = await stack.enter_async_context(PostgresListener(dsn))
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
     # Leases, tries and the ledger need no flush of their own: whatever follows from them in the log flushes them, too.
-    pool = await open_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
+    pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
     stack.push_async_callback(pool.close)
     owner = process_owner(settings)
     reads = await open_reads(dsn, store, listener, owner, stack)
@@ -104,6 +110,9 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
+    findings = Findings(store=store, clock=now)
+    objects = open_object_store(foundation.object_store)
+    stack.callback(objects.close)
     run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
@@ -132,7 +141,10 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             new_id=new_id,
         ),
         run_commands=run_commands,
-        findings=Findings(store=store, clock=now),
+        findings=findings,
+        process_managers=ProcessManagerControls(store=store, clock=now),
+        process_manager_records=PostgresProcessManagerRecords(pool),
+        objects=objects,
         work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
@@ -140,6 +152,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         run_worker=RunWorker(
             queue=queue,
             executions=_executions(foundation, runs, workers, hub),
+            takeovers=Takeovers(findings),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         ),

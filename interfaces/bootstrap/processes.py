@@ -22,8 +22,9 @@ RESIDENTS_END_S = 10.0
 log = logging.getLogger(__name__)
 
 
-async def run_everything(settings: Settings, announce: Announce) -> int:
-    """`fleetlog up`: embedded servers where nothing is configured, the API and the workers. The exit code."""
+async def run_everything(settings: Settings, announce: Announce, *, stop_workers: bool) -> int:
+    """`fleetlog up`: embedded servers where nothing is configured, the API and the workers. The exit code. At its end
+    agents of the `process` runtime go on by themselves, or end with it when `stop_workers` says so."""
     configure_logging()
     with _stop_signals() as stop:
         async with embedded_foundation(settings) as foundation, control_plane(foundation) as plane:
@@ -31,16 +32,18 @@ async def run_everything(settings: Settings, announce: Announce) -> int:
                 async with _served(plane) as url, _working(plane, stop):
                     announce(url, _notes(foundation))
                     await stop.wait()
-                    _warn_of_ending_runs(plane)
+                    _tell_of_runs(plane, stop_workers=stop_workers)
             finally:
-                await plane.runtime.shutdown()
+                await (plane.runtime.shutdown() if stop_workers else plane.runtime.end_idle())
     return 0
 
 
-def _warn_of_ending_runs(plane: ControlPlane) -> None:
+def _tell_of_runs(plane: ControlPlane, *, stop_workers: bool) -> None:
     if plane.run_worker.under_way and plane.foundation.settings.worker_runtime == "process":
         log.warning(
-            "runs under way end with this server: their agents are processes of this machine",
+            "runs under way end with this server, as --stop-workers says"
+            if stop_workers
+            else "runs under way go on without this server; its next start takes them up again",
             extra={"runs": plane.run_worker.under_way},
         )
 

@@ -4,16 +4,17 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
+from application.content_collection import RequestCollections
 from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
+from application.findings import Takeovers
 from application.orphans import CleanOrphans
-from application.process_managers.table import react, wire_names
+from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
 from infrastructure.search.indexer import EventIndexer
+from infrastructure.workspace.collect import S3ContentCollector
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
-
-STALE_SYNC_AFTER = timedelta(minutes=30)
 
 
 def scheduled(plane: ControlPlane) -> Schedule:
@@ -25,12 +26,19 @@ def scheduled(plane: ControlPlane) -> Schedule:
         candidates=plane.reads.candidates,
         questions=plane.reads.questions,
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
+        effects=plane.ledger,
+        collections=RequestCollections(
+            sessions=plane.sessions,
+            candidates=plane.reads.candidates,
+            clock=now,
+            retention=timedelta(milliseconds=settings.workspace_retention_ms),
+        ),
         findings=plane.findings,
         clock=now,
         new_id=new_id,
         idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),
         remove_after=timedelta(milliseconds=settings.remove_after_ms),
-        stale_sync_after=STALE_SYNC_AFTER,
+        stale_sync_after=timedelta(milliseconds=settings.stale_sync_after_ms),
     )
 
 
@@ -41,13 +49,22 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         store=plane.store,
         position=plane.listener.position,
         react=react,
-        types=wire_names(),
+        managers={name: wire_names(name) for name in PROCESS_MANAGERS},
+        controls=plane.process_managers,
     )
     effects = EffectWorker(
         ledger=plane.ledger,
-        handlers=effect_handlers(run_aggregates=plane.runs, workers=plane.workers),
+        handlers=effect_handlers(
+            run_aggregates=plane.runs,
+            workers=plane.workers,
+            store=plane.store,
+            collector=S3ContentCollector(plane.objects, clock=now),
+            progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
+        ),
         given_up=plane.work_control.given_up,
+        takeovers=Takeovers(plane.findings),
         owner=plane.owner,
+        lease=timedelta(milliseconds=plane.foundation.settings.run_queue_lock_ms),
     )
     return {
         "process managers": process_managers.run(),

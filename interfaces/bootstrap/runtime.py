@@ -19,7 +19,11 @@ class ResidentRuntime(WorkerRuntime, Protocol):
     """A runtime as the process that holds it sees it."""
 
     async def shutdown(self) -> None:
-        """The control plane ends for good, not by a crash: end what nothing else looks after."""
+        """End what nothing else looks after, with its runs."""
+        ...
+
+    async def end_idle(self) -> None:
+        """End what nothing else looks after and has no run; the others go on and are adopted by the next start."""
         ...
 
     def close(self) -> None:

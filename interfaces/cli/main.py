@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import uvloop
 
-from interfaces.cli import audit, doctor, effects, migrate, projections, template, up, workspace
+from interfaces.cli import audit, doctor, effects, migrate, process_managers, projections, template, up, workspace
 from interfaces.cli.console import complain
 from interfaces.errors import StartRefused
 from interfaces.settings import SettingsError, load_settings
+from interfaces.version import __version__
 
-COMMANDS = (up, migrate, doctor, projections, effects, template, workspace, audit)
+COMMANDS = (up, migrate, doctor, projections, process_managers, effects, template, workspace, audit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         description="A self-hosted, event-sourced control plane for coding agents.",
         epilog="Settings are environment variables, such as FLEETLOG_PORT; docs/reference/configuration.md lists all.",
     )
+    parser.add_argument("--version", action="version", version=f"fleetlog {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

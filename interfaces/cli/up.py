@@ -17,6 +17,12 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     api.set_defaults(run=run_api)
     worker = commands.add_parser("worker", help="run effects, runs and projections alone (as api, without HTTP)")
     worker.set_defaults(run=run_worker)
+    up.add_argument(
+        "--stop-workers",
+        action="store_true",
+        help="at the end stop running agents of the process runtime too: their runs fail. Without it they go on, and "
+        "the next start takes them up again",
+    )
     for parser in (up, api, worker):
         parser.add_argument("--json", action="store_true", help="announce the address as JSON on standard output")
 
@@ -24,7 +30,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 async def run_up(arguments: argparse.Namespace, settings: Settings) -> int:
     from interfaces.bootstrap.processes import run_everything
 
-    return await run_everything(settings, _announcement(arguments))
+    return await run_everything(settings, _announcement(arguments), stop_workers=arguments.stop_workers)
 
 
 async def run_api(arguments: argparse.Namespace, settings: Settings) -> int:

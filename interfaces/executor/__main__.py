@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from interfaces.executor.config import ConfigRefused, read_config
-from interfaces.executor.tracing import log_to_stderr
+from interfaces.executor.tracing import current_trace
+from interfaces.logging import configure_logging
 
 
 def main() -> int:
@@ -14,7 +15,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m interfaces.executor", description="The executor of one worker.")
     parser.add_argument("--config", required=True, type=Path, help="its configuration file, mode 0600")
     arguments = parser.parse_args()
-    log_to_stderr()
+    configure_logging(context=current_trace, quiet=("asyncio", "uvicorn.error"))
     try:
         config = read_config(arguments.config)
         from interfaces.executor.bootstrap import serve

@@ -1,13 +1,8 @@
-"""The trace of the call being served, and log lines as JSON that carry it."""
+"""The trace of the call being served: log lines and problems carry it."""
 
-import logging
 import re
-import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from datetime import UTC, datetime
-
-import msgspec
 
 _FIELDS = {
     "x-trace-id": "traceId",
@@ -35,30 +30,3 @@ def enter_trace(headers: Mapping[str, str]) -> None:
     if "traceId" not in fields and found is not None:
         fields["traceId"] = found[1]
     _trace.set(fields)
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, the fields of the trace, and `error` with a stack."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, str] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **current_trace(),
-        }
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
-
-
-def log_to_stderr() -> None:
-    """Send all log lines of this process to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    root = logging.getLogger()
-    root.handlers = [handler]
-    root.setLevel(logging.INFO)
-    for noisy in ("asyncio", "uvicorn.error"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)

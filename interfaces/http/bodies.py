@@ -61,7 +61,7 @@ async def read_body(request: Request) -> bytes:
     stream = request.stream()
     if declared.isdigit() and int(declared) > MAX_BODY_BYTES:
         if "expect" not in request.headers:
-            await _discard(stream)
+            await discard(stream)
         raise too_large()
     chunks: list[bytes] = []
     size = 0
@@ -71,7 +71,7 @@ async def read_body(request: Request) -> bytes:
                 size += len(chunk)
                 if size > MAX_BODY_BYTES:
                     chunks.clear()
-                    await _discard(stream)
+                    await discard(stream)
                     raise too_large()
                 chunks.append(chunk)
     except TimeoutError as error:
@@ -85,8 +85,8 @@ async def read_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-async def _discard(stream: AsyncIterator[bytes]) -> None:
-    """Read on for a while: a client that is still sending would get a reset instead of the answer."""
+async def discard(stream: AsyncIterator[bytes]) -> None:
+    """Read on for a while, and keep nothing: a client that is still sending would get a reset instead of the answer."""
     discarded = 0
     async for chunk in stream:
         discarded += len(chunk)

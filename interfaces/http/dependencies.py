@@ -11,6 +11,7 @@ from application.event_streams import EventSearch, EventStreams
 from application.idempotency import IdempotencyKeys
 from application.operations import MetricsSource, ReadinessCheck, Reconcilers
 from application.ports import EventStore
+from application.process_manager_control import ProcessManagerControls, ProcessManagerRecords
 from application.providers import Providers
 from application.queue_control import QueueControl
 from application.recorded_workspaces import RecordedWorkspaces
@@ -18,6 +19,7 @@ from application.run_commands import RunCommands
 from application.session_commands import SessionCommands
 from application.work_control import WorkControl
 from interfaces.http.auth import KeyHash
+from interfaces.http.back_pressure import BodyRoom
 from interfaces.http.metrics import RequestMetrics
 from projections.ports import History, ProjectionProgress, ReadModels
 
@@ -39,6 +41,8 @@ class ApiDependencies:
     callbacks: RecordCallbacks
     queue: QueueControl
     work: WorkControl
+    process_managers: ProcessManagerControls
+    process_manager_records: ProcessManagerRecords
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels
@@ -55,6 +59,7 @@ class ApiDependencies:
     metrics: MetricsSource
     providers: Providers
     new_id: Callable[[], str]
+    body_room: BodyRoom = field(default_factory=BodyRoom)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     unavailable_errors: tuple[type[Exception], ...] = ()
     api_keys: tuple[KeyHash, ...] = ()

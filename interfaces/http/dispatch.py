@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
@@ -53,27 +54,37 @@ class PathApp:
 async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, exchange: Exchange) -> Response:
     path = await _permitted_path(endpoint, deps, request, exchange)
     query = decode_query(endpoint.query, request.query_params.multi_items())
-    raw = await bodies.read_body(request) if request.method == "POST" else b""
-    body = _decoded(endpoint, request, raw)
-    command = keyed_command(request, exchange, raw) if endpoint.command else None
-    call: Call[Any, Any] = Call(
-        request=request,
-        deps=deps,
-        exchange=exchange,
-        context=_context(deps, exchange, command),
-        path=path,
-        query=query,
-        body=body,
-        raw=raw,
-    )
+    async with AsyncExitStack() as room:
+        await room.enter_async_context(deps.body_room.taken(request))
+        raw = await bodies.read_body(request) if request.method == "POST" else b""
+        body = _decoded(endpoint, request, raw)
+        command = keyed_command(request, exchange, raw) if endpoint.command else None
+        if not endpoint.raw_body:
+            # A decoded body is small enough to be stored, and its caller may wait long for what it asks for.
+            raw = b""
+            await room.aclose()
+        call: Call[Any, Any] = Call(
+            request=request,
+            deps=deps,
+            exchange=exchange,
+            context=_context(deps, exchange, command),
+            path=path,
+            query=query,
+            body=body,
+            raw=raw,
+        )
+        return await _answered(endpoint, call, command)
+
+
+async def _answered(endpoint: Endpoint, call: Call[Any, Any], command: KeyedCommand | None) -> Response:
     if not endpoint.command:
         return _response(await endpoint.handler(call))
 
     async def handle() -> Response:
         return _response(await endpoint.handler(call))
 
-    work = command.answered_once(deps, handle) if command else handle()
-    return await _until_disconnect(request.receive, work)
+    work = command.answered_once(call.deps, handle) if command else handle()
+    return await _until_disconnect(call.request.receive, work)
 
 
 async def _permitted_path(

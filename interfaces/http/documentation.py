@@ -1,10 +1,11 @@
-"""The API's description: `/openapi.json`, and `/docs`, a page that shows it and needs nothing from elsewhere."""
+"""The API's description: `/openapi.json`, and `/docs`, a page that shows it and needs nothing from elsewhere; `/` leads
+there."""
 
 from importlib.resources import files
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from interfaces.http.openapi import openapi_document
@@ -24,7 +25,12 @@ async def docs_page(_request: Request) -> Response:
     return HTMLResponse(page, headers={"content-security-policy": _POLICY})
 
 
+async def home(_request: Request) -> Response:
+    return RedirectResponse("/docs", status_code=307, headers={"cache-control": "no-store"})
+
+
 DOCUMENTATION_ROUTES = (
+    Route("/", home, methods=["GET"]),
     Route("/openapi.json", openapi_json, methods=["GET"]),
     Route("/docs", docs_page, methods=["GET"]),
 )

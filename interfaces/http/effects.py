@@ -7,12 +7,12 @@ from msgspec import Meta
 
 from application.work_control import EffectRecord, EffectState, EffectTry
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import BIGGEST, Number, PageLimit, Query, Text
-from interfaces.http.reading import found
+from interfaces.http.queries import BIGGEST, Number, PageLimit, Query, ReadQuery, Text
+from interfaces.http.reading import found, within_log, work_caught_up
 from interfaces.http.views import View
 
 
-class EffectsQuery(Query, frozen=True, kw_only=True):
+class EffectsQuery(ReadQuery, frozen=True, kw_only=True):
     """`state` may be given several times. `before`: the `nextBefore` of the page before."""
 
     state: tuple[EffectState, ...] = ()
@@ -56,6 +56,7 @@ class QueueRead(View, frozen=True, kw_only=True):
 
 async def list_effects(call: Call[None, EffectsQuery]) -> Answer:
     query = call.query
+    await work_caught_up(call)
     position = await call.deps.store.last_position()
     effects = tuple(
         await call.deps.work.records.list(states=query.state, kind=query.kind, before=query.before, limit=query.limit)
@@ -66,8 +67,9 @@ async def list_effects(call: Call[None, EffectsQuery]) -> Answer:
     )
 
 
-async def get_effect(call: Call[None, Query]) -> Answer:
+async def get_effect(call: Call[None, ReadQuery]) -> Answer:
     key = call.path["effectKey"]
+    await work_caught_up(call)
     position = await call.deps.store.last_position()
     record = found(await call.deps.work.records.get(key), f"no effect {key!r} is known")
     history = tuple(await call.deps.work.records.tries(record.effect_id))
@@ -90,7 +92,9 @@ async def resume_queue(call: Call[ReasonBody, Query]) -> Answer:
     return Answer(Decided(position=await call.deps.work.resume_queue(call.body.reason, call.context)))
 
 
-async def get_queue(call: Call[None, Query]) -> Answer:
+async def get_queue(call: Call[None, ReadQuery]) -> Answer:
+    if call.query.min_position is not None:
+        await within_log(call, "minPosition", call.query.min_position)
     position = await call.deps.store.last_position()
     return Answer(QueueRead(paused=await call.deps.work.queue_is_paused(), as_of_position=position))
 
@@ -111,6 +115,7 @@ ENDPOINTS = (
         handler=get_effect,
         tag="effects",
         summary="One effect with the history of its tries",
+        query=ReadQuery,
         answers={200: EffectRead},
         errors=(404,),
     ),
@@ -144,6 +149,7 @@ ENDPOINTS = (
         handler=get_queue,
         tag="queue",
         summary="Whether the run queue is paused",
+        query=ReadQuery,
         answers={200: QueueRead},
     ),
     Endpoint(

@@ -14,7 +14,7 @@ from domain.event import encode
 from domain.record import Metadata, RecordedEvent
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.problems import unavailable
-from interfaces.http.queries import Limit, Moment, Number, Query, ReadQuery, Text
+from interfaces.http.queries import Limit, Moment, Number, ReadQuery, Text
 from interfaces.http.reading import LONGEST_WAIT_S, within_log
 from interfaces.http.sse import stream_feed
 from interfaces.http.views import View
@@ -69,7 +69,7 @@ class EventsQuery(ReadQuery, frozen=True, kw_only=True):
     to: Moment | None = None
 
 
-class StreamEventsQuery(Query, frozen=True, kw_only=True):
+class StreamEventsQuery(ReadQuery, frozen=True, kw_only=True):
     """`after` is a seq."""
 
     after: Number = 0
@@ -131,6 +131,8 @@ async def why(call: Call[None, ReadQuery]) -> Answer:
 
 async def list_stream(call: Call[None, StreamEventsQuery]) -> Answer:
     stream, query = call.path["streamId"], call.query
+    if query.min_position is not None:
+        await within_log(call, "minPosition", query.min_position)
     last = await call.deps.store.last_seq(stream)
     if last == 0:
         raise NotFound(f"no stream {stream!r} is known")

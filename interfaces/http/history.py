@@ -3,12 +3,13 @@
 import msgspec
 
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Number, Query
+from interfaces.http.queries import Number, Query, ReadQuery
+from interfaces.http.reading import within_log
 from projections.condition import Condition
 from projections.ports import Bisection, Difference, HistoryKind
 
 
-class DiffQuery(Query, frozen=True, kw_only=True):
+class DiffQuery(ReadQuery, frozen=True, kw_only=True):
     """Two seqs of the stream; `to` is its end by default, `from` 0 is before its first event."""
 
     from_: Number = msgspec.field(name="from", default=0)
@@ -42,6 +43,8 @@ async def bisect_session(call: Call[BisectBody, Query]) -> Answer:
 
 
 async def _difference(call: Call[None, DiffQuery], kind: HistoryKind, key: str) -> Answer:
+    if call.query.min_position is not None:
+        await within_log(call, "minPosition", call.query.min_position)
     return Answer(await call.deps.history.difference(kind, key, call.query.from_, call.query.to))
 
 

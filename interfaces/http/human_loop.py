@@ -33,12 +33,13 @@ class ReplyBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
 
 
 class Replied(View, frozen=True, kw_only=True):
-    """`status`: `answering` while the answer is on its way into the agent, then `resolved`. `duplicate`: another reply
-    came first, and stands."""
+    """`status`: `answering` while the answer is on its way into the agent, then `resolved`. `answer`: the one that
+    counts. `duplicate`: another reply came first, and its answer is the one."""
 
     ok: Literal[True] = True
     duplicate: bool
     status: RequestStatus
+    answer: Any
     position: int
 
 
@@ -79,6 +80,7 @@ async def reply(call: Call[ReplyBody, WaitQuery]) -> Answer:
         Replied(
             duplicate=replied.duplicate,
             status=replied.status,  # type: ignore[arg-type]  # a question's status
+            answer=replied.answer,
             position=replied.position,
         )
     )

@@ -9,8 +9,8 @@ import msgspec
 from interfaces.http.endpoint import STREAM_ID, Endpoint
 from interfaces.http.problems import MEDIA_TYPE, ProblemDocument
 from interfaces.http.queries import Query
+from interfaces.version import __version__
 
-VERSION = "1.0.0"
 _TEMPLATE = "#/components/schemas/{name}"
 CALLER_ID = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}"
 _COMMAND_HEADERS = ("Idempotency-Key",)
@@ -47,7 +47,7 @@ def openapi_document(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Fleetlog",
-            "version": VERSION,
+            "version": __version__,
             "description": "A self-hosted, event-sourced control plane for coding agents.",
         },
         "security": [{"apiKey": []}],

@@ -2,7 +2,8 @@
 
 from application.providers import ProviderState, Readiness
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Query
+from interfaces.http.queries import ReadQuery
+from interfaces.http.reading import within_log
 from interfaces.http.views import View
 
 
@@ -28,7 +29,9 @@ class ProviderList(View, frozen=True, kw_only=True):
     as_of_position: int
 
 
-async def list_providers(call: Call[None, Query]) -> Answer:
+async def list_providers(call: Call[None, ReadQuery]) -> Answer:
+    if call.query.min_position is not None:
+        await within_log(call, "minPosition", call.query.min_position)
     shown = tuple(_view(state) for state in sorted(await call.deps.providers.all(), key=lambda state: state.name))
     return Answer(ProviderList(providers=shown, as_of_position=await call.deps.store.last_position()))
 
@@ -57,6 +60,7 @@ ENDPOINTS = (
         handler=list_providers,
         tag="providers",
         summary="Capabilities and readiness of each provider",
+        query=ReadQuery,
         answers={200: ProviderList},
     ),
 )

@@ -9,8 +9,8 @@ from application.run_queue import QueueItem
 from domain.identifiers import check_id
 from interfaces.http.background import wait_at_most
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import YEAR_MS, Query, WaitQuery
-from interfaces.http.reading import found, shown_as
+from interfaces.http.queries import YEAR_MS, ReadQuery, WaitQuery
+from interfaces.http.reading import found, shown_as, work_caught_up
 from interfaces.http.views import Pending, View
 
 GRACE_S = 2.0
@@ -71,8 +71,9 @@ async def drain(call: Call[DrainBody, WaitQuery]) -> Answer:
     )
 
 
-async def get_item(call: Call[None, Query]) -> Answer:
+async def get_item(call: Call[None, ReadQuery]) -> Answer:
     run_id = call.path["runId"]
+    await work_caught_up(call)
     position = await call.deps.store.last_position()
     item = found(await call.deps.queue.item(run_id), f"no queued run {run_id!r} is known")
     return Answer(shown_as(QueueItemRead, item, position))
@@ -97,6 +98,7 @@ ENDPOINTS = (
         handler=get_item,
         tag="queue",
         summary="The queue's item of a run",
+        query=ReadQuery,
         answers={200: QueueItemRead},
         errors=(404,),
     ),

@@ -28,6 +28,17 @@ async def caught_up(call: Call[Any, ReadQuery], projection: str) -> None:
         )
 
 
+async def work_caught_up(call: Call[Any, ReadQuery]) -> None:
+    """Wait until the effect ledger and the run queue have followed the log to the query's minPosition. Raises as
+    `caught_up` does."""
+    position = call.query.min_position
+    if position is None:
+        return
+    await within_log(call, "minPosition", position)
+    if not await call.deps.work.records.wait_for(position, LONGEST_WAIT_S):
+        raise unavailable(f"the work has not got to position {position} yet", reason="read_model_behind")
+
+
 async def within_log(call: Call[Any, Any], field: str, position: int) -> int:
     """The end of the log. Raises InvalidInput for a position beyond it."""
     end = await call.deps.store.last_position()

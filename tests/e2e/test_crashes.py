@@ -1,12 +1,15 @@
 """kill -9 of the control plane, and what the next start makes of it."""
 
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from tests.support.agent_processes import assert_none_left, processes_of
 from tests.support.fleetlog_server import FleetlogServer
 
 COUNTING = "for n in $(seq 1 40); do echo line $n; echo $n >> steps; sleep 0.1; done"
@@ -55,7 +58,64 @@ def test_a_kill_between_the_commands_loses_nothing(own_fleetlog: FleetlogServer)
     assert "first\n" in [event["payload"].get("text") for event in again["events"]]
 
 
-def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(own_fleetlog: FleetlogServer) -> None:
+@pytest.fixture
+def lasting_fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
+    """A server of this test's own, whose running agents outlive it."""
+    server = FleetlogServer(tmp_path_factory.mktemp("lasting") / "home")
+    server.stop_workers = False
+    with server:
+        yield server
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_goes_on_while_the_server_is_stopped_and_the_next_start_ends_it(
+    lasting_fleetlog: FleetlogServer, number: signal.Signals
+) -> None:
+    run_id = lasting_fleetlog.enqueued(COUNTING, sessionId="s")
+    lasting_fleetlog.until(run_id, "message.delta")
+
+    assert lasting_fleetlog.stop(number) == 0
+
+    assert processes_of(run_id)
+    lasting_fleetlog.start()
+    last = lasting_fleetlog.history(run_id)[-1]["data"]
+    assert (last["outcome"], last["exported"]) == ("succeeded", True)
+    assert_log_equals_journal(lasting_fleetlog, run_id, "s")
+    steps = (lasting_fleetlog.worker_folder("s") / "workspace/steps").read_text().split()
+    assert steps == [str(n) for n in range(1, 41)]
+
+
+def test_a_question_may_wait_while_the_server_is_stopped(lasting_fleetlog: FleetlogServer) -> None:
+    question = (
+        """echo '::fleetlog {"type": "question", "questionId": "q", "prompt": "?"}'; read -r answer; echo "$answer" """
+    )
+    run_id = lasting_fleetlog.enqueued(question, sessionId="s", providerOptions={"interactive": True})
+    lasting_fleetlog.until(run_id, "human_loop.requested")
+    lasting_fleetlog.stop()
+
+    lasting_fleetlog.start()
+
+    reply = {"runId": run_id, "questionId": "q", "answer": "still here"}
+    assert lasting_fleetlog.ok("POST", "/api/human-loop/reply", json=reply)["status"] == "resolved"
+    history = lasting_fleetlog.history(run_id)
+    assert "still here\n" in [frame["data"].get("text") for frame in history]
+    assert [frame["event"] for frame in history].count("human_loop.requested") == 1
+
+
+def test_stop_workers_ends_running_agents_with_the_server_and_their_runs_fail(own_fleetlog: FleetlogServer) -> None:
+    run_id = own_fleetlog.enqueued(COUNTING, sessionId="s")
+    own_fleetlog.until(run_id, "message.delta")
+
+    assert own_fleetlog.stop() == 0
+
+    assert processes_naming(own_fleetlog.home) == []
+    assert_none_left(run_id)
+    own_fleetlog.start()
+    assert own_fleetlog.history(run_id)[-1]["data"]["outcome"] == "failed"
+
+
+def test_ctrl_c_leaves_no_process_and_the_next_start_finds_the_data(lasting_fleetlog: FleetlogServer) -> None:
+    own_fleetlog = lasting_fleetlog
     own_fleetlog.finished("echo kept > file", sessionId="s", runId="r")
     folder = own_fleetlog.worker_folder("s")
 
@@ -128,3 +188,29 @@ def test_an_embedded_server_that_was_killed_is_started_again_under_a_run(
     assert_log_equals_journal(own_fleetlog, run_id, "s")
     assert (own_fleetlog.worker_folder("s") / "workspace/steps").read_text().split() == [str(n) for n in range(1, 41)]
     assert own_fleetlog.ok("POST", "/api/session-workers/s/stop")["worker"]["state"] == "stopped"
+
+
+@pytest.mark.parametrize("at", ["session.restore_requested", "session.stopped", "session.removing"])
+def test_a_restore_goes_on_after_a_kill_in_its_middle(own_fleetlog: FleetlogServer, at: str) -> None:
+    path = "/api/session-workers/s"
+    own_fleetlog.finished("echo first > file; touch gone", sessionId="s")
+    own_fleetlog.ok("POST", f"{path}/sync")
+    first = own_fleetlog.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    own_fleetlog.finished("echo second > file; rm gone", sessionId="s")
+
+    answer = own_fleetlog.client.post(f"{path}/restore", json={"syncPosition": first}, params={"waitMs": 0})
+    assert (answer.status_code, answer.json()["pending"]) == (202, True)
+    own_fleetlog.session_events("s", at)
+    own_fleetlog.kill()
+    own_fleetlog.start()
+
+    events = own_fleetlog.session_events("s", "session.activated", nth=2)
+    order = ["session.restore_requested", "session.stopping", "session.removing", "session.workspace_rewound"]
+    assert [name for name in events if name in order] == order
+    worker = own_fleetlog.activate("s")["worker"]
+    assert (worker["state"], worker["generation"], worker["restoringSyncPosition"]) == ("running", 2, None)
+    workspace = own_fleetlog.worker_folder("s") / "workspace"
+    assert ((workspace / "file").read_text(), (workspace / "gone").exists()) == ("first\n", True)
+    latest = own_fleetlog.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    kept = own_fleetlog.client.get(f"{path}/workspace/file", params={"path": "/workspace/file", "syncPosition": latest})
+    assert kept.content == b"second\n"

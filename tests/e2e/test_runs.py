@@ -164,7 +164,7 @@ def test_exactly_one_of_racing_replies_wins(shared_fleetlog: FleetlogServer) -> 
 
     def reply(answer: str) -> None:
         body = {"runId": run_id, "questionId": "q1", "answer": answer}
-        answers.append(shared_fleetlog.ok("POST", "/api/human-loop/reply", json=body) | {"answer": answer})
+        answers.append(shared_fleetlog.ok("POST", "/api/human-loop/reply", json=body) | {"sent": answer})
 
     threads = [threading.Thread(target=reply, args=(f"answer-{n}",)) for n in range(6)]
     for thread in threads:
@@ -173,8 +173,9 @@ def test_exactly_one_of_racing_replies_wins(shared_fleetlog: FleetlogServer) -> 
         thread.join(60)
 
     (winner,) = [answer for answer in answers if not answer["duplicate"]]
+    assert [answer["answer"] for answer in answers] == [winner["sent"]] * 6
     texts = [frame["data"].get("text") for frame in shared_fleetlog.history(run_id)]
-    assert f"answer: {winner['answer']}\n" in texts
+    assert f"answer: {winner['sent']}\n" in texts
 
 
 def test_a_question_that_nobody_asked_is_a_404(shared_fleetlog: FleetlogServer) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.agent_processes import assert_none_left
 from tests.support.fleetlog_server import FleetlogServer
 
 
@@ -14,18 +15,23 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServ
         yield server
 
 
+FAMILY = "setsid sleep 600 & (sleep 600 &) ; trap '' TERM"
+
+
 def test_a_silent_agent_is_ended_with_the_reason(impatient: FleetlogServer) -> None:
-    snapshot = impatient.finished("echo begins; sleep 60")["snapshot"]
+    snapshot = impatient.finished(f"{FAMILY}; echo begins; while true; do sleep 60; done")["snapshot"]
 
     assert (snapshot["state"], snapshot["error"]["errorClass"]) == ("failed", "timeout")
     assert "silent for more than 1.5 s" in snapshot["error"]["message"]
+    assert_none_left(snapshot["runId"])
 
 
 def test_an_agent_that_never_ends_is_ended_with_the_reason(impatient: FleetlogServer) -> None:
-    snapshot = impatient.finished("while true; do echo again; sleep 0.2; done")["snapshot"]
+    snapshot = impatient.finished(f"{FAMILY}; while true; do echo again; sleep 0.2; done")["snapshot"]
 
     assert (snapshot["state"], snapshot["error"]["errorClass"]) == ("failed", "timeout")
     assert "ran for more than 6 s" in snapshot["error"]["message"]
+    assert_none_left(snapshot["runId"])
 
 
 def test_an_agent_that_waits_for_a_person_is_not_silent(impatient: FleetlogServer) -> None:

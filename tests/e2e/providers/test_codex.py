@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,6 @@ def test_its_databases_stay_out_of_the_workspace(codex: Agents) -> None:
     session_id, _ = codex.session_with_worker()
     codex.finished(Text("kept"), sessionId=session_id)
 
-    data = codex.workspace(session_id) / ".agent_data/codex"
+    data = Path(codex.place.folder(codex.server, session_id)) / ".agent_data/codex"
     assert len(list(data.glob("sessions/**/*.jsonl"))) == 1
     assert list(data.rglob("*.sqlite*")) == []

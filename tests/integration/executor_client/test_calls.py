@@ -17,6 +17,7 @@ from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.executor_client.http_executor import HttpExecutor
 from tests.support.async_run import run
+from tests.support.memory import resident_bytes
 from tests.support.moody_executor import MoodyExecutor, Reply, moody_executor
 
 SECRET = b"installation-secret"
@@ -156,6 +157,42 @@ def test_an_answer_of_another_shape_is_an_error_with_a_reason() -> None:
         assert (raised.value.status, raised.value.reason) == (200, "bad_answer")
 
     assert len(with_executor(test).requests) == 1
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_answer_without_an_end_costs_bounded_memory(status: int) -> None:
+    before = resident_bytes()
+
+    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+        moody.default = Reply(status=status, endless=b" " * 1024 * 1024)
+        async with failing("http") as raised:
+            await executor.health()
+        assert raised.value.reason == "bad_answer"
+        assert "longer than 32 MiB" in str(raised.value)
+
+    moody = with_executor(test, replace(QUICK, timeout_s=30))
+
+    assert len(moody.requests) == 1
+    assert resident_bytes() - before < 200 * 1024 * 1024
+
+
+def test_an_answer_that_trickles_for_ever_is_a_timeout() -> None:
+    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+        moody.default = Reply(endless=b" ", pause_s=0.02)
+        async with failing("timeout"):
+            await executor.health()
+
+    with_executor(test, replace(QUICK, max_retries=0))
+
+
+@pytest.mark.parametrize("garbage", [b"\0\xff" * 5000, b"HTTP/1.1 200 X\r\n" + b"x" * 300_000, b"SSH-2.0-x\r\n"])
+def test_an_answer_that_is_no_http_is_a_network_error(garbage: bytes) -> None:
+    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+        moody.default = Reply(raw=garbage)
+        async with failing("network"):
+            await executor.health()
+
+    with_executor(test, replace(QUICK, max_retries=0))
 
 
 def test_an_unknown_protocol_is_refused() -> None:

@@ -33,11 +33,11 @@ def test_the_same_key_and_body_give_the_first_answer_again(api: ApiServer, clien
 
 def test_another_body_query_or_path_is_a_conflict(client: httpx.Client) -> None:
     key = _key()
-    assert client.post("/api/runs/queue/enqueue", json=RUN, headers=key).status_code == 202
+    assert client.post("/api/runs/start?waitMs=0", json=RUN, headers=key).status_code == 202
     for path, body in (
-        ("/api/runs/queue/enqueue", RUN | {"model": "m"}),
-        ("/api/runs/start?waitMs=0", RUN),
-        ("/api/runs/queue/enqueue?x=1", RUN),
+        ("/api/runs/start?waitMs=0", RUN | {"model": "m"}),
+        ("/api/runs/queue/enqueue", RUN),
+        ("/api/runs/start?waitMs=1", RUN),
     ):
         other = client.post(path, json=body, headers=key)
         assert (other.status_code, other.json()["reason"]) == (409, "idempotency_key_reused")

@@ -8,10 +8,10 @@ import msgspec
 from projections.catalogue import PROJECTIONS
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "session_workers": (2, "db9391992102c900"),
-    "runs": (1, "b0b876caeaacbbe3"),
+    "session_workers": (3, "e6ea45c1f5f9bff3"),
+    "runs": (2, "d6e9170f7f1c8556"),
     "todos": (1, "8eda65a1ab05935b"),
-    "human_loop": (1, "c7f8b8deaa9349a4"),
+    "human_loop": (2, "c7f8b8deaa9349a4"),
     "usage": (1, "2584c1740973c92c"),
     "sync_history": (1, "b22b41bf4daa334f"),
 }

@@ -120,3 +120,8 @@ def test_a_timeout_beyond_any_calendar_never_expires() -> None:
 
 def test_any_question_id_makes_a_key_that_postgres_takes() -> None:
     assert len(question_key("r1", "\0" * 100_000)) < 50
+
+
+def test_a_later_attempt_asks_the_same_again() -> None:
+    shown = asked(ASKED, e.HumanLoopExpired(question_id="q", reason="lost"), ASKED)
+    assert (shown["status"], shown["reason"], shown["requestedAt"], shown["seq"]) == ("open", "", at(4), 4)

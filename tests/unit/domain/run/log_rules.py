@@ -6,7 +6,7 @@ from domain.event import Event
 from domain.record import NewEvent
 from domain.run import events as e
 
-OPEN, CLOSED = "open", "closed"
+OPEN, CLOSED, TOLD_EARLY = "open", "closed", "told before it was asked"
 
 
 class _Reader:
@@ -82,11 +82,17 @@ class _Reader:
             case e.HumanLoopReplyAccepted(question_id=key):
                 assert self.questions[key] == OPEN
             case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
-                assert self.questions[key] == OPEN, "closed twice"
-                self.questions[key] = CLOSED
+                self.close_question(key, event)
             case e.HumanLoopExpired(question_id=key):
-                assert self.questions[key] == OPEN, "closed twice"
-                self.questions[key] = CLOSED
+                self.close_question(key, event)
+
+    def close_question(self, key: str, event: e.LeasedEvent) -> None:
+        known = self.questions.get(key)
+        if known is None:
+            assert event.lease_generation == 0, "closed by a worker, and never asked"
+        else:
+            assert known == OPEN, "closed twice"
+        self.questions[key] = TOLD_EARLY if known is None else CLOSED
 
 
 def check_log(log: Sequence[NewEvent], *, max_attempts: int) -> None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from domain.errors import Conflict
 from domain.run import commands as c
 from domain.run import events as e
-from domain.run.values import Usage, Warn
+from domain.run.values import Usage, Warn, too_long
 from tests.support.runs import (
     AGENT_DONE,
     ASKED,
@@ -170,7 +170,7 @@ def test_an_agent_that_takes_too_long_is_ended_and_its_run_fails_for_it():
     given = run.given(*RUNNING).when(command).then(timed_out)
     given.when(command).then_nothing()
     ended = e.RunAgentFinished(lease_generation=1, outcome="canceled")
-    reason = error("timeout", "the agent was silent for more than 90 s and was ended")
+    reason = too_long("silence", 90_000)
     entry = c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=ended)
     given.when(entry).then(replace(ended, outcome="failed", error=reason))
 

@@ -12,6 +12,7 @@ from tests.support.runs import (
     ANSWERED,
     ANSWERING,
     ASKED,
+    ASKED_BY_AGENT,
     BOUND,
     CANCEL_REQUESTED,
     EXPORTED_NOW,
@@ -62,6 +63,16 @@ def test_a_reply_to_a_closed_question_is_refused(closing, reason):
     run.given(*WAITING, closing).when(REPLY).then_error(Conflict, reason=reason)
 
 
+def test_a_refused_reply_says_what_became_of_the_question():
+    run.given(*WAITING, TIMEOUT).when(REPLY).then_error(Conflict, saying="'q1' is expired: timeout")
+
+
+def test_a_question_that_a_callback_asked_is_resolved_by_its_reply():
+    """Its asker reads the answer here: the executor knows nothing of it, and could not deliver one."""
+    given = run.given(*RUNNING).when(c.RecordCallback(event=ASKED)).then(ASKED)
+    given.when(REPLY).then(ANSWERED, RESOLVED).when(replace(REPLY, answer="no")).then_nothing()
+
+
 def test_several_questions_are_open_at_once():
     given = run.given(*WAITING, replace(ASKED, question_id="q2"), ANSWERED, RESOLVED)
     assert given.state.open_questions == ("q2",)
@@ -93,7 +104,7 @@ class TestATimeout:
         )
 
     def test_with_a_default_answer_goes_on(self):
-        given = run.given(*RUNNING, replace(ASKED, default_answer="no")).when(AN_HOUR_LATER)
+        given = run.given(*RUNNING, replace(ASKED_BY_AGENT, default_answer="no")).when(AN_HOUR_LATER)
         given = given.then(replace(ANSWERED, answer="no"))
         no = replace(RESOLVED, answer="no")
         given.when(replace(DELIVERED, event=no)).then(replace(no, lease_generation=1))
@@ -123,7 +134,7 @@ class TestAnOutsideRun:
         other = replace(ASKED, question_id="q2", timeout_ms=None)
         run.given(*BOUND, ASKED, other).when(AN_HOUR_LATER).then(
             TIMEOUT,
-            e.HumanLoopExpired(question_id="q2", reason="nobody answered question 'q1' in time"),
+            e.HumanLoopExpired(question_id="q2", reason=unanswered("q1").message),
             e.RunAgentFinished(outcome="failed", error=unanswered("q1")),
         )
 

@@ -28,6 +28,8 @@ from tests.support.runs import (
     run,
 )
 
+CANCELED = e.HumanLoopCanceled(question_id="q1", reason="x")
+EXPIRED = e.HumanLoopExpired(question_id="q1", reason="timeout")
 DELTA = e.MessageDelta(text="hello")
 STOP = e.MessageStopped(text="done")
 REPORTS = (
@@ -152,7 +154,29 @@ class TestACallback:
     def test_closes_an_open_question_once(self, event):
         run.given(*WAITING).when(c.RecordCallback(event=event)).then(event)
         run.given(*WAITING, RESOLVED).when(c.RecordCallback(event=event)).then_nothing()
-        run.given(*RUNNING).when(c.RecordCallback(event=event)).then_nothing()
+
+    @pytest.mark.parametrize(
+        ("end", "again"),
+        [
+            (replace(RESOLVED, answer=0), replace(RESOLVED, answer=0)),
+            (CANCELED, CANCELED),
+            (EXPIRED, replace(EXPIRED, reason="before it was asked: timeout")),
+        ],
+        ids=["resolved", "canceled", "expired"],
+    )
+    def test_of_a_question_s_end_may_overtake_that_of_its_request(self, end, again):
+        given = run.given(*RUNNING).when(c.RecordCallback(event=end)).then(end)
+        assert given.state.public_state == "running"
+        assert given.state.abort is None
+        given.when(c.RecordCallback(event=end)).then_nothing()
+        given = given.when(c.RecordCallback(event=ASKED)).then(ASKED, again)
+        assert given.state.public_state == "running"
+        assert given.state.abort is None
+        given.when(c.RecordCallback(event=ASKED)).then_nothing()
+
+    def test_of_an_answer_does_not_close_what_the_agent_asks_later(self):
+        given = run.given(*RUNNING, RESOLVED).when(entry(1, ASKED)).then(leased(ASKED))
+        assert given.state.public_state == "waiting_human"
 
     def test_of_the_end_ends_an_outside_run_s_agent(self):
         done = e.RunAgentFinished(outcome="succeeded", usage=Usage(input_tokens=3))

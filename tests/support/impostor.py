@@ -1,0 +1,76 @@
+"""A server on a port of our choice that answers every request badly: an executor's place taken by something else."""
+
+import errno
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+Mood = Literal["hangs", "garbage", "endless", "not json", "wrong json", "500"]
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+ANSWERS: dict[Mood, bytes] = {
+    "garbage": b"\x00\xff" * 1000,
+    "not json": HEAD + b"content-length: 9\r\n\r\n<html></h",
+    "wrong json": HEAD + b'content-length: 15\r\n\r\n{"bootId": [7]}',
+    "500": b"HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\noops",
+}
+
+
+@dataclass
+class Impostor:
+    """`asked` is set by the first request."""
+
+    mood: Mood
+    asked: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def serve(self, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            self.asked.set()
+            if self.mood == "hangs":
+                self.over.wait(120)
+            elif self.mood == "endless":
+                connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
+                while not self.over.is_set():
+                    connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+            else:
+                connection.sendall(ANSWERS[self.mood])
+
+
+def _take(listener: socket.socket, port: int) -> None:
+    """Bind as soon as the kernel has buried who was there before."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            listener.bind(("127.0.0.1", port))
+            return
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
+@contextmanager
+def impostor_at(port: int, mood: Mood) -> Iterator[Impostor]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _take(listener, port)
+        listener.listen(64)
+        impostor = Impostor(mood)
+        threading.Thread(target=impostor.serve, args=(listener,), daemon=True).start()
+        try:
+            yield impostor
+        finally:
+            impostor.over.set()
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
