@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.providers.agents import Agents, FinishedRun, agent_processes
+from tests.e2e.providers.agents import Agents, FinishedRun
 from tests.e2e.providers.dialects import OpencodeDialect
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.model_server import Gate, ModelServer, Reasoning, Reply, Text, ToolCall, Turn
@@ -52,7 +52,7 @@ def test_a_run_from_a_permission_over_a_todo_list_and_a_question_to_the_answer(o
     assert ended.text == "all done"
     assert [payload["name"] for payload in ended.of("tool.end")] == ["write", "todowrite", "question"]
     assert [len(payload["todos"]) for payload in ended.of("todo.snapshot")] == [2]
-    assert (opencode.workspace(session_id) / "made.txt").read_text() == "made"
+    assert opencode.read(session_id, "made.txt") == "made"
     assert "teal" in opencode.models.requests(run.model)[-1].last_message
     usage = opencode.server.ok("GET", f"/api/runs/{run.run_id}/usage")
     assert (usage["inputTokens"], usage["outputTokens"], usage["cachedInputTokens"]) == (44, 28, 5)
@@ -65,7 +65,7 @@ def test_its_server_is_on_loopback_behind_a_password_and_leaves_nothing_of_it(op
     gate = Gate()
     run = opencode.started(Text("one two", pieces=2, gate=gate), sessionId=session_id)
     run.until("message.delta")
-    (pid,) = agent_processes(opencode.workspace(session_id))
+    (pid,) = opencode.place.agents(opencode.server, session_id)
 
     ((address, port),) = listening(pid)
     refused = [httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False) for path in ("/session", "/event", "/doc")]
@@ -93,7 +93,7 @@ def test_what_was_said_while_its_event_stream_was_broken_is_made_up_for(opencode
         sessionId=session_id,
     )
     run.until("message.delta")
-    (pid,) = agent_processes(opencode.workspace(session_id))
+    (pid,) = opencode.place.agents(opencode.server, session_id)
 
     assert sever_connections(pid)
     gate.open()
