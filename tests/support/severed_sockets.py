@@ -1,6 +1,7 @@
 """Breaks the connections of another process, as a failing network would."""
 
 import ctypes
+import errno
 import os
 import socket
 from pathlib import Path
@@ -13,6 +14,7 @@ def sever_connections(pid: int) -> int:
     """Shut down every established TCP connection over loopback that a process has accepted; how many. Raises
     PermissionError where the kernel lets nobody at another process's descriptors."""
     pidfd = os.pidfd_open(pid)
+    ports = _listening_ports(pid)
     severed = 0
     try:
         for name in os.listdir(f"/proc/{pid}/fd"):
@@ -21,7 +23,7 @@ def sever_connections(pid: int) -> int:
                     continue
             except FileNotFoundError:
                 continue
-            severed += _sever(pidfd, int(name), _listening_ports(pid))
+            severed += _sever(pidfd, int(name), ports)
     finally:
         os.close(pidfd)
     return severed
@@ -31,6 +33,8 @@ def _sever(pidfd: int, number: int, ports: set[int]) -> int:
     fd = _LIBC.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0)
     if fd < 0:
         code = ctypes.get_errno()
+        if code == errno.EBADF:
+            return 0  # closed meanwhile
         raise OSError(code, os.strerror(code))
     with socket.socket(fileno=fd) as duplicate:
         if duplicate.family != socket.AF_INET or duplicate.type != socket.SOCK_STREAM:
