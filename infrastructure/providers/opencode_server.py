@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
 from infrastructure.providers.agent_processes import AgentProcesses
@@ -44,6 +43,8 @@ class OpencodeServer:
     """Started by `start_server`; `ready` first, `end` in any case."""
 
     def __init__(self, process: CliProcess, password: str) -> None:
+        import httpx  # by the first run that needs it: every executor would wait for it at its start
+
         self.process = process
         self._auth = httpx.BasicAuth("opencode", password)
         self._http: httpx.AsyncClient | None = None
@@ -51,6 +52,8 @@ class OpencodeServer:
 
     async def ready(self) -> None:
         """Wait until it listens. Raises OpencodeGone, AgentFailed."""
+        import httpx
+
         lines = self.process.lines()
         try:
             async with asyncio.timeout(_START_S):
@@ -72,19 +75,20 @@ class OpencodeServer:
         answer = await self._http.request(method, path, json=body)
         if answer.is_success:
             return msgspec.json.decode(answer.content) if answer.content else None
-        raise _refused(answer)
+        raise _refused(answer.status_code, answer.content)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The JSON of each of its events from now on; `server.connected` is the first. Raises OpencodeGone,
         EventsBroken, OpencodeRefused."""
+        import httpx
+
         assert self._http is not None
         framing = LineFraming()
         timeout = httpx.Timeout(_CALL_S, read=_SILENCE_S)
         try:
             async with self._http.stream("GET", "/event", timeout=timeout) as answer:
                 if not answer.is_success:
-                    await answer.aread()
-                    raise _refused(answer)
+                    raise _refused(answer.status_code, await answer.aread())
                 async for chunk in answer.aiter_bytes():
                     for line in framing.feed(chunk):
                         if line.content.startswith(b"data:"):
@@ -121,16 +125,16 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _refused(answer: httpx.Response) -> OpencodeRefused:
-    name, message = "", answer.text[:_SAID_CHARS]
+def _refused(status: int, said: bytes) -> OpencodeRefused:
+    name, message = "", said.decode("utf-8", "replace")[:_SAID_CHARS]
     try:
-        told = msgspec.json.decode(answer.content)
+        told = msgspec.json.decode(said)
         name = str(told.get("name", ""))
         data = told.get("data") or told
         message = str(data.get("message") or msgspec.json.encode(data).decode())[:_SAID_CHARS]
     except (msgspec.DecodeError, AttributeError):
         pass  # not its own words
-    return OpencodeRefused(answer.status_code, name, message)
+    return OpencodeRefused(status, name, message)
 
 
 async def _read_on(lines: AsyncIterator[Any]) -> None:
