@@ -61,6 +61,11 @@ class EventStreams(Protocol):
         were seen. Raises NotFound, InvalidInput for a cursor beyond the end, StreamRefused."""
         ...
 
+    async def open_replay(self, run_id: str, cursor: int, speed: float) -> ByteStream:
+        """A finished run's events after a seq again, in their own rhythm, `speed` times as fast; 0: at once. Raises
+        NotFound, InvalidInput for a cursor beyond the end, Conflict for a run that goes on, StreamRefused."""
+        ...
+
     async def open_feed(self, wanted: EventFilter, after: int) -> ByteStream:
         """The SSE body of the global log's events with a position greater than `after`. Raises InvalidInput for a
         position beyond the end, StreamRefused."""

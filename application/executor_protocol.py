@@ -123,6 +123,16 @@ class SyncResult(_Wire, frozen=True, kw_only=True):
     skipped_paths: tuple[str, ...] = ()
 
 
+class SyncProgress(_Wire, frozen=True, kw_only=True):
+    """How far the sync under way has got with the files that it has to read; `sync_id` is empty while there is none."""
+
+    sync_id: str = ""
+    files: int = 0
+    files_done: int = 0
+    bytes: int = 0
+    bytes_done: int = 0
+
+
 class TreeEntry(_Wire, frozen=True, kw_only=True):
     path: str
     kind: Literal["file", "dir", "symlink", "other"]

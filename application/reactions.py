@@ -18,6 +18,7 @@ EffectKind = Literal[
     "workspace.sync",
     "workspace.sync_before_remove",
     "workspace.validate",
+    "workspace.collect",
     "agent_data.link",
     "session.request_sync",
     "session.detach_run",

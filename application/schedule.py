@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from application.aggregates import Clock
 from application.command_context import CommandContext
+from application.content_collection import RequestCollections
 from application.findings import Findings, few
 from application.operations import ReconcileCounts
 from application.orphans import CleanOrphans, OrphanCounts
@@ -19,6 +20,7 @@ from domain.operations.events import ReconcileFinished
 log = logging.getLogger(__name__)
 INTERVAL = timedelta(minutes=1)
 QUESTION_INTERVAL_S = 2.0
+COLLECTION_INTERVAL_S = 3600.0
 BATCH = 50
 PATIENCE_S = 30.0
 
@@ -42,6 +44,7 @@ class Schedule:
         candidates: HousekeepingCandidates,
         questions: OpenQuestions,
         orphans: CleanOrphans,
+        collections: RequestCollections,
         findings: Findings,
         clock: Clock,
         new_id: Callable[[], str],
@@ -51,6 +54,7 @@ class Schedule:
     ) -> None:
         self._sessions, self._runs = sessions, runs
         self._candidates, self._questions, self._orphans = candidates, questions, orphans
+        self._collections = collections
         self._findings, self._clock, self._new_id = findings, clock, new_id
         self._idle_timeout, self._remove_after = idle_timeout, remove_after
         self._stale_sync_after = stale_sync_after
@@ -62,6 +66,7 @@ class Schedule:
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.remove_stopped), name="remove workers")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.compensate_syncs), name="compensate syncs")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.clean_orphans), name="clean orphans")
+            tasks.create_task(self._every(COLLECTION_INTERVAL_S, self.collect_content), name="collect content")
             tasks.create_task(self._every(QUESTION_INTERVAL_S, self.expire_questions), name="expire questions")
 
     async def stop_idle(self) -> CleanupCounts:
@@ -99,6 +104,12 @@ class Schedule:
             await self._findings.record(finding, context)
         return counts
 
+    async def collect_content(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Ask for the collection of content that no kept sync names, where one is due."""
+        context = context or self._context("collect")
+        found, refused = await self._collections.request_due(BATCH, context)
+        return await self._found("collections", found, refused, context)
+
     async def expire_questions(self, context: CommandContext | None = None) -> ReconcileCounts:
         """Expire open questions whose time is over."""
         context, now = context or self._context("expire"), self._clock()
@@ -114,7 +125,11 @@ class Schedule:
         return await self._found("questions", [run_id for run_id, _ in found], failed, context)
 
     async def _found(
-        self, what: Literal["syncs", "questions"], subjects: list[str], failed: list[str], context: CommandContext
+        self,
+        what: Literal["syncs", "questions", "collections"],
+        subjects: list[str],
+        failed: list[str],
+        context: CommandContext,
     ) -> ReconcileCounts:
         acted = len(subjects) - len(failed)
         finding = ReconcileFinished(

@@ -1,6 +1,5 @@
 """What callers may ask of session workers. Effects happen elsewhere; these commands wait for them, within bounds."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,13 +15,13 @@ from domain.identifiers import session_stream
 from domain.session.commands import (
     ActivateSession,
     RemoveSession,
+    RequestRestore,
     RequestSync,
-    RewindWorkspace,
     SessionCommand,
     StopSession,
 )
 from domain.session.events import ActivationAction, StopReason
-from domain.session.state import Activating, Deleted, Removing, Running, SessionWorker, Stopped, Stopping
+from domain.session.state import Removing, Running, SessionWorker, Stopped, Stopping
 from domain.workspace.sync import SyncReason, SyncRef
 
 DETACH_TIMEOUT_S = 10.0
@@ -65,6 +64,12 @@ class ActivationRefused(Conflict):
     def __init__(self, message: str, missing: tuple[str, ...]) -> None:
         super().__init__(message, "required_paths_missing" if missing else None)
         self.missing_required_paths = missing
+
+
+class RestoreCanceled(Conflict):
+    """A message came, or a gate sync failed, before the worker was gone."""
+
+    reason = "restore_canceled"
 
 
 class SyncRefused(Conflict):
@@ -182,38 +187,43 @@ class SessionCommands:
             raise SyncRefused(f"the worker was not removed: {error or 'a message came in between'}")
         return settled
 
-    async def rewind(
-        self, session_id: str, sync: SyncRef, sync_position: int, context: CommandContext, *, wait_s: float
+    async def restore(
+        self,
+        session_id: str,
+        sync: SyncRef,
+        sync_position: int,
+        superseded_at: datetime | None,
+        context: CommandContext,
+        *,
+        wait_s: float,
     ) -> Settled:
         """Make a recorded sync the workspace again. The present one is synced first, by the gates of the worker's stop
-        and removal; one that was running runs again then. When a wait ends early the answer is pending: call again.
-        Raises what `stop`, `remove` and `activate` raise, and Conflict `not_deleted` when a message came in between."""
-        deadline = asyncio.get_running_loop().time() + wait_s
-
-        def left() -> float:
-            return max(0.0, deadline - asyncio.get_running_loop().time())
-
-        before = (await self.get(session_id)).state
-        if before is not None and isinstance(before.lifecycle, Running | Activating | Stopping):
-            settled = await self.stop(session_id, _step(context, "stop"), wait_s=left())
-            if settled.pending:
-                return settled
-        if not isinstance(before.lifecycle if before else None, Deleted):
-            settled = await self.remove(session_id, _step(context, "remove"), wait_s=left())
-            if settled.pending:
-                return settled
-        command = RewindWorkspace(sync=sync, sync_position=sync_position)
-        handled = await self._sessions.handle(session_id, command, _step(context, "rewind"))
-        state = handled.state
-        if before is None or not isinstance(before.lifecycle, Running):
-            return Settled(state=state, position=handled.position)
-        again = ActivateSession(
-            session_id=session_id,
-            app_id=state.app_id,
-            project_name=state.project_name,
-            user_login_name=state.user_login_name,
+        and removal; one that was running runs again then. It goes on by itself when the wait ends. Raises NotFound,
+        InvalidInput, Conflict (RunAttached; `activating`, `sync_not_kept`, `restore_under_way`, `restore_canceled`),
+        ActivationRefused."""
+        command = RequestRestore(
+            sync=sync, sync_position=sync_position, superseded_at=superseded_at, sync_id=self._new_id()
         )
-        return await self.activate(again, _step(context, "activate"), wait_s=left())
+        handled = await self._handle_detached(session_id, command, context, wait_s)
+        restoring = handled.state.restoring
+        if restoring is None:
+            return Settled(state=handled.state, position=handled.position)
+
+        def reached(state: SessionWorker | None) -> bool:
+            return (
+                state is not None and state.restoring is None and (state.restore_error != "" or not state.on_the_way_up)
+            )
+
+        settled = await self._wait(session_id, reached, handled, wait_s)
+        if settled.pending:
+            return settled
+        if settled.state.restore_error:
+            reason = settled.state.last_sync_error or settled.state.restore_error
+            raise RestoreCanceled(f"the workspace is what it was: the worker was not taken down ({reason})")
+        if restoring.reactivate and not isinstance(settled.state.lifecycle, Running):
+            error = settled.state.last_error or "the worker was stopped again"
+            raise ActivationRefused(error, settled.state.last_missing_paths)
+        return settled
 
     async def cleanup_idle(
         self, *, idle_timeout: timedelta, limit: int, context: CommandContext, wait_s: float
@@ -240,7 +250,11 @@ class SessionCommands:
         return await self._each(found, remove, context, done=("deleted",))
 
     async def _handle_detached(
-        self, session_id: str, command: StopSession | RemoveSession, context: CommandContext, wait_s: float
+        self,
+        session_id: str,
+        command: StopSession | RemoveSession | RequestRestore,
+        context: CommandContext,
+        wait_s: float,
     ) -> Handled[SessionWorker]:
         """Handle a command that an attached run forbids; one that has ended is about to let go, and is waited for."""
         try:

@@ -158,6 +158,18 @@ class Settings:
     remove_after_ms: int = _setting(
         "REMOVE_AFTER_MS", values.DURATION_MS, "How long a stopped worker is kept.", default=86_400_000
     )
+    workspace_retention_ms: int = _setting(
+        "WORKSPACE_RETENTION_MS",
+        values.integer(1, 10 * values.YEAR_MS),
+        "How long a recorded sync can still be restored after a later one took its place.",
+        default=2_592_000_000,
+    )
+    sync_progress_ms: int = _setting(
+        "SYNC_PROGRESS_MS",
+        values.DURATION_MS,
+        "How long a sync takes before it tells how far it is; then it does so up to 20 times, less and less often.",
+        default=5000,
+    )
     human_loop_timeout_ms: int = _setting(
         "HUMAN_LOOP_TIMEOUT_MS", values.DURATION_MS, "How long a question waits for its answer.", default=3_600_000
     )

@@ -6,7 +6,7 @@ InvalidInput; all else that isn't there is None or empty.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -265,6 +265,13 @@ class HousekeepingReads(Protocol):
 
     async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
         """Stopped before then, no removal under way."""
+        ...
+
+    async def sessions_to_collect(
+        self, *, now: datetime, retention: timedelta, again_after: timedelta, limit: int
+    ) -> list[str]:
+        """With a sync; longer than `again_after` after their last collection (before the first: after their creation
+        and the retention); and with syncs that may have run out since."""
         ...
 
     async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:

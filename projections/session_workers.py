@@ -47,7 +47,8 @@ class SessionWorkerRow(RowStruct, frozen=True, kw_only=True):
 
 class SessionWorkerView(View, frozen=True, kw_only=True):
     """`state` is running, stopped or deleted; `phase` is where in it the worker is. `lastError`: why the last
-    activation failed, else "". `seq` and `position` are those of the session's last event."""
+    activation failed, else "". `restoringSyncPosition`: the sync that is becoming the workspace again. `seq` and
+    `position` are those of the session's last event."""
 
     session_id: str
     app_id: str
@@ -69,6 +70,7 @@ class SessionWorkerView(View, frozen=True, kw_only=True):
     stopped_at: datetime | None
     created_at: datetime
     attached_run_id: str | None
+    restoring_sync_position: int | None
     last_error: str
     seq: int
     position: int
@@ -154,6 +156,7 @@ def view(row: SessionWorkerRow) -> SessionWorkerView:
         stopped_at=_stopped_at(worker),
         created_at=worker.created_at,
         attached_run_id=worker.attached_runs[0] if worker.attached_runs else None,
+        restoring_sync_position=worker.restoring.sync_position if worker.restoring else None,
         last_error=worker.last_error,
         seq=row.seq,
         position=row.position,
@@ -188,7 +191,7 @@ def _stopped_at(worker: SessionWorker) -> datetime | None:
 
 SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     name="session_workers",
-    version=2,
+    version=3,
     row_type=SessionWorkerRow,
     events=[
         e.ActivationRequested,
@@ -215,7 +218,12 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
         e.SessionRemoving,
         e.SessionRemoved,
         e.ContainerLost,
+        e.RestoreRequested,
+        e.RestoreCanceled,
         e.WorkspaceRewound,
+        e.CollectionRequested,
+        e.ContentCollected,
+        e.CollectionFailed,
     ],
     key=id_of_stream,
     fold=fold,

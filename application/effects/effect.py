@@ -66,6 +66,7 @@ class RetrySchedule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _QUICK = RetrySchedule(max_attempts=5, first_delay=timedelta(milliseconds=500))
+_PATIENT = RetrySchedule(max_attempts=10, first_delay=timedelta(seconds=5))
 _STUBBORN = RetrySchedule(max_attempts=1000, first_delay=timedelta(seconds=1))
 RETRY_SCHEDULES: dict[EffectKind, RetrySchedule] = {
     "container.create": _QUICK,
@@ -77,6 +78,7 @@ RETRY_SCHEDULES: dict[EffectKind, RetrySchedule] = {
     "workspace.sync": _QUICK,
     "workspace.sync_before_remove": _QUICK,
     "workspace.validate": _QUICK,
+    "workspace.collect": _PATIENT,
     "agent_data.link": _QUICK,
     "session.request_sync": _STUBBORN,
     "session.detach_run": _STUBBORN,

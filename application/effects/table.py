@@ -1,14 +1,24 @@
 """The table of contents: which handler performs which kind of effect."""
 
+from application.content_collection import ContentCollector
 from application.effects import containers, runs, workspaces
+from application.effects.collection import CollectContent
 from application.effects.effect import EffectHandler
 from application.effects.workers import Workers
+from application.ports import EventStore
 from application.reactions import EffectKind
 from application.run_commands import Runs
 
 
-def effect_handlers(*, run_aggregates: Runs, workers: Workers) -> dict[EffectKind, EffectHandler]:
-    sync = workspaces.SyncWorkspace(workers)
+def effect_handlers(
+    *,
+    run_aggregates: Runs,
+    workers: Workers,
+    store: EventStore,
+    collector: ContentCollector,
+    progress_after_s: float | None = None,
+) -> dict[EffectKind, EffectHandler]:
+    sync = workspaces.SyncWorkspace(workers, progress_after_s=progress_after_s)
     return {
         "container.create": containers.CreateContainer(workers),
         "container.start": containers.StartContainer(workers),
@@ -19,6 +29,7 @@ def effect_handlers(*, run_aggregates: Runs, workers: Workers) -> dict[EffectKin
         "workspace.sync": sync,
         "workspace.sync_before_remove": sync,
         "workspace.validate": workspaces.ValidateWorkspace(workers),
+        "workspace.collect": CollectContent(workers=workers, store=store, collector=collector),
         "agent_data.link": workspaces.LinkAgentData(workers),
         "session.request_sync": runs.RequestSyncOfRun(runs=run_aggregates, workers=workers),
         "session.detach_run": runs.DetachRunFromSession(runs=run_aggregates, workers=workers),

@@ -2,6 +2,7 @@
 
 from application.effects.containers import fail_activation
 from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
+from application.effects.sync_progress import SyncsWithProgress
 from application.effects.workers import Worker, Workers
 from application.executor_protocol import RestoreRequest, SyncRequest, ValidateRequest
 from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
@@ -92,8 +93,9 @@ class ValidateWorkspace(_WorkspaceEffect):
 class SyncWorkspace:
     """Every sync, the gates' own included. A worker whose executor has died is revived for it."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, *, progress_after_s: float | None = None) -> None:
         self._workers = workers
+        self._executors = SyncsWithProgress(workers, first_after_s=progress_after_s)
 
     async def perform(self, effect: ClaimedEffect) -> None:
         worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
@@ -114,7 +116,7 @@ class SyncWorkspace:
             previous=worker.state.last_sync,
         )
         try:
-            result = await self._workers.executor(worker).sync(request)
+            result = await self._executors.sync(effect, worker, request)
         except ExecutorError as error:
             await self._record_failure(effect, worker, sync_id, str(error), final=False)
             await self._look_after(effect, worker, error)

@@ -76,6 +76,12 @@ def sync_workspace_on_stop_requested(recorded: RecordedEvent, event: e.StopReque
     return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
 
 
+def collect_content_on_collection_requested(
+    recorded: RecordedEvent, event: e.CollectionRequested
+) -> Sequence[Reaction]:
+    return _wanted(recorded, "workspace.collect", collectionId=event.collection_id)
+
+
 def stop_container_on_stopping(recorded: RecordedEvent, _event: e.SessionStopping) -> Sequence[Reaction]:
     return _wanted(recorded, "container.stop")
 

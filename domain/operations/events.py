@@ -47,7 +47,7 @@ class QueueResumed(Event, frozen=True, kw_only=True):
 class ReconcileFinished(Event, frozen=True, kw_only=True):
     """What a reconciler found and did; a round that found nothing leaves no event."""
 
-    what: Literal["runs", "syncs", "questions", "orphans"]
+    what: Literal["runs", "syncs", "questions", "orphans", "collections"]
     examined: int
     acted: int
     failed: int = 0

@@ -76,6 +76,15 @@ class RequestSync(_Command, frozen=True, kw_only=True):
     run_id: str = ""
 
 
+class RecordSyncProgress(_Command, frozen=True, kw_only=True):
+    generation: int
+    sync_id: str
+    files: int
+    files_done: int
+    bytes: int
+    bytes_done: int
+
+
 class RecordSynced(_Command, frozen=True, kw_only=True):
     generation: int
     sync_id: str
@@ -140,11 +149,36 @@ class RecordOrphanRemoved(_Command, frozen=True, kw_only=True):
     detail: str
 
 
-class RewindWorkspace(_Command, frozen=True, kw_only=True):
-    """Make a recorded sync of this session, that of the event at `sync_position`, its workspace again."""
+class RequestRestore(_Command, frozen=True, kw_only=True):
+    """Make a recorded sync of this session, that of the event at `sync_position`, its workspace again. `sync_id` is the
+    first part of the ids of the gate syncs that come before. `superseded_at`: when it last stopped being the workspace;
+    None where it is."""
 
     sync: SyncRef
     sync_position: int
+    superseded_at: datetime | None
+    sync_id: str
+
+
+class RequestCollection(_Command, frozen=True, kw_only=True):
+    """Keep no sync that stopped being the workspace before `kept_since`, and delete what no kept one names."""
+
+    collection_id: str
+    kept_since: datetime
+
+
+class RecordCollected(_Command, frozen=True, kw_only=True):
+    collection_id: str
+    kept_syncs: int
+    manifests: int
+    contents: int
+    bytes: int
+    more: bool
+
+
+class FailCollection(_Command, frozen=True, kw_only=True):
+    collection_id: str
+    error: str
 
 
 SessionCommand = (
@@ -158,6 +192,7 @@ SessionCommand = (
     | AttachRun
     | DetachRun
     | RequestSync
+    | RecordSyncProgress
     | RecordSynced
     | RecordSyncFailed
     | StopSession
@@ -167,5 +202,8 @@ SessionCommand = (
     | RecordRemoved
     | RecordContainerLost
     | RecordOrphanRemoved
-    | RewindWorkspace
+    | RequestRestore
+    | RequestCollection
+    | RecordCollected
+    | FailCollection
 )

@@ -12,6 +12,7 @@ from domain.event import Event
 from domain.session import commands as c
 from domain.session import events as e
 from domain.session.activation import activate, request_activation
+from domain.session.collection import fail_collection, record_collected, request_collection
 from domain.session.state import (
     Activating,
     PendingRemove,
@@ -23,7 +24,7 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
-from domain.session.workspace_history import record_orphan, rewind
+from domain.session.workspace_history import go_on_with_restore, record_orphan, removal, request_restore
 from domain.workspace.sync import GATE_REASONS
 
 OUT_OF_ORDER = "activation_step_out_of_order"
@@ -35,13 +36,15 @@ def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[E
     Raises InvalidInput, NotFound, Conflict or Fenced (errors.py).
     """
     if isinstance(command, c.ActivateSession):
-        return activate(state, command)
-    if state is None:
+        events = activate(state, command)
+    elif state is None:
         raise NotFound("no session worker is known under this id; activate it first")
-    generation = getattr(command, "generation", state.generation)
-    if generation != state.generation:
-        raise Fenced(f"generation {generation} is not the current one, {state.generation}")
-    return _HANDLERS[type(command)](state, command)
+    else:
+        generation = getattr(command, "generation", state.generation)
+        if generation != state.generation:
+            raise Fenced(f"generation {generation} is not the current one, {state.generation}")
+        events = _HANDLERS[type(command)](state, command)
+    return go_on_with_restore(state, events) if state is not None and state.restoring is not None else events
 
 
 def _record_created(state: SessionWorker, command: c.RecordContainerCreated) -> Sequence[Event]:
@@ -191,6 +194,21 @@ def wanted_sync(state: SessionWorker, sync_id: str) -> PendingSync | None:
     return next((sync for sync in state.pending_syncs if sync.sync_id == sync_id), None)
 
 
+def _record_sync_progress(state: SessionWorker, command: c.RecordSyncProgress) -> Sequence[Event]:
+    if wanted_sync(state, command.sync_id) is None:
+        return ()
+    return (
+        e.SyncProgressed(
+            generation=state.generation,
+            sync_id=command.sync_id,
+            files=command.files,
+            files_done=command.files_done,
+            bytes=command.bytes,
+            bytes_done=command.bytes_done,
+        ),
+    )
+
+
 def _record_synced(state: SessionWorker, command: c.RecordSynced) -> Sequence[Event]:
     wanted = wanted_sync(state, command.sync_id)
     if wanted is None:
@@ -289,13 +307,7 @@ def _remove(state: SessionWorker, command: c.RemoveSession) -> Sequence[Event]:
                 raise RunAttached(f"run {state.attached_runs[0]} is attached; its journal is not recorded to its end")
             if command.stopped_before is not None and since >= command.stopped_before:
                 return ()
-            never_restored = not (state.restored or state.ever_active)
-            requested = e.RemoveRequested(
-                generation=state.generation, sync_id=command.sync_id, never_restored=never_restored
-            )
-            if never_restored:
-                return (requested, e.SessionRemoving(generation=state.generation))
-            return (requested,)
+            return removal(state, command.sync_id)
         case Running() | Activating() | Stopping(stopped_since=None):
             raise Conflict(f"the worker is {state.public_state}; it is stopped first", "not_stopped")
         case _:
@@ -368,6 +380,7 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.AttachRun: _attach_run,
     c.DetachRun: _detach_run,
     c.RequestSync: _request_sync,
+    c.RecordSyncProgress: _record_sync_progress,
     c.RecordSynced: _record_synced,
     c.RecordSyncFailed: _record_sync_failed,
     c.StopSession: _stop,
@@ -377,5 +390,8 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.RecordRemoved: _record_removed,
     c.RecordContainerLost: _record_lost,
     c.RecordOrphanRemoved: record_orphan,
-    c.RewindWorkspace: rewind,
+    c.RequestRestore: request_restore,
+    c.RequestCollection: request_collection,
+    c.RecordCollected: record_collected,
+    c.FailCollection: fail_collection,
 }

@@ -4,6 +4,7 @@ A generation is one creation of the session's container, counted from 1. Whateve
 and is refused when that is not the current one.
 """
 
+from datetime import datetime
 from typing import Literal
 
 from domain.event import Event, wire
@@ -15,7 +16,7 @@ ActivationKind = Literal["create", "start"]
 ActivationAction = Literal["created_and_started", "started", "already_running"]
 ActivationStep = Literal["create", "start", "restore", "link", "validate"]
 StartPurpose = Literal["activation", "maintenance", "revival"]
-StopReason = Literal["user_close", "idle", "shutdown"]
+StopReason = Literal["user_close", "idle", "shutdown", "restore"]
 
 
 class GenerationEvent(Event, frozen=True, kw_only=True):
@@ -117,6 +118,17 @@ class SyncRequested(GenerationEvent, frozen=True, kw_only=True):
     sync_id: str
     reason: SyncReason
     for_run_id: str = ""
+
+
+@wire("session.sync_progress")
+class SyncProgressed(GenerationEvent, frozen=True, kw_only=True):
+    """A long sync has stored so many of the files, and of their bytes, that it had to read; a few per sync at most."""
+
+    sync_id: str
+    files: int
+    files_done: int
+    bytes: int
+    bytes_done: int
 
 
 @wire("session.synced")
@@ -221,6 +233,25 @@ class OrphanRemoved(Event, frozen=True, kw_only=True):
     detail: str
 
 
+@wire("session.restore_requested")
+class RestoreRequested(GenerationEvent, frozen=True, kw_only=True):
+    """Somebody wants `sync`, recorded by the event at `sync_position`, to be the workspace again. First the present one
+    passes the gates of the worker's stop and removal, the removal under the sync id `remove_sync_id`. `reactivate`: the
+    worker ran, and runs again then."""
+
+    sync: SyncRef
+    sync_position: int
+    remove_sync_id: str
+    reactivate: bool = False
+
+
+@wire("session.restore_canceled")
+class RestoreCanceled(GenerationEvent, frozen=True, kw_only=True):
+    """The worker did not go down for it: a message came, or a gate sync failed. The workspace is what it was."""
+
+    reason: str
+
+
 @wire("session.workspace_rewound")
 class WorkspaceRewound(Event, frozen=True, kw_only=True):
     """`sync`, recorded by the event at `sync_position`, is the session's workspace from now on; the next container
@@ -228,3 +259,33 @@ class WorkspaceRewound(Event, frozen=True, kw_only=True):
 
     sync: SyncRef
     sync_position: int
+
+
+@wire("session.collection_requested")
+class CollectionRequested(Event, frozen=True, kw_only=True):
+    """From here on no sync is kept that stopped being the workspace before `kept_since`; what is kept can be restored.
+    Content in the object store that no kept sync names may be deleted."""
+
+    collection_id: str
+    kept_since: datetime
+
+
+@wire("session.content_collected")
+class ContentCollected(Event, frozen=True, kw_only=True):
+    """What was deleted of the object store below the session's prefix; `contents` counts objects and packs. `more`: the
+    round reached its bound, the rest is left for the next one."""
+
+    collection_id: str
+    kept_syncs: int
+    manifests: int
+    contents: int
+    bytes: int
+    more: bool = False
+
+
+@wire("session.collection_failed")
+class CollectionFailed(Event, frozen=True, kw_only=True):
+    """Nothing that is kept was touched; a later collection starts anew."""
+
+    collection_id: str
+    error: str

@@ -16,6 +16,7 @@ from domain.session.state import (
     Container,
     Deleted,
     PendingRemove,
+    PendingRestore,
     PendingStop,
     PendingSync,
     Reactivation,
@@ -230,8 +231,32 @@ def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: 
     return _sync_settled(state)
 
 
+def _restore_requested(state: SessionWorker, event: e.RestoreRequested, _at: datetime) -> SessionWorker:
+    restoring = PendingRestore(
+        sync=event.sync,
+        sync_position=event.sync_position,
+        remove_sync_id=event.remove_sync_id,
+        reactivate=event.reactivate,
+    )
+    return replace(state, restoring=restoring, restore_error="")
+
+
+def _restore_canceled(state: SessionWorker, event: e.RestoreCanceled, _at: datetime) -> SessionWorker:
+    return replace(state, restoring=None, restore_error=event.reason)
+
+
 def _rewound(state: SessionWorker, event: e.WorkspaceRewound, _at: datetime) -> SessionWorker:
-    return replace(state, last_sync=event.sync)
+    return replace(state, last_sync=event.sync, restoring=None)
+
+
+def _collection_requested(state: SessionWorker, event: e.CollectionRequested, _at: datetime) -> SessionWorker:
+    return replace(state, kept_since=event.kept_since, collection_id=event.collection_id)
+
+
+def _collection_ended(
+    state: SessionWorker, _event: e.ContentCollected | e.CollectionFailed, at: datetime
+) -> SessionWorker:
+    return replace(state, collection_id="", collected_at=at)
 
 
 _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWorker]] = {
@@ -257,5 +282,10 @@ _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWor
     e.SessionRemoving: _removing,
     e.SessionRemoved: _gone,
     e.ContainerLost: _gone,
+    e.RestoreRequested: _restore_requested,
+    e.RestoreCanceled: _restore_canceled,
     e.WorkspaceRewound: _rewound,
+    e.CollectionRequested: _collection_requested,
+    e.ContentCollected: _collection_ended,
+    e.CollectionFailed: _collection_ended,
 }

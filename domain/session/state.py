@@ -91,6 +91,15 @@ class PendingSync(_Value, frozen=True, kw_only=True):
     run_id: str = ""
 
 
+class PendingRestore(_Value, frozen=True, kw_only=True):
+    """A recorded sync that becomes the workspace as soon as the worker is gone; it runs again then if `reactivate`."""
+
+    sync: SyncRef
+    sync_position: int
+    remove_sync_id: str
+    reactivate: bool = False
+
+
 class SettledSync(_Value, frozen=True, kw_only=True):
     """How a sync ended: `sync` is None when it failed for good, with the `error`."""
 
@@ -104,7 +113,8 @@ SETTLED_SYNCS_KEPT = 20
 
 class SessionWorker(_Value, frozen=True, kw_only=True):
     """All times are the events' times of occurrence. `last_sync` is the workspace as the log knows it; `restored` and
-    `ever_active` speak of the current generation.
+    `ever_active` speak of the current generation. Syncs that stopped being the workspace before `kept_since` are not
+    kept; `collection_id`: content is being collected.
     """
 
     app_id: str
@@ -130,6 +140,11 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     last_error: str = ""
     last_missing_paths: tuple[str, ...] = ()
     last_action: ActivationAction | None = None
+    restoring: PendingRestore | None = None
+    restore_error: str = ""
+    kept_since: datetime | None = None
+    collection_id: str = ""
+    collected_at: datetime | None = None
 
     def settled_sync(self, sync_id: str) -> SettledSync | None:
         """How the sync of this id ended, if it was one of the last few."""

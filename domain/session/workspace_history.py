@@ -1,25 +1,103 @@
-"""What happens to a session outside the life of its worker: its workspace goes back in time, an orphan is removed."""
+"""What happens to a session outside the life of its worker: its workspace goes back in time, an orphan is removed.
+
+Going back is made of what is there. The worker is stopped and removed through its gates, so that the present workspace
+is synced first and stays in the history; in the very append that says that the container is gone, the other sync
+becomes the workspace. A message in between wins: then the worker comes back and nothing has changed.
+"""
 
 from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from domain.errors import Conflict, InvalidInput, RunAttached
 from domain.event import Event
 from domain.session import commands as c
 from domain.session import events as e
-from domain.session.state import Deleted, SessionWorker
+from domain.session.activation import request_activation
+from domain.session.state import Deleted, PendingRestore, Running, SessionWorker, Stopped
 
 
-def rewind(state: SessionWorker, command: c.RewindWorkspace) -> Sequence[Event]:
-    """Only without a container, after the gates of its stop and its removal: nothing is lost by it."""
+def request_restore(state: SessionWorker, command: c.RequestRestore) -> Sequence[Event]:
+    """Refused while a run is attached or the worker is being activated."""
+    if state.restoring is not None and state.restoring.sync == command.sync:
+        return ()
+    _check_restorable(state, command)
+    requested = e.RestoreRequested(
+        generation=state.generation,
+        sync=command.sync,
+        sync_position=command.sync_position,
+        remove_sync_id=f"{command.sync_id}-remove",
+        reactivate=isinstance(state.lifecycle, Running) and state.lifecycle.stop is None,
+    )
+    match state.lifecycle:
+        case Deleted() if state.last_sync == command.sync:
+            return ()
+        case Deleted():
+            return (requested, e.WorkspaceRewound(sync=command.sync, sync_position=command.sync_position))
+        case Running(stop=None):
+            stop = e.StopRequested(generation=state.generation, reason="restore", sync_id=command.sync_id)
+            return (requested, stop)
+        case Stopped(remove=None):
+            return (requested, *removal(state, requested.remove_sync_id))
+        case _:
+            return (requested,)
+
+
+def _check_restorable(state: SessionWorker, command: c.RequestRestore) -> None:
     if not command.sync.manifest_key.startswith(f"{state.workspace_prefix}/manifests/"):
         raise InvalidInput("syncPosition", "names a sync of another session")
     if state.attached_runs:
         raise RunAttached(f"run {state.attached_runs[0]} is attached; stop it first or wait for its end")
-    if not isinstance(state.lifecycle, Deleted):
-        raise Conflict(f"the worker is {state.public_state} again: a message came in between", "not_deleted")
-    if state.last_sync == command.sync:
-        return ()
-    return (e.WorkspaceRewound(sync=command.sync, sync_position=command.sync_position),)
+    if state.restoring is not None:
+        raise Conflict(f"the sync of position {state.restoring.sync_position} is being restored", "restore_under_way")
+    if state.kept_since and command.superseded_at and command.superseded_at < state.kept_since:
+        raise Conflict(
+            f"the sync of position {command.sync_position} is not kept any more: it stopped being the workspace "
+            f"at {command.superseded_at.isoformat()}",
+            "sync_not_kept",
+        )
+    if state.on_the_way_up:
+        raise Conflict("the worker is being activated; restore when it runs", "activating")
+
+
+def go_on_with_restore(state: SessionWorker, events: Sequence[Event]) -> Sequence[Event]:
+    """`events`, and what a restore that is under way in `state` adds to them."""
+    restoring = state.restoring
+    assert restoring is not None
+    activation = next((event for event in events if isinstance(event, e.ActivationRequested)), None)
+    for event in events:
+        match event:
+            case e.StopCanceled(reason=reason) | e.RemoveCanceled(reason=reason):
+                return (*events, e.RestoreCanceled(generation=state.generation, reason=reason))
+            case e.SessionStopped() if activation is not None:
+                return (*events, e.RestoreCanceled(generation=state.generation, reason="activated"))
+            case e.SessionStopped():
+                return (*events, *removal(state, restoring.remove_sync_id))
+            case e.SessionRemoved() | e.ContainerLost():
+                return _rewound(state, restoring, events, activation)
+    return events
+
+
+def _rewound(
+    state: SessionWorker,
+    restoring: PendingRestore,
+    events: Sequence[Event],
+    activation: e.ActivationRequested | None,
+) -> Sequence[Event]:
+    """The container is gone. An activation that comes with that restores the other sync."""
+    gone = [event for event in events if event is not activation]
+    rewound = e.WorkspaceRewound(sync=restoring.sync, sync_position=restoring.sync_position)
+    if activation is None and not restoring.reactivate:
+        return (*gone, rewound)
+    after = replace(state, last_sync=restoring.sync)
+    return (*gone, rewound, request_activation(after, "create", state.generation + 1, None))
+
+
+def removal(state: SessionWorker, sync_id: str) -> Sequence[Event]:
+    """What asks for the removal of a stopped worker. One that was never restored has nothing to sync."""
+    never_restored = not (state.restored or state.ever_active)
+    requested = e.RemoveRequested(generation=state.generation, sync_id=sync_id, never_restored=never_restored)
+    return (requested, e.SessionRemoving(generation=state.generation)) if never_restored else (requested,)
 
 
 def record_orphan(_state: SessionWorker, command: c.RecordOrphanRemoved) -> Sequence[Event]:

@@ -13,6 +13,7 @@ from application.executor_protocol import (
     RestoreResult,
     RunState,
     StartRequest,
+    SyncProgress,
     SyncRequest,
     SyncResult,
     ValidateRequest,
@@ -74,6 +75,9 @@ class HttpExecutor:
             body=request,
             timeout_s=self._policy.long_timeout_s,
         )
+
+    async def sync_progress(self) -> SyncProgress:
+        return await self._calls.ask("workspace.sync_progress", "GET", "/workspace/sync", SyncProgress)
 
     async def start_run(self, request: StartRequest) -> RunState:
         return await self._calls.ask(

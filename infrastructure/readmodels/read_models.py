@@ -1,7 +1,7 @@
 """The ReadModels and HousekeepingReads ports on Postgres: one statement, and so one snapshot, for rows and position."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -234,6 +234,12 @@ class PostgresReadModels:
 
     async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
         return [key for (key,) in await self._rows("unsynced_workers", {"before": synced_before, "limit": limit})]
+
+    async def sessions_to_collect(
+        self, *, now: datetime, retention: timedelta, again_after: timedelta, limit: int
+    ) -> list[str]:
+        parameters = {"now": now, "retention": retention, "again_after": again_after, "limit": limit}
+        return [key for (key,) in await self._rows("sessions_to_collect", parameters)]
 
     async def _row(self, projection: Projection[Any], key: str) -> tuple[int, Any]:
         """One row as readers see it, None where there is none, with the position of its read model."""

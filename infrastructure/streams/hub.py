@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from application.event_streams import EventFilter, EventPage, StreamRefused
-from domain.errors import InvalidInput, NotFound
+from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream
 from infrastructure.eventstore.reading import StoredRow
 from infrastructure.streams.client_stream import ClientStream, LogReading, LogUnavailable
@@ -19,6 +19,8 @@ from infrastructure.streams.feed_frames import event_json, is_past, matches
 from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import FeedLog, RunLog
 from infrastructure.streams.recent_events import RecentEvent, RecentEvents
+from infrastructure.streams.replay_stream import ReplayStream
+from infrastructure.streams.run_frames import RunFrames
 from infrastructure.streams.stream_ends import StreamEnds
 from infrastructure.streams.tail import POLL_SECONDS, Tail, Wakeups, log_failure
 from infrastructure.streams.topic import FeedTopic, RunTopic, Topic
@@ -57,7 +59,7 @@ class StreamHub:
         self._ends = StreamEnds()
         self._runs: dict[str, RunTopic] = {}
         self._feeds: dict[EventFilter, FeedTopic] = {}
-        self._streams: list[set[ClientStream]] = [set() for _ in range(heartbeat_seconds)]
+        self._streams: list[set[ClientStream | ReplayStream]] = [set() for _ in range(heartbeat_seconds)]
         self._open = self._opening = 0
         self._opened = 0
         self._ending = True
@@ -131,6 +133,39 @@ class StreamHub:
             topic = self._runs.setdefault(stream, RunTopic(head.identity))
             log = RunLog(topic, self._reader, self._recent, last_seq=head.last_seq)
             return self._opened_stream(topic, log, cursor, lambda: self._runs.pop(stream))
+
+    async def open_replay(self, run_id: str, cursor: int, speed: float) -> ReplayStream:
+        """As the EventStreams port says."""
+        with self._slot():
+            try:
+                head = await self._reader.run_head(run_id)
+            except LogUnavailable as error:
+                raise _unavailable(error) from error
+            if head is None:
+                raise NotFound(f"no run {run_id!r} is known")
+            if not head.over:
+                raise Conflict(f"run {run_id!r} goes on; follow it without replay", "run_not_finished")
+            if cursor > head.last_seq:
+                raise InvalidInput("cursor", f"{cursor} is beyond the run's last event, {head.last_seq}")
+            slot = self._streams[self._opened % len(self._streams)]
+
+            def closed(stream: ReplayStream) -> None:
+                slot.discard(stream)
+                self._open -= 1
+
+            stream = ReplayStream(
+                self._reader,
+                RunFrames(head.identity),
+                run_id,
+                after=cursor,
+                last_seq=head.last_seq,
+                speed=speed,
+                on_close=closed,
+            )
+            slot.add(stream)
+            self._opened += 1
+            self._open += 1
+            return stream
 
     async def open_feed(self, wanted: EventFilter, after: int) -> ClientStream:
         """As the EventStreams port says."""

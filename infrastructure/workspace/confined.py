@@ -57,10 +57,14 @@ class RootGone(Conflict):
 
 
 class ConfinedTree:
-    """One folder, opened once. `close` it at the end. Raises RootGone when it is not there."""
+    """One folder, opened once. `close` it at the end. Raises RootGone when it is not there.
 
-    def __init__(self, root: str) -> None:
+    Files and folders made in it belong to `owner`, a user (and group) id; None: to us.
+    """
+
+    def __init__(self, root: str, *, owner: int | None = None) -> None:
         self.root = os.path.realpath(root)
+        self._owner = owner
         self._fd = self._opened_root()
 
     def close(self) -> None:
@@ -163,6 +167,8 @@ class ConfinedTree:
             try:
                 try:
                     mode = fill(lambda data: _write_all(file, data))
+                    if self._owner is not None:
+                        os.fchown(file, self._owner, self._owner)
                     os.fchmod(file, mode & 0o777)
                 finally:
                     os.close(file)
@@ -188,7 +194,7 @@ class ConfinedTree:
                     opened.close()
                     folder, fd = parent, opened.enter_context(self.made_directory(parent, replace=True))
                 try:
-                    yield _create(fd, name, file)
+                    yield _create(fd, name, file, self._owner)
                 except FileExistsError:
                     yield self.write_file(file.path, partial(_fill, file), replace_parents=True)
 
@@ -282,13 +288,20 @@ class ConfinedTree:
                 os.mkdir(name, 0o755, dir_fd=fd)
             except FileExistsError:
                 continue
+            if self._owner is not None:
+                # By descriptor: what has this name by now may be something else.
+                made = os.open(name, _DIRECTORY, dir_fd=fd)
+                os.fchown(made, self._owner, self._owner)
+                return made
         raise NotADirectory(f"{path!r} keeps changing while it is made")
 
 
-def _create(fd: int, name: str, file: NewFile) -> os.stat_result:
+def _create(fd: int, name: str, file: NewFile, owner: int | None) -> os.stat_result:
     created = os.open(name, _CREATE, file.mode & 0o777, dir_fd=fd)
     try:
         _write_all(created, file.content)
+        if owner is not None:
+            os.fchown(created, owner, owner)
         values = os.fstat(created)
         if values.st_mode & 0o777 != file.mode & 0o777:
             os.fchmod(created, file.mode & 0o777)

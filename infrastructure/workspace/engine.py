@@ -13,6 +13,7 @@ from application.executor_protocol import (
     LinkResult,
     RestoreRequest,
     RestoreResult,
+    SyncProgress,
     SyncRequest,
     SyncResult,
     TreeEntry,
@@ -27,6 +28,7 @@ from infrastructure.workspace.confined import ConfinedTree
 from infrastructure.workspace.errors import NotRestored
 from infrastructure.workspace.object_layout import output_key
 from infrastructure.workspace.restore import WorkspaceParts, restore_workspace
+from infrastructure.workspace.sqlite_copy import SqliteCopier
 from infrastructure.workspace.state import RestoredWorkspace, WorkspaceState
 from infrastructure.workspace.sync import Syncer
 
@@ -40,7 +42,8 @@ Answer = TypeVar("Answer")
 class WorkspaceEngine:
     """Owns the folder. `inherited` is the executor's own environment, of which agents get a short list.
     `quiesce` ends every process but the executor; it is awaited, with the request's `session_seq`, before a gate sync
-    reads a file, and raises Conflict when an agent was started since.
+    reads a file, and raises Conflict when an agent was started since. `agent_user`: whom agents run as, where that is
+    not us.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class WorkspaceEngine:
         generation: int,
         quiesce: Callable[[int], Awaitable[None]],
         inherited: Mapping[str, str],
+        agent_user: int | None = None,
     ) -> None:
         self._inherited = inherited
         state = WorkspaceState(state_dir)
@@ -61,13 +65,14 @@ class WorkspaceEngine:
             workspace_dir.mkdir(parents=True, exist_ok=True)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="workspace")
         self._transfers = ThreadPoolExecutor(TRANSFERS, thread_name_prefix="transfer")
-        tree = ConfinedTree(str(workspace_dir))
+        tree = ConfinedTree(str(workspace_dir), owner=agent_user)
         self._parts = WorkspaceParts(
             tree=tree,
             state=state,
             store=store,
             transfers=self._transfers,
             home=AgentHome(home_dir, Path(tree.root)),
+            databases=SqliteCopier(tree, user=agent_user),
         )
         self._syncer = Syncer(self._parts, generation)
         self._generation = generation
@@ -147,6 +152,10 @@ class WorkspaceEngine:
                 self.gate_closing = False
 
         return await self._in_turn(work)
+
+    def sync_progress(self) -> SyncProgress:
+        """How far the sync under way has got."""
+        return self._syncer.progress.shown()
 
     async def put_output(self, content_hash: str, body: bytes) -> str:
         """Store tool output below the workspace's prefix; the answer is its key."""

@@ -15,6 +15,7 @@ from infrastructure.workspace.fetch import FetchedFile, fetch_files
 from infrastructure.workspace.fixups import clean_up, flush_filesystem, place_seeds, set_folder_modes
 from infrastructure.workspace.layering import Planned, lay_out
 from infrastructure.workspace.layers import LoadedLayers, load_layers
+from infrastructure.workspace.sqlite_copy import SqliteCopier
 from infrastructure.workspace.state import RestoredWorkspace, WorkspaceState
 
 
@@ -26,6 +27,7 @@ class WorkspaceParts(msgspec.Struct, frozen=True, kw_only=True):
     store: S3ObjectStore
     transfers: ThreadPoolExecutor
     home: AgentHome
+    databases: SqliteCopier
 
 
 def restore_workspace(parts: WorkspaceParts, request: RestoreRequest) -> RestoreResult:

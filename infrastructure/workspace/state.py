@@ -34,10 +34,12 @@ class RestoredWorkspace(msgspec.Struct, frozen=True, kw_only=True, rename="camel
 
 
 class LastSync(msgspec.Struct, frozen=True, kw_only=True):
-    """A sync with its manifest."""
+    """A sync with its manifest. `uncertain_since`, seconds since the epoch: since when it may name content that no sync
+    on record names."""
 
     ref: SyncRef
     manifest: SyncManifest
+    uncertain_since: float = 0.0
 
 
 class FileRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -53,6 +55,7 @@ class FileRecord(msgspec.Struct, frozen=True, array_like=True):
 
 class _SavedSync(msgspec.Struct, frozen=True, kw_only=True):
     ref: SyncRef
+    uncertain_since: float = 0.0
 
 
 _marker_decoder = msgspec.json.Decoder(RestoredWorkspace)
@@ -81,17 +84,17 @@ class WorkspaceState:
     def last_sync(self) -> LastSync | None:
         """None when there was none, or when its manifest doesn't match it (a crash between the two writes)."""
         try:
-            ref = msgspec.json.decode(self._last_sync.read_bytes(), type=_SavedSync).ref
+            saved = msgspec.json.decode(self._last_sync.read_bytes(), type=_SavedSync)
             body = self._last_manifest.read_bytes()
         except FileNotFoundError:
             return None
-        if hashlib.sha256(body).hexdigest() != ref.manifest_hash:
+        if hashlib.sha256(body).hexdigest() != saved.ref.manifest_hash:
             return None
-        return LastSync(ref=ref, manifest=decode_manifest(body))
+        return LastSync(ref=saved.ref, manifest=decode_manifest(body), uncertain_since=saved.uncertain_since)
 
-    def save_last_sync(self, ref: SyncRef, manifest_body: bytes) -> None:
+    def save_last_sync(self, ref: SyncRef, manifest_body: bytes, *, uncertain_since: float = 0.0) -> None:
         write_durably(self._last_manifest, manifest_body)
-        write_durably(self._last_sync, msgspec.json.encode(_SavedSync(ref=ref)))
+        write_durably(self._last_sync, msgspec.json.encode(_SavedSync(ref=ref, uncertain_since=uncertain_since)))
 
     def index(self) -> dict[str, FileRecord]:
         try:

@@ -13,10 +13,12 @@ from application.executor_protocol import SyncRequest, SyncResult
 from domain.errors import Conflict, InvalidInput
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
 from infrastructure.workspace.confined import RootGone
-from infrastructure.workspace.errors import FilesNotStable, NotRestored
+from infrastructure.workspace.errors import FilesNotStable, NotRestored, RestoreFailed
 from infrastructure.workspace.exclusions import Exclusions, Selection
 from infrastructure.workspace.layering import covers
+from infrastructure.workspace.layers import load_recorded_sync
 from infrastructure.workspace.object_layout import manifest_key
+from infrastructure.workspace.progress import Progress
 from infrastructure.workspace.restore import WorkspaceParts
 from infrastructure.workspace.state import FileRecord, LastSync, RestoredWorkspace
 from infrastructure.workspace.stored_names import storable
@@ -28,6 +30,9 @@ _log = logging.getLogger("fleetlog.executor.sync")
 # well before it was taken.
 _CLOCK_TICK_NS = 2_000_000_000
 _GATE_ROUNDS = 3
+# Content that no sync on record names is collected when it is a day old (collect.py). Long before that, what was sent
+# for syncs of which nobody has heard since is not relied on any more.
+RELIED_ON_S = 3600.0
 # Stat values tell times in ticks of at most 10 ms: a gate waits one out, so that whatever changes a file after the gate
 # has begun to read leaves a ctime that shows it.
 _SETTLE_S = 0.02
@@ -37,11 +42,14 @@ _FINE_TICK_NS = 15_000_000
 class Syncer:
     """Makes the syncs of one workspace, one at a time. All calls block."""
 
-    def __init__(self, parts: WorkspaceParts, generation: int) -> None:
+    def __init__(self, parts: WorkspaceParts, generation: int, *, relied_on_s: float = RELIED_ON_S) -> None:
         self._parts = parts
         self._generation = generation
-        # What a failed sync had stored already; the next one need not send it again.
+        self._relied_on_s = relied_on_s
+        # What failed syncs had stored already, the first of them begun at that time; the next need not send it again.
         self._sent: dict[str, Location] = {}
+        self._sent_since = 0.0
+        self.progress = Progress()
 
     def sync(self, request: SyncRequest) -> SyncResult:
         """Raises NotRestored, RootGone, FilesNotStable (gate only), Conflict, or what the object store raises."""
@@ -56,15 +64,40 @@ class Syncer:
         selection = Selection(include=request.include, exclude=request.exclude)
         if request.gate and not selection.selects_all:
             raise InvalidInput("gate", "a gate sync covers everything: it takes no include and no exclude")
-        last = self._parts.state.last_sync()
+        started = time.time()
+        if not self._sent or not self._is_recent(self._sent_since):
+            self._sent.clear()
+            self._sent_since = started
+        last = self._base(request.previous)
         if request.gate and last is not None and self._parts.store.head(last.ref.manifest_key) is None:
             # Somebody removed what the last sync left in the store: nothing of it may be relied on.
             last = None
             self._sent.clear()
-        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent)
-        result = attempt.run(self._generation)
+        attempt = _Attempt(self._parts, marker, last, request, selection, self._sent, self._sent_since, self.progress)
+        self.progress.begin(request.sync_id)
+        try:
+            result = attempt.run(self._generation)
+        finally:
+            self.progress.end()
         self._sent.clear()
         return result
+
+    def _base(self, previous: SyncRef | None) -> LastSync | None:
+        """The sync whose content need not be sent again: the last one that was made here, while it is the one on record
+        or made lately; else the one on record."""
+        last = self._parts.state.last_sync()
+        if last is None or last.ref == previous or self._is_recent(last.uncertain_since):
+            return last
+        if previous is None:
+            return None
+        try:
+            return load_recorded_sync(self._parts.store, previous)[0]
+        except RestoreFailed as error:
+            _log.warning("everything is sent anew: %s", error)
+            return None
+
+    def _is_recent(self, moment: float) -> bool:
+        return 0.0 <= time.time() - moment < self._relied_on_s
 
 
 class _Attempt:
@@ -76,6 +109,8 @@ class _Attempt:
         request: SyncRequest,
         selection: Selection,
         sent: dict[str, Location],
+        sent_since: float,
+        progress: Progress,
     ) -> None:
         self._parts = parts
         self._marker = marker
@@ -88,6 +123,8 @@ class _Attempt:
             if entry.kind == "file":
                 sent.setdefault(entry.hash, Location(entry.pack, entry.offset))
         self._known = sent
+        self._sent_since = sent_since
+        self._progress = progress
         self._index = parts.state.index()
         self._unstable: list[str] = []
         self._lost: list[str] = []
@@ -159,18 +196,42 @@ class _Attempt:
                 entries[file.path] = _entry(file, record.hash, self._known[record.hash])
             else:
                 to_read.append(file)
+        if not self._request.gate:
+            to_read = self._without_databases(entries, walked.files, to_read)
         for stored in self._stored(to_read):
             entries[stored.found.path] = _entry(stored.found, stored.hash, stored.location)
         self._keep_previous(entries, walked)
         self._index = {path: record for path, record in self._index.items() if path in entries}
         return entries, walked.skipped
 
+    def _without_databases(
+        self, entries: dict[str, ManifestEntry], files: list[FoundFile], to_read: list[FoundFile]
+    ) -> list[FoundFile]:
+        """Put copies of changed databases into `entries`; what is left to be read."""
+        changed = {file.path for file in to_read}
+        selected = [file for file in files if self._selection.selects(file.path)]
+        copies = self._parts.databases.store(self._uploader(), self._parts.transfers, selected, changed)
+        self._uploaded_files += copies.files
+        self._uploaded_bytes += copies.bytes
+        for path in copies.taken:
+            entries.pop(path, None)
+            self._index.pop(path, None)
+        for stored in copies.stored:
+            found = stored.found
+            size = copies.sizes[found.path]
+            entries[found.path] = _entry(found, stored.hash, stored.location, size=size)
+            self._index[found.path] = _record(found, stored)
+        return [file for file in to_read if file.path not in copies.taken]
+
+    def _uploader(self) -> Uploader:
+        prefix = self._request.workspace_s3_prefix
+        return Uploader(self._parts.store, self._parts.tree, prefix, self._known, self._progress)
+
     def _trusted(self, file: FoundFile, record: FileRecord) -> bool:
         return file.identity == _identity(record) and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS
 
     def _stored(self, files: list[FoundFile]) -> list[StoredFile]:
-        uploader = Uploader(self._parts.store, self._parts.tree, self._request.workspace_s3_prefix, self._known)
-        uploaded = uploader.store_all(self._parts.transfers, files)
+        uploaded = self._uploader().store_all(self._parts.transfers, files)
         self._uploaded_files += uploaded.files
         self._uploaded_bytes += uploaded.bytes
         self._unstable += [printable(path) for path in uploaded.lost]
@@ -180,9 +241,7 @@ class _Attempt:
         for stored in uploaded.stored:
             found = stored.found
             if stored.stable:
-                self._index[found.path] = FileRecord(
-                    found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash
-                )
+                self._index[found.path] = _record(found, stored)
             else:
                 self._index.pop(found.path, None)
                 self._unstable.append(printable(found.path))
@@ -234,7 +293,10 @@ class _Attempt:
         key = manifest_key(self._request.workspace_s3_prefix, generation, number, body_hash)
         self._parts.store.put(key, body)
         ref = SyncRef(manifest_key=key, manifest_hash=body_hash)
-        _remember(partial(self._parts.state.save_last_sync, ref, body))
+        since = self._sent_since
+        if self._last is not None and self._last.ref != self._request.previous:
+            since = min(since, self._last.uncertain_since)
+        _remember(partial(self._parts.state.save_last_sync, ref, body, uncertain_since=since))
         return ref
 
 
@@ -250,11 +312,15 @@ def _identity(record: FileRecord) -> tuple[int, int, int, int]:
     return (record.size, record.mtime_ns, record.ctime_ns, record.inode)
 
 
-def _entry(file: FoundFile, content_hash: str, location: Location) -> ManifestEntry:
+def _record(found: FoundFile, stored: StoredFile) -> FileRecord:
+    return FileRecord(found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash)
+
+
+def _entry(file: FoundFile, content_hash: str, location: Location, *, size: int | None = None) -> ManifestEntry:
     return ManifestEntry(
         path=file.path,
         kind="file",
-        size=file.size,
+        size=file.size if size is None else size,
         mode=file.mode,
         hash=content_hash,
         pack=location.pack,

@@ -19,6 +19,7 @@ from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.workspace.confined import ConfinedTree
 from infrastructure.workspace.object_layout import object_key, pack_key
 from infrastructure.workspace.parallel import run_all
+from infrastructure.workspace.progress import Progress
 from infrastructure.workspace.walk import FoundFile, found_file
 
 PACKED_FILE_BYTES = 256 * 1024
@@ -68,16 +69,24 @@ class _Read(msgspec.Struct, kw_only=True):
 class Uploader:
     """One sync's uploads. `known` maps hashes to where their content lies already; what is uploaded is added to it."""
 
-    def __init__(self, store: S3ObjectStore, tree: ConfinedTree, prefix: str, known: dict[str, Location]) -> None:
+    def __init__(
+        self, store: S3ObjectStore, tree: ConfinedTree, prefix: str, known: dict[str, Location], progress: Progress
+    ) -> None:
         self._store = store
         self._tree = tree
         self._prefix = prefix
         self._known = known
+        self._progress = progress
         self._lock = threading.Lock()
         self._result = Uploaded()
 
+    def beside(self, tree: ConfinedTree) -> "Uploader":
+        """One that reads from another folder, with the same prefix and the same known content."""
+        return Uploader(self._store, tree, self._prefix, self._known, self._progress)
+
     def store_all(self, pool: Executor, files: list[FoundFile]) -> Uploaded:
         """Read every file and see to it that its content is stored."""
+        self._progress.expect(files)
         tasks: list[Callable[[], None]] = []
         group: list[FoundFile] = []
         grouped = 0
@@ -108,6 +117,7 @@ class Uploader:
                     fresh[read.hash] = read.body
                 read.body = b""
         self._put_fresh(fresh)
+        self._progress.done(group)
         with self._lock:
             for read in reads:
                 self._result.stored.append(
@@ -174,6 +184,10 @@ class Uploader:
         return last
 
     def _store_large(self, file: FoundFile) -> None:
+        self._read_large(file)
+        self._progress.done([file])
+
+    def _read_large(self, file: FoundFile) -> None:
         for attempt in range(_READ_ATTEMPTS):
             if attempt:
                 time.sleep(_SETTLE_S * attempt)

@@ -32,11 +32,12 @@ from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnaps
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.sessions import open_pool
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
-from interfaces.bootstrap.foundation import Foundation, process_owner, refusals
+from interfaces.bootstrap.foundation import Foundation, open_object_store, process_owner, refusals
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import ResidentRuntime, worker_runtime
 
@@ -67,6 +68,7 @@ class ControlPlane:
     run_worker: RunWorker
     work_control: WorkControl
     findings: Findings
+    objects: S3ObjectStore
 
 
 def now() -> datetime:
@@ -104,6 +106,8 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
+    objects = open_object_store(foundation.object_store)
+    stack.callback(objects.close)
     run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
@@ -133,6 +137,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         ),
         run_commands=run_commands,
         findings=Findings(store=store, clock=now),
+        objects=objects,
         work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms

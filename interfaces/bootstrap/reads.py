@@ -2,7 +2,7 @@
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -75,6 +75,9 @@ class Candidates:
 
     async def stale_syncs(self, synced_before: datetime, limit: int) -> list[str]:
         return await self._reads.unsynced_workers(synced_before=synced_before, limit=limit)
+
+    async def to_collect(self, *, now: datetime, retention: timedelta, again_after: timedelta, limit: int) -> list[str]:
+        return await self._reads.sessions_to_collect(now=now, retention=retention, again_after=again_after, limit=limit)
 
 
 class ExpiredQuestions:

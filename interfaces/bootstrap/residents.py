@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
+from application.content_collection import RequestCollections
 from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
 from application.orphans import CleanOrphans
@@ -11,6 +12,7 @@ from application.process_managers.table import react, wire_names
 from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
 from infrastructure.search.indexer import EventIndexer
+from infrastructure.workspace.collect import S3ContentCollector
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 
 STALE_SYNC_AFTER = timedelta(minutes=30)
@@ -25,6 +27,12 @@ def scheduled(plane: ControlPlane) -> Schedule:
         candidates=plane.reads.candidates,
         questions=plane.reads.questions,
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
+        collections=RequestCollections(
+            sessions=plane.sessions,
+            candidates=plane.reads.candidates,
+            clock=now,
+            retention=timedelta(milliseconds=settings.workspace_retention_ms),
+        ),
         findings=plane.findings,
         clock=now,
         new_id=new_id,
@@ -45,7 +53,13 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
     )
     effects = EffectWorker(
         ledger=plane.ledger,
-        handlers=effect_handlers(run_aggregates=plane.runs, workers=plane.workers),
+        handlers=effect_handlers(
+            run_aggregates=plane.runs,
+            workers=plane.workers,
+            store=plane.store,
+            collector=S3ContentCollector(plane.objects, clock=now),
+            progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
+        ),
         given_up=plane.work_control.given_up,
         owner=plane.owner,
     )

@@ -53,6 +53,7 @@ class ExecutorApi:
             ("POST", "/workspace/link-agent-data", self.link_agent_data),
             ("POST", "/workspace/validate", self.validate),
             ("POST", "/workspace/sync", self.sync),
+            ("GET", "/workspace/sync", self.sync_progress),
             ("GET", "/workspace/tree", self.tree),
             ("GET", "/workspace/file", self.read_file),
             ("PUT", "/workspace/file", self.write_file),
@@ -97,6 +98,9 @@ class ExecutorApi:
 
     async def sync(self, request: Request) -> Response:
         return _json(await self._workspace.sync(await self._call(request, SyncRequest)))
+
+    async def sync_progress(self, _request: Request) -> Response:
+        return _json(self._workspace.sync_progress())
 
     async def tree(self, request: Request) -> Response:
         entries = await self._workspace.tree(_path(request, "/workspace"))

@@ -96,6 +96,7 @@ async def _assembled(
             store=store,
             generation=config.generation,
             quiesce=quiesce,
+            agent_user=config.agent_user,
         )
     except RootGone as error:
         raise ConfigRefused(f"{error}; it had been restored, and nothing else may pass for it") from error

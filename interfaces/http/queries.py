@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"-?\d{1,30}", re.ASCII)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT", re.ASCII)
 
 Number = Annotated[int, Meta(ge=0, le=BIGGEST)]
+Speed = Annotated[float, Meta(ge=0, le=10_000)]
 WaitMs = Annotated[int, Meta(ge=0, le=MAX_WAIT_MS)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 PageLimit = Annotated[int, Meta(ge=1, le=500)]

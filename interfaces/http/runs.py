@@ -13,10 +13,10 @@ from domain.run.values import Warn
 from interfaces.http.endpoint import Answer, Call, Endpoint
 from interfaces.http.events import EventView, event_view
 from interfaces.http.problems import Problem
-from interfaces.http.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Text, WaitQuery
+from interfaces.http.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Speed, Text, WaitQuery
 from interfaces.http.reading import caught_up, found, moment_of, shown_as
 from interfaces.http.run_requests import EnqueueBody, StartBody, run_request
-from interfaces.http.sse import stream_run
+from interfaces.http.sse import replay_run, stream_run
 from interfaces.http.views import Pending, View
 from projections.ports import AtSeq, Page, RunFilter
 from projections.runs import RUNS, RunSnapshot, RunSummary
@@ -50,9 +50,12 @@ class StopBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
 
 
 class StreamQuery(Query, frozen=True, kw_only=True):
-    """`cursor`: the seq of the last event seen; a `Last-Event-ID` header wins over it."""
+    """`cursor`: the seq of the last event seen; a `Last-Event-ID` header wins over it. `replay`: send a finished run
+    again in its own rhythm, `speed` times as fast; 0: at once."""
 
     cursor: Number = 0
+    replay: bool = False
+    speed: Speed = 1.0
 
 
 class Started(View, frozen=True, kw_only=True):
@@ -197,6 +200,8 @@ async def list_runs(call: Call[None, ListRunsQuery]) -> Answer:
 
 
 async def stream(call: Call[None, StreamQuery]) -> Response:
+    if call.query.replay:
+        return await replay_run(call.request, call.deps.streams, call.path["runId"], call.query.speed)
     return await stream_run(call.request, call.deps.streams, call.path["runId"])
 
 
@@ -274,11 +279,11 @@ ENDPOINTS = (
         path=f"{_PATH}/stream",
         handler=stream,
         tag=_TAG,
-        summary="A run's events, stored ones first, then live",
+        summary="A run's events, stored ones first, then live; or a finished run again in its own rhythm",
         query=StreamQuery,
         answers={204: None},
         streams=True,
-        errors=(404, 503),
+        errors=(404, 409, 503),
     ),
     Endpoint(
         method="POST",

@@ -41,6 +41,14 @@ async def stream_run(request: Request, streams: EventStreams, run_id: str) -> Re
     return Response(status_code=204, headers={"cache-control": "no-cache"}) if stream is None else EventStream(stream)
 
 
+async def replay_run(request: Request, streams: EventStreams, run_id: str, speed: float) -> Response:
+    """`GET /api/runs/{runId}/stream?replay=true&speed=`: a finished run in its own rhythm; at its end `run.closed`."""
+    field, cursor = requested_cursor(request, "cursor")
+    with _refusals(field):
+        stream = await streams.open_replay(run_id, cursor, speed)
+    return EventStream(stream)
+
+
 async def stream_feed(request: Request, streams: EventStreams, wanted: EventFilter) -> Response:
     """`GET /api/events` with `Accept: text/event-stream`: the log's events after `Last-Event-ID`, else `?after=`, else
     from the first; ids are positions."""

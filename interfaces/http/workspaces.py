@@ -8,6 +8,7 @@ from starlette.responses import Response
 from application.session_commands import Settled
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import session_stream
+from domain.session.collection import superseded_at
 from domain.session.events import SessionSynced
 from domain.session.state import SessionWorker
 from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
@@ -93,8 +94,15 @@ async def read_file(call: Call[None, WorkspaceQuery]) -> Response:
 async def restore(call: Call[RestoreBody, WaitQuery]) -> Answer:
     session_id = call.path["sessionId"]
     _, sync, _ = await _recorded(call, call.body.sync_position)
-    settled: Settled = await call.deps.sessions.rewind(
-        session_id, sync, call.body.sync_position, call.context, wait_s=call.query.wait_ms / 1000
+    await call.deps.recorded_workspaces.entries(sync)  # what can't be read must not take a worker down
+    history = await call.deps.store.read_stream(session_stream(session_id))
+    settled: Settled = await call.deps.sessions.restore(
+        session_id,
+        sync,
+        call.body.sync_position,
+        superseded_at(history)[sync],
+        call.context,
+        wait_s=call.query.wait_ms / 1000,
     )
     if settled.pending:
         return pending(settled)
@@ -167,7 +175,7 @@ ENDPOINTS = (
         path=f"{_PATH}/restore",
         handler=restore,
         tag=_TAG,
-        summary="Make a recorded sync the workspace again; the present one is synced first. Pending: call again",
+        summary="Make a recorded sync the workspace again; the present one is synced first. Goes on by itself",
         body=RestoreBody,
         query=WaitQuery,
         answers={200: WorkerSettled, 202: Pending},

@@ -188,3 +188,29 @@ def test_an_embedded_server_that_was_killed_is_started_again_under_a_run(
     assert_log_equals_journal(own_fleetlog, run_id, "s")
     assert (own_fleetlog.worker_folder("s") / "workspace/steps").read_text().split() == [str(n) for n in range(1, 41)]
     assert own_fleetlog.ok("POST", "/api/session-workers/s/stop")["worker"]["state"] == "stopped"
+
+
+@pytest.mark.parametrize("at", ["session.restore_requested", "session.stopped", "session.removing"])
+def test_a_restore_goes_on_after_a_kill_in_its_middle(own_fleetlog: FleetlogServer, at: str) -> None:
+    path = "/api/session-workers/s"
+    own_fleetlog.finished("echo first > file; touch gone", sessionId="s")
+    own_fleetlog.ok("POST", f"{path}/sync")
+    first = own_fleetlog.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    own_fleetlog.finished("echo second > file; rm gone", sessionId="s")
+
+    answer = own_fleetlog.client.post(f"{path}/restore", json={"syncPosition": first}, params={"waitMs": 0})
+    assert (answer.status_code, answer.json()["pending"]) == (202, True)
+    own_fleetlog.session_events("s", at)
+    own_fleetlog.kill()
+    own_fleetlog.start()
+
+    events = own_fleetlog.session_events("s", "session.activated", nth=2)
+    order = ["session.restore_requested", "session.stopping", "session.removing", "session.workspace_rewound"]
+    assert [name for name in events if name in order] == order
+    worker = own_fleetlog.activate("s")["worker"]
+    assert (worker["state"], worker["generation"], worker["restoringSyncPosition"]) == ("running", 2, None)
+    workspace = own_fleetlog.worker_folder("s") / "workspace"
+    assert ((workspace / "file").read_text(), (workspace / "gone").exists()) == ("first\n", True)
+    latest = own_fleetlog.ok("GET", f"{path}/syncs")["items"][0]["position"]
+    kept = own_fleetlog.client.get(f"{path}/workspace/file", params={"path": "/workspace/file", "syncPosition": latest})
+    assert kept.content == b"second\n"

@@ -1,5 +1,6 @@
 """The life of a session over HTTP: activation in every state, the sync gate, housekeeping."""
 
+import os
 import shutil
 
 import pytest
@@ -191,11 +192,33 @@ def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: Fleetl
     problem = server.problem(400, "POST", f"{path}/restore", json={"syncPosition": 1})
     assert problem["errors"][0]["field"] == "syncPosition"
 
+    assert f"position {before}" in server.command("workspace", "restore", session, "--at", str(before))
+    assert (server.worker_folder(session) / "workspace/d/file").read_text() == "second\nunsynced\n"
+
+
+def test_a_long_sync_tells_how_far_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with FleetlogServer(tmp_path_factory.mktemp("progress") / "home", SYNC_PROGRESS_MS="30") as server:
+        server.activate("s")
+        workspace = server.worker_folder("s") / "workspace"
+        for number in range(12):
+            (workspace / f"large-{number}").write_bytes(os.urandom(12_000_000))
+        server.ok("POST", "/api/session-workers/s/sync")
+
+        events = server.ok("GET", "/api/streams/session:s/events", params={"limit": 500})["events"]
+        told = [event["payload"] for event in events if event["type"] == "session.sync_progress"]
+        assert 1 <= len(told) <= 20
+        assert [each["bytesDone"] for each in told] == sorted({each["bytesDone"] for each in told})
+        assert all(each["bytesDone"] <= each["bytes"] <= 144_000_000 for each in told)
+        seen = server.session_events("s", "session.synced")
+        assert seen.count("session.sync_progress") == len(told)
+
 
 def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
     for name in ("a", "b"):
         own_fleetlog.finished("echo work > file", sessionId=name)
+        own_fleetlog.until_session(name, "session.run_detached")
     folder = own_fleetlog.worker_folder("a")
+    own_fleetlog.ok("GET", "/api/session-workers")  # the read model, with what was just seen
 
     busy = own_fleetlog.ok("POST", "/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 600_000, "limit": 10})
     idle = own_fleetlog.ok("POST", "/api/session-workers/cleanup/idle", json={"idleTimeoutMs": 0, "limit": 10})

@@ -195,6 +195,22 @@ class FleetlogServer:
         """All stored frames of a run, to its end."""
         return [frame for frame in self.frames(run_id) if "id" in frame]
 
+    def session_events(self, session_id: str, until: str, nth: int = 1) -> list[str]:
+        """The types of a session's events, up to the nth of type `until`, as soon as it is there."""
+        seen: list[str] = []
+        query = {"stream": f"session:{session_id}", "after": 0}
+        with self.client.stream(
+            "GET", "/api/events", params=query, headers={"accept": "text/event-stream"}, timeout=60
+        ) as answer:
+            assert answer.status_code == 200, answer.read()
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event" and value.startswith("session."):
+                    seen.append(value)
+                    if seen.count(until) == nth:
+                        return seen
+        raise AssertionError(f"the stream of {session_id} ended without {until}: {seen}")
+
     def stream(self, session_id: str) -> list[dict[str, Any]]:
         """A session's whole history, to the end of a read that sees what was answered before."""
         events: list[dict[str, Any]] = []

@@ -16,15 +16,19 @@ from infrastructure.workspace.errors import NotRestored
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, l0, l1
 
-names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12).filter(
-    lambda name: name not in {".", ".."} and len(name.encode()) < 100
+texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12)
+any_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: os.fsdecode(raw.translate(bytes([1, *range(1, 256)]))))
+names = (texts | any_bytes.map(lambda name: name.replace("/", "|"))).filter(
+    lambda name: name not in {".", ".."} and len(os.fsencode(name)) < 100
 )
 contents = st.one_of(
     st.binary(max_size=40), st.just(b""), st.just(b"same"), st.integers(1, 3).map(lambda n: os.urandom(200_000 * n))
 )
 leaves = st.one_of(
     st.tuples(st.just("file"), st.sampled_from([0o644, 0o755, 0o600]), contents),
-    st.tuples(st.just("link"), st.sampled_from(["..", "/etc/passwd", "gone/nowhere", "a", "../../outside", "ü\n"])),
+    st.tuples(
+        st.just("link"), st.sampled_from(["..", "/etc/passwd", "gone/nowhere", "a", "../../outside", "ü\n", "\udcff"])
+    ),
 )
 trees = st.recursive(
     st.dictionaries(names, leaves, max_size=4),
@@ -295,6 +299,23 @@ def test_no_sync_before_the_restore(counting):
         with pytest.raises(NotRestored):
             worker.sync()
         assert counting.puts == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_what_a_restore_makes_is_the_agents_own_from_the_beginning(counting):
+    """Else it would be given away before the agent starts, and the next sync would have to read it all again."""
+    with box(counting) as original:
+        original.restore()
+        for name, size in (("small", 10), ("d/e/small", 20), ("middle", 300_000)):
+            (original.workspace / name).parent.mkdir(parents=True, exist_ok=True)
+            (original.workspace / name).write_bytes(os.urandom(size))
+        sync = original.sync().sync
+    with tempfile.TemporaryDirectory() as folder, transfer_pool() as pool:
+        again = Box(Path(folder), counting, pool, 2, owner=54321)
+        again.restore(sync=sync)
+        made = list(again.workspace.rglob("*"))
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(54321, 54321)}
+        again.close()
 
 
 def test_deep_folders_survive(counting):

@@ -14,6 +14,7 @@ from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.workspace.agent_home import AgentHome
 from infrastructure.workspace.confined import ConfinedTree
 from infrastructure.workspace.restore import WorkspaceParts, restore_workspace
+from infrastructure.workspace.sqlite_copy import SqliteCopier
 from infrastructure.workspace.state import WorkspaceState
 from infrastructure.workspace.sync import Syncer
 from tests.integration.executor.worker import L4, PREFIX, l1
@@ -62,17 +63,19 @@ class CountingStore(S3ObjectStore):
 class Box:
     """One generation's folders with the engine on them, called directly."""
 
-    def __init__(self, folder, store, pool, generation=1):
+    def __init__(self, folder, store, pool, generation=1, owner=None):
         self.workspace, self.generation = folder / "ws", generation
         for name in ("ws", "home", "state"):
             (folder / name).mkdir(parents=True)
         self.state = WorkspaceState(folder / "state")
+        tree = ConfinedTree(str(self.workspace), owner=owner)
         self.parts = WorkspaceParts(
-            tree=ConfinedTree(str(self.workspace)),
+            tree=tree,
             state=self.state,
             store=store,
             transfers=pool,
             home=AgentHome(folder / "home", self.workspace),
+            databases=SqliteCopier(tree, user=None),
         )
         self.syncer = Syncer(self.parts, generation)
 

@@ -1,19 +1,26 @@
 """A real executor in a container, called by the real client, its workspace in a real object store: who may do what."""
 
 import ipaddress
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from domain.identifiers import worker_token
+from domain.workspace.sync import SyncRef
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.runtimes.executor_setup import WorkerObjectStore
+from infrastructure.workspace.recorded import S3RecordedWorkspaces
 from tests.support.async_run import run
 from tests.support.docker_bench import DockerBench
-from tests.support.executor_calls import SECRET, SESSION, SPEC, restored, script_output, sync_of
+from tests.support.executor_calls import PREFIX, SECRET, SESSION, SPEC, restored, script_output, started_script, sync_of
 from tests.support.relay import relayed
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,6 +49,23 @@ mkdir -p made/by && echo agent > made/by/agent && chmod 0500 made/by
 cat given
 echo more >> given
 echo end
+"""
+
+
+WRITING = r"""
+cat > write.py <<'END'
+import sqlite3, sys
+database = sqlite3.connect("state.sqlite", isolation_level=None)
+database.execute("PRAGMA journal_mode = WAL")
+database.execute("CREATE TABLE rows (n INTEGER PRIMARY KEY)")
+n = 0
+while True:
+    n += 1
+    database.execute("INSERT INTO rows VALUES (?)", (n,))
+    if n == 100:
+        print("writing", flush=True)
+END
+exec python3 write.py
 """
 
 
@@ -90,3 +114,46 @@ def test_an_agent_works_in_its_workspace_and_gets_nowhere_else(bench: DockerBenc
     assert "CapEff:\t0000000000000000" in lines
     assert lines[-2:] == ["by the executor", "end"]
     assert int(next(line for line in lines if line.startswith("executor")).split()[1]) > 1
+
+
+def test_an_agents_database_is_copied_with_the_agents_rights_while_it_is_written(
+    bench: DockerBench, bucket: ObjectStoreAccess, tmp_path: Path
+) -> None:
+    container = run(bench.runtime.create(SPEC))
+    info = run(bench.runtime.start(SPEC, container.container_id))
+
+    async def life() -> SyncRef:
+        async with HttpExecutorDirectory(SECRET, policy=CallPolicy(max_retries=1)) as directory:
+            executor = directory.executor(session_id=SESSION, generation=1, url=info.url)
+            await restored(executor)
+            await started_script(executor, WRITING)
+            async for batch in executor.follow("run-1", 0):
+                if any(entry.type == "message.delta" for entry in batch):
+                    break
+            synced = await executor.sync(sync_of("manual"))
+            assert synced.unstable_paths == ()
+            await executor.stop_run("run-1")
+            return synced.sync
+
+    sync = run(life(), timeout=90)
+    _, owners = bench.in_container(SPEC, "stat", "--format", "%u", "/workspace/state.sqlite", "/workspace/write.py")
+    assert owners.split() == ["1000", "1000"]
+    with closing(S3ObjectStore(s3_location(bucket))) as store:
+        workspaces = S3RecordedWorkspaces(store)
+        files = {entry.path: entry for entry in run(workspaces.entries(sync)) if entry.kind == "file"}
+        assert set(files) == {"state.sqlite", "write.py"}
+        (tmp_path / "state.sqlite").write_bytes(run(workspaces.content(PREFIX, files["state.sqlite"])))
+    with closing(sqlite3.connect(tmp_path / "state.sqlite")) as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        ((count, last),) = copy.execute("SELECT count(*), max(n) FROM rows")
+        assert count == last >= 100
+
+
+def s3_location(access: ObjectStoreAccess) -> S3Location:
+    return S3Location(
+        endpoint=access.endpoint,
+        bucket=access.bucket,
+        region=access.region,
+        access_key=access.access_key_id,
+        secret_key=access.secret_access_key,
+    )

@@ -263,7 +263,7 @@ def _workers() -> Workers:
 def perform(effect: Effect) -> Coroutine[Any, Any, None]:
     worker = EffectWorker(
         ledger=_Ledger(),
-        handlers=effect_handlers(run_aggregates=None, workers=_workers()),
+        handlers=effect_handlers(run_aggregates=None, workers=_workers(), store=None, collector=None),
         given_up=_given_up,
         owner="w",
     )

@@ -8,7 +8,7 @@ import msgspec
 from projections.catalogue import PROJECTIONS
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "session_workers": (2, "db9391992102c900"),
+    "session_workers": (3, "e6ea45c1f5f9bff3"),
     "runs": (2, "d6e9170f7f1c8556"),
     "todos": (1, "8eda65a1ab05935b"),
     "human_loop": (2, "c7f8b8deaa9349a4"),

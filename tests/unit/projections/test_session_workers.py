@@ -40,6 +40,7 @@ def test_a_worker_that_runs() -> None:
         "stoppedAt": None,
         "createdAt": at(1),
         "attachedRunId": None,
+        "restoringSyncPosition": None,
         "lastError": "",
         "seq": 7,
         "position": 107,

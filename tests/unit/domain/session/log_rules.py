@@ -22,6 +22,10 @@ class Reader:
 
     def read(self, event: Event) -> None:
         generation = getattr(event, "generation", None)
+        if isinstance(event, e.WorkspaceRewound):
+            assert self.container_is_gone, "the workspace goes back in time while there is a container"
+            self.last_sync = event.sync
+            return
         if not isinstance(event, e.ActivationRequested):
             assert generation == self.generation, f"{event} is not of the one present generation"
         match event:

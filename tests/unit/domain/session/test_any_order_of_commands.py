@@ -29,6 +29,7 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
+from domain.workspace.sync import SyncRef
 from tests.support.live_aggregate import LiveAggregate
 from tests.support.sessions import ACTIVATE, MANIFEST, NEWER, sync_ref
 from tests.unit.domain.session.log_rules import check_log
@@ -57,6 +58,7 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         self.results: list[c.RecordSynced] = []
         self.reports: list[object] = []
         self.boots = 0
+        self.recorded: list[SyncRef] = []
 
     def send(self, command: object, *, report: bool = True) -> None:
         present = self.generation(0)
@@ -74,6 +76,8 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
             case e.SessionStopping() | e.SessionRemoving():
                 recorded = self.state.last_sync
                 assert recorded == sync_ref(self.version), "the gate let unsynced work through"
+            case e.SessionSynced(sync=sync):
+                self.recorded.append(sync)
             case e.ActivationRequested(kind="create", plan=plan) if plan.session_sync is not None:
                 self.version = int(plan.session_sync.manifest_hash, 16)
 
@@ -191,6 +195,14 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         before = self.worker.now if scheduled else None
         self.send(c.RemoveSession(sync_id=self.new_sync_id(), stopped_before=before))
 
+    @precondition(lambda self: self.recorded)
+    @rule(data=st.data())
+    def restore(self, data):
+        sync, sync_id = data.draw(st.sampled_from(self.recorded)), self.new_sync_id()
+        self.sync_ids.append(f"{sync_id}-remove")
+        command = c.RequestRestore(sync=sync, sync_position=1, superseded_at=None, sync_id=sync_id)
+        self.send(command, report=False)
+
     @rule(offset=OFFSET)
     def remove_canceled(self, offset):
         self.send(c.CancelRemove(generation=self.generation(offset), reason="x"))
@@ -272,6 +284,16 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
             assert not (self.state.attached_runs and self.state.lifecycle.stop)
         if self.state.last_sync_status == "running":
             assert self.state.pending_syncs or isinstance(self.state.lifecycle, Running | Stopped)
+
+    @invariant()
+    def a_restore_goes_on_or_has_ended(self):
+        if self.worker.state is None or self.state.restoring is None:
+            return
+        match self.state.lifecycle:
+            case Running(stop=pending) | Stopped(remove=pending):
+                assert pending is not None, "the restore waits for nothing"
+            case lifecycle:
+                assert isinstance(lifecycle, Stopping | Removing)
 
     def teardown(self):
         self.worker.check_history()

@@ -1,0 +1,55 @@
+"""The effect that collects the content of a session's workspace which no kept sync names."""
+
+from application.content_collection import ContentCollector
+from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
+from application.effects.workers import Workers
+from application.ports import EventStore
+from domain.identifiers import session_stream
+from domain.session.collection import kept_syncs
+from domain.session.commands import FailCollection, RecordCollected
+from domain.session.state import Running, SessionWorker, Stopped
+
+
+class CollectContent:
+    """It stands in its session's lane, so no sync of the session is performed meanwhile; one that waits to be tried
+    again goes first, since its executor may still be at work."""
+
+    def __init__(self, *, workers: Workers, store: EventStore, collector: ContentCollector) -> None:
+        self._workers, self._store, self._collector = workers, store, collector
+
+    async def perform(self, effect: ClaimedEffect) -> None:
+        session_id, collection_id = effect.params["sessionId"], effect.params["collectionId"]
+        state = (await self._workers.find(session_id)).state
+        if state.collection_id != collection_id or state.kept_since is None:
+            raise EffectObsolete("this collection has ended")
+        if _sync_is_under_way(state):
+            raise EffectFailed("a sync of the session is under way")
+        history = await self._store.read_stream(session_stream(session_id))
+        kept = kept_syncs(history, state.kept_since)
+        collected = await self._collector.collect(state.workspace_prefix, kept)
+        await self._workers.sessions.handle(
+            session_id,
+            RecordCollected(
+                collection_id=collection_id,
+                kept_syncs=len(kept),
+                manifests=collected.manifests,
+                contents=collected.contents,
+                bytes=collected.bytes,
+                more=collected.more,
+            ),
+            effect.context("collected"),
+        )
+
+    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
+        command = FailCollection(collection_id=effect.params["collectionId"], error=error)
+        await self._workers.sessions.handle(effect.params["sessionId"], command, effect.context("given_up"))
+
+
+def _sync_is_under_way(state: SessionWorker) -> bool:
+    match state.lifecycle:
+        case Running(stop=stop) if stop is not None:
+            return True
+        case Stopped(remove=remove) if remove is not None:
+            return True
+        case _:
+            return bool(state.pending_syncs)

@@ -1,0 +1,122 @@
+"""Consistent copies of SQLite databases that agents may be writing to, for syncs that do not end them first.
+
+A database's file and its write-ahead log change one after the other: read one by one they may not fit together. So what
+is synced is SQLite's own copy, which holds all that was committed, and the log and its index are left out. A gate sync
+has no need of it: nobody writes, and database and log are stored as they are.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from domain.errors import Conflict, NotFound
+from infrastructure.workspace import sqlite_backup
+from infrastructure.workspace.confined import ConfinedTree
+from infrastructure.workspace.upload import StoredFile, Uploader
+from infrastructure.workspace.walk import FoundFile, found_file
+
+COMPANIONS = ("-wal", "-shm", "-journal")
+_HEADER = b"SQLite format 3\0"
+_TIMEOUT_S = 120.0
+_log = logging.getLogger("fleetlog.executor.sync")
+
+
+class SqliteCopies(msgspec.Struct, kw_only=True):
+    """`stored`: the copies, each with its database as it was found. `taken`: the paths of these and of what goes with
+    them. `files` and `bytes` were uploaded."""
+
+    stored: list[StoredFile] = []
+    sizes: dict[str, int] = {}
+    files: int = 0
+    bytes: int = 0
+    taken: set[str] = set()
+
+
+class SqliteCopier:
+    """`user`: whose databases they are; None: ours."""
+
+    def __init__(self, tree: ConfinedTree, *, user: int | None) -> None:
+        self._tree = tree
+        self._user = user
+
+    def store(
+        self, uploader: Uploader, pool: Executor, files: Sequence[FoundFile], changed: Collection[str]
+    ) -> SqliteCopies:
+        """Copy and store the databases among `files` that are changed, or have a companion that is. One that SQLite
+        can't copy is left to be read as any other file."""
+        by_path = {file.path: file for file in files}
+        databases = [file for file in files if self._is_written(file, by_path, changed)]
+        copies = SqliteCopies()
+        if not databases:
+            return copies
+        with self._copied(databases) as (folder, sizes):
+            originals = {str(number): file for number, file in enumerate(databases)}
+            with closing(ConfinedTree(folder)) as beside:
+                uploaded = uploader.beside(beside).store_all(pool, sizes)
+            copies.files, copies.bytes = uploaded.files, uploaded.bytes
+            for stored in uploaded.stored:
+                original = originals[stored.found.path]
+                copies.stored.append(msgspec.structs.replace(stored, found=original))
+                copies.sizes[original.path] = stored.found.size
+                copies.taken.update(original.path + suffix for suffix in ("", *COMPANIONS))
+        return copies
+
+    def _is_written(self, file: FoundFile, by_path: dict[str, FoundFile], changed: Collection[str]) -> bool:
+        companions = [file.path + suffix for suffix in COMPANIONS if file.path + suffix in by_path]
+        if file.path not in changed and not any(path in changed for path in companions):
+            return False
+        return file.size >= len(_HEADER) and self._has_header(file.path)
+
+    def _has_header(self, path: str) -> bool:
+        try:
+            fd = self._tree.open_file(path)
+        except (NotFound, Conflict, OSError):
+            return False
+        try:
+            return os.pread(fd, len(_HEADER), 0) == _HEADER
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def _copied(self, databases: Sequence[FoundFile]) -> Iterator[tuple[str, list[FoundFile]]]:
+        """A folder with the copies that succeeded, named by their numbers."""
+        with tempfile.TemporaryDirectory(prefix="fleetlog-sqlite-", ignore_cleanup_errors=True) as folder:
+            if self._user is not None:
+                os.chown(folder, self._user, self._user)
+            answers = self._run(folder, [os.fsencode(f"{self._tree.root}/{file.path}") for file in databases])
+            copied: list[FoundFile] = []
+            for number, file in enumerate(databases):
+                answer = answers[number] if number < len(answers) else "it was not copied in time"
+                if answer == "ok":
+                    copied.append(found_file(str(number), os.lstat(Path(folder, str(number)))))
+                else:
+                    _log.warning("the database %r is read as it is: %s", file.path, answer)
+            yield folder, copied
+
+    def _run(self, folder: str, sources: list[bytes]) -> list[str]:
+        command = [sys.executable, "-I", sqlite_backup.__file__, folder]
+        try:
+            done = subprocess.run(
+                command,
+                input=b"".join(source + b"\0" for source in sources),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=_TIMEOUT_S,
+                check=False,
+                env={"LANG": "C.UTF-8"},
+                cwd="/",
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return [f"{type(error).__name__}: {error}"] * len(sources)
+        return done.stdout.decode(errors="replace").splitlines()

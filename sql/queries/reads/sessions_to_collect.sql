@@ -1,0 +1,17 @@
+-- Sessions whose object store content may hold something that no kept sync names. A sync that a later one replaced runs out
+-- a retention after that; a day on top lets what was young at the last collection grow old. Read once an hour, so it has no
+-- index.
+SELECT w.key
+FROM projection_versions v
+JOIN read_models.session_workers w ON w.version = v.version AND w.tenant = %(tenant)s
+CROSS JOIN LATERAL (
+    SELECT (w.body #>> '{worker,last_sync_at}')::timestamptz AS synced_at,
+           (w.body #>> '{worker,collected_at}')::timestamptz AS collected_at,
+           (w.body #>> '{worker,created_at}')::timestamptz AS created_at
+) AS t
+WHERE v.projection = 'session_workers' AND v.state = 'active'
+  AND t.synced_at IS NOT NULL
+  AND coalesce(t.collected_at, t.created_at + %(retention)s) < %(now)s - %(again_after)s
+  AND (t.collected_at IS NULL OR t.collected_at < t.synced_at + %(retention)s + interval '2 days')
+ORDER BY coalesce(t.collected_at, t.created_at)
+LIMIT %(limit)s
