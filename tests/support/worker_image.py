@@ -1,5 +1,6 @@
 """The image of session workers, built by its script from the code under test."""
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "fleetlog-worker:test"
+IMAGE = f"fleetlog-worker:test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
+"""A checkout has its own: tests of another one on this machine do not replace it meanwhile."""
 
 
 def built_image() -> str:

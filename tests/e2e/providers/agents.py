@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.e2e.providers.dialects import DIALECTS, Dialect
+from tests.e2e.providers.places import OnThisMachine, Place
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.model_server import ModelServer, Reply
 
@@ -15,11 +15,12 @@ WAIT_S = 60.0
 
 @dataclass
 class Agents:
-    """One provider on one server."""
+    """One provider on one server, whose agents work in one kind of place."""
 
     server: FleetlogServer
     models: ModelServer
     dialect: Dialect
+    place: Place = field(default_factory=OnThisMachine)
 
     def body(self, model: str, prompt: str = "go", **body: Any) -> dict[str, Any]:
         return {
@@ -44,14 +45,15 @@ class Agents:
         answer = self.server.ok("POST", "/api/runs/queue/enqueue", json=self.body(model, **body))
         return StartedRun(agents=self, run_id=answer["runId"], model=model)
 
-    def workspace(self, session_id: str) -> Path:
-        return self.server.worker_folder(session_id) / "workspace"
+    def read(self, session_id: str, name: str) -> str | None:
+        """A file of the workspace; None when there is none."""
+        return self.place.read(self.server, session_id, name)
 
     def session_with_worker(self) -> tuple[str, str]:
         """A new session's id, and the folder that its agents work in."""
         session_id = new_id("session")
         self.server.activate(session_id)
-        return session_id, str(self.workspace(session_id))
+        return session_id, self.place.folder(self.server, session_id)
 
 
 @dataclass
@@ -105,19 +107,6 @@ class StartedRun:
         return FinishedRun(run_id=self.run_id, model=self.model, events=events, snapshot=snapshot)
 
 
-def agent_processes(folder: Path) -> list[int]:
-    """The living processes that work in a folder: an agent's CLI and what it started."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in {"Z", "X"} and (entry / "cwd").readlink() == folder:
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
 def wait_until(reached: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + WAIT_S
     while not reached():
@@ -125,9 +114,9 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def settings_of_all(models: ModelServer, dialects: tuple[Dialect, ...] = DIALECTS) -> Mapping[str, str]:
+def settings_of_all(model_url: str) -> Mapping[str, str]:
     """What leads every CLI to the model server."""
     found: dict[str, str] = {}
-    for dialect in dialects:
-        found |= dialect.variables(models.url)
+    for dialect in DIALECTS:
+        found |= dialect.variables(model_url)
     return found | {"RUN_QUEUE_RETRY_DELAY_MS": "100"}

@@ -1,27 +1,66 @@
-"""Servers whose agents are the real CLIs, led to a scripted model."""
+"""Servers whose agents are the real CLIs, led to a scripted model: in processes of this machine, and in containers."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.providers.agents import Agents, settings_of_all
 from tests.e2e.providers.dialects import DIALECTS, Dialect
+from tests.e2e.providers.places import InContainers, OnThisMachine, Place
 from tests.support.agent_clis import installed_clis
+from tests.support.docker_containers import LABEL, docker, remove_everything
 from tests.support.fleetlog_server import FleetlogServer
 from tests.support.model_server import ModelServer
+
+RUNTIMES = (
+    "process",
+    pytest.param("docker", marks=[pytest.mark.proof, pytest.mark.timeout(400)]),
+)
+SHARED = {"process": "server_with_agents", "docker": "docker_server"}
+PLACES: dict[str, Place] = {"process": OnThisMachine(), "docker": InContainers()}
+
+
+@contextmanager
+def serving_agents(runtime: str, models: ModelServer, home: Path, image: str = "") -> Iterator[FleetlogServer]:
+    """A server of this runtime, and none of its containers at the end."""
+    if runtime == "process":
+        installed_clis()
+        with FleetlogServer(home, **settings_of_all(models.url)) as server:
+            yield server
+        return
+    settings = settings_of_all(f"http://host.docker.internal:{models.port}")
+    with FleetlogServer(home, WORKER_RUNTIME="docker", WORKER_IMAGE=image, **settings) as server:
+        server.activate("first")
+        first = str(server.ok("GET", "/api/session-workers/first")["containerId"])
+        installation = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', first)
+        try:
+            yield server
+        finally:
+            remove_everything(installation)
 
 
 @pytest.fixture(scope="session")
 def models() -> Iterator[ModelServer]:
-    with ModelServer() as server:
+    """Containers reach it, too."""
+    with ModelServer(host="0.0.0.0") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def server_with_agents(models: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
     """One server for all tests that leave it alive."""
-    installed_clis()
-    with FleetlogServer(tmp_path_factory.mktemp("agents") / "home", **settings_of_all(models)) as server:
+    with serving_agents("process", models, tmp_path_factory.mktemp("agents") / "home") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def docker_server(
+    models: ModelServer, worker_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FleetlogServer]:
+    """The same with containers."""
+    with serving_agents("docker", models, tmp_path_factory.mktemp("agents") / "home", worker_image) as server:
         yield server
 
 
@@ -39,15 +78,27 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
     return found
 
 
-@pytest.fixture
-def agents(server_with_agents: FleetlogServer, models: ModelServer, dialect: Dialect) -> Agents:
-    """One provider, on the shared server."""
-    return Agents(server=server_with_agents, models=models, dialect=dialect)
+@pytest.fixture(params=RUNTIMES)
+def runtime(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def own_agents(models: ModelServer, dialect: Dialect, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
+def agents(request: pytest.FixtureRequest, models: ModelServer, dialect: Dialect, runtime: str) -> Agents:
+    """One provider, on the shared server of a runtime."""
+    server: FleetlogServer = request.getfixturevalue(SHARED[runtime])
+    return Agents(server=server, models=models, dialect=dialect, place=PLACES[runtime])
+
+
+@pytest.fixture
+def own_agents(
+    request: pytest.FixtureRequest,
+    models: ModelServer,
+    dialect: Dialect,
+    runtime: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Agents]:
     """One provider, on a server of this test's own, to be killed and started again."""
-    installed_clis()
-    with FleetlogServer(tmp_path_factory.mktemp("own-agents") / "home", **settings_of_all(models)) as server:
-        yield Agents(server=server, models=models, dialect=dialect)
+    image = request.getfixturevalue("worker_image") if runtime == "docker" else ""
+    with serving_agents(runtime, models, tmp_path_factory.mktemp("own-agents") / "home", image) as server:
+        yield Agents(server=server, models=models, dialect=dialect, place=PLACES[runtime])

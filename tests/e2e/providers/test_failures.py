@@ -1,11 +1,8 @@
 """What goes wrong at the model, in the CLI and around it: each run ends with its reason, and no other one for it."""
 
-import os
-import signal
-
 import pytest
 
-from tests.e2e.providers.agents import Agents, agent_processes, wait_until
+from tests.e2e.providers.agents import Agents, wait_until
 from tests.e2e.providers.dialects import SECRET
 from tests.support.fleetlog_server import new_id
 from tests.support.model_server import (
@@ -78,7 +75,7 @@ def test_a_cancel_in_mid_stream_ends_the_agent_and_keeps_what_it_said(agents: Ag
     ended = run.end()
     assert ended.outcome == ("canceled", "")
     assert ended.text.startswith("slowly ")
-    assert agent_processes(agents.workspace(session_id)) == []
+    assert agents.place.agents(agents.server, session_id) == []
 
 
 def test_a_cancel_during_a_tool_ends_the_tool_too(agents: Agents) -> None:
@@ -86,14 +83,14 @@ def test_a_cancel_during_a_tool_ends_the_tool_too(agents: Agents) -> None:
     waiting = agents.dialect.run_command(f"touch {folder}/begun; tail -f {folder}/begun")
     run = agents.started(Turn(waiting), sessionId=session_id, executionProfile=agents.dialect.asking_profile)
     run.reply(run.until("human_loop.requested")["questionId"], "allow")
-    wait_until((agents.workspace(session_id) / "begun").exists, "the tool has begun")
+    wait_until(lambda: agents.read(session_id, "begun") is not None, "the tool has begun")
 
     run.cancel()
 
     ended = run.end()
     assert ended.outcome == ("canceled", "")
     assert [payload["ok"] for payload in ended.of("tool.end")] == [False]
-    assert agent_processes(agents.workspace(session_id)) == []
+    assert agents.place.agents(agents.server, session_id) == []
 
 
 def test_a_cli_that_is_killed_fails_its_run_and_the_session_goes_on(agents: Agents) -> None:
@@ -101,8 +98,7 @@ def test_a_cli_that_is_killed_fails_its_run_and_the_session_goes_on(agents: Agen
     run = agents.started(slow_text(), sessionId=session_id)
     run.until("message.delta")
 
-    for pid in agent_processes(agents.workspace(session_id)):
-        os.kill(pid, signal.SIGKILL)
+    agents.place.kill_agents(agents.server, session_id)
 
     ended = run.end()
     assert ended.outcome == ("failed", "cli_crashed")

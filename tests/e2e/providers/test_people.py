@@ -15,11 +15,11 @@ def test_a_granted_permission_lets_the_tool_run(agents: Agents) -> None:
     assert asked["kind"] == "permission"
     assert "asked.txt" in asked["prompt"]
     assert [option["label"] for option in asked["options"]] == ["allow", "allow for session", "deny"]
-    assert not (agents.workspace(session_id) / "asked.txt").exists()
+    assert agents.read(session_id, "asked.txt") is None
     assert run.reply(asked["questionId"], "allow")["ok"]
 
     assert run.end().outcome == ("succeeded", "")
-    assert (agents.workspace(session_id) / "asked.txt").read_text().strip() == "allowed"
+    assert (agents.read(session_id, "asked.txt") or "").strip() == "allowed"
 
 
 def test_a_denied_permission_keeps_the_tool_from_running_and_the_model_is_told_why(agents: Agents) -> None:
@@ -34,7 +34,7 @@ def test_a_denied_permission_keeps_the_tool_from_running_and_the_model_is_told_w
 
     ended = run.end()
     assert ended.outcome == ("succeeded", "")
-    assert not (agents.workspace(session_id) / "asked.txt").exists()
+    assert agents.read(session_id, "asked.txt") is None
     assert [payload["ok"] for payload in ended.of("tool.end")] == [False]
     assert "not in this folder" in agents.models.requests(run.model)[-1].last_message
 
@@ -53,7 +53,7 @@ def test_a_permission_for_the_session_is_asked_for_once(agents: Agents) -> None:
     run.reply(asked["questionId"], "allow for session")
 
     assert len(run.end().of("human_loop.requested")) == 1
-    assert (agents.workspace(session_id) / "two").exists()
+    assert agents.read(session_id, "two") is not None
 
 
 def test_the_answer_to_a_question_is_in_the_models_next_request(agents: Agents) -> None:

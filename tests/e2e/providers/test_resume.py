@@ -34,11 +34,10 @@ def test_a_new_run_goes_on_with_the_conversation(agents: Agents) -> None:
 def test_it_goes_on_after_stop_remove_and_restore_on_a_fresh_worker(agents: Agents) -> None:
     session_id, _ = agents.session_with_worker()
     first = agents.finished(Text("remember the zephyr"), sessionId=session_id)
-    before = agents.server.worker_folder(session_id)
 
     agents.server.ok("POST", f"/api/session-workers/{session_id}/stop")
     agents.server.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 100})
-    assert not before.exists()
+    assert not agents.place.is_there(agents.server, session_id)
     second = agents.finished(
         Text("still there"), sessionId=session_id, resumeSessionId=first.snapshot["providerSessionId"]
     )

@@ -6,22 +6,12 @@ import pytest
 
 from tests.e2e.providers.agents import Agents, wait_until
 from tests.e2e.providers.dialects import SECRET
+from tests.e2e.providers.places import files_with
 from tests.support.model_server import HttpError, Reasoning, Text, Turn, refused_key
 
 pytestmark = pytest.mark.proof
 TAIL = SECRET[-20:]
 """Long enough to be of use to a thief; some CLIs remember the end of a key."""
-
-
-def files_with(needle: str, folder: Path) -> list[str]:
-    """The files below a folder that hold a text, in their content or their name."""
-
-    def has(path: Path) -> bool:
-        return needle in path.name or (
-            path.is_file() and not path.is_symlink() and needle.encode() in path.read_bytes()
-        )
-
-    return [str(path.relative_to(folder)) for path in folder.rglob("*") if has(path)]
 
 
 def test_a_planted_credential_is_in_no_event_log_journal_error_or_workspace(own_agents: Agents) -> None:
@@ -44,10 +34,9 @@ def test_a_planted_credential_is_in_no_event_log_journal_error_or_workspace(own_
     assert refused.outcome == ("failed", "auth_missing")
     assert SECRET in str(own_agents.models.requests(refused.model)[0].headers)
 
-    worker = server.worker_folder(session_id)
+    assert_not_in_worker(own_agents, session_id)
     server.ok("POST", f"/api/session-workers/{session_id}/stop")
-
-    assert_nowhere(own_agents, (worker, server.home / "s3", server.home / "logs", server.home.parent / "server.log"))
+    assert_nowhere(own_agents, (server.home, server.home.parent / "server.log"))
 
 
 def test_a_credential_that_the_model_repeats_is_taken_out_of_every_event(own_agents: Agents) -> None:
@@ -62,7 +51,13 @@ def test_a_credential_that_the_model_repeats_is_taken_out_of_every_event(own_age
     assert run.text == "I know [secret]!"
     assert "[secret] is no key" in failed.snapshot["error"]["message"]
     server = own_agents.server
-    assert_nowhere(own_agents, (server.worker_folder(session_id) / "state", server.home.parent / "server.log"))
+    server.ok("POST", f"/api/session-workers/{session_id}/stop")
+    assert_nowhere(own_agents, (server.home / "logs", server.home / "postgres", server.home.parent / "server.log"))
+
+
+def assert_not_in_worker(agents: Agents, session_id: str) -> None:
+    for needle in (SECRET, TAIL):
+        assert agents.place.files_with(agents.server, session_id, needle) == []
 
 
 def assert_nowhere(agents: Agents, places: tuple[Path, ...]) -> None:

@@ -1,9 +1,8 @@
 """Several providers at once on one server: what breaks one is nothing to the others."""
 
-import os
-import signal
+from dataclasses import replace
 
-from tests.e2e.providers.agents import Agents, agent_processes
+from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import DIALECTS
 from tests.support.fleetlog_server import new_id
 from tests.support.model_server import Garbage, Gate, Text, slow_text
@@ -12,9 +11,7 @@ from tests.support.model_server import Garbage, Gate, Text, slow_text
 def test_a_provider_that_breaks_in_two_ways_leaves_the_others_alone(agents: Agents) -> None:
     gates = [Gate() for _ in DIALECTS]
     sound = [
-        Agents(server=agents.server, models=agents.models, dialect=dialect).started(
-            Text("all is well ", pieces=3, gate=gate)
-        )
+        replace(agents, dialect=dialect).started(Text("all is well ", pieces=3, gate=gate))
         for dialect, gate in zip(DIALECTS, gates, strict=True)
         if dialect.name != agents.dialect.name
     ]
@@ -24,8 +21,7 @@ def test_a_provider_that_breaks_in_two_ways_leaves_the_others_alone(agents: Agen
     session_id = new_id("session")
     killed = agents.started(slow_text(), sessionId=session_id)
     killed.until("message.delta")
-    for pid in agent_processes(agents.workspace(session_id)):
-        os.kill(pid, signal.SIGKILL)
+    agents.place.kill_agents(agents.server, session_id)
     assert killed.end().outcome == ("failed", "cli_crashed")
     assert agents.finished(*[Garbage()] * 12, retryPolicy="never").outcome[0] == "failed"
 
