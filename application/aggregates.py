@@ -80,17 +80,31 @@ class Aggregates(Generic[State, Command]):
             if len(page) < EVENTS_PER_PAGE:
                 return self._remember(key, known)
 
-    async def handle(self, key: str, command: Command, context: CommandContext) -> Handled[State]:
+    async def recent(self, key: str) -> Loaded[State]:
+        """The state as this process last saw it, read only where it has seen none: others may have gone on since. For
+        what is decided on it the append's word counts; for a call that it leads to, the callee's."""
+        return self._folds.get(key) or await self.load(key)
+
+    async def handle(
+        self, key: str, command: Command, context: CommandContext, *, likely_new: bool = False
+    ) -> Handled[State]:
         """Decide `command` on the state of `key` and append what it leads to. Raises what `decide` raises."""
-        return await self.handle_batch(key, [(command, "")], context)
+        return await self.handle_batch(key, [(command, "")], context, likely_new=likely_new)
 
     async def handle_batch(
-        self, key: str, commands: Sequence[tuple[Command, str]], context: CommandContext
+        self,
+        key: str,
+        commands: Sequence[tuple[Command, str]],
+        context: CommandContext,
+        *,
+        likely_new: bool = False,
     ) -> Handled[State]:
         """Decide several commands one after the other, and append all their events at once. Each comes with the event
-        id of its own event (the last that it leads to), or an empty one for an id derived from the command's."""
-        known = self._folds.get(key)
-        loaded = known if known is not None else await self.load(key)
+        id of its own event (the last that it leads to), or an empty one for an id derived from the command's.
+        `likely_new`: a stream that this process has not seen is taken for one without events; the append tells."""
+        loaded = self._folds.get(key)
+        if loaded is None:
+            loaded = Loaded(state=None, seq=0, position=0) if likely_new else await self.load(key)
         for _ in range(MAX_RACES):
             try:
                 new, state = self._decide_all(loaded.state, commands, context)

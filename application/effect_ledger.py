@@ -14,10 +14,12 @@ FIRST_KINDS: tuple[EffectKind, ...] = ("container.create", "container.start")
 
 
 class EffectLease(msgspec.Struct, frozen=True, kw_only=True):
-    """The right to perform an effect. `generation` grows with every claim: an older holder can't settle it."""
+    """The right to perform an effect. `generation` grows with every claim: an older holder can't settle it.
+    `taken_from`: who held it before, when that one's lease had run out."""
 
     effect: ClaimedEffect
     generation: int
+    taken_from: str = ""
 
 
 class EffectLedger(Protocol):
@@ -36,6 +38,14 @@ class EffectLedger(Protocol):
         delay: timedelta = timedelta(),
     ) -> None:
         """Note how the try ended; `failed`: it becomes due again after `delay`."""
+        ...
+
+    async def free_stale(self) -> Sequence[str]:
+        """Let others claim at once what is leased by workers that are gone: whose lease has run out. Their ids."""
+        ...
+
+    async def release(self, lease: EffectLease) -> None:
+        """Give the effect back, to be claimed again at once: its worker ends. A lost lease changes nothing."""
         ...
 
     async def wait_for_work(self, timeout_s: float) -> None:

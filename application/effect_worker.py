@@ -9,6 +9,7 @@ from datetime import timedelta
 from application.effect_ledger import EffectLease, EffectLedger
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect, EffectFailed, EffectHandler, EffectObsolete
 from application.ending_tasks import end_tasks
+from application.findings import Takeovers
 from application.ports import ContainerGone, ExecutorError, RuntimeUnavailable, StartFailed
 from application.reactions import EffectKind
 from application.work_context import work_context
@@ -18,11 +19,12 @@ log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
 IDLE_WAIT_S = 5.0
 PAUSE_AFTER_ERROR_S = 1.0
+RELEASE_TIMEOUT_S = 5.0
 EXPECTED_FAILURES = (EffectFailed, ExecutorError, RuntimeUnavailable, StartFailed, ContainerGone, OSError)
 
 
 class EffectWorker:
-    """`run` works until it is cancelled; effects under way are cancelled with it and claimed again by others later.
+    """`run` works until it is cancelled; effects under way are cancelled with it, and given back for others to claim.
     `given_up` records that an effect has become a dead letter, before the ledger says so."""
 
     def __init__(
@@ -31,12 +33,13 @@ class EffectWorker:
         ledger: EffectLedger,
         handlers: Mapping[EffectKind, EffectHandler],
         given_up: Callable[[ClaimedEffect, str], Awaitable[None]],
+        takeovers: Takeovers,
         owner: str,
         concurrency: int = 16,
         lease: timedelta = LEASE,
     ) -> None:
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
-        self._given_up = given_up
+        self._given_up, self._takeovers = given_up, takeovers
         self._concurrency, self._lease = concurrency, lease
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -49,7 +52,7 @@ class EffectWorker:
                     log.exception("effects could not be claimed; trying again")
                     await asyncio.sleep(PAUSE_AFTER_ERROR_S)
         finally:
-            await end_tasks(self._tasks, again_after_s=5.0)
+            await end_tasks(self._tasks, again_after_s=RELEASE_TIMEOUT_S + 1)
 
     async def _claim_some(self) -> None:
         free = self._concurrency - len(self._tasks)
@@ -61,7 +64,15 @@ class EffectWorker:
             task = asyncio.create_task(self._perform_guarded(lease), name=lease.effect.effect_id)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        if not leases:
+        if taken_over := [lease for lease in leases if lease.taken_from]:
+            first = taken_over[0]
+            await self._takeovers.record(
+                "effects",
+                [lease.effect.effect_id for lease in taken_over],
+                actor=f"effect-worker/{self._owner}",
+                command_id=f"takeover/{first.effect.effect_id}/{first.generation}",
+            )
+        if len(leases) < free:
             await self._ledger.wait_for_work(IDLE_WAIT_S)
 
     async def _perform_guarded(self, lease: EffectLease) -> None:
@@ -74,6 +85,11 @@ class EffectWorker:
         ):
             try:
                 await self._perform_leased(lease)
+            except asyncio.CancelledError:
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                        await self._ledger.release(lease)
+                raise
             except Exception:
                 log.exception("effect %s could not be settled; its lease will run out", effect.effect_id)
 

@@ -28,6 +28,14 @@ class Reconcilers(Protocol):
         """Workers whose last successful sync is too old."""
         ...
 
+    async def effects(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        """Effects whose worker is gone."""
+        ...
+
+    async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        """Containers of this installation that no session names as its current one."""
+        ...
+
 
 class ReadinessCheck(Protocol):
     """Whether one dependency works."""

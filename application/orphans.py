@@ -27,6 +27,7 @@ class OrphanCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     removed: int = 0
     kept: int = 0
     failed: int = 0
+    container_ids: tuple[str, ...] = ()
 
 
 class CleanOrphans:
@@ -47,6 +48,7 @@ class CleanOrphans:
     async def clean(self, limit: int, context: CommandContext) -> OrphanCounts:
         """Look at every container of this installation; remove at most `limit` orphans. Raises RuntimeUnavailable."""
         removed = kept = failed = 0
+        found: list[str] = []
         born_before = self._clock() - self._youngest
         for container in await self._runtime.own_containers():
             if container.created_at > born_before or removed + failed == limit:
@@ -55,6 +57,7 @@ class CleanOrphans:
             state = (await self._sessions.load(container.session_id)).state
             if is_current(state, container):
                 continue
+            found.append(container.container_id)
             reason = await self._harmless(state, container)
             if not reason:
                 kept += 1
@@ -72,7 +75,7 @@ class CleanOrphans:
             except RuntimeUnavailable as error:
                 failed += 1
                 log.warning("orphan %s could not be removed: %s", container.container_id, error)
-        return OrphanCounts(found=removed + kept + failed, removed=removed, kept=kept, failed=failed)
+        return OrphanCounts(found=len(found), removed=removed, kept=kept, failed=failed, container_ids=tuple(found))
 
     async def _harmless(self, state: SessionWorker | None, container: OwnContainer) -> str:
         if container.status == "created":

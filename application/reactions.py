@@ -3,7 +3,7 @@
 Reactions are recorded in the transaction that moves the process managers' checkpoint; their ids make them repeatable.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
@@ -28,12 +28,21 @@ EffectKind = Literal[
 
 class WantedEffect(msgspec.Struct, frozen=True, kw_only=True):
     """`effect_id` derives from the event that wants it. Effects of one `lane` run one at a time, oldest first; one that
-    waits for its next try lets others pass."""
+    waits for its next try lets others pass. `delay`: it is not due before; somebody else is about to do it."""
 
     effect_id: str
     kind: EffectKind
     lane: str
     params: dict[str, Any]
+    delay: timedelta = timedelta()
+
+
+class EffectNotNeeded(msgspec.Struct, frozen=True, kw_only=True):
+    """What the effects of this kind and lane were wanted for, before this event, has come about: none of them needs to
+    begin any more."""
+
+    kind: EffectKind
+    lane: str
 
 
 class EnqueueRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +91,7 @@ class LookAtQueue(msgspec.Struct, frozen=True, kw_only=True):
 Reaction = (
     MoveWorkerPlace
     | WantedEffect
+    | EffectNotNeeded
     | EnqueueRun
     | EnqueueFinish
     | PostponeRun

@@ -16,6 +16,7 @@ from application.executor_protocol import JournalEntry, StartRequest
 from application.ports import Executor, ExecutorError, RuntimeUnavailable, StartFailed
 from application.run_queue import RunLease, final_sync_id, run_context
 from application.waiting import wait_for_state
+from domain.errors import Conflict
 from domain.event import UnknownEventType, decode, event_types
 from domain.identifiers import run_stream
 from domain.run.commands import BeginFinalSync, FailAttempt, RecordJournalEntry, RunCommand, TimeOutRun
@@ -33,10 +34,12 @@ WATCH_INTERVAL_S = 60.0
 
 
 class FollowAgent:
-    """Follows one attempt's journal from the log's cursor. Whatever is lost on the way is read again by that cursor."""
+    """Follows one attempt's journal from the log's cursor. Whatever is lost on the way is read again by that cursor.
+    `just_attached`: this process has attached the run to its session just now, and knows its worker."""
 
-    def __init__(self, parts: "RunExecutions", lease: RunLease) -> None:
+    def __init__(self, parts: "RunExecutions", lease: RunLease, *, just_attached: bool = False) -> None:
         self._parts, self._lease, self._run_id = parts, lease, lease.run_id
+        self._just_attached = just_attached
         self._heard_at = parts.clock()
         self._seen_running = False
         self._fruitless = 0
@@ -55,7 +58,8 @@ class FollowAgent:
 
     async def _follow_once(self, run: Run, start: StartRequest) -> Run:
         try:
-            worker = await self._parts.workers.find(run.session_id)
+            workers, just_attached, self._just_attached = self._parts.workers, self._just_attached, False
+            worker = await (workers.recent(run.session_id) if just_attached else workers.find(run.session_id))
             if worker.state.container is None or worker.state.generation != self._generation(run):
                 return await self._lost(run, "the session's container is gone", tail_lost=True)
             executor = self._parts.workers.executor(worker, self._run_id)
@@ -66,6 +70,11 @@ class FollowAgent:
             return run
         except EffectObsolete as error:
             return await self._lost(run, str(error), tail_lost=True)
+        except Conflict as error:
+            if error.reason != "journal_gap":
+                raise
+            run = (await self._parts.runs.load(self._run_id)).state or run
+            return await self._journal_lost(run, executor, str(error))
         except ExecutorError as error:
             run = (await self._parts.runs.load(self._run_id)).state or run
             if _is_lasting(error):
@@ -191,6 +200,7 @@ class FollowAgent:
                     stream=run_stream(self._run_id),
                     reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
                     timeout_s=await self._until_check(),
+                    seen=True,
                 )
                 if wanted is None or wanted.state is None:
                     await self._end_what_takes_too_long()
@@ -204,7 +214,7 @@ class FollowAgent:
             await asyncio.sleep(RECONNECT_DELAY_S)
 
     async def _until_check(self) -> float:
-        run = (await self._parts.runs.load(self._run_id)).state
+        run = (await self._parts.runs.recent(self._run_id)).state
         now = self._parts.clock()
         left = self._parts.limits.next_check(run, now, now - self._heard_at) if run is not None else None
         return WATCH_INTERVAL_S if left is None else min(WATCH_INTERVAL_S, left.total_seconds() + 0.05)

@@ -63,7 +63,8 @@ class RunCommands:
         if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
             raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
         capabilities = await self._providers.capabilities_of(spec)
-        return await self._runs.handle(run_id, QueueRun(spec=spec, capabilities=capabilities), context)
+        command = QueueRun(spec=spec, capabilities=capabilities)
+        return await self._runs.handle(run_id, command, context, likely_new=True)
 
     async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:
         """The run once it has finished or is blocked; None when the time is over first."""

@@ -108,12 +108,15 @@ class _Execution:
 
     async def run(self) -> Run | None:
         run = await self._do(ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner), "claimed")
+        attached = False
         while True:
             match run.stage:
                 case Active(phase="running"):
-                    run = await FollowAgent(self._parts, self._lease).to_its_end(run, self.start_request(run))
+                    follow = FollowAgent(self._parts, self._lease, just_attached=attached)
+                    run = await follow.to_its_end(run, self.start_request(run))
                 case Active():
                     run = await self._prepare(run)
+                    attached = True
                 case Finishing():
                     run = await self._finish(run, run.stage)
                 case _:
@@ -161,10 +164,10 @@ class _Execution:
     async def _attach_to_running(self, spec: RunSpec) -> Worker | None:
         """The short way to a worker that is up already: touch it and attach, in one append. None: take the long one."""
         sessions = self._workers.sessions
-        state = (await sessions.load(spec.session_id)).state
+        state = (await sessions.recent(spec.session_id)).state
         if state is None or not isinstance(state.lifecycle, Running):
             return None
-        if not await self._workers.ensure_up(spec.session_id, self.context):
+        if not await self._workers.ensure_up(spec.session_id, self.context, recent=True):
             return None
         commands: list[tuple[SessionCommand, str]] = [(activation(spec), ""), (AttachRun(run_id=self._run_id), "")]
         try:
@@ -313,7 +316,7 @@ class _Execution:
 
     async def _final_sync(self, session_id: str, sync_id: str) -> SyncRef:
         sessions = self._workers.sessions
-        state = (await sessions.load(session_id)).state
+        state = (await sessions.recent(session_id)).state
         if state is None:
             raise NotFound(f"no session {session_id} is known")
         if state.settled_sync(sync_id) is None and all(sync.sync_id != sync_id for sync in state.pending_syncs):
@@ -329,6 +332,7 @@ class _Execution:
                 and (state.settled_sync(sync_id) is not None or not isinstance(state.lifecycle, Running))
             ),
             timeout_s=FINAL_SYNC_TIMEOUT_S,
+            seen=True,
         )
         if loaded is None or loaded.state is None:
             raise _NotReady("the final sync did not end in time", final=True)

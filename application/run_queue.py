@@ -10,11 +10,13 @@ from application.command_context import CommandContext
 
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
-    """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones."""
+    """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones.
+    `taken_from`: who held it before, when that one's lease had run out."""
 
     run_id: str
     owner: str
     generation: int
+    taken_from: str = ""
 
 
 class QueueItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -41,8 +43,9 @@ class DrainCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RunQueue(Protocol):
-    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[RunLease]:
-        """Claim the oldest due run of each session that has none running, at most `limit`; the claims are committed."""
+    async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
+        """Claim the oldest due run of each session that has none running, at most `limit`; the claims are committed.
+        `only_stale`: none but those whose lease has run out."""
         ...
 
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:

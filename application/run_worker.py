@@ -6,7 +6,10 @@ import logging
 from collections import Counter
 from datetime import timedelta
 
+import msgspec
+
 from application.ending_tasks import end_tasks
+from application.findings import Takeovers
 from application.run_execution import RunExecutions
 from application.run_queue import DrainCounts, RunLease, RunQueue
 from domain.run.state import Finished, Queued, Run
@@ -17,6 +20,13 @@ PAUSE_AFTER_ERROR_S = 1.0
 RELEASE_TIMEOUT_S = 5.0
 
 
+class Takeover(msgspec.Struct, frozen=True, kw_only=True):
+    """Stale runs that were claimed; of `broken_off` of them the execution broke off again."""
+
+    run_ids: tuple[str, ...] = ()
+    broken_off: int = 0
+
+
 class RunWorker:
     """`run` works until it is cancelled; the leases of runs under way are given back then, and others go on."""
 
@@ -25,11 +35,13 @@ class RunWorker:
         *,
         queue: RunQueue,
         executions: RunExecutions,
+        takeovers: Takeovers,
         owner: str,
         lease: timedelta,
         concurrency: int = 32,
     ) -> None:
         self._queue, self._executions, self._owner = queue, executions, owner
+        self._takeovers = takeovers
         self._lease, self._concurrency = lease, concurrency
         self._tasks: set[asyncio.Task[Run | None]] = set()
 
@@ -68,6 +80,16 @@ class RunWorker:
             canceled=ended["canceled"],
         )
 
+    async def take_over(self, *, limit: int, wait_s: float) -> Takeover:
+        """Claim at most `limit` runs whose lease has run out, whatever else this process executes, and go on with them
+        where the log stands, as far as `wait_s` allows; what is still under way then goes on."""
+        leases = await self._queue.claim(owner=self._owner, limit=limit, lease=self._lease, only_stale=True)
+        tasks = [self._start(lease, self._lease, self._executions) for lease in leases]
+        if tasks:
+            await asyncio.wait(tasks, timeout=wait_s)
+        broken_off = sum(task.done() and not task.cancelled() and task.result() is None for task in tasks)
+        return Takeover(run_ids=tuple(lease.run_id for lease in leases), broken_off=broken_off)
+
     async def _claim_some(self) -> None:
         free = self._concurrency - len(self._tasks)
         if free <= 0:
@@ -76,7 +98,14 @@ class RunWorker:
         leases = await self._queue.claim(owner=self._owner, limit=free, lease=self._lease)
         for lease in leases:
             self._start(lease, self._lease, self._executions)
-        if not leases:
+        if taken_over := [lease for lease in leases if lease.taken_from]:
+            await self._takeovers.record(
+                "runs",
+                [lease.run_id for lease in taken_over],
+                actor=f"run-worker/{self._owner}",
+                command_id=f"takeover/{taken_over[0].run_id}/{taken_over[0].generation}",
+            )
+        if len(leases) < free:
             await self._queue.wait_for_work(IDLE_WAIT_S)
 
     def _start(self, lease: RunLease, duration: timedelta, executions: RunExecutions) -> asyncio.Task[Run | None]:

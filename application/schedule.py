@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 from application.aggregates import Clock
 from application.command_context import CommandContext
 from application.content_collection import RequestCollections
+from application.effect_ledger import EffectLedger
 from application.findings import Findings, few
 from application.operations import ReconcileCounts
-from application.orphans import CleanOrphans, OrphanCounts
+from application.orphans import CleanOrphans
 from application.run_commands import RunCommands
 from application.session_commands import CleanupCounts, HousekeepingCandidates, SessionCommands
 from domain.errors import DomainError
@@ -44,6 +45,7 @@ class Schedule:
         candidates: HousekeepingCandidates,
         questions: OpenQuestions,
         orphans: CleanOrphans,
+        effects: EffectLedger,
         collections: RequestCollections,
         findings: Findings,
         clock: Clock,
@@ -54,8 +56,9 @@ class Schedule:
     ) -> None:
         self._sessions, self._runs = sessions, runs
         self._candidates, self._questions, self._orphans = candidates, questions, orphans
-        self._collections = collections
+        self._effects, self._collections = effects, collections
         self._findings, self._clock, self._new_id = findings, clock, new_id
+        self._seen_orphans: set[str] = set()
         self._idle_timeout, self._remove_after = idle_timeout, remove_after
         self._stale_sync_after = stale_sync_after
 
@@ -66,6 +69,7 @@ class Schedule:
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.remove_stopped), name="remove workers")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.compensate_syncs), name="compensate syncs")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.clean_orphans), name="clean orphans")
+            tasks.create_task(self._every(INTERVAL.total_seconds(), self.free_effects), name="free effects")
             tasks.create_task(self._every(COLLECTION_INTERVAL_S, self.collect_content), name="collect content")
             tasks.create_task(self._every(QUESTION_INTERVAL_S, self.expire_questions), name="expire questions")
 
@@ -93,16 +97,29 @@ class Schedule:
                 log.info("session %s was not synced again: %s", session_id, error)
         return await self._found("syncs", found, failed, context)
 
-    async def clean_orphans(self) -> OrphanCounts:
-        """Remove containers of this installation that no session names and that hold nothing."""
-        context = self._context("orphans")
+    async def clean_orphans(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Remove containers of this installation that no session names and that hold nothing. Those that are kept until
+        a person has looked at them are examined each time; by the clock they leave a finding once."""
+        asked = context is not None
+        context = context or self._context("orphans")
         counts = await self._orphans.clean(BATCH, context)
-        if counts.removed:
-            finding = ReconcileFinished(
-                what="orphans", examined=counts.found, acted=counts.removed, failed=counts.failed
-            )
-            await self._findings.record(finding, context)
-        return counts
+        finding = ReconcileFinished(
+            what="orphans",
+            examined=counts.found,
+            acted=counts.removed,
+            failed=counts.failed,
+            subjects=few(counts.container_ids),
+        )
+        position = 0
+        if asked or counts.removed or counts.failed or set(counts.container_ids) - self._seen_orphans:
+            position = await self._findings.record(finding, context)
+        self._seen_orphans = set(counts.container_ids)
+        return ReconcileCounts(examined=counts.found, acted=counts.removed, failed=counts.failed, position=position)
+
+    async def free_effects(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Let others perform the effects whose worker is gone. Workers find them by themselves, when they have room."""
+        found = await self._effects.free_stale()
+        return await self._found("effects", [*found], [], context or self._context("effects"))
 
     async def collect_content(self, context: CommandContext | None = None) -> ReconcileCounts:
         """Ask for the collection of content that no kept sync names, where one is due."""
@@ -126,7 +143,7 @@ class Schedule:
 
     async def _found(
         self,
-        what: Literal["syncs", "questions", "collections"],
+        what: Literal["syncs", "questions", "effects", "collections"],
         subjects: list[str],
         failed: list[str],
         context: CommandContext,

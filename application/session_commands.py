@@ -1,5 +1,6 @@
 """What callers may ask of session workers. Effects happen elsewhere; these commands wait for them, within bounds."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -25,6 +26,7 @@ from domain.session.state import Removing, Running, SessionWorker, Stopped, Stop
 from domain.workspace.sync import SyncReason, SyncRef
 
 DETACH_TIMEOUT_S = 10.0
+CLEANED_AT_ONCE = 10
 Sessions = Aggregates[SessionWorker, SessionCommand]
 
 
@@ -280,23 +282,31 @@ class SessionCommands:
         context: CommandContext,
         done: tuple[str, ...],
     ) -> CleanupCounts:
-        succeeded = skipped = failed = position = 0
-        for session_id in session_ids:
+        """Act on all of them, some at a time, each for itself."""
+        slots = asyncio.Semaphore(CLEANED_AT_ONCE)
+
+        async def one(session_id: str) -> CleanupCounts:
             item = context.caused_by(context.command_id, f"{context.command_id}/{session_id}")
-            try:
-                settled = await act(session_id, item)
-            except Conflict as error:
-                skipped += not isinstance(error, SyncRefused)
-                failed += isinstance(error, SyncRefused)
-            except DomainError:
-                failed += 1
-            else:
-                position = max(position, settled.position)
-                reached = settled.state.public_state in done
-                succeeded += reached
-                skipped += not reached
+            async with slots:
+                try:
+                    settled = await act(session_id, item)
+                except Conflict as error:
+                    refused = isinstance(error, SyncRefused)
+                    return CleanupCounts(skipped=int(not refused), failed=int(refused))
+                except DomainError:
+                    return CleanupCounts(failed=1)
+            reached = settled.state.public_state in done
+            return CleanupCounts(succeeded=int(reached), skipped=int(not reached), position=settled.position)
+
+        async with asyncio.TaskGroup() as tasks:
+            cleaning = [tasks.create_task(one(session_id), name=f"clean up {session_id}") for session_id in session_ids]
+        counts = [task.result() for task in cleaning]
         return CleanupCounts(
-            total=len(session_ids), succeeded=succeeded, skipped=skipped, failed=failed, position=position
+            total=len(session_ids),
+            succeeded=sum(count.succeeded for count in counts),
+            skipped=sum(count.skipped for count in counts),
+            failed=sum(count.failed for count in counts),
+            position=max((count.position for count in counts), default=0),
         )
 
     async def _wait(

@@ -19,14 +19,19 @@ async def wait_for_state(
     stream: str,
     reached: Callable[[State | None], bool],
     timeout_s: float,
+    seen: bool = False,
 ) -> Loaded[State] | None:
-    """The fold as soon as `reached` holds for its state, or None after `timeout_s` seconds."""
+    """The fold as soon as `reached` holds for its state, or None after `timeout_s` seconds. `seen`: this process has
+    read or written the stream just now, so that it needs no reading before it goes on."""
     deadline = asyncio.get_running_loop().time() + timeout_s
-    while True:
-        loaded = await aggregates.load(key)
-        if reached(loaded.state):
-            return loaded
+    loaded = await (aggregates.recent(key) if seen else aggregates.load(key))
+    while not reached(loaded.state):
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             return None
         await tail.wait_for_stream(stream, loaded.seq, min(left, LONGEST_WAIT_S))
+        before, loaded = loaded, await aggregates.recent(key)
+        if loaded.seq == before.seq or not reached(loaded.state):
+            # It was not this process that went on.
+            loaded = await aggregates.load(key)
+    return loaded

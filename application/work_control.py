@@ -19,7 +19,8 @@ EffectState = Literal["ready", "leased", "done", "obsolete", "dead", "dropped"]
 
 
 class EffectTry(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`outcome`: started (still under way, or its worker died), done, obsolete, failed, dead."""
+    """`outcome`: started (still under way), done, obsolete, failed, dead, interrupted (its worker was told to end),
+    abandoned (its worker died, or was too slow to keep its lease)."""
 
     attempt: int
     owner: str

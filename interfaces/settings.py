@@ -158,6 +158,12 @@ class Settings:
     remove_after_ms: int = _setting(
         "REMOVE_AFTER_MS", values.DURATION_MS, "How long a stopped worker is kept.", default=86_400_000
     )
+    stale_sync_after_ms: int = _setting(
+        "STALE_SYNC_AFTER_MS",
+        values.DURATION_MS,
+        "How old the last successful sync of a running worker may be before it is synced again.",
+        default=1_800_000,
+    )
     workspace_retention_ms: int = _setting(
         "WORKSPACE_RETENTION_MS",
         values.integer(1, 10 * values.YEAR_MS),
@@ -238,7 +244,7 @@ class Settings:
     run_queue_lock_ms: int = _setting(
         "RUN_QUEUE_LOCK_MS",
         values.integer(1000, values.YEAR_MS),
-        "Lease of a claimed run; renewed while its worker lives.",
+        "Lease of a claimed run or effect; renewed while its worker lives.",
         default=30_000,
     )
     run_queue_retry_delay_ms: int = _setting(

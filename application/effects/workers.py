@@ -56,7 +56,13 @@ class Workers:
 
     async def find(self, session_id: str, generation: int | None = None) -> Worker:
         """The worker, at `generation` when given. Raises EffectObsolete when the session has gone on."""
-        loaded: Loaded[SessionWorker] = await self.sessions.load(session_id)
+        return self._worker(session_id, generation, await self.sessions.load(session_id))
+
+    async def recent(self, session_id: str) -> Worker:
+        """The worker as this process last saw it, for a call that shows whether it still is. Raises EffectObsolete."""
+        return self._worker(session_id, None, await self.sessions.recent(session_id))
+
+    def _worker(self, session_id: str, generation: int | None, loaded: Loaded[SessionWorker]) -> Worker:
         if loaded.state is None:
             raise EffectObsolete(f"no session {session_id} is known")
         if generation is not None and loaded.state.generation != generation:
@@ -105,10 +111,13 @@ class Workers:
         if await self.runtime.inspect(spec, container.container_id, container.daemon_id) is not None:
             await self.runtime.remove(spec, container.container_id)
 
-    async def ensure_up(self, session_id: str, context: Callable[[str], CommandContext]) -> bool:
+    async def ensure_up(
+        self, session_id: str, context: Callable[[str], CommandContext], *, recent: bool = False
+    ) -> bool:
         """Make sure that a running worker really runs: start its executor again when it has died. False when the
-        container turned out to be gone, which is recorded. Raises as `revive` does."""
-        worker = await self.find(session_id)
+        container turned out to be gone, which is recorded. `recent`: the worker as this process last saw it will do.
+        Raises as `revive` does."""
+        worker = await (self.recent(session_id) if recent else self.find(session_id))
         container = worker.state.container
         if not isinstance(worker.state.lifecycle, Running) or container is None:
             return True

@@ -1,7 +1,10 @@
 """How a run's events move the queue, ask for syncs, deliver replies and let go of the session."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
+
+import msgspec
 
 from application.reactions import (
     DequeueRun,
@@ -18,6 +21,14 @@ from domain.run import events as e
 
 def _run_id(recorded: RecordedEvent) -> str:
     return recorded.stream.removeprefix("run:")
+
+
+DETACH_GRACE = timedelta(seconds=2)
+"""Whoever executes a run lets go of its session at once; the effect is for when that one has died."""
+
+
+def _detach(recorded: RecordedEvent) -> WantedEffect:
+    return msgspec.structs.replace(_wanted(recorded, "session.detach_run"), delay=DETACH_GRACE)
 
 
 def _wanted(recorded: RecordedEvent, kind: EffectKind, **params: Any) -> WantedEffect:
@@ -50,9 +61,9 @@ def postpone_and_detach_on_retry_scheduled(recorded: RecordedEvent, event: e.Run
     run_id = _run_id(recorded)
     return (
         PostponeRun(run_id=run_id, available_at=event.available_at),
-        _wanted(recorded, "session.detach_run"),
+        _detach(recorded),
     )
 
 
 def dequeue_and_detach_on_finished(recorded: RecordedEvent, _event: e.RunFinished) -> Sequence[Reaction]:
-    return (DequeueRun(run_id=_run_id(recorded)), _wanted(recorded, "session.detach_run"))
+    return (DequeueRun(run_id=_run_id(recorded)), _detach(recorded))

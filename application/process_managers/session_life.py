@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from application.reactions import EffectKind, MoveWorkerPlace, Reaction, WantedEffect
+from application.reactions import EffectKind, EffectNotNeeded, MoveWorkerPlace, Reaction, WantedEffect
+from domain.identifiers import run_stream
 from domain.record import RecordedEvent
 from domain.session import events as e
 
@@ -66,6 +67,10 @@ def free_place_on_down(
     recorded: RecordedEvent, _event: e.SessionStopped | e.SessionRemoved | e.ContainerLost
 ) -> Sequence[Reaction]:
     return _place(recorded, "free")
+
+
+def spare_detaching_on_detached(_recorded: RecordedEvent, event: e.SessionRunDetached) -> Sequence[Reaction]:
+    return (EffectNotNeeded(kind="session.detach_run", lane=run_stream(event.detached_run_id)),)
 
 
 def sync_workspace_on_sync_requested(recorded: RecordedEvent, event: e.SyncRequested) -> Sequence[Reaction]:

@@ -47,8 +47,33 @@ class QueueResumed(Event, frozen=True, kw_only=True):
 class ReconcileFinished(Event, frozen=True, kw_only=True):
     """What a reconciler found and did; a round that found nothing leaves no event."""
 
-    what: Literal["runs", "syncs", "questions", "orphans", "collections"]
+    what: Literal["runs", "syncs", "questions", "orphans", "effects", "collections"]
     examined: int
     acted: int
     failed: int = 0
     subjects: tuple[str, ...] = ()
+
+
+@wire("process_manager.stopped")
+class ProcessManagerStopped(Event, frozen=True, kw_only=True):
+    """It can't take the event at `at_position`; it has reacted to everything before it."""
+
+    at_position: int
+    event_type: str
+    error: str
+
+
+@wire("process_manager.retried")
+class ProcessManagerRetried(Event, frozen=True, kw_only=True):
+    """Somebody wants it to try the event at `at_position` again."""
+
+    at_position: int
+    reason: str = ""
+
+
+@wire("process_manager.skipped")
+class ProcessManagerSkipped(Event, frozen=True, kw_only=True):
+    """It goes on without the event at `at_position`: what that one made wanted is not done."""
+
+    at_position: int
+    reason: str = ""

@@ -7,11 +7,10 @@ from typing import Any, Literal
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-import sql
 from application.effect_ledger import FIRST_KINDS, EffectLease
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from infrastructure.postgres.listener import ChannelSignal
-from infrastructure.postgres.work_table import wait_until_due
+from infrastructure.postgres.work_table import NextDue, rows_of
 
 EFFECTS_CHANNEL = "fleetlog_effects"
 LONGEST_ERROR = 4000
@@ -29,7 +28,7 @@ class PostgresEffectLedger:
         max_workers: int,
         max_starting: int,
     ) -> None:
-        self._pool, self._signal = pool, signal
+        self._pool, self._next_due = pool, NextDue(signal)
         self._places = {
             "first_kinds": list(FIRST_KINDS),
             "max_workers": max_workers,
@@ -38,14 +37,18 @@ class PostgresEffectLedger:
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
         arguments = {"owner": owner, "limit": limit, "lease": lease, **self._places}
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(sql.query("claim_effects"), arguments)).fetchall()
-        return [_lease(*row) for row in rows]
+        rows = await rows_of(self._pool, "claim_effects", arguments)
+        leases: list[EffectLease] = []
+        for *lease_row, due_in in rows:
+            if lease_row[0] is None:
+                self._next_due.told(due_in)
+            else:
+                leases.append(_lease(*lease_row))
+        return leases
 
     async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
         arguments = {"effect_id": lease.effect.effect_id, "generation": lease.generation, "lease": duration}
-        async with self._pool.connection() as connection:
-            return await (await connection.execute(sql.query("renew_effect"), arguments)).fetchone() is not None
+        return bool(await rows_of(self._pool, "renew_effect", arguments))
 
     async def settle(
         self,
@@ -63,22 +66,29 @@ class PostgresEffectLedger:
             "error": error[:LONGEST_ERROR].replace("\0", "\N{REPLACEMENT CHARACTER}"),
             "delay": delay,
         }
-        async with self._pool.connection() as connection:
-            await connection.execute(sql.query("settle_effect"), arguments)
-        # Its lane is free: what it made wanted may have come, and been passed over, before it was settled.
-        self._signal.wake()
+        rows = await rows_of(self._pool, "settle_effect", arguments)
+        if rows and rows[0][0]:
+            self._next_due.wake()
+
+    async def free_stale(self) -> Sequence[str]:
+        return [effect_id for effect_id, _ in await rows_of(self._pool, "free_stale_effects", {})]
+
+    async def release(self, lease: EffectLease) -> None:
+        arguments = {"effect_id": lease.effect.effect_id, "generation": lease.generation}
+        await rows_of(self._pool, "release_effect", arguments)
 
     async def wait_for_work(self, timeout_s: float) -> None:
-        await wait_until_due(self._signal, self._next_due, timeout_s)
-
-    async def _next_due(self) -> float | None:
-        async with self._pool.connection() as connection:
-            row = await (await connection.execute(sql.query("next_effect_due"), self._places)).fetchone()
-        return row[0] if row else None
+        await self._next_due.wait(timeout_s)
 
 
 def _lease(
-    effect_id: str, kind: Any, params: dict[str, Any], attempts: int, generation: int, metadata: dict[str, Any]
+    effect_id: str,
+    kind: Any,
+    params: dict[str, Any],
+    attempts: int,
+    generation: int,
+    metadata: dict[str, Any],
+    taken_from: str | None,
 ) -> EffectLease:
     effect = ClaimedEffect(
         effect_id=effect_id,
@@ -91,4 +101,4 @@ def _lease(
         causation_id=metadata["causationId"],
         trace_id=metadata.get("traceId", ""),
     )
-    return EffectLease(effect=effect, generation=generation)
+    return EffectLease(effect=effect, generation=generation, taken_from=taken_from or "")

@@ -23,7 +23,7 @@ from domain.record import NewEvent, RecordedEvent
 from infrastructure.eventstore.batch import AppendRefused, append_request, encode_new_event
 from infrastructure.eventstore.group_commit import GroupCommit
 from infrastructure.eventstore.reading import StoredRow, recorded_event, stored_row_factory
-from infrastructure.postgres.sessions import open_pool
+from infrastructure.postgres.sessions import open_untried_pool
 
 _NO_BOUND = 2**63 - 1
 READ_RETRY_SECONDS = 10.0
@@ -46,7 +46,7 @@ class GroupCommitEventStore:
         return await store.__aenter__()
 
     async def __aenter__(self) -> Self:
-        self._pool = await open_pool(self._dsn, size=self._readers)
+        self._pool = await open_untried_pool(self._dsn, size=self._readers)
         return self
 
     async def __aexit__(self, *_: object) -> None:

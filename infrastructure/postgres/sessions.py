@@ -51,18 +51,31 @@ def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
 
 
 async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
-    """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds."""
-    pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+    """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds. Each is
+    tried, by a round trip, before it is given out."""
+    return await _open(_pool(dsn, size, settings, check=AsyncConnectionPool.check_connection))
+
+
+async def open_untried_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    """`open_pool` for callers who try again themselves when a connection turns out dead: no round trip before."""
+    return await _open(_pool(dsn, size, settings, check=None))
+
+
+async def _open(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    await pool.open()
+    return pool
+
+
+def _pool(dsn: str, size: int, settings: dict[str, str], *, check: Any) -> AsyncConnectionPool[AsyncConnection[Any]]:
+    return AsyncConnectionPool(
         bounded(dsn, **settings),
         min_size=1,
         max_size=size,
         kwargs={"autocommit": True},
         timeout=10,
         open=False,
-        check=AsyncConnectionPool.check_connection,
+        check=check,
     )
-    await pool.open()
-    return pool
 
 
 def thread_pool(dsn: str, *, size: int = 5, **settings: str) -> ConnectionPool[Connection[Any]]:

@@ -2,50 +2,50 @@
 
 What an event makes wanted is recorded in the transaction that moves the checkpoint past it. The lock that makes one
 process the active one is held by that process's connection: when it dies, another takes over within a poll interval.
-A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after 10 seconds.
+A leader that is merely stopped (SIGSTOP, a frozen machine) is silent on its connection, and loses it after 10 seconds:
+by the server's idle_session_timeout, or by those who wait for the lock.
+
+An event that a process manager can't take stops that one alone, until a person says retry or skip. One that newer code
+has written is left to a process of that code: this one steps aside every few seconds.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-import msgspec
 import psycopg
-from psycopg.types.json import Jsonb
 
 import sql
-from application.reactions import (
-    DequeueRun,
-    DropDeadEffect,
-    EnqueueFinish,
-    EnqueueRun,
-    MoveWorkerPlace,
-    PostponeRun,
-    Reaction,
-    RetryDeadEffect,
-    WantedEffect,
-)
-from domain.record import RecordedEvent
-from infrastructure.effects.ledger import EFFECTS_CHANNEL
+from application.process_manager_control import ProcessManagerControls
+from domain.operations.process_managers import StopAtEvent
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.postgres.sessions import connect
-from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL
+from infrastructure.process_managers.recording import record
+from infrastructure.process_managers.unit import React, Trouble, Unit, Wish
 
 log = logging.getLogger(__name__)
-NAME = "process_managers"
 LOCK = 5067271820452103
 BATCH = 500
 POLL_S = 1.0
+GATHER_S = 0.004
+"""Rounds begin no closer together than this: under load, one of them takes what several commits have written."""
+LOOK_S = 0.5
+STEP_ASIDE_AFTER_S = 5.0
+SILENCE = timedelta(seconds=10)
 # No flush of its own: what a crash of the server takes back is wanted again, under the same ids.
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
-OUTSIDE_RUN_ATTEMPTS = 5
-PLACE_QUERIES = {"wanted": "want_worker_place", "up": "worker_is_up", "free": "leave_worker_place"}
+Connection = psycopg.AsyncConnection[Any]
+
+
+class _StepAside(Exception):
+    """Newer code is needed; perhaps another process has it."""
 
 
 class ProcessManagerRunner:
-    """`run` works until it is cancelled."""
+    """`run` works until it is cancelled. `managers`: by name, the wire names that each waits for."""
 
     def __init__(
         self,
@@ -53,113 +53,135 @@ class ProcessManagerRunner:
         dsn: str,
         store: GroupCommitEventStore,
         position: PositionSignal,
-        react: Callable[[RecordedEvent], Sequence[Reaction]],
-        types: Sequence[str],
+        react: React,
+        managers: Mapping[str, Sequence[str]],
+        controls: ProcessManagerControls,
     ) -> None:
         self._dsn, self._store, self._position = dsn, store, position
-        self._react, self._types = react, types
+        self._react, self._managers, self._controls = react, managers, controls
 
     async def run(self) -> None:
         while True:
+            pause = POLL_S
             try:
                 async with await connect(self._dsn, **SESSION) as connection:
                     await self._lead(connection)
+            except _StepAside:
+                pause = 2 * POLL_S
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("the process managers lost their connection, connecting again: %s", error)
             except Exception:
                 log.exception("the process managers stopped at an error; trying again")
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(pause)
 
-    async def _lead(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    async def _lead(self, connection: Connection) -> None:
         # Another process holds the lock; its death sends no event.
-        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):  # noqa: ASYNC110
+        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", LOCK):
+            await connection.execute(sql.query("end_silent_holder"), {"locks": [LOCK], "silence": SILENCE})
             await asyncio.sleep(POLL_S)
-        await connection.execute(
-            "INSERT INTO process_manager_checkpoint VALUES (%s, 0) ON CONFLICT DO NOTHING", (NAME,)
-        )
-        checkpoint: int = await _one(
-            connection, "SELECT position FROM process_manager_checkpoint WHERE name = %s", NAME
-        )
+        units = await self._units(connection)
+        loop = asyncio.get_running_loop()
+        since = next_look = loop.time()
         while True:
-            last = await self._position.wait_for(checkpoint, POLL_S)
-            if checkpoint >= last:
+            if any(unit.trouble for unit in units) and loop.time() >= next_look:
+                await self._look_at_stopped(connection, units, since)
+                next_look = loop.time() + LOOK_S
+            last = await self._position.wait_for(_hindmost(units), POLL_S)
+            if _hindmost(units) >= last:
                 await connection.execute("SELECT 1")
-            while checkpoint < last:
-                checkpoint = await self._advance(connection, checkpoint, last)
+            while _hindmost(units) < last:
+                began = loop.time()
+                await self._advance(connection, units, last)
+                await asyncio.sleep(began + GATHER_S - loop.time())
 
-    async def _advance(self, connection: psycopg.AsyncConnection[Any], checkpoint: int, last: int) -> int:
-        events = await self._store.read_all(after=checkpoint, limit=BATCH, types=self._types)
-        reached = events[-1].position if len(events) == BATCH else max(last, events[-1].position if events else 0)
-        wanted: list[tuple[RecordedEvent, Reaction]] = []
-        for event in events:
-            wanted += [(event, reaction) for reaction in self._react(event)]
-        async with connection.transaction():
-            await _record(connection, wanted)
+    async def _units(self, connection: Connection) -> list[Unit]:
+        cursor = await connection.execute(sql.query("declare_process_managers"), {"names": list(self._managers)})
+        units = []
+        for name, position, status in await cursor.fetchall():
+            control = await self._controls.load(name)
+            unit = Unit(name, self._managers[name], self._react, position=position, skips=control.skipped)
+            if control.stopped_at:
+                unit.trouble = Trouble(position=control.stopped_at, type="", error="", newer=False)
+            elif status != "running":
+                await _show(connection, unit)
+            units.append(unit)
+        return units
+
+    async def _advance(self, connection: Connection, units: Sequence[Unit], last: int) -> None:
+        """One page of the log, for the hindmost of those that work, up to where the next of them stand."""
+        working = [unit for unit in units if unit.trouble is None]
+        after = _hindmost(units)
+        together = [unit for unit in working if unit.position == after]
+        ahead = min((unit.position for unit in working if unit.position > after), default=None)
+        types = sorted(frozenset().union(*(unit.types for unit in together)))
+        rows = await self._store.read_all_raw(after=after, limit=BATCH, types=types)
+        reached = rows[-1].position if len(rows) == BATCH else max(last, rows[-1].position if rows else 0)
+        if ahead is not None:
+            reached = min(reached, ahead)
+        rows = [row for row in rows if row.position <= reached]
+        wanted: list[Wish] = []
+        troubles: dict[str, Trouble] = {}
+        places: dict[str, int] = {}
+        for unit in together:
+            wishes, trouble = unit.reactions(rows)
+            wanted += wishes
+            if trouble is not None:
+                troubles[unit.name] = trouble
+            places[unit.name] = reached if trouble is None else trouble.position - 1
+        async with connection.pipeline(), connection.transaction():
+            await record(connection, wanted)
             await connection.execute(
-                "UPDATE process_manager_checkpoint SET position = %s WHERE name = %s", (reached, NAME)
+                sql.query("advance_process_managers"),
+                {"names": list(places), "positions": list(places.values())},
             )
-        return reached
+        for unit in together:
+            unit.position = places[unit.name]
+            if unit.name in troubles:
+                await self._stop(connection, unit, troubles[unit.name])
+
+    async def _stop(self, connection: Connection, unit: Unit, trouble: Trouble) -> None:
+        """In the log first; what newer code has written is no trouble of anybody's."""
+        if not trouble.newer:
+            command = StopAtEvent(at_position=trouble.position, event_type=trouble.type, error=trouble.error)
+            await self._controls.stop(unit.name, command)
+        unit.trouble = trouble
+        await _show(connection, unit)
+        log.error("the process manager %s stands still at position %d: %s", unit.name, trouble.position, trouble.error)
+
+    async def _look_at_stopped(self, connection: Connection, units: Sequence[Unit], since: float) -> None:
+        """Go on where the log says so. Raises _StepAside when newer code is needed for long enough."""
+        for unit in units:
+            if unit.trouble is None:
+                continue
+            if unit.trouble.newer:
+                if asyncio.get_running_loop().time() > since + STEP_ASIDE_AFTER_S:
+                    raise _StepAside
+                continue
+            control = await self._controls.load(unit.name)
+            if not control.stopped_at:
+                unit.trouble, unit.skips = None, control.skipped
+                await _show(connection, unit)
 
 
-async def _record(connection: psycopg.AsyncConnection[Any], wanted: Sequence[tuple[RecordedEvent, Reaction]]) -> None:
-    effects = [(event, reaction) for event, reaction in wanted if isinstance(reaction, WantedEffect)]
-    if effects:
-        await connection.execute(
-            sql.query("want_effects"),
-            {
-                "effect_ids": [effect.effect_id for _, effect in effects],
-                "kinds": [effect.kind for _, effect in effects],
-                "lanes": [effect.lane for _, effect in effects],
-                "params": [Jsonb(effect.params) for _, effect in effects],
-                "positions": [event.position for event, _ in effects],
-                "metadata": [Jsonb(_metadata(event)) for event, _ in effects],
-            },
-        )
-    places = [(event, reaction) for event, reaction in wanted if isinstance(reaction, MoveWorkerPlace)]
-    for event, place in places:
-        arguments = {"lane": place.lane, "position": event.position}
-        await connection.execute(sql.query(PLACE_QUERIES[place.to]), arguments)
-    if effects or places:
-        await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
-    moves = [
-        (event, reaction) for event, reaction in wanted if not isinstance(reaction, WantedEffect | MoveWorkerPlace)
-    ]
-    for event, reaction in moves:
-        await _move_queue(connection, event, reaction)
-    if moves:
-        await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
+def _hindmost(units: Sequence[Unit]) -> int:
+    """Where the hindmost stands of those that work; beyond everything when none does."""
+    return min((unit.position for unit in units if unit.trouble is None), default=2**62)
 
 
-async def _move_queue(connection: psycopg.AsyncConnection[Any], event: RecordedEvent, reaction: Reaction) -> None:
-    match reaction:
-        case EnqueueRun():
-            arguments = msgspec.structs.asdict(reaction)
-            await connection.execute(sql.query("enqueue_run"), {**arguments, "position": event.position})
-        case EnqueueFinish(run_id=run_id):
-            # An outside run holds back nobody: it stands in a line of its own.
-            arguments = {"run_id": run_id, "session_id": f"outside {run_id}", "max_attempts": OUTSIDE_RUN_ATTEMPTS}
-            await connection.execute(sql.query("enqueue_run"), {**arguments, "position": event.position})
-        case PostponeRun(run_id=run_id, available_at=available_at):
-            await connection.execute(sql.query("postpone_run"), {"run_id": run_id, "available_at": available_at})
-        case DequeueRun(run_id=run_id):
-            await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
-        case RetryDeadEffect(effect_id=effect_id):
-            await connection.execute(sql.query("retry_dead_effect"), {"effect_id": effect_id})
-            await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
-        case DropDeadEffect(effect_id=effect_id):
-            await connection.execute(sql.query("drop_dead_effect"), {"effect_id": effect_id})
+async def _show(connection: Connection, unit: Unit) -> None:
+    trouble = unit.trouble
+    await connection.execute(
+        sql.query("process_manager_status"),
+        {
+            "name": unit.name,
+            "status": "running" if trouble is None else "waiting" if trouble.newer else "stopped",
+            "error_position": trouble.position if trouble else None,
+            "error_type": trouble.type if trouble else None,
+            "error": trouble.error if trouble else None,
+        },
+    )
 
 
-def _metadata(event: RecordedEvent) -> dict[str, str]:
-    """What the events that record the effect's outcome will carry: they were caused by this one."""
-    return {
-        "actor": event.metadata.actor,
-        "correlationId": event.metadata.correlation_id,
-        "causationId": event.event_id,
-        "traceId": event.metadata.trace_id,
-    }
-
-
-async def _one(connection: psycopg.AsyncConnection[Any], statement: str, argument: object) -> Any:
+async def _one(connection: Connection, statement: str, argument: object) -> Any:
     row = await (await connection.execute(statement, (argument,))).fetchone()
     return row[0] if row else None

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 import psycopg
@@ -31,6 +32,7 @@ from projections.projection import Projection
 
 LOOK_SECONDS = 0.5
 # A projector that is merely stopped (SIGSTOP) is silent on its connection, and loses it, and with it its locks.
+LONGEST_SILENCE = timedelta(seconds=15)
 SILENCE = {"idle_session_timeout": "15s", "idle_in_transaction_session_timeout": "15s"}
 GATHER_SECONDS = 0.02
 """The least time between rounds at the end of the log: it costs about the same for many events as for one."""
@@ -227,6 +229,14 @@ class Projector:
                 "projections": [row.projection for row in free],
                 "versions": [row.version for row in free],
                 "holder": self._holder,
+            },
+        )
+        await connection.execute(
+            sql.query("projections/end_silent_holders"),
+            {
+                "projections": [row.projection for row in free],
+                "versions": [row.version for row in free],
+                "silence": LONGEST_SILENCE,
             },
         )
         states = {(row.projection, row.version): row.state for row in free}

@@ -11,7 +11,8 @@ from urllib.parse import quote
 from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.effects.workers import Workers
-from application.findings import Findings
+from application.findings import Findings, Takeovers
+from application.process_manager_control import ProcessManagerControls
 from application.providers import Providers
 from application.run_commands import RunCommands, Runs
 from application.run_execution import RunExecutions
@@ -34,7 +35,8 @@ from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.sessions import open_pool
+from infrastructure.postgres.sessions import open_untried_pool
+from infrastructure.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.foundation import Foundation, open_object_store, process_owner, refusals
@@ -67,6 +69,8 @@ class ControlPlane:
     callbacks: RecordCallbacks
     run_worker: RunWorker
     work_control: WorkControl
+    process_managers: ProcessManagerControls
+    process_manager_records: PostgresProcessManagerRecords
     findings: Findings
     objects: S3ObjectStore
 
@@ -94,7 +98,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     listener = await stack.enter_async_context(PostgresListener(dsn))
     hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
     # Leases, tries and the ledger need no flush of their own: whatever follows from them in the log flushes them, too.
-    pool = await open_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
+    pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
     stack.push_async_callback(pool.close)
     owner = process_owner(settings)
     reads = await open_reads(dsn, store, listener, owner, stack)
@@ -106,6 +110,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
+    findings = Findings(store=store, clock=now)
     objects = open_object_store(foundation.object_store)
     stack.callback(objects.close)
     run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
@@ -136,7 +141,9 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
             new_id=new_id,
         ),
         run_commands=run_commands,
-        findings=Findings(store=store, clock=now),
+        findings=findings,
+        process_managers=ProcessManagerControls(store=store, clock=now),
+        process_manager_records=PostgresProcessManagerRecords(pool),
         objects=objects,
         work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
@@ -145,6 +152,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         run_worker=RunWorker(
             queue=queue,
             executions=_executions(foundation, runs, workers, hub),
+            takeovers=Takeovers(findings),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         ),

@@ -15,6 +15,7 @@ from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.postgres.migrations import pending
 from interfaces.bootstrap.foundation import open_object_store, reachable_object_store
+from interfaces.bootstrap.process_manager_administration import process_manager_administration
 from interfaces.bootstrap.projection_administration import projection_administration
 from interfaces.settings import Settings, SettingsError
 
@@ -128,6 +129,21 @@ async def _projections(settings: Settings) -> Finding:
     return Finding(name="projections", status="ok", detail=f"{len(statuses)} read models work")
 
 
+async def _process_managers(settings: Settings) -> Finding:
+    try:
+        async with process_manager_administration(settings) as administration:
+            statuses = await administration.records.status()
+    except SettingsError:
+        return Finding(name="process managers", status="ok", detail="no server runs now")
+    stopped = [status for status in statuses if status.status != "running"]
+    if stopped:
+        first = stopped[0]
+        detail = f"{first.name} is {first.status} at position {first.error_position}: {first.error}"
+        mend = f"`fleetlog process-managers retry {first.name}` after mending the cause, or `skip`"
+        return Finding(name="process managers", status="error", detail=detail, mend=mend)
+    return Finding(name="process managers", status="ok", detail=f"{len(statuses)} process managers work")
+
+
 async def _shell(_settings: Settings) -> Finding:
     shell = shutil.which("bash") or shutil.which("sh")
     if shell is None:
@@ -142,5 +158,6 @@ CHECKS: dict[str, Check] = {
     "postgres": _database,
     "object store": _object_store,
     "projections": _projections,
+    "process managers": _process_managers,
     "scripted provider": _shell,
 }

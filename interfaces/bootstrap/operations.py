@@ -10,9 +10,11 @@ from psycopg_pool import AsyncConnectionPool
 
 import sql
 from application.command_context import CommandContext
-from application.findings import Findings
+from application.findings import Findings, few
 from application.operations import Gauge, Metric, ReconcileCounts
+from application.process_manager_control import ProcessManagerRecords
 from application.run_queue import DrainCounts, QueueItem
+from application.run_worker import RunWorker
 from application.schedule import Schedule
 from domain.operations.events import ReconcileFinished
 from infrastructure.object_store.s3 import S3ObjectStore
@@ -21,6 +23,7 @@ from interfaces.bootstrap.control_plane import ControlPlane
 from projections.ports import ProjectionAdministration
 
 RECONCILED_AT_ONCE = 100
+TAKEOVER_PATIENCE_S = 1.0
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
@@ -67,6 +70,26 @@ class ProjectionsReady:
         )
 
 
+class ProcessManagersReady:
+    """Ready while no process manager stands still at an event that it can't take."""
+
+    name = "process managers"
+
+    def __init__(self, records: ProcessManagerRecords) -> None:
+        self._records = records
+
+    async def check(self) -> str:
+        statuses = await self._records.status()
+        for status in statuses:
+            if status.status != "running":
+                raise RuntimeError(
+                    f"{status.name} is {status.status} at position {status.error_position}: {status.error}; "
+                    f"`fleetlog process-managers retry {status.name}` after mending the cause, or `skip`"
+                )
+        behind = max((status.lag_events for status in statuses), default=0)
+        return f"{len(statuses)} process managers, {behind} events behind"
+
+
 class StreamsReady:
     name = "streams"
 
@@ -90,6 +113,7 @@ class PlaneMetrics:
             counts = await (await connection.execute(sql.query("work_counts"))).fetchall()
             ages = await (await connection.execute(sql.query("work_ages"))).fetchone()
         statuses = [s for s in await self._plane.reads.administration.status() if s.state == "active"]
+        managers = await self._plane.process_manager_records.status()
         circuits = self._plane.directory.circuit_states()
         return [
             _gauge(
@@ -116,6 +140,21 @@ class PlaneMetrics:
                 "projection_stopped",
                 "1 for a read model that an event has stopped.",
                 [({"projection": s.projection}, float(s.status != "running")) for s in statuses],
+            ),
+            _gauge(
+                "process_manager_lag_events",
+                "Events that a process manager is behind the log.",
+                [({"process_manager": m.name}, m.lag_events) for m in managers],
+            ),
+            _gauge(
+                "process_manager_lag_seconds",
+                "Seconds that a process manager is behind the log.",
+                [({"process_manager": m.name}, m.lag_seconds) for m in managers],
+            ),
+            _gauge(
+                "process_manager_stopped",
+                "1 for a process manager that stands still at an event that it can't take.",
+                [({"process_manager": m.name}, float(m.status != "running")) for m in managers],
             ),
             *_ages(ages or (0.0,) * len(AGES)),
             _gauge("open_streams", "Live event streams of this process.", [({}, self._plane.hub.open_streams)]),
@@ -187,24 +226,38 @@ class PlaneQueue:
 class PlaneReconcilers:
     """Implements Reconcilers."""
 
-    def __init__(self, queue: PlaneQueue, schedule: Schedule, findings: Findings) -> None:
-        self._queue, self._schedule, self._findings = queue, schedule, findings
+    def __init__(self, worker: RunWorker, schedule: Schedule, findings: Findings) -> None:
+        self._worker, self._schedule, self._findings = worker, schedule, findings
 
     async def runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
-        """Runs whose lease has run out are claimed like any other: their executor is asked first."""
-        counts = await self._queue.drain(
-            owner="", limit=RECONCILED_AT_ONCE, lock_ms=None, retry_delay_ms=None, wait_s=wait_s
-        )
-        finding = ReconcileFinished(what="runs", examined=counts.claimed, acted=counts.claimed)
-        position = await self._findings.record(finding, context)
+        """Runs whose lease has run out are taken over: their executor is asked first. And questions whose time is over
+        expire."""
         expired = await self._schedule.expire_questions(context)
+        # Their ends are not waited for: only long enough to see which of them break off again at once.
+        taken = await self._worker.take_over(limit=RECONCILED_AT_ONCE, wait_s=min(wait_s / 2, TAKEOVER_PATIENCE_S))
+        finding = ReconcileFinished(
+            what="runs",
+            examined=len(taken.run_ids),
+            acted=len(taken.run_ids) - taken.broken_off,
+            failed=taken.broken_off,
+            subjects=few(taken.run_ids),
+        )
+        position = await self._findings.record(finding, context)
         return ReconcileCounts(
-            examined=counts.claimed + expired.examined,
-            acted=counts.claimed + expired.acted,
-            failed=expired.failed,
+            examined=finding.examined + expired.examined,
+            acted=finding.acted + expired.acted,
+            failed=finding.failed + expired.failed,
             position=max(position, expired.position),
         )
 
     async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         del wait_s
         return await self._schedule.compensate_syncs(context)
+
+    async def effects(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        del wait_s
+        return await self._schedule.free_effects(context)
+
+    async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        del wait_s
+        return await self._schedule.clean_orphans(context)

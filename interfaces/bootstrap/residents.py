@@ -7,15 +7,14 @@ from typing import Any
 from application.content_collection import RequestCollections
 from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
+from application.findings import Takeovers
 from application.orphans import CleanOrphans
-from application.process_managers.table import react, wire_names
+from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
 from infrastructure.search.indexer import EventIndexer
 from infrastructure.workspace.collect import S3ContentCollector
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
-
-STALE_SYNC_AFTER = timedelta(minutes=30)
 
 
 def scheduled(plane: ControlPlane) -> Schedule:
@@ -27,6 +26,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
         candidates=plane.reads.candidates,
         questions=plane.reads.questions,
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
+        effects=plane.ledger,
         collections=RequestCollections(
             sessions=plane.sessions,
             candidates=plane.reads.candidates,
@@ -38,7 +38,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
         new_id=new_id,
         idle_timeout=timedelta(milliseconds=settings.idle_timeout_ms),
         remove_after=timedelta(milliseconds=settings.remove_after_ms),
-        stale_sync_after=STALE_SYNC_AFTER,
+        stale_sync_after=timedelta(milliseconds=settings.stale_sync_after_ms),
     )
 
 
@@ -49,7 +49,8 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
         store=plane.store,
         position=plane.listener.position,
         react=react,
-        types=wire_names(),
+        managers={name: wire_names(name) for name in PROCESS_MANAGERS},
+        controls=plane.process_managers,
     )
     effects = EffectWorker(
         ledger=plane.ledger,
@@ -61,7 +62,9 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
             progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
         ),
         given_up=plane.work_control.given_up,
+        takeovers=Takeovers(plane.findings),
         owner=plane.owner,
+        lease=timedelta(milliseconds=plane.foundation.settings.run_queue_lock_ms),
     )
     return {
         "process managers": process_managers.run(),

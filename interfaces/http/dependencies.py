@@ -11,6 +11,7 @@ from application.event_streams import EventSearch, EventStreams
 from application.idempotency import IdempotencyKeys
 from application.operations import MetricsSource, ReadinessCheck, Reconcilers
 from application.ports import EventStore
+from application.process_manager_control import ProcessManagerControls, ProcessManagerRecords
 from application.providers import Providers
 from application.queue_control import QueueControl
 from application.recorded_workspaces import RecordedWorkspaces
@@ -40,6 +41,8 @@ class ApiDependencies:
     callbacks: RecordCallbacks
     queue: QueueControl
     work: WorkControl
+    process_managers: ProcessManagerControls
+    process_manager_records: ProcessManagerRecords
     reconcilers: Reconcilers
     store: EventStore
     reads: ReadModels

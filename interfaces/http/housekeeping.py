@@ -83,6 +83,16 @@ async def reconcile_sync(call: Call[Nothing, WaitQuery]) -> Answer:
     return await _reconciled(call, call.deps.reconcilers.sync(call.context, wait_s=wait_s))
 
 
+async def reconcile_effects(call: Call[Nothing, WaitQuery]) -> Answer:
+    wait_s = call.query.wait_ms / 1000
+    return await _reconciled(call, call.deps.reconcilers.effects(call.context, wait_s=wait_s))
+
+
+async def reconcile_containers(call: Call[Nothing, WaitQuery]) -> Answer:
+    wait_s = call.query.wait_ms / 1000
+    return await _reconciled(call, call.deps.reconcilers.containers(call.context, wait_s=wait_s))
+
+
 async def _cleaned_up(call: Call[Any, WaitQuery], work: Coroutine[Any, Any, CleanupCounts]) -> Answer:
     counts = await wait_at_most(work, call.query.wait_ms / 1000)
     position = await call.deps.store.last_position()
@@ -154,6 +164,30 @@ ENDPOINTS = (
         handler=reconcile_sync,
         tag="housekeeping",
         summary="Sync the workers whose last sync is too old",
+        body=Nothing,
+        body_optional=True,
+        query=WaitQuery,
+        answers={200: Reconciled, 202: Pending},
+        command=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/reconcile/effects",
+        handler=reconcile_effects,
+        tag="housekeeping",
+        summary="Give the effects of workers that are gone to others now",
+        body=Nothing,
+        body_optional=True,
+        query=WaitQuery,
+        answers={200: Reconciled, 202: Pending},
+        command=True,
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/reconcile/containers",
+        handler=reconcile_containers,
+        tag="housekeeping",
+        summary="Remove the containers that no session names and that hold nothing",
         body=Nothing,
         body_optional=True,
         query=WaitQuery,

@@ -22,7 +22,7 @@ def what_there_is() -> str:
     for name, path in benchmarks().items():
         about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         first_sentence = " ".join(about.partition("\n\n")[0].split())
-        lines.append(f"  {name:<10}{first_sentence}")
+        lines.append(f"  {name:<12}{first_sentence}")
     return "\n".join(lines)
 
 

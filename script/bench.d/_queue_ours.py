@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import uvloop
-from _stub_executor import StubDirectory, StubRuntime, opened
+from _stub_executor import StubDirectory, StubProviders, StubRuntime, opened
 
 from application.command_context import CommandContext
 from domain.run.values import Message, RunSpec
@@ -51,7 +51,7 @@ def spec(number: int) -> RunSpec:
 async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measured:
     await migrate(dsn)
     directory = StubDirectory(time.time)
-    composition.worker_runtime = lambda _foundation: StubRuntime()  # type: ignore[assignment, attr-defined]
+    composition.worker_runtime = lambda _foundation: (StubRuntime(), StubProviders())  # type: ignore[assignment, attr-defined, return-value]
     composition._directory = lambda _foundation: opened(directory)  # type: ignore[assignment, return-value]
     with tempfile.TemporaryDirectory() as home:
         settings = load_settings({"FLEETLOG_HOME": str(Path(home))})

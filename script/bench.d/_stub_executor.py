@@ -19,6 +19,9 @@ from application.executor_protocol import (
     ValidateResult,
 )
 from application.ports import ContainerInfo, ContainerSpec
+from application.providers import ProviderState
+from domain.run.capabilities import Capabilities
+from domain.run.values import RunSpec
 from domain.workspace.sync import SyncRef
 
 BOOT = "0123456789abcdef"
@@ -48,6 +51,14 @@ class StubRuntime:
     async def shutdown(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class StubProviders:
+    async def capabilities_of(self, spec: RunSpec) -> Capabilities:
+        return Capabilities(provider="scripted", todo_stream=True)
+
+    async def all(self) -> tuple[ProviderState, ...]:
+        return ()
 
 
 class StubExecutor:

@@ -1,2 +1,2 @@
 -- Claim due runs in one round trip.
-SELECT * FROM claim_runs(%(owner)s, %(limit)s, %(lease)s, %(max_running)s)
+SELECT * FROM claim_runs(%(owner)s, %(limit)s, %(lease)s, %(max_running)s, %(only_stale)s)

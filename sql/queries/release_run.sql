@@ -1,4 +1,8 @@
 -- Give a run back, to be claimed again after a delay.
-UPDATE run_queue
-SET state = 'ready', available_at = clock_timestamp() + %(delay)s, lease_owner = NULL, lease_expires_at = NULL
-WHERE run_id = %(run_id)s AND state = 'leased' AND lease_generation = %(generation)s
+WITH released AS (
+    UPDATE run_queue
+    SET state = 'ready', available_at = clock_timestamp() + %(delay)s, lease_owner = NULL, lease_expires_at = NULL
+    WHERE run_id = %(run_id)s AND state = 'leased' AND lease_generation = %(generation)s
+    RETURNING run_id
+)
+SELECT pg_notify('fleetlog_run_queue', '') FROM released

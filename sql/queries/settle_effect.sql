@@ -1,13 +1,18 @@
--- Note how a try ended and what that makes of the effect: done, obsolete, dead, or ready again after a delay.
+-- Note how a try ended and what that makes of the effect: done, obsolete, dead, or ready again after a delay. Whether its
+-- lane has more to do, now or later.
 WITH settled AS (
     UPDATE effects
     SET state = %(state)s, last_error = %(error)s, available_at = clock_timestamp() + %(delay)s,
         lease_owner = NULL, lease_expires_at = NULL,
         finished_at = CASE WHEN %(state)s = 'ready' THEN NULL ELSE clock_timestamp() END
     WHERE effect_id = %(effect_id)s AND state = 'leased' AND lease_generation = %(generation)s
-    RETURNING effect_id, attempts
+    RETURNING effect_id, attempts, lane
+),
+noted AS (
+    UPDATE effect_attempts SET finished_at = clock_timestamp(), outcome = %(outcome)s, error = %(error)s
+    FROM settled
+    WHERE effect_attempts.effect_id = settled.effect_id AND effect_attempts.attempt = settled.attempts
 )
-UPDATE effect_attempts SET finished_at = clock_timestamp(), outcome = %(outcome)s, error = %(error)s
+SELECT %(state)s = 'ready'
+       OR EXISTS (SELECT FROM effects AS next WHERE next.lane = settled.lane AND next.state = 'ready')
 FROM settled
-WHERE effect_attempts.effect_id = settled.effect_id AND effect_attempts.attempt = settled.attempts
-RETURNING effect_attempts.effect_id

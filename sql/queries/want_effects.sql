@@ -1,5 +1,7 @@
 -- Record wanted effects, each once: an id that is known changes nothing.
-INSERT INTO effects (effect_id, kind, lane, params, caused_by, metadata)
-SELECT * FROM unnest(%(effect_ids)s::text[], %(kinds)s::text[], %(lanes)s::text[], %(params)s::jsonb[],
-                     %(positions)s::bigint[], %(metadata)s::jsonb[])
+INSERT INTO effects (effect_id, kind, lane, params, caused_by, metadata, available_at)
+SELECT effect_id, kind, lane, params, caused_by, metadata, clock_timestamp() + delay
+FROM unnest(%(effect_ids)s::text[], %(kinds)s::text[], %(lanes)s::text[], %(params)s::jsonb[], %(positions)s::bigint[],
+            %(metadata)s::jsonb[], %(delays)s::interval[])
+     AS wanted (effect_id, kind, lane, params, caused_by, metadata, delay)
 ON CONFLICT (effect_id) DO NOTHING

@@ -19,6 +19,7 @@ def test_the_doctor_finds_everything_well_beside_a_running_server(shared_fleetlo
         "postgres": "ok",
         "object store": "ok",
         "projections": "ok",
+        "process managers": "ok",
         "scripted provider": "ok",
     }
     assert "✓" in shared_fleetlog.command("doctor")

@@ -21,6 +21,7 @@ from application.callback_tokens import DerivedCallbackTokens
 from application.callbacks import RecordCallbacks
 from application.command_context import CommandContext
 from application.operations import Gauge, Metric, ReconcileCounts
+from application.process_manager_control import ProcessManagerControls
 from application.run_commands import RunCommands
 from application.run_queue import DrainCounts, QueueItem
 from application.session_commands import SessionCommands
@@ -39,6 +40,7 @@ from infrastructure.idempotency.keys import PostgresIdempotencyKeys
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.sessions import open_pool
+from infrastructure.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.projector.controls import ProjectionControls
 from infrastructure.projector.projector import Projector
 from infrastructure.providers.catalog import RegisteredProviders
@@ -83,6 +85,12 @@ class IdleReconcilers:
         return ReconcileCounts(examined=1)
 
     async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        return ReconcileCounts()
+
+    async def effects(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+        return ReconcileCounts()
+
+    async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         return ReconcileCounts()
 
 
@@ -189,6 +197,8 @@ async def open_dependencies(
             runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
         ),
         queue=IdleQueue(),
+        process_managers=ProcessManagerControls(store=store, clock=lambda: datetime.now(UTC)),
+        process_manager_records=PostgresProcessManagerRecords(pool),
         work=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=lambda: datetime.now(UTC)),
         reconcilers=IdleReconcilers(),
         store=store,

@@ -150,7 +150,7 @@ class FaultPoints:
         PostgresRunQueue.claim = claimed  # type: ignore[method-assign]
 
     def _wrap_process_managers(self) -> None:
-        record, advance = runner._record, runner.ProcessManagerRunner._advance
+        record, advance = runner.record, runner.ProcessManagerRunner._advance
         committing: list[str] = []
 
         async def recorded(connection: Any, wanted: Any) -> None:
@@ -162,13 +162,12 @@ class FaultPoints:
                 self.reached(name, "before")
             await record(connection, wanted)
 
-        async def advanced(*arguments: Any) -> int:
-            checkpoint = await advance(*arguments)
+        async def advanced(*arguments: Any) -> None:
+            await advance(*arguments)
             while committing:
                 self.reached(committing.pop(0), "after")
-            return checkpoint
 
-        runner._record = recorded
+        runner.record = recorded  # type: ignore[attr-defined]
         runner.ProcessManagerRunner._advance = advanced  # type: ignore[method-assign]
 
     def _wrap_projections(self) -> None:

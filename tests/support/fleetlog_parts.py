@@ -61,6 +61,7 @@ class Installation:
     dsn: str
     environment: dict[str, str]
     workers: list[WorkerProcess] = field(default_factory=list)
+    _connection: "psycopg.Connection[Any] | None" = None
 
     def worker(self, *module: str, **environment: str) -> WorkerProcess:
         """A new worker, once it works. `module` and its arguments replace `fleetlog worker`."""
@@ -89,9 +90,19 @@ class Installation:
         self.rows(sql.query("expire_leases"))
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.dsn, autocommit=True, connect_timeout=10) as connection:
-            cursor = connection.execute(statement)
-            return cursor.fetchall() if cursor.description else []
+        """What a statement gives. The connection stays, and is made again when the server was restarted."""
+        for _ in range(2):
+            if self._connection is None or self._connection.closed:
+                self._connection = psycopg.connect(self.dsn, autocommit=True, connect_timeout=30)
+            with contextlib.suppress(psycopg.OperationalError):
+                cursor = self._connection.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+            self._connection.close()
+        raise AssertionError(f"the database can't be asked: {statement}")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
     def unfinished_work(self) -> list[tuple[Any, ...]]:
         """Effects and queue rows that still are to do, leased or given up."""
@@ -101,7 +112,7 @@ class Installation:
         """Whether the workers have come to the end of the log and have nothing left to do."""
         statement = """
             WITH log AS (SELECT coalesce(max(position), 0) AS last FROM events)
-            SELECT coalesce((SELECT position FROM process_manager_checkpoint), 0) >= last
+            SELECT coalesce((SELECT min(position) FROM process_manager_checkpoint), 0) >= last
                AND NOT EXISTS (SELECT FROM projection_versions WHERE state = 'active' AND position < last)
             FROM log
         """
@@ -153,6 +164,7 @@ def installation(folder: Path, dsn: str, bucket: ObjectStoreAccess, **settings: 
         parts = Installation(api, dsn, environment | {"FLEETLOG_HOME": str(api.home)})
         stack.callback(end_executors, api.home)
         stack.enter_context(api)
+        stack.callback(parts.close)
         stack.callback(lambda: [worker.kill() for worker in parts.workers])
         yield parts
 

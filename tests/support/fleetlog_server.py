@@ -172,14 +172,7 @@ class FleetlogServer:
         """The frames of a run's stream; `id` is missing in derived ones."""
         with self.client.stream("GET", f"/api/runs/{run_id}/stream", params={"cursor": cursor}) as response:
             assert response.status_code == 200, response.read()
-            frame: dict[str, Any] = {}
-            for line in response.iter_lines():
-                if not line and frame:
-                    yield frame
-                    frame = {}
-                elif line and not line.startswith(":"):
-                    field, _, value = line.partition(": ")
-                    frame[field] = json.loads(value) if field == "data" else value
+            yield from frames_of(response)
 
     def until(self, run_id: str, event: str) -> list[dict[str, Any]]:
         """The stored frames of a run up to and with the first of this type, as soon as it is there."""
@@ -238,6 +231,18 @@ class FleetlogServer:
         """Where the `process` runtime keeps the session's container."""
         worker = self.ok("GET", f"/api/session-workers/{session_id}")
         return self.home / "workers" / worker["containerId"]
+
+
+def frames_of(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The frames of an event stream, as far as it goes."""
+    frame: dict[str, Any] = {}
+    for line in response.iter_lines():
+        if not line and frame:
+            yield frame
+            frame = {}
+        elif line and not line.startswith(":"):
+            field, _, value = line.partition(": ")
+            frame[field] = json.loads(value) if field == "data" else value
 
 
 def inherited_environment() -> dict[str, str]:

@@ -50,6 +50,7 @@ async def want(
                 "params": [Jsonb({}) for _ in wanted],
                 "positions": list(range(1, len(wanted) + 1)),
                 "metadata": [Jsonb(metadata) for _ in wanted],
+                "delays": [timedelta() for _ in wanted],
             },
         )
         if notify:
@@ -83,6 +84,44 @@ def test_a_lane_is_worked_one_effect_at_a_time_oldest_first(database: str) -> No
             return [ids(first), ids(blocked), ids(then)]
 
     assert run(scenario()) == [["a1", "b1"], [], ["a2"]]
+
+
+def test_who_ends_an_effect_looks_at_once_for_the_next_of_its_lane(database: str) -> None:
+    """Without polling: nothing of the lane is due before, at the latest when the lease runs out."""
+
+    async def scenario() -> tuple[float, list[str]]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("a1", "container.stop", "a"), ("a2", "container.stop", "a"))
+            (first,) = await effects.claim(owner="w", limit=10, lease=LEASE)
+            await effects.claim(owner="w", limit=10, lease=LEASE)
+            due = (effects._next_due._at or 0) - asyncio.get_running_loop().time()
+            await effects.wait_for_work(0.01)  # what was told until now
+            await effects.settle(first, "done")
+            async with asyncio.timeout(0.5):
+                await effects.wait_for_work(30)
+            return due, ids(await effects.claim(owner="w", limit=10, lease=LEASE))
+
+    due, then = run(scenario())
+
+    assert 20 < due <= 30
+    assert then == ["a2"]
+
+
+def test_an_effect_whose_worker_ends_is_given_to_the_next(database: str) -> None:
+    async def scenario() -> tuple[list[str], list[tuple[int, str, str]]]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("e1", "container.stop", "a"))
+            (lease,) = await effects.claim(owner="old", limit=1, lease=LEASE)
+            await effects.release(lease)
+            claimed = ids(await effects.claim(owner="new", limit=1, lease=LEASE))
+            await effects.release(lease)  # it is not its own any more
+            async with pool.connection() as connection:
+                tries = await (
+                    await connection.execute("SELECT attempt, owner, outcome FROM effect_attempts ORDER BY attempt")
+                ).fetchall()
+            return claimed, tries
+
+    assert run(scenario()) == (["e1"], [(1, "old", "interrupted"), (2, "new", "started")])
 
 
 def test_an_effect_that_waits_for_its_next_try_lets_others_of_its_lane_pass(database: str) -> None:

@@ -41,21 +41,29 @@ async def run_queue(dsn: str, *, max_running: int = 1000) -> AsyncIterator[tuple
 
 async def enqueue(pool: Pool, *runs: tuple[str, str]) -> None:
     """(run id, session id) each, in this order."""
+    arguments = {
+        "run_ids": [run_id for run_id, _ in runs],
+        "session_ids": [session_id for _, session_id in runs],
+        "positions": list(range(1, len(runs) + 1)),
+        "max_attempts": [5] * len(runs),
+    }
     async with pool.connection() as connection:
-        for position, (run_id, session_id) in enumerate(runs, 1):
-            arguments = {"run_id": run_id, "session_id": session_id, "position": position, "max_attempts": 5}
-            await connection.execute(sql.query("enqueue_run"), arguments)
+        await connection.execute(sql.query("enqueue_runs"), arguments)
 
 
 async def dequeue(pool: Pool, run_id: str) -> None:
     async with pool.connection() as connection:
-        await connection.execute(sql.query("dequeue_run"), {"run_id": run_id})
+        await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run_id]})
 
 
 async def next_due(pool: Pool, *, max_running: int = 1000) -> float | None:
+    """What a claim tells that finds nothing."""
+    arguments = {"owner": "w", "limit": 10, "lease": LEASE, "max_running": max_running, "only_stale": False}
     async with pool.connection() as connection:
-        row = await (await connection.execute(sql.query("next_run_due"), {"max_running": max_running})).fetchone()
-    return row[0] if row else None
+        (row,) = await (await connection.execute(sql.query("claim_runs"), arguments)).fetchall()
+    assert row[0] is None
+    due_in: float | None = row[3]
+    return due_in
 
 
 async def switched(dsn: str, *events: Event) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +11,13 @@ from msgspec.structs import replace
 from application.effect_ledger import EffectLease
 from application.effect_worker import EffectWorker
 from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
+from application.findings import Findings, Takeovers
+from application.reactions import EffectKind
 from application.work_context import bound_ids
+from domain.operations.events import ReconcileFinished
+from tests.support.log_in_memory import LogInMemory
 
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
 EFFECT = ClaimedEffect(
     effect_id="workspace.sync/session:s/7",
     kind="workspace.sync",
@@ -29,8 +34,9 @@ EFFECT = ClaimedEffect(
 class OneEffect:
     """A ledger with one effect to do; `settled` is set once its try has ended."""
 
-    def __init__(self, effect: ClaimedEffect, *, keeps_lease: bool = True) -> None:
-        self._effects, self._keeps_lease = [EffectLease(effect=effect, generation=1)], keeps_lease
+    def __init__(self, effect: ClaimedEffect, *, keeps_lease: bool = True, taken_from: str = "") -> None:
+        self._effects = [EffectLease(effect=effect, generation=1, taken_from=taken_from)]
+        self._keeps_lease = keeps_lease
         self.outcomes: list[tuple[str, str]] = []
         self.settled = asyncio.Event()
 
@@ -46,6 +52,13 @@ class OneEffect:
     ) -> None:
         self.outcomes.append((outcome, error))
         self.settled.set()
+
+    async def release(self, lease: EffectLease) -> None:
+        if self._keeps_lease and not self.settled.is_set():
+            self.outcomes.append(("released", ""))
+
+    async def free_stale(self) -> Sequence[str]:
+        return ()
 
     async def wait_for_work(self, timeout_s: float) -> None:
         await asyncio.sleep(timeout_s)
@@ -76,14 +89,23 @@ async def nothing_more(_effect: ClaimedEffect, _error: str) -> None:
     """The log takes note of what is given up; not this test's business."""
 
 
+def effect_worker(ledger: OneEffect, handlers: Mapping[EffectKind, Any], **more: Any) -> EffectWorker:
+    return EffectWorker(
+        ledger=ledger,
+        handlers=handlers,
+        given_up=nothing_more,
+        takeovers=Takeovers(Findings(store=LogInMemory(), clock=lambda: NOW)),
+        owner="w",
+        **more,
+    )
+
+
 def worked(handler: Any, effect: ClaimedEffect = EFFECT) -> list[tuple[str, str]]:
     """What the ledger heard of the effect after one try."""
 
     async def scene() -> list[tuple[str, str]]:
         ledger = OneEffect(effect)
-        worker = asyncio.create_task(
-            EffectWorker(ledger=ledger, handlers={effect.kind: handler}, given_up=nothing_more, owner="w").run()
-        )
+        worker = asyncio.create_task(effect_worker(ledger, {effect.kind: handler}).run())
         async with asyncio.timeout(10):
             await ledger.settled.wait()
         worker.cancel()
@@ -123,6 +145,50 @@ def test_the_last_try_that_fails_gives_the_effect_up() -> None:
     assert handler.given_up == ["never"]
 
 
+def test_a_worker_that_is_told_to_end_gives_back_what_it_performs() -> None:
+    async def scene() -> list[tuple[str, str]]:
+        begun = asyncio.Event()
+
+        class Endless(Handler):
+            async def perform(self, effect: ClaimedEffect) -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+        ledger = OneEffect(EFFECT)
+        worker = effect_worker(ledger, {EFFECT.kind: Endless(lambda: None)})
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(10):
+            await begun.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return ledger.outcomes
+
+    assert asyncio.run(scene()) == [("released", "")]
+
+
+def test_what_is_taken_over_from_a_worker_that_is_gone_is_found_in_the_log() -> None:
+    async def scene() -> list[Any]:
+        ledger, log = OneEffect(EFFECT, taken_from="dead"), LogInMemory()
+        worker = EffectWorker(
+            ledger=ledger,
+            handlers={EFFECT.kind: Handler(lambda: None)},
+            given_up=nothing_more,
+            takeovers=Takeovers(Findings(store=log, clock=lambda: NOW)),
+            owner="w",
+        )
+        running = asyncio.create_task(worker.run())
+        assert await log.wait_for_stream("reconcile:effects", 0, 10)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        (found,) = log.of("reconcile:effects")
+        return [found.event, found.metadata.actor]
+
+    assert asyncio.run(scene()) == [
+        ReconcileFinished(what="effects", examined=1, acted=1, subjects=(EFFECT.effect_id,)),
+        "effect-worker/w",
+    ]
+
+
 def test_a_lost_lease_ends_the_work_without_a_word() -> None:
     async def scene() -> tuple[bool, list[tuple[str, str]]]:
         ended = asyncio.Event()
@@ -135,13 +201,7 @@ def test_a_lost_lease_ends_the_work_without_a_word() -> None:
                     ended.set()
 
         ledger = OneEffect(EFFECT, keeps_lease=False)
-        worker = EffectWorker(
-            ledger=ledger,
-            handlers={EFFECT.kind: Endless(lambda: None)},
-            given_up=nothing_more,
-            owner="w",
-            lease=timedelta(milliseconds=30),
-        )
+        worker = effect_worker(ledger, {EFFECT.kind: Endless(lambda: None)}, lease=timedelta(milliseconds=30))
         running = asyncio.create_task(worker.run())
         async with asyncio.timeout(10):
             await ended.wait()

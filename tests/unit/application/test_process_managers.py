@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import pytest
 
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
-from application.reactions import DequeueRun, EnqueueFinish, EnqueueRun, MoveWorkerPlace, PostponeRun, WantedEffect
+from application.reactions import (
+    DequeueRun,
+    EffectNotNeeded,
+    EnqueueFinish,
+    EnqueueRun,
+    MoveWorkerPlace,
+    PostponeRun,
+    WantedEffect,
+)
 from domain.event import Event
 from domain.record import Metadata, RecordedEvent
 from domain.run import events as run
@@ -160,11 +168,20 @@ def test_a_finished_run_leaves_the_queue_and_its_session() -> None:
     assert detach.kind == "session.detach_run"
 
 
+def test_a_run_that_has_let_go_of_its_session_needs_nobody_to_do_it() -> None:
+    event = session.SessionRunDetached(generation=1, detached_run_id="r1")
+
+    assert react(recorded("session:s1", event)) == (EffectNotNeeded(kind="session.detach_run", lane="run:r1"),)
+
+
 def test_reacting_twice_wants_the_same_effect_ids() -> None:
     event = recorded("session:s1", activation("create"))
 
     assert react(event) == react(event)
 
 
-def test_the_runner_is_told_of_every_event_that_wakes_a_process_manager() -> None:
-    assert set(wire_names()) == {event_type.wire_name for event_type in PROCESS_MANAGERS}
+def test_no_event_is_of_interest_to_two_process_managers() -> None:
+    waited_for = [name for manager in PROCESS_MANAGERS for name in wire_names(manager)]
+
+    assert len(waited_for) == len(set(waited_for))
+    assert set(waited_for) == {e.wire_name for managers in PROCESS_MANAGERS.values() for e in managers}

@@ -1,0 +1,8 @@
+-- The process managers of this code, those that are new at the beginning of the log; where each of them stands.
+WITH declared AS (
+    INSERT INTO process_manager_checkpoint (name, position) SELECT name, 0 FROM unnest(%(names)s::text[]) AS known (name)
+    ON CONFLICT (name) DO NOTHING
+)
+SELECT known.name, coalesce(checkpoint.position, 0), coalesce(checkpoint.status, 'running')
+FROM unnest(%(names)s::text[]) AS known (name)
+LEFT JOIN process_manager_checkpoint AS checkpoint USING (name)

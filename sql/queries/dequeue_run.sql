@@ -1,2 +1,0 @@
--- A run has ended.
-UPDATE run_queue SET state = 'done', lease_owner = NULL, lease_expires_at = NULL WHERE run_id = %(run_id)s

@@ -1,0 +1,91 @@
+"""The log in memory, and its tail: both ports, by their rules, for tests that need neither disk nor other processes."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from application.ports import AppendResult, ExpectedSeqConflict
+from domain.event import Event
+from domain.record import NewEvent, RecordedEvent
+
+
+class LogInMemory:
+    def __init__(self) -> None:
+        self.events: list[RecordedEvent] = []
+        self._changed = asyncio.Condition()
+
+    async def append(self, stream: str, expected_seq: int, events: Sequence[NewEvent]) -> AppendResult:
+        await asyncio.sleep(0)
+        recorded = self.of(stream)
+        known = {event.event_id: event for event in recorded}
+        same = [known[new.event_id] for new in events if new.event_id in known]
+        if len(same) == len(events):
+            positions = tuple(event.position for event in same)
+            return AppendResult(positions=positions, last_seq=same[-1].seq, duplicate=True)
+        if same or len(recorded) != expected_seq:
+            raise ExpectedSeqConflict(stream, expected_seq, len(recorded))
+        for new in events:
+            self.events.append(
+                RecordedEvent(
+                    position=len(self.events) + 1,
+                    stream=stream,
+                    seq=len(self.of(stream)) + 1,
+                    event_id=new.event_id,
+                    event=new.event,
+                    occurred_at=new.occurred_at,
+                    recorded_at=datetime.now(UTC),
+                    metadata=new.metadata,
+                )
+            )
+        async with self._changed:
+            self._changed.notify_all()
+        last = self.events[-1]
+        return AppendResult(
+            positions=tuple(range(last.position - len(events) + 1, last.position + 1)), last_seq=last.seq
+        )
+
+    async def read_stream(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
+    ) -> list[RecordedEvent]:
+        await asyncio.sleep(0)
+        wanted = [e for e in self.of(stream) if e.seq > after_seq and (up_to_seq is None or e.seq <= up_to_seq)]
+        return wanted[:limit]
+
+    async def read_all(self, *, after: int = 0, limit: int = 500) -> list[RecordedEvent]:
+        return self.events[after : after + limit]
+
+    async def last_position(self) -> int:
+        return len(self.events)
+
+    async def last_seq(self, stream: str) -> int:
+        return len(self.of(stream))
+
+    async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
+        return next((event for event in self.of(stream) if event.event_id == event_id), None)
+
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout), self._changed:
+                await self._changed.wait_for(lambda: len(self.of(stream)) > after_seq)
+        except TimeoutError:
+            return False
+        return True
+
+    async def changed(self) -> None:
+        """Returns when something was appended, or after a moment."""
+        try:
+            async with asyncio.timeout(0.05), self._changed:
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    def of(self, stream: str) -> list[RecordedEvent]:
+        """What the stream holds."""
+        return [event for event in self.events if event.stream == stream]
+
+    def types(self, stream: str) -> list[str]:
+        """The wire names of what the stream holds."""
+        return [event.event.wire_name for event in self.of(stream)]
+
+    def last(self, stream: str) -> Event:
+        return self.of(stream)[-1].event

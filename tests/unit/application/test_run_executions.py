@@ -1,0 +1,245 @@
+"""From a claim to run.finished: what an execution does to the log, whatever its executor and session do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from application.run_limits import RunLimits
+from domain.run.commands import CancelRun, ClaimRun
+from domain.run.events import RunAgentFinished, RunFinished, RunRetryScheduled, RunTailLost
+from domain.run.state import Run
+from tests.support.async_run import run
+from tests.support.world_in_memory import World, context, executor_error, until, world
+
+LIFE = [
+    "run.queued",
+    "run.claimed",
+    "run.phase",
+    "run.phase",
+    "run.phase",
+    "run.started",
+    "message.delta",
+    "run.agent_finished",
+    "run.syncing",
+    "run.exported",
+    "run.finished",
+]
+
+
+def executed(script: Callable[[World], Awaitable[None]], **spec: Any) -> World:
+    """A run `r` of session `s`, executed while `script` plays its executor; the world afterwards."""
+
+    async def scene() -> World:
+        async with world() as made:
+            lease = await made.queued(**spec)
+            playing = asyncio.create_task(script(made))
+            await made.executions.execute(lease)
+            await playing
+            return made
+
+    return run(scene())
+
+
+def last(made: World, kind: type[Any]) -> Any:
+    return [event.event for event in made.log.of("run:r") if isinstance(event.event, kind)][-1]
+
+
+async def speaks_and_ends(made: World) -> None:
+    executor = made.executor(session_id="s")
+    await executor.started("r")
+    await executor.say("r", "message.delta", text="hello")
+    await executor.end("r")
+
+
+def test_a_run_goes_from_its_claim_to_its_end_and_lets_go_of_its_session() -> None:
+    made = executed(speaks_and_ends)
+
+    assert made.log.types("run:r") == LIFE
+    assert (last(made, RunFinished).outcome, last(made, RunFinished).exported) == ("succeeded", True)
+    session = made.log.types("session:s")
+    assert session.count("session.run_attached") == session.count("session.run_detached") == 1
+    assert made.queue.leased == {}
+
+
+def test_an_executor_that_is_away_for_a_moment_changes_nothing() -> None:
+    async def script(made: World) -> None:
+        executor = made.executor(session_id="s")
+        executor.troubles["follow"] = [executor_error(), executor_error()]
+        await speaks_and_ends(made)
+
+    made = executed(script)
+
+    assert made.log.types("run:r") == LIFE
+    assert made.executor(session_id="s").starts == ["r"]
+
+
+def test_a_container_that_is_gone_ends_the_run_and_says_what_may_be_lost() -> None:
+    async def script(made: World) -> None:
+        executor = made.executor(session_id="s")
+        await executor.started("r")
+        await executor.say("r", "message.delta", text="hello")
+        await until(made.log, lambda: "message.delta" in made.log.types("run:r"))
+        made.runtime.gone.add("s")
+        executor.troubles["follow"], executor.troubles["health"] = [executor_error()], [executor_error()]
+        await executor.say("r", "message.delta", text="never read")
+
+    made = executed(script)
+
+    assert last(made, RunTailLost).recorded_entries >= 1
+    assert last(made, RunAgentFinished).error.error_class == "executor_lost"
+    assert last(made, RunFinished).outcome == "failed"
+    assert made.executor(session_id="s").starts == ["r"]
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(503, "retried"), (400, "failed")])
+def test_an_agent_that_is_refused_is_tried_again_unless_it_is_the_callers_fault(status: int, outcome: str) -> None:
+    async def script(made: World) -> None:
+        made.executor(session_id="s").troubles["start_run"] = [executor_error("no", status=status)]
+
+    made = executed(script)
+
+    assert made.log.types("run:r")[-1] == {"retried": "run.retry_scheduled", "failed": "run.finished"}[outcome]
+    assert "session.run_detached" in made.log.types("session:s")
+
+
+def test_a_retry_waits_longer_with_each_attempt() -> None:
+    async def script(made: World) -> None:
+        made.executor(session_id="s").troubles["start_run"] = [executor_error("no", status=503)]
+
+    made = executed(script)
+
+    scheduled = made.log.of("run:r")[-1]
+    assert isinstance(scheduled.event, RunRetryScheduled)
+    wait = scheduled.event.available_at - scheduled.occurred_at
+    assert timedelta(minutes=4) < wait <= timedelta(minutes=5)
+    assert made.executions.delay(3) == 3 * made.executions.delay(1)
+
+
+def test_a_run_that_is_canceled_while_it_waits_for_its_session_never_starts() -> None:
+    async def scene() -> World:
+        made = World()  # nobody performs its effects: the session stays on its way up
+        lease = await made.queued()
+        executing = asyncio.create_task(made.executions.execute(lease))
+        await until(made.log, lambda: "run.phase" in made.log.types("run:r"))
+        await made.runs.handle("r", CancelRun(), context("cancel"))
+        await executing
+        return made
+
+    made = run(scene())
+
+    assert last(made, RunFinished).outcome == "canceled"
+    assert made.executor(session_id="s").starts == []
+
+
+def test_a_cancel_ends_the_agent() -> None:
+    async def script(made: World) -> None:
+        await made.executor(session_id="s").started("r")
+        await until(made.log, lambda: "run.started" in made.log.types("run:r"))
+        await made.runs.handle("r", CancelRun(), context("cancel"))
+
+    made = executed(script)
+
+    assert made.executor(session_id="s").stopped == ["r"]
+    assert last(made, RunFinished).outcome == "canceled"
+
+
+def test_who_is_overtaken_by_another_holder_writes_nothing_more() -> None:
+    async def scene() -> tuple[Run | None, World]:
+        async with world() as made:
+            lease = await made.queued()
+            executing = asyncio.create_task(made.executions.execute(lease))
+            executor = made.executor(session_id="s")
+            await executor.started("r")
+            await made.runs.handle("r", ClaimRun(lease_generation=2, owner="w2"), context("claim"))
+            await executor.say("r", "message.delta", text="hello")
+            return await executing, made
+
+    result, made = run(scene())
+
+    assert result is None
+    assert made.log.types("run:r")[-1] == "run.claimed"
+
+
+def test_who_takes_over_goes_on_where_the_log_stands() -> None:
+    async def scene() -> World:
+        async with world() as made:
+            lease = await made.queued()
+            first = asyncio.create_task(made.executions.execute(lease))
+            executor = made.executor(session_id="s")
+            await executor.started("r")
+            await executor.say("r", "message.delta", text="one")
+            await until(made.log, lambda: "message.delta" in made.log.types("run:r"))
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            await executor.say("r", "message.delta", text="two")
+            await executor.end("r")
+            await made.executions.execute(msgspec.structs.replace(lease, owner="w2", generation=2))
+            return made
+
+    made = run(scene())
+
+    types = made.log.types("run:r")
+    assert (types.count("message.delta"), types.count("run.started"), types.count("run.finished")) == (2, 1, 1)
+    assert made.executor(session_id="s").starts == ["r"]
+    assert last(made, RunFinished).outcome == "succeeded"
+
+
+def test_a_journal_that_leaves_out_an_entry_is_lost_and_its_agent_ends() -> None:
+    async def script(made: World) -> None:
+        executor = made.executor(session_id="s")
+        await executor.started("r")
+        await executor.say("r", "message.delta", text="one")
+        await executor.say("r", "message.delta", text="three", skip=1)
+
+    made = executed(script)
+
+    assert last(made, RunTailLost).recorded_entries == 1
+    assert made.executor(session_id="s").stopped == ["r"]
+    assert "journal is lost" in last(made, RunFinished).error.message
+
+
+def test_a_run_that_its_executor_has_forgotten_is_never_started_again() -> None:
+    async def script(made: World) -> None:
+        executor = made.executor(session_id="s")
+        await executor.started("r")
+        await executor.say("r", "message.delta", text="one")
+        await until(made.log, lambda: "message.delta" in made.log.types("run:r"))
+        executor.troubles["follow"] = [executor_error()]
+        journal = executor.journals.pop("r")
+        async with executor.changed:
+            executor.changed.notify_all()
+        assert journal
+
+    made = executed(script)
+
+    assert made.executor(session_id="s").starts == ["r"]
+    assert last(made, RunFinished).outcome == "failed"
+
+
+def test_an_agent_that_says_nothing_for_too_long_is_ended() -> None:
+    async def scene() -> World:
+        async with world(limits=RunLimits(run=timedelta(), silence=timedelta(milliseconds=50))) as made:
+            lease = await made.queued()
+            await made.executions.execute(lease)
+            return made
+
+    made = run(scene())
+
+    assert "run.timed_out" in made.log.types("run:r")
+    assert last(made, RunFinished).outcome == "failed"
+
+
+def test_a_sync_that_fails_for_good_ends_the_run_without_an_export() -> None:
+    async def script(made: World) -> None:
+        made.executor(session_id="s").troubles["sync"] = [executor_error("disk_full", status=507)] * 3
+        await speaks_and_ends(made)
+
+    made = executed(script)
+
+    finished = last(made, RunFinished)
+    assert (finished.outcome, finished.exported) == ("succeeded", False)
+    assert "run.warning" in made.log.types("run:r")

@@ -1,0 +1,156 @@
+"""The resident worker: what it claims, keeps, gives back, takes over and loses."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from application.findings import Findings, Takeovers
+from application.run_worker import RunWorker
+from domain.operations.events import ReconcileFinished
+from tests.support.async_run import run
+from tests.support.world_in_memory import World, executor_error, now, until, world
+
+OUTSIDE = timedelta(milliseconds=60)
+
+
+def worker(made: World, *, owner: str = "w1", lease: timedelta = OUTSIDE) -> RunWorker:
+    return RunWorker(
+        queue=made.queue,
+        executions=made.executions,
+        takeovers=Takeovers(Findings(store=made.log, clock=now)),
+        owner=owner,
+        lease=lease,
+    )
+
+
+@asynccontextmanager
+async def working(made: World, resident: RunWorker) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(resident.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def test_runs_are_claimed_as_they_come_and_seen_through_to_their_end() -> None:
+    async def scene() -> list[str]:
+        async with world() as made, working(made, worker(made)):
+            for number in range(3):
+                await made.queued(f"r{number}", f"s{number}")
+            for number in range(3):
+                executor = made.executor(session_id=f"s{number}")
+                await executor.started(f"r{number}")
+                await executor.end(f"r{number}")
+            await until(made.log, lambda: all("run.finished" in made.log.types(f"run:r{n}") for n in range(3)))
+            return [made.log.types(f"run:r{n}")[-1] for n in range(3)]
+
+    assert run(scene()) == ["run.finished"] * 3
+
+
+def test_a_worker_that_is_told_to_end_gives_its_runs_back_at_once() -> None:
+    async def scene() -> tuple[list[tuple[str, timedelta]], int]:
+        async with world() as made:
+            resident = worker(made)
+            async with working(made, resident) as task:
+                await made.queued()
+                await made.executor(session_id="s").started("r")
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            return made.queue.released, resident.under_way
+
+    assert run(scene()) == ([("r", timedelta())], 0)
+
+
+def test_a_lease_that_can_not_be_renewed_ends_the_work_and_is_said_in_the_log() -> None:
+    async def scene() -> list[str]:
+        async with world() as made, working(made, worker(made)):
+            await made.queued()
+            await made.executor(session_id="s").started("r")
+            made.queue.lost.add("r")
+            await until(made.log, lambda: "run.lease_lost" in made.log.types("run:r"))
+            await made.executor(session_id="s").say("r", "message.delta", text="unheard")
+            return made.log.types("run:r")
+
+    assert run(scene())[-1] == "run.lease_lost"
+
+
+def test_an_execution_that_breaks_off_is_taken_up_again_later() -> None:
+    async def scene() -> list[tuple[str, timedelta]]:
+        async with world() as made:
+            made.executor(session_id="s").troubles["follow"] = [ZeroDivisionError("a bug")]  # type: ignore[list-item]
+            async with working(made, worker(made)):
+                await made.queued()
+                await made.executor(session_id="s").started("r")
+                await until(made.log, lambda: bool(made.queue.released))
+            return made.queue.released
+
+    assert run(scene()) == [("r", timedelta(minutes=5))]
+
+
+def test_a_stale_run_is_taken_over_and_found_in_the_log() -> None:
+    async def scene() -> tuple[list[str], ReconcileFinished, str]:
+        async with world() as made:
+            first = worker(made, owner="w1", lease=timedelta(minutes=1))
+            async with working(made, first):
+                await made.queued()
+                await made.executor(session_id="s").started("r")
+                await until(made.log, lambda: "run.started" in made.log.types("run:r"))
+                made.queue.expire("r")
+                # The first one hangs; another finds what it left.
+                async with working(made, worker(made, owner="w2")):
+                    await until(made.log, lambda: bool(made.log.of("reconcile:runs")))
+                    await made.executor(session_id="s").end("r")
+                    await until(made.log, lambda: "run.finished" in made.log.types("run:r"))
+            found = made.log.of("reconcile:runs")[0]
+            assert isinstance(found.event, ReconcileFinished)
+            return made.log.types("run:r"), found.event, found.metadata.actor
+
+    types, finding, actor = run(scene())
+
+    assert (types.count("run.claimed"), types.count("run.finished")) == (2, 1)
+    assert finding == ReconcileFinished(what="runs", examined=1, acted=1, subjects=("r",))
+    assert actor in {"run-worker/w1", "run-worker/w2"}
+
+
+def test_taking_over_on_request_leaves_what_is_not_stale_alone() -> None:
+    async def scene() -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        async with world() as made:
+            resident = worker(made, lease=timedelta(minutes=1))
+            await made.queued("fresh", "s1")
+            await made.queued("stale", "s2")
+            await until(made.log, lambda: {"fresh", "stale"} <= set(made.queue.waiting))
+            del made.queue.waiting["stale"]
+            made.queue.expired["stale"] = "gone"
+            first = await resident.take_over(limit=10, wait_s=0)
+            second = await resident.take_over(limit=10, wait_s=0)
+            executor = made.executor(session_id="s2")
+            await executor.started("stale")
+            await executor.end("stale")
+            await until(made.log, lambda: "run.finished" in made.log.types("run:stale"))
+            return first.run_ids, second.run_ids, len(made.log.types("run:fresh"))
+
+    assert run(scene()) == (("stale",), (), 1)
+
+
+def test_draining_counts_what_became_of_the_runs() -> None:
+    async def scene() -> dict[str, int]:
+        async with world() as made:
+            made.executor(session_id="s2").troubles["start_run"] = [executor_error("no", status=503)]
+            made.executor(session_id="s3").troubles["start_run"] = [executor_error("no", status=400)]
+            for number in (1, 2, 3):
+                await made.queued(f"r{number}", f"s{number}")
+            await until(made.log, lambda: len(made.queue.waiting) == 3)
+            draining = asyncio.create_task(
+                worker(made).drain(
+                    owner="d", limit=5, lease=timedelta(minutes=1), retry_delay=timedelta(minutes=9), wait_s=30
+                )
+            )
+            executor = made.executor(session_id="s1")
+            await executor.started("r1")
+            await executor.end("r1")
+            counts = await draining
+            return {"claimed": counts.claimed, "ok": counts.succeeded, "retried": counts.retried, "bad": counts.failed}
+
+    assert run(scene()) == {"claimed": 3, "ok": 1, "retried": 1, "bad": 1}
