@@ -6,12 +6,28 @@ A sync is kept while it is the workspace, and for a retention time after it stop
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from domain.errors import Conflict
 from domain.event import Event
 from domain.record import Occurrence
 from domain.session import commands as c
 from domain.session import events as e
 from domain.session.state import SessionWorker
 from domain.workspace.sync import SyncRef
+
+
+class SyncNotKept(Conflict):
+    """A sync that stopped being the workspace too long ago: its content may be gone."""
+
+    reason = "sync_not_kept"
+
+
+def check_kept(state: SessionWorker, moment: datetime | None, sync_position: int) -> None:
+    """Raises SyncNotKept for a sync that stopped being the workspace at `moment` (None: it is the workspace)."""
+    if state.kept_since is not None and moment is not None and moment < state.kept_since:
+        raise SyncNotKept(
+            f"the sync of position {sync_position} is not kept any more: it stopped being the workspace "
+            f"at {moment.isoformat()}"
+        )
 
 
 def request_collection(state: SessionWorker, command: c.RequestCollection) -> Sequence[Event]:

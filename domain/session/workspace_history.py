@@ -14,6 +14,7 @@ from domain.event import Event
 from domain.session import commands as c
 from domain.session import events as e
 from domain.session.activation import request_activation
+from domain.session.collection import check_kept
 from domain.session.state import Deleted, PendingRestore, Running, SessionWorker, Stopped
 
 
@@ -50,12 +51,7 @@ def _check_restorable(state: SessionWorker, command: c.RequestRestore) -> None:
         raise RunAttached(f"run {state.attached_runs[0]} is attached; stop it first or wait for its end")
     if state.restoring is not None:
         raise Conflict(f"the sync of position {state.restoring.sync_position} is being restored", "restore_under_way")
-    if state.kept_since and command.superseded_at and command.superseded_at < state.kept_since:
-        raise Conflict(
-            f"the sync of position {command.sync_position} is not kept any more: it stopped being the workspace "
-            f"at {command.superseded_at.isoformat()}",
-            "sync_not_kept",
-        )
+    check_kept(state, command.superseded_at, command.sync_position)
     if state.on_the_way_up:
         raise Conflict("the worker is being activated; restore when it runs", "activating")
 

@@ -23,7 +23,7 @@ _SILENT = frozenset({
 })  # fmt: skip
 _SILENT_FAMILIES = (
     "thread/", "account/", "remoteControl/", "skills/", "mcpServer/", "app/", "hook/", "model/", "modelProvider/",
-    "rawResponse", "project/", "fs/", "process/", "command/exec/",
+    "rawResponse", "project/", "fs/", "process/", "command/exec/", "codex/event/",
 )  # fmt: skip
 """Notifications that say nothing to whoever follows a run."""
 _OF_NO_USE_HERE = "bubblewrap"
@@ -53,6 +53,7 @@ class CodexStream:
         self._tools = ToolCalls()
         self._items: dict[str, dict[str, Any]] = {}
         self._streamed: set[str] = set()
+        self._ended_items: set[str] = set()
         self._text_since_stop = False
         self._failures = 0
         self._warned: set[str] = set()
@@ -99,10 +100,16 @@ class CodexStream:
         if method is None:
             self.responses[str(said["id"])] = said
         elif "id" in said:
-            item_id = (said.get("params") or {}).get("itemId")
-            yield from self.questions.requested(said, self._items.get(str(item_id)))
+            yield from self._asked(said, said.get("params") or {})
         else:
             yield from self._notified(method, said.get("params") or {})
+
+    def _asked(self, request: dict[str, Any], params: dict[str, Any]) -> Iterator[Event]:
+        item_id = str(params.get("itemId"))
+        if params.get("command") and not self._tools.is_open(item_id):
+            # Older versions tell of the command only when it is done.
+            yield from self._begun({"type": "commandExecution", "id": item_id, **params})
+        yield from self.questions.requested(request, self._items.get(item_id))
 
     def _notified(self, method: str, params: dict[str, Any]) -> Iterator[Event]:  # noqa: C901, PLR0912  a table of contents
         ours = params.get("threadId") in {self.thread_id, None}
@@ -158,7 +165,7 @@ class CodexStream:
             yield MessageStopped()
 
     def _begun(self, item: dict[str, Any]) -> Iterator[Event]:
-        if item["type"] in NO_TOOLS:
+        if item["type"] in NO_TOOLS or self._tools.is_open(item["id"]):
             return
         call = called(item)
         if call is None:
@@ -181,14 +188,14 @@ class CodexStream:
                 yield self._reasoning(item_id, "\n\n".join(item["summary"]))
         elif kind == "contextCompaction":
             yield warning("conversation_compacted", "the conversation grew too long and was summarised by Codex")
-        elif kind not in NO_TOOLS:
-            if not self._tools.is_open(item_id):
-                yield from self._begun(item)
+        elif kind not in NO_TOOLS and item_id not in self._ended_items:
+            yield from self._begun(item)
             if self._tools.is_open(item_id):
                 yield self._ended(item)
 
     def _ended(self, item: dict[str, Any]) -> ToolEnded:
         self._items.pop(item["id"], None)
+        self._ended_items.add(item["id"])
         result = returned(item)
         ended = self._tools.end(item["id"], result.output, ok=result.ok)
         return ended if result.duration_ms is None else msgspec.structs.replace(ended, duration_ms=result.duration_ms)
@@ -221,7 +228,7 @@ class CodexStream:
     def _count(self, params: Mapping[str, Any]) -> None:
         thread, usage = params["threadId"], params["tokenUsage"]
         total, last = _tokens(usage["total"]), _tokens(usage["last"])
-        if thread == self.thread_id and params.get("turnId") != self.turn_id:
+        if not self.turn_id or (thread == self.thread_id and params.get("turnId") != self.turn_id):
             before = total  # of the conversation that is resumed
         elif thread in self._tokens:
             before = self._tokens[thread][0]

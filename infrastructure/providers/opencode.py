@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
 from domain.errors import InvalidInput
@@ -125,6 +124,8 @@ class OpencodeSession:
         reply = self._said.people.answer(question_id, answer)
         if reply is None:
             return  # one of several questions that are answered together
+        import httpx
+
         try:
             await self._server.call("POST", reply.path, reply.body)
         except (OpencodeRefused, httpx.HTTPError) as error:
@@ -157,6 +158,8 @@ class OpencodeSession:
 
     async def _converse(self, emit: Emit) -> None:
         """From its start to the turn's end. Raises OpencodeGone, OpencodeRefused, AgentFailed."""
+        import httpx
+
         await self._server.ready()
         for _ in range(_CONNECTIONS):
             try:

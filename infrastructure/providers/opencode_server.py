@@ -6,7 +6,6 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
-import httpx
 import msgspec
 
 from infrastructure.providers.agent_processes import AgentProcesses
@@ -43,6 +42,8 @@ class OpencodeServer:
     """Started by `start_server`; `ready` first, `end` in any case."""
 
     def __init__(self, process: CliProcess, password: str) -> None:
+        import httpx  # by the first run that needs it: every executor would wait for it at its start
+
         self.process = process
         self._auth = httpx.BasicAuth("opencode", password)
         self._http: httpx.AsyncClient | None = None
@@ -50,6 +51,8 @@ class OpencodeServer:
 
     async def ready(self) -> None:
         """Wait until it listens. Raises OpencodeGone, AgentFailed."""
+        import httpx
+
         lines = self.process.lines()
         try:
             async with asyncio.timeout(_START_S):
@@ -84,6 +87,8 @@ class OpencodeServer:
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The JSON of each of its events from now on; `server.connected` is the first. Raises OpencodeGone,
         EventsBroken."""
+        import httpx
+
         assert self._http is not None
         framing = LineFraming()
         timeout = httpx.Timeout(_CALL_S, read=_SILENCE_S)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from domain.event import Event, encode
-from domain.run.events import MessageDelta, ReasoningDelta
+from domain.run.events import MessageDelta, ReasoningDelta, RunWarning
 
 SHORTEST_SECRET = 8
 """What is shorter is no credential, and would mangle ordinary text."""
@@ -64,13 +64,17 @@ class Redactor:
 
 class RedactedEvents:
     """Use for the events of one agent, in order. The end of a streamed text that may begin a secret is held back until
-    its next piece, or whatever else happens, shows that it does not."""
+    its next piece, or whatever else happens but a warning, shows that it does not."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held: MessageDelta | ReasoningDelta | None = None
 
     def take(self, event: Event) -> Iterator[Event]:
+        if isinstance(event, RunWarning):
+            # It may come in the middle of a text, and of a secret in it.
+            yield self._redactor.event(event)
+            return
         if not isinstance(event, MessageDelta | ReasoningDelta):
             yield from self.rest()
             yield self._redactor.event(event)

@@ -18,7 +18,6 @@ from pathlib import Path
 import msgspec
 
 from domain.errors import Conflict, NotFound
-from infrastructure.workspace import sqlite_backup
 from infrastructure.workspace.confined import ConfinedTree
 from infrastructure.workspace.upload import StoredFile, Uploader
 from infrastructure.workspace.walk import FoundFile, found_file
@@ -26,6 +25,7 @@ from infrastructure.workspace.walk import FoundFile, found_file
 COMPANIONS = ("-wal", "-shm", "-journal")
 _HEADER = b"SQLite format 3\0"
 _TIMEOUT_S = 120.0
+_BACKUP = str(Path(__file__).with_name("sqlite_backup.py"))
 _log = logging.getLogger("fleetlog.executor.sync")
 
 
@@ -102,7 +102,7 @@ class SqliteCopier:
             yield folder, copied
 
     def _run(self, folder: str, sources: list[bytes]) -> list[str]:
-        command = [sys.executable, "-I", sqlite_backup.__file__, folder]
+        command = [sys.executable, "-I", _BACKUP, folder]
         try:
             done = subprocess.run(
                 command,

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from application.session_commands import Settled
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import session_stream
-from domain.session.collection import superseded_at
+from domain.session.collection import check_kept, superseded_at
 from domain.session.events import SessionSynced
 from domain.session.state import SessionWorker
 from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
@@ -114,7 +114,7 @@ async def _recorded(
     call: Call[RestoreBody, WaitQuery] | Call[None, WorkspaceQuery],
     sync_position: int | None,
 ) -> tuple[SessionWorker, SyncRef, int]:
-    """The session, one of its syncs, and where its stream stands. Raises NotFound, InvalidInput."""
+    """The session, one of its syncs, and where its stream stands. Raises NotFound, InvalidInput, SyncNotKept."""
     session_id = call.path["sessionId"]
     if isinstance(call.query, ReadQuery) and call.query.min_position is not None:
         await within_log(call, "minPosition", call.query.min_position)
@@ -128,6 +128,9 @@ async def _recorded(
     at = next((event for event in found if event.position == sync_position), None)
     if at is None or at.stream != session_stream(session_id) or not isinstance(at.event, SessionSynced):
         raise InvalidInput("syncPosition", f"{sync_position} is no session.synced event of session {session_id!r}")
+    if loaded.state.kept_since is not None:
+        history = await call.deps.store.read_stream(session_stream(session_id))
+        check_kept(loaded.state, superseded_at(history)[at.event.sync], sync_position)
     return loaded.state, at.event.sync, loaded.position
 
 

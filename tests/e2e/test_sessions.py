@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 
 import pytest
 
@@ -194,6 +195,39 @@ def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: Fleetl
 
     assert f"position {before}" in server.command("workspace", "restore", session, "--at", str(before))
     assert (server.worker_folder(session) / "workspace/d/file").read_text() == "second\nunsynced\n"
+
+
+def test_what_no_kept_sync_names_is_collected_and_the_rest_stays(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = FleetlogServer(tmp_path_factory.mktemp("collected") / "home", WORKSPACE_RETENTION_MS="1")
+    path = "/api/session-workers/s"
+    with server:
+        for text in ("first", "second", "third"):
+            server.finished(f"echo {text} > file; echo {text} > only-{text}; rm -f only-first", sessionId="s")
+        synced = [event for event in server.stream("s") if event["type"] == "session.synced"]
+        (objects,) = server.home.glob("s3/*")
+        prefix = objects / server.ok("GET", path)["workspacePrefix"]
+        assert server.stop() == 0
+        before = {file for folder in ("manifests", "packs", "objects") for file in prefix.glob(f"{folder}/**/*")}
+        for file in before:  # two days pass
+            os.utime(file, (time.time() - 172_800,) * 2)
+
+        server.start()  # the schedule begins with a round
+
+        ended = server.until_session("s", "session.content_collected")["payload"]
+        left = {file for folder in ("manifests", "packs", "objects") for file in prefix.glob(f"{folder}/**/*")}
+        assert (ended["keptSyncs"], ended["manifests"] > 0, ended["contents"] > 0) == (1, True, True)
+        assert left < before
+        assert [file.suffix for file in left if "manifests" in file.parts and file.is_file()] == [".json"]
+        refused = server.problem(409, "POST", f"{path}/restore", json={"syncPosition": synced[0]["position"]})
+        assert refused["reason"] == "sync_not_kept"
+        gone = {"syncPosition": synced[0]["position"], "path": "/workspace/file"}
+        assert server.problem(409, "GET", f"{path}/workspace/file", params=gone)["reason"] == "sync_not_kept"
+        assert server.client.get(f"{path}/workspace/file", params={"path": "/workspace/file"}).content == b"third\n"
+        server.ok("POST", f"{path}/stop")
+        server.ok("GET", "/api/session-workers")
+        server.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 10})
+        server.activate("s")
+        assert (server.worker_folder("s") / "workspace/file").read_text() == "third\n"
 
 
 def test_a_long_sync_tells_how_far_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -11,7 +11,7 @@ from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET, CodexDialect
 from tests.support.agent_clis import installed_clis
 from tests.support.fleetlog_server import FleetlogServer
-from tests.support.model_server import ModelServer, Text, ToolCall, Turn
+from tests.support.model_server import CutOff, ModelServer, Text, ToolCall, Turn
 
 CODEX = CodexDialect()
 
@@ -100,6 +100,16 @@ def test_a_model_that_cannot_be_reached_is_given_up_within_its_retries(unreachab
     assert run.outcome == ("failed", "network")
     assert "base URL" in run.snapshot["error"]["message"]
     assert run.snapshot["providerSessionId"]
+
+
+def test_an_answer_that_breaks_off_is_begun_again_as_a_message_of_its_own(codex: Agents) -> None:
+    run = codex.finished(CutOff("half a"), Text("the whole answer"), retryPolicy="never")
+
+    assert run.outcome == ("succeeded", "")
+    assert run.text == "half athe whole answer"
+    said = run.sequence("message.delta", "message.stop", "run.warning")
+    assert said.count("message.stop") == 2
+    assert "model_retry" in {payload["warning"]["code"] for payload in run.of("run.warning")}
 
 
 def test_its_databases_stay_out_of_the_workspace(codex: Agents) -> None:

@@ -9,6 +9,7 @@ import pytest
 from domain.errors import InvalidInput
 from domain.identifiers import run_stream
 from domain.run import events as e
+from domain.session import events as s
 from projections.ports import AtPosition, AtSeq, AtTime, RunFilter, SessionWorkerFilter, UsageFilter
 from tests.support.async_run import run
 from tests.support.mixed_history import append_all, mixed_history, new_event, spec
@@ -218,6 +219,35 @@ def test_housekeeping_finds_candidates_but_none_with_an_open_question(migrated: 
             assert set(stopped) == {"session-1", "session-3"}
             assert await around.reads.stopped_workers(stopped_before=later, limit=1) == stopped[:1]
             assert await around.reads.stopped_workers(stopped_before=EPOCH - timedelta(days=1), limit=10) == []
+
+    run(check())
+
+
+def test_sessions_are_due_for_collection_while_a_sync_may_have_run_out(migrated: str) -> None:
+    day = timedelta(days=1)
+
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.projector():
+            await append_all(around.store, mixed_history(sessions=2))
+
+            async def due(at: float) -> set[str]:
+                reads = around.reads
+                return set(
+                    await reads.sessions_to_collect(now=EPOCH + at * day, retention=day, again_after=day, limit=10)
+                )
+
+            async def collected(session: str, at: float) -> None:
+                ended = s.ContentCollected(collection_id=f"{at}", kept_syncs=1, manifests=0, contents=0, bytes=0)
+                seq = await around.store.last_seq(f"session:{session}")
+                event = new_event(ended, f"collected at {at}", EPOCH + at * day)
+                await around.caught_up((await around.store.append(f"session:{session}", seq, [event])).position)
+
+            await collected("session-1", 2)
+            assert await due(1.5) == set()
+            assert await due(2.5) == {"session-0"}
+            assert await due(9) == {"session-0", "session-1"}
+            await collected("session-1", 8)
+            assert await due(9.5) == {"session-0"}
 
     run(check())
 

@@ -59,7 +59,14 @@ def test_a_line_that_makes_no_sense_is_a_warning(stream, line):
 
 
 def test_a_new_kind_of_notification_is_warned_of_once_and_a_known_family_never(stream):
-    messages = [note("dance/begun"), note("dance/begun"), note("song"), note("thread/whatever"), note("account/x")]
+    messages = [
+        note("dance/begun"),
+        note("dance/begun"),
+        note("song"),
+        note("thread/whatever"),
+        note("account/x"),
+        note("codex/event/task_started"),
+    ]
     assert len(heard(stream, *messages)) == 2
 
 
@@ -85,6 +92,27 @@ def test_words_of_an_agent_below_are_left_out_and_its_tools_are_told(stream):
     )
     assert [type(event) for event in events] == [e.ToolStarted]
     assert stream.turn is None
+
+
+def test_a_command_that_is_told_of_only_when_it_asks_and_ended_twice_is_one_call(stream):
+    item = {"type": "commandExecution", "id": "i", "command": "ls", "status": "declined"}
+    events = heard(
+        stream,
+        request(0, COMMAND, command="ls", cwd="/workspace"),
+        note("item/started", item=item),
+        note("item/completed", item=item),
+        note("item/completed", item={**item, "status": "failed"}),
+    )
+    assert [type(event) for event in events] == [e.ToolStarted, e.HumanLoopRequested, e.ToolEnded]
+    assert events[0].input == {"command": "ls", "cwd": "/workspace"}
+
+
+def test_what_a_resumed_thread_has_used_before_may_be_told_before_the_thread_is_known():
+    stream = CodexStream("codex-cli", ("OPENAI_API_KEY",), 1000, max_retries=2)
+    heard(stream, tokens("t", "an earlier turn", 100, 100))
+    stream.thread_id, stream.turn_id = "t", "turn"
+    heard(stream, tokens("t", "turn", 110, 10))
+    assert stream.usage().input_tokens == 10
 
 
 def test_what_is_used_is_counted_from_this_run_on_with_the_agents_below(stream):
@@ -125,7 +153,7 @@ def test_a_failed_turn_has_a_class(stream, info, message, error_class):
 
 
 def test_a_second_approval_of_the_same_item_is_a_question_of_its_own(stream):
-    asked = heard(stream, request(0, COMMAND, command="ls"), request(1, COMMAND, command="ls", reason="no sandbox"))
+    _, *asked = heard(stream, request(0, COMMAND, command="ls"), request(1, COMMAND, command="ls", reason="no sandbox"))
     assert [question.question_id for question in asked] == ["i", "i/again-2"]
     assert asked[1].prompt == "Run: ls (no sandbox)"
     assert stream.questions.answer("i/again-2", "allow") == [{"id": 1, "result": {"decision": "accept"}}]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from domain.run.events import MessageDelta, MessageStopped, ReasoningDelta, RunAgentFinished, ToolEnded
-from domain.run.values import RunError
+from domain.run.events import MessageDelta, MessageStopped, ReasoningDelta, RunAgentFinished, RunWarning, ToolEnded
+from domain.run.values import RunError, Warn
 from infrastructure.providers.redaction import RedactedEvents, Redactor, secrets_in
 
 SECRET = "sk-ant-planted-0123456789"
@@ -34,6 +34,14 @@ def test_what_may_begin_a_secret_waits_for_no_longer_than_the_next_event():
         MessageStopped(),
     ]
     assert told([half, ReasoningDelta(text="x")])[-1] == ReasoningDelta(text="x")
+
+
+def test_a_warning_in_the_middle_of_a_secret_does_not_let_it_out():
+    warned = RunWarning(warning=Warn(code="not_understood", message=f"new: {SECRET}"))
+    first, last = MessageDelta(text=f"see {SECRET[:9]}"), MessageDelta(text=f"{SECRET[9:]}.")
+    clean = told([first, warned, last])
+    assert text_of(event for event in clean if isinstance(event, MessageDelta)) == "see [secret]."
+    assert [event.warning.message for event in clean if isinstance(event, RunWarning)] == ["new: [secret]"]
 
 
 def test_ordinary_text_is_passed_on_as_it_comes():

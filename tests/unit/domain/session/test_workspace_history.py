@@ -5,6 +5,7 @@ import pytest
 from domain.errors import Conflict, InvalidInput, RunAttached
 from domain.session import commands as c
 from domain.session import events as e
+from domain.session.collection import SyncNotKept
 from domain.workspace.sync import SyncRef
 from tests.support.sessions import (
     ACTIVATE,
@@ -138,4 +139,4 @@ def test_not_to_another_sessions_sync():
 
 def test_not_to_a_sync_that_is_no_longer_kept():
     collected = e.CollectionRequested(collection_id="c", kept_since=T0 + minutes(1))
-    session.given(*DELETED, collected).when(RESTORE).then_error(Conflict, reason="sync_not_kept")
+    session.given(*DELETED, collected).when(RESTORE).then_error(SyncNotKept)
