@@ -8,6 +8,7 @@ import pytest
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from tests.support.fleetlog_parts import Installation, WorkerProcess, installation
 
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 STEPS = 30
 SCRIPT = f"for n in $(seq 1 {STEPS}); do echo line $n; echo $n >> steps; sleep 0.2; done"
 

@@ -15,6 +15,7 @@ from application.effect_worker import EffectWorker
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from application.effects.table import effect_handlers
 from application.effects.workers import Workers
+from application.findings import Findings, Takeovers
 from application.ports import AppendResult, ExecutorError, ExpectedSeqConflict, RuntimeUnavailable
 from application.process_managers.table import react
 from application.reactions import WantedEffect
@@ -265,6 +266,7 @@ def perform(effect: Effect) -> Coroutine[Any, Any, None]:
         ledger=_Ledger(),
         handlers=effect_handlers(run_aggregates=None, workers=_workers(), store=None, collector=None),
         given_up=_given_up,
+        takeovers=Takeovers(Findings(store=None, clock=lambda: T0)),
         owner="w",
     )
     return worker._perform(EffectLease(effect=effect.claimed(), generation=effect.attempt))
