@@ -9,7 +9,7 @@ from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.private_docker import PrivateDocker, required_root
 from tests.support.session_history import checked_history, output, payloads, removed
 
-pytestmark = [pytest.mark.draft, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 FREE_MIB = 200
 
@@ -34,7 +34,7 @@ def server(
         "WORKER_MEMORY_MB": "768",
         "WORKER_PIDS": "300",
         "EXECUTOR_MAX_RETRIES": "1",
-        "RUN_QUEUE_RETRY_DELAY_MS": "500",
+        "RUN_QUEUE_RETRY_DELAY_MS": "2000",
     }
     with FleetlogServer(home, **settings) as server:
         yield server
@@ -51,6 +51,7 @@ def container(server: FleetlogServer, session: str) -> str:
     return str(server.ok("GET", f"/api/session-workers/{session}")["containerId"])
 
 
+@pytest.mark.proof
 def test_docker_host_names_the_daemon_and_settings_the_limits(
     server: FleetlogServer, daemon: PrivateDocker, session: str
 ) -> None:
@@ -59,6 +60,7 @@ def test_docker_host_names_the_daemon_and_settings_the_limits(
     assert daemon("inspect", "-f", limits, container(server, session)) == f"1500000000 {768 * 1024**2} 300"
 
 
+@pytest.mark.draft
 def test_a_daemon_that_restarts_brings_its_containers_back(
     server: FleetlogServer, daemon: PrivateDocker, session: str
 ) -> None:
@@ -77,6 +79,7 @@ def test_a_daemon_that_restarts_brings_its_containers_back(
     assert payloads(checked_history(server, session), "session.container_lost") == []
 
 
+@pytest.mark.proof
 def test_while_a_daemon_is_away_nothing_is_gone_and_afterwards_the_stop_goes_on(
     server: FleetlogServer, daemon: PrivateDocker, session: str
 ) -> None:
@@ -95,6 +98,7 @@ def test_while_a_daemon_is_away_nothing_is_gone_and_afterwards_the_stop_goes_on(
     assert payloads(checked_history(server, session), "session.container_lost") == []
 
 
+@pytest.mark.proof
 def test_a_container_that_is_removed_by_hand_in_the_middle_of_a_run_is_lost_with_the_reason(
     server: FleetlogServer, daemon: PrivateDocker, session: str
 ) -> None:
@@ -110,6 +114,7 @@ def test_a_container_that_is_removed_by_hand_in_the_middle_of_a_run_is_lost_with
     assert "has no container" in lost["detail"]
 
 
+@pytest.mark.proof
 def test_a_worker_whose_disk_is_full_is_synced_all_the_same_and_loses_nothing(
     server: FleetlogServer, daemon: PrivateDocker, session: str
 ) -> None:
