@@ -7,13 +7,24 @@ from collections.abc import Sequence
 
 import uvloop
 
-from interfaces.cli import audit, doctor, effects, migrate, process_managers, projections, template, up, workspace
+from interfaces.cli import (
+    audit,
+    doctor,
+    effects,
+    history,
+    migrate,
+    process_managers,
+    projections,
+    template,
+    up,
+    workspace,
+)
 from interfaces.cli.console import complain
 from interfaces.errors import StartRefused
 from interfaces.settings import SettingsError, load_settings
 from interfaces.version import __version__
 
-COMMANDS = (up, migrate, doctor, projections, process_managers, effects, template, workspace, audit)
+COMMANDS = (up, migrate, doctor, projections, process_managers, effects, template, workspace, audit, history)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import psycopg
 import uvloop
 from _measuring import command_line, conclude, library_environment, machine, postgres, show
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresFactory
 
+import sql
 from domain.event import encode
 from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta
@@ -29,6 +31,9 @@ DELTA = MessageDelta(text="A piece of an agent's answer, as long as such pieces 
 PAYLOAD = encode(DELTA)
 METADATA = Metadata(actor="bench", correlation_id="0123456789abcdef0123456789abcdef", trace_id="0123456789abcdef")
 MILLISECONDS = 1000
+CHAINED = "SELECT sha256(record_send(ROW($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)))"
+UNCHAINED = sql.folder("functions")["event_chain_hash"].replace(CHAINED, "SELECT $12")
+assert CHAINED not in UNCHAINED
 
 
 class Measured(NamedTuple):
@@ -136,9 +141,17 @@ def ours_async(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
     return uvloop.run(ours(dsn, callers, seconds, pool))
 
 
+def ours_unchained(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
+    """Without the hash chain: the function that makes an event's hash gives back its payload's."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(UNCHAINED.encode())
+    return uvloop.run(ours(dsn, callers, seconds, pool))
+
+
 VARIANTS: dict[str, tuple[Callable[[str, int, float, int], Measured], int]] = {
     "baseline_32": (baseline, 32),
     "async_32": (ours_async, 32),
+    "unchained_32": (ours_unchained, 32),
     "sync_32": (ours_in_threads, 32),
     "baseline_1": (baseline, 1),
     "async_1": (ours_async, 1),
@@ -158,6 +171,13 @@ def run(rounds: int, seconds: float, pool: int, only: list[str]) -> dict[str, An
                     asyncio.run(migrate(dsn))
                 of_rounds.append(measure(dsn, callers, seconds, pool))
         return report(results, rounds, host, pool)
+
+
+def chain_cost(rate: dict[str, float]) -> dict[str, float]:
+    """What share of the appends without the hash chain it costs, in percent."""
+    if not {"async_32", "unchained_32"} <= set(rate):
+        return {}
+    return {"chain_cost_percent": round(100 * (1 - rate["async_32"] / rate["unchained_32"]), 1)}
 
 
 def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any], pool: int) -> dict[str, Any]:
@@ -183,6 +203,7 @@ def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any]
         "ours": round(rate.get("async_32", 0)),
         "baseline": round(rate.get("baseline_32", 0)),
         "ratio": round(ratio.get("async_32", 0), 2),
+        **chain_cost(rate),
         **{f"ratio_{name}": round(value, 2) for name, value in ratio.items()},
         **{f"rate_{name}": round(value) for name, value in rate.items()},
         **{f"p99_ms_{name}": round(value, 3) for name, value in p99.items()},

@@ -42,7 +42,7 @@ def _block(index: int, part: Text | Reasoning | ToolCall, serial: int, *, open_e
             for number, piece in enumerate(pieces_of(part.text, part.pieces)):
                 if number and part.pause_s:
                     time.sleep(part.pause_s)
-                yield _delta(index, {"type": "text_delta", "text": piece})
+                yield _delta(index, {"type": "text_delta", "text": part.told(piece)})
                 if number == 0 and part.gate is not None:
                     part.gate.wait()
         case Reasoning():

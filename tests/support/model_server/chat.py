@@ -28,7 +28,7 @@ def stream(model: str, turn: Turn, serial: int, *, cut: bool = False) -> Iterato
                 for number, piece in enumerate(pieces_of(part.text, part.pieces)):
                     if number and part.pause_s:
                         time.sleep(part.pause_s)
-                    yield _chunk(model, serial, {"content": piece})
+                    yield _chunk(model, serial, {"content": part.told(piece)})
                     if number == 0 and part.gate is not None:
                         part.gate.wait()
             case Reasoning():

@@ -1,6 +1,7 @@
 """What a scripted model answers, whatever protocol it is asked in."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,6 +31,11 @@ class Text:
     pieces: int = 4
     pause_s: float = 0.0
     gate: Gate | None = None
+    stamped: bool = False
+
+    def told(self, piece: str) -> str:
+        """The piece as it is sent now: when `stamped`, with the time (nanoseconds since 1970) and a space behind it."""
+        return f"{piece}{time.time_ns()} " if self.stamped else piece
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def _deltas(part: Text | Reasoning | ToolCall, item_id: str, index: int) -> Iter
             for number, piece in enumerate(pieces_of(part.text, part.pieces)):
                 if number and part.pause_s:
                     time.sleep(part.pause_s)
-                yield _event("response.output_text.delta", **place, content_index=0, delta=piece)
+                yield _event("response.output_text.delta", **place, content_index=0, delta=part.told(piece))
                 if number == 0 and part.gate is not None:
                     part.gate.wait()
         case Reasoning():

@@ -1,0 +1,102 @@
+"""The agents' CLIs, each driven by as little code as it takes: start it, prompt it once, see its first delta.
+
+The baseline of script/bench providers; nothing of Fleetlog's adapters but the settings that both sides share."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from infrastructure.providers.claude_code import _ARGUMENTS, _ENVIRONMENT
+from infrastructure.providers.codex_requests import arguments
+
+PROMPT = "say something"
+
+
+def claude(clis: Path, folder: Path, model_url: str, model: str, key: str, seen: Callable[[int], None]) -> float:
+    """Seconds from the start of the program to its first delta."""
+    environment = {**_home(folder, clis), **_ENVIRONMENT, "ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": key}
+    began = time.perf_counter()
+    cli = _start([str(clis / "claude"), *_ARGUMENTS, f"--model={model}"], folder, environment)
+    _say(cli, {"type": "control_request", "request_id": "1", "request": {"subtype": "initialize"}})
+    _say(cli, {"type": "user", "message": {"role": "user", "content": PROMPT}, "session_id": ""})
+    took = 0.0
+    for line in _stdout(cli):
+        event = line.get("event", {})
+        if not took and event.get("type") == "content_block_delta":
+            took = time.perf_counter() - began
+            seen(cli.pid)
+        if line.get("type") == "result":
+            break
+    return _ended(cli, took)
+
+
+def codex(clis: Path, folder: Path, model_url: str, model: str, key: str, seen: Callable[[int], None]) -> float:
+    """Seconds from the start of the program to its first delta."""
+    provider = {
+        "name": "bench",
+        "base_url": f"{model_url}/v1",
+        "experimental_bearer_token": key,
+        "wire_api": "responses",
+    }
+    environment = _home(folder, clis) | {"CODEX_HOME": str(folder)}
+    began = time.perf_counter()
+    cli = _start([str(clis / "codex"), *arguments()], folder, environment)
+    client = {"name": "bench", "title": "bench", "version": "1"}
+    _say(cli, {"id": 1, "method": "initialize", "params": {"clientInfo": client}})
+    took = 0.0
+    for line in _stdout(cli):
+        if line.get("id") == 1:
+            thread = {"cwd": str(folder), "model": model, "modelProvider": "bench", "approvalPolicy": "never"}
+            thread |= {"sandbox": "danger-full-access", "config": {"model_providers.bench": provider}}
+            _say(cli, {"method": "initialized"})
+            _say(cli, {"id": 2, "method": "thread/start", "params": thread})
+        elif line.get("id") == 2:
+            turn = {"threadId": line["result"]["thread"]["id"], "input": [{"type": "text", "text": PROMPT}]}
+            _say(cli, {"id": 3, "method": "turn/start", "params": turn})
+        elif not took and line.get("method") == "item/agentMessage/delta":
+            took = time.perf_counter() - began
+            seen(cli.pid)
+        elif line.get("method") == "turn/completed":
+            break
+    return _ended(cli, took)
+
+
+DRIVERS = {"claude-code": claude, "codex-cli": codex}
+
+
+def _home(folder: Path, clis: Path) -> dict[str, str]:
+    path = f"{clis}:{os.environ['PATH']}"
+    return {"PATH": path, "HOME": str(folder), "CLAUDE_CONFIG_DIR": str(folder / ".claude"), "LANG": "C.UTF-8"}
+
+
+def _start(command: list[str], folder: Path, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(environment),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _say(cli: "subprocess.Popen[bytes]", message: Any) -> None:
+    assert cli.stdin is not None
+    cli.stdin.write(json.dumps(message).encode() + b"\n")
+    cli.stdin.flush()
+
+
+def _stdout(cli: "subprocess.Popen[bytes]") -> Any:
+    assert cli.stdout is not None
+    return (json.loads(line) for line in cli.stdout)
+
+
+def _ended(cli: "subprocess.Popen[bytes]", took: float) -> float:
+    cli.kill()
+    cli.communicate()
+    assert took, "the CLI ended without a delta"
+    return took
