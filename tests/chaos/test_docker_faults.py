@@ -60,7 +60,7 @@ def test_docker_host_names_the_daemon_and_settings_the_limits(
     assert daemon("inspect", "-f", limits, container(server, session)) == f"1500000000 {768 * 1024**2} 300"
 
 
-@pytest.mark.draft
+@pytest.mark.proof
 def test_a_daemon_that_restarts_brings_its_containers_back(
     server: FleetlogServer, daemon: PrivateDocker, session: str
 ) -> None:
