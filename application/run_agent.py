@@ -22,7 +22,7 @@ from domain.identifiers import run_stream
 from domain.run.commands import BeginFinalSync, FailAttempt, RecordJournalEntry, RunCommand, TimeOutRun
 from domain.run.events import LeasedEvent, RunAgentFinished, RunWarning
 from domain.run.evolve import journal_event_id
-from domain.run.state import Active, Run
+from domain.run.state import Active, Finishing, Run
 from domain.run.values import ErrorClass, RunError, Warn
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 RECONNECT_DELAY_S = 1.0
 WATCH_INTERVAL_S = 60.0
+FAREWELL_S = 2.0
 
 
 class FollowAgent:
@@ -198,13 +199,15 @@ class FollowAgent:
                     self._parts.tail,
                     key=self._run_id,
                     stream=run_stream(self._run_id),
-                    reached=lambda run: run is not None and (run.cancel_requested or run.abort is not None),
+                    reached=_agent_is_to_end,
                     timeout_s=await self._until_check(),
                     seen=True,
                 )
                 if wanted is None or wanted.state is None:
                     await self._end_what_takes_too_long()
                     continue
+                if not (wanted.state.cancel_requested or wanted.state.abort):
+                    await asyncio.sleep(FAREWELL_S)
                 worker = await self._parts.workers.find(wanted.state.session_id)
                 await self._parts.workers.executor(worker, self._run_id).stop_run(self._run_id)
             except (ExecutorError, EffectObsolete) as error:
@@ -241,6 +244,14 @@ class FollowAgent:
 
     def _context(self, step: str) -> CommandContext:
         return run_context(self._lease, step)
+
+
+def _agent_is_to_end(run: Run | None) -> bool:
+    """A cancel or an abort wants it, or a callback says that it has ended: then it has a moment to do so."""
+    if run is None:
+        return False
+    said_so = isinstance(run.stage, Finishing) and run.stage.by_callback
+    return run.cancel_requested or run.abort is not None or said_so
 
 
 def _is_lasting(error: ExecutorError) -> bool:

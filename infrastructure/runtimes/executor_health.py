@@ -1,6 +1,7 @@
 """One look at an executor's /health, for runtimes that wait for it or want to know which one they have found."""
 
 import http.client
+import time
 from urllib.parse import urlsplit
 
 import msgspec
@@ -9,6 +10,7 @@ from application.executor_protocol import SUPPORTED_PROTOCOLS, Health
 from application.ports import ContainerSpec
 
 _LONGEST_ANSWER = 1024 * 1024
+_CHUNK = 64 * 1024
 
 
 class ProbeFailed(Exception):
@@ -23,7 +25,7 @@ def probe(url: str, *, timeout_s: float) -> Health:
     try:
         connection.request("GET", f"{address.path.rstrip('/')}/health")
         answer = connection.getresponse()
-        body = answer.read(_LONGEST_ANSWER)
+        body = _read(answer, time.monotonic() + timeout_s)
         if answer.status != 200:
             raise ProbeFailed(f"{url}/health answered {answer.status}")
         health = msgspec.json.decode(body, type=Health)
@@ -34,6 +36,16 @@ def probe(url: str, *, timeout_s: float) -> Health:
     if health.protocol_version not in SUPPORTED_PROTOCOLS:
         raise ProbeFailed(f"{url} speaks protocol {health.protocol_version}, not {SUPPORTED_PROTOCOLS}")
     return health
+
+
+def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
+    """The body, however slowly it comes. ProbeFailed when it is not whole by the deadline, or too long."""
+    body = b""
+    while chunk := answer.read1(_CHUNK):
+        body += chunk
+        if len(body) > _LONGEST_ANSWER or time.monotonic() > deadline:
+            raise ProbeFailed(f"its answer had no end after {len(body)} bytes")
+    return body
 
 
 def belongs_to(health: Health, spec: ContainerSpec) -> bool:

@@ -288,4 +288,4 @@ def test_calls_in_any_order_are_answered_as_the_model_does(mortal_fleetlog: Flee
 @pytest.mark.proof
 @pytest.mark.timeout(600)
 def test_calls_in_any_order_are_answered_as_the_model_does_at_length(mortal_fleetlog: FleetlogServer) -> None:
-    run_examples(mortal_fleetlog, examples=90, steps=50, restarts=1)
+    run_examples(mortal_fleetlog, examples=50, steps=50, restarts=1)

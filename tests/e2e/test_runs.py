@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from tests.support.agent_processes import assert_none_left
 from tests.support.fleetlog_server import FleetlogServer, new_id
 
 LIFE_OF_A_RUN = [
@@ -100,6 +101,20 @@ def test_a_queued_and_a_running_run_can_be_canceled(shared_fleetlog: FleetlogSer
         assert shared_fleetlog.history(run_id)[-1]["data"]["outcome"] == "canceled"
         shared_fleetlog.ok("POST", f"/api/runs/{run_id}/stop")
     assert not (shared_fleetlog.worker_folder(session) / "workspace/never").exists()
+
+
+def test_a_callback_that_ends_a_run_ends_its_agent_too(shared_fleetlog: FleetlogServer) -> None:
+    session = new_id("session")
+    run_id = shared_fleetlog.enqueued("echo up; sleep 600", sessionId=session)
+    shared_fleetlog.until(run_id, "message.delta")
+
+    end = {"eventId": "end", "type": "run.finished", "payload": {"outcome": "succeeded"}}
+    shared_fleetlog.ok("POST", f"/api/runs/{run_id}/callbacks", json=end)
+
+    last = shared_fleetlog.history(run_id)[-1]["data"]
+    assert (last["type"], last["outcome"], last["exported"]) == ("run.finished", "succeeded", True)
+    assert_none_left(run_id)
+    assert shared_fleetlog.finished("echo next", sessionId=session)["snapshot"]["state"] == "succeeded"
 
 
 def test_a_missing_capability_blocks_the_run_with_advice(shared_fleetlog: FleetlogServer) -> None:

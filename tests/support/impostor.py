@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mood = Literal["hangs", "garbage", "endless", "not json", "wrong json", "500"]
+Mood = Literal["hangs", "garbage", "endless", "trickles", "not json", "wrong json", "500"]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 ANSWERS: dict[Mood, bytes] = {
     "garbage": b"\x00\xff" * 1000,
@@ -39,10 +39,11 @@ class Impostor:
             self.asked.set()
             if self.mood == "hangs":
                 self.over.wait(120)
-            elif self.mood == "endless":
+            elif self.mood in {"endless", "trickles"}:
+                piece, pause = (b" " * 65536, 0) if self.mood == "endless" else (b" ", 0.05)
                 connection.sendall(HEAD + b"transfer-encoding: chunked\r\n\r\n")
-                while not self.over.is_set():
-                    connection.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+                while not self.over.wait(pause):
+                    connection.sendall(b"%x\r\n" % len(piece) + piece + b"\r\n")
             else:
                 connection.sendall(ANSWERS[self.mood])
 
