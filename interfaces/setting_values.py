@@ -102,6 +102,18 @@ def _worker_runtime(text: str) -> Literal["process", "docker"]:
     return cast("Literal['process', 'docker']", text)
 
 
+def _pull_policy(text: str) -> Literal["missing", "never", "always"]:
+    if text not in {"missing", "never", "always"}:
+        raise Refused("no pull policy")
+    return cast("Literal['missing', 'never', 'always']", text)
+
+
+def _cpus(text: str) -> float:
+    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) is None or not (cpus := float(text)):
+        raise Refused("no number of CPUs")
+    return cpus
+
+
 def _server_error_codes(text: str) -> frozenset[int]:
     parse = integer(500, 599).parse
     return frozenset(parse(part.strip()) for part in text.split(","))
@@ -125,6 +137,8 @@ BUCKET: Final[Kind[str]] = Kind(
 SECRET: Final[Kind[str]] = Kind(_secret, f"any text of at least {SECRET_LENGTH} characters")
 API_KEYS: Final[Kind[tuple[ApiKey, ...]]] = Kind(_api_keys, "`name:sha256-of-key`, several with commas between them")
 WORKER_RUNTIME: Final[Kind[Literal["process", "docker"]]] = Kind(_worker_runtime, "`process` or `docker`")
+PULL_POLICY: Final[Kind[Literal["missing", "never", "always"]]] = Kind(_pull_policy, "`missing`, `never` or `always`")
+CPUS: Final[Kind[float]] = Kind(_cpus, "a number of CPUs such as 1 or 0.5")
 SERVER_ERROR_CODES: Final[Kind[frozenset[int]]] = Kind(
     _server_error_codes, "HTTP statuses from 500 to 599 with commas between them"
 )

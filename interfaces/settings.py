@@ -144,6 +144,27 @@ class Settings:
         "Image of the `docker` runtime; script/worker-image builds it.",
         default="fleetlog-worker:latest",
     )
+    worker_pull: Literal["missing", "never", "always"] = _setting(
+        "WORKER_PULL", values.PULL_POLICY, "When `WORKER_IMAGE` is pulled from its registry.", default="missing"
+    )
+    worker_cpus: float = _setting("WORKER_CPUS", values.CPUS, "CPUs of a container.", default=1.0, shown_default="1")
+    worker_memory_mb: int = _setting(
+        "WORKER_MEMORY_MB",
+        values.integer(64, 16_000_000),
+        "Memory of a container, in MiB; it gets no swap.",
+        default=2048,
+    )
+    worker_pids: int = _setting(
+        "WORKER_PIDS", values.integer(16, 4_000_000), "Processes and threads of a container.", default=512
+    )
+    worker_network: str | None = _setting(
+        "WORKER_NETWORK",
+        values.TEXT,
+        "A Docker network of your own for the containers; this process calls them at their addresses there, and no "
+        "port is published. By default one is made, and each container's port is published on loopback alone.",
+        default=None,
+        shown_default="one of the installation's own",
+    )
     max_workers: int = _setting("MAX_WORKERS", values.COUNT, "Workers that may run at once.", default=100)
     max_starting: int = _setting("MAX_STARTING", values.COUNT, "Workers that may start at once.", default=8)
     max_streams: int = _setting(

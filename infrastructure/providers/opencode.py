@@ -201,6 +201,7 @@ class OpencodeSession:
         for event in await self._missed():
             for each in self._said.events_of(msgspec.json.encode(event)):
                 await emit(each)
+        self._said.missed_some()
 
     async def _begin(self) -> None:
         spec, chosen = self._task.spec, self._setup.chosen

@@ -45,6 +45,7 @@ class OpencodeEvents:
         self._answers: set[str] = set()
         self._summaries: set[str] = set()
         self._streamed: dict[str, tuple[str, int]] = {}
+        self._with_gaps: set[str] = set()
         self._todos: Any = None
         self._not_understood = NotUnderstood(provider)
         self._text_since_stop = False
@@ -66,6 +67,10 @@ class OpencodeEvents:
             yield from self._not_understood.once("", said)
             return
         yield from found
+
+    def missed_some(self) -> None:
+        """Pieces may have been lost: of texts that have begun, the rest comes with their end."""
+        self._with_gaps.update(self._streamed)
 
     def left_over(self) -> Iterator[Event]:
         """What its end leaves open."""
@@ -114,6 +119,7 @@ class OpencodeEvents:
         if info["role"] != "assistant":
             return
         self._answers.add(info["id"])
+        self._busy = self._busy or info["sessionID"] == self.session_id
         if info.get("agent") == "compaction" or info.get("summary"):
             self._summaries.add(info["id"])
         error = info.get("error")
@@ -143,8 +149,9 @@ class OpencodeEvents:
             yield from self._piece(part["id"], rest)
 
     def _delta(self, told: dict[str, Any]) -> Iterator[Event]:
-        if told["field"] == "text" and told["partID"] in self._streamed:
-            yield from self._piece(told["partID"], told["delta"])
+        part_id = told["partID"]
+        if told["field"] == "text" and part_id in self._streamed and part_id not in self._with_gaps:
+            yield from self._piece(part_id, told["delta"])
 
     def _piece(self, part_id: str, text: str) -> Iterator[Event]:
         kind, streamed = self._streamed[part_id]

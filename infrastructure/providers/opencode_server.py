@@ -20,6 +20,7 @@ _CALL_S = 30.0
 _SILENCE_S = 60.0
 """Its event stream has a heartbeat every 10 s."""
 _EXIT_S = 2.0
+_SAID_CHARS = 1000
 
 
 class OpencodeGone(Exception):
@@ -74,19 +75,11 @@ class OpencodeServer:
         answer = await self._http.request(method, path, json=body)
         if answer.is_success:
             return msgspec.json.decode(answer.content) if answer.content else None
-        name, message = "", answer.text[:500]
-        try:
-            told = msgspec.json.decode(answer.content)
-            name = str(told.get("name", ""))
-            data = told.get("data") or {}
-            message = str(data.get("message") or msgspec.json.encode(data or told).decode())
-        except (msgspec.DecodeError, AttributeError):
-            pass
-        raise OpencodeRefused(answer.status_code, name, message)
+        raise _refused(answer.status_code, answer.content)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The JSON of each of its events from now on; `server.connected` is the first. Raises OpencodeGone,
-        EventsBroken."""
+        EventsBroken, OpencodeRefused."""
         import httpx
 
         assert self._http is not None
@@ -94,7 +87,8 @@ class OpencodeServer:
         timeout = httpx.Timeout(_CALL_S, read=_SILENCE_S)
         try:
             async with self._http.stream("GET", "/event", timeout=timeout) as answer:
-                answer.raise_for_status()
+                if not answer.is_success:
+                    raise _refused(answer.status_code, await answer.aread())
                 async for chunk in answer.aiter_bytes():
                     for line in framing.feed(chunk):
                         if line.content.startswith(b"data:"):
@@ -129,6 +123,18 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def _refused(status: int, said: bytes) -> OpencodeRefused:
+    name, message = "", said.decode("utf-8", "replace")[:_SAID_CHARS]
+    try:
+        told = msgspec.json.decode(said)
+        name = str(told.get("name", ""))
+        data = told.get("data") or told
+        message = str(data.get("message") or msgspec.json.encode(data).decode())[:_SAID_CHARS]
+    except (msgspec.DecodeError, AttributeError):
+        pass  # not its own words
+    return OpencodeRefused(status, name, message)
 
 
 async def _read_on(lines: AsyncIterator[Any]) -> None:

@@ -39,8 +39,10 @@ class DockerEngine:
         self._connected: APIClient | None = None
 
     def daemon_id(self) -> str:
+        """Its own id and its data folder: daemons of one machine, up to Docker 20.10, have the same id."""
         with self._reached() as api:
-            return str(api.info()["ID"])
+            info = api.info()
+            return f"{info['ID']} {info['DockerRootDir']}"
 
     def find(self, container: str) -> dict[str, Any] | None:
         """What the daemon knows of a container, by id or name."""

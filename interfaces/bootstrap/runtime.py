@@ -45,7 +45,15 @@ def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredP
         image = settings.worker_image
         docker = DockerWorkerRuntime(
             foundation.installation,
-            ContainerSettings(image=image, credentials=variables),
+            ContainerSettings(
+                image=image,
+                pull=settings.worker_pull,
+                cpus=settings.worker_cpus,
+                memory_bytes=settings.worker_memory_mb * 1024**2,
+                pids=settings.worker_pids,
+                network=settings.worker_network,
+                credentials=variables,
+            ),
             setup,
             environment=os.environ,
         )

@@ -83,11 +83,17 @@ class DockerBench:
         output = self.api.exec_start(execution["Id"])
         return self.api.exec_inspect(execution["Id"])["ExitCode"], output.decode(errors="replace")
 
-    def clean_up(self) -> None:
-        label = {"label": [f"fleetlog.installation={self.installation}"]}
-        for container in self.api.containers(all=True, filters=label):
+    def clean_containers(self) -> None:
+        for container in self.api.containers(all=True, filters=self._label):
             self.api.remove_container(container["Id"], force=True, v=True)
-        for network in self.api.networks(filters=label):
+
+    @property
+    def _label(self) -> dict[str, list[str]]:
+        return {"label": [f"fleetlog.installation={self.installation}"]}
+
+    def clean_up(self) -> None:
+        self.clean_containers()
+        for network in self.api.networks(filters=self._label):
             self.api.remove_network(network["Id"])
         for runtime in self._runtimes:
             runtime.close()

@@ -101,6 +101,10 @@ def test_an_unknown_variable_of_ours_is_refused_with_a_suggestion():
         ("S3_ENDPOINT", "https://"),
         ("S3_BUCKET", "No_Capitals"),
         ("WORKER_RUNTIME", "kubernetes"),
+        ("WORKER_PULL", "sometimes"),
+        ("WORKER_CPUS", "0"),
+        ("WORKER_CPUS", "half"),
+        ("WORKER_MEMORY_MB", "2g"),
         ("EXECUTOR_RETRY_STATUS_CODES", "404"),
         ("EXECUTOR_RETRY_STATUS_CODES", "500,,502"),
         ("EXECUTOR_BASE_URL", "ftp://x"),
@@ -137,6 +141,27 @@ def test_a_malformed_secret_is_refused_without_showing_it(variable, value):
 def test_an_address_that_others_can_reach_needs_api_keys(host):
     assert "FLEETLOG_API_KEYS" in refusal({"FLEETLOG_HOST": host})
     assert load_settings({"FLEETLOG_HOST": host, "FLEETLOG_API_KEYS": f"ci:{KEY_HASH}"}).host == host
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://127.0.0.1:8080"),
+        ({"FLEETLOG_HOST": "::1"}, "http://[::1]:8080"),
+        ({"FLEETLOG_HOST": "0.0.0.0", "FLEETLOG_API_KEYS": f"ci:{KEY_HASH}"}, "http://127.0.0.1:8080"),
+        ({"FLEETLOG_PORT": "0"}, None),
+        ({"WORKER_RUNTIME": "docker"}, None),
+        (
+            {"WORKER_RUNTIME": "docker", "FLEETLOG_HOST": "0.0.0.0", "FLEETLOG_API_KEYS": f"ci:{KEY_HASH}"},
+            "http://host.docker.internal:8080",
+        ),
+        ({"FLEETLOG_PUBLIC_URL": "https://fleetlog.example/base/"}, "https://fleetlog.example/base"),
+    ],
+)
+def test_where_agents_reach_the_api_as_far_as_it_is_known(environ, url):
+    assert load_settings(environ).callbacks_at(serves_api=True) == url
+    if "FLEETLOG_PUBLIC_URL" not in environ:
+        assert load_settings(environ).callbacks_at(serves_api=False) is None
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

@@ -139,6 +139,20 @@ def test_a_missing_image_is_said_with_the_command_that_builds_it(bench: DockerBe
         run(runtime.create(SPEC))
 
 
+def test_an_image_is_pulled_when_it_is_missing_or_always_as_the_settings_say(bench: DockerBench) -> None:
+    image = "127.0.0.1:9/fleetlog-worker:test"  # nobody serves a registry there: every pull is refused
+    with pytest.raises(StartFailed, match="can't be pulled"):
+        run(bench.another_process(image=image, pull="missing").create(SPEC))
+    bench.api.tag(IMAGE, "127.0.0.1:9/fleetlog-worker", "test")
+    try:
+        with pytest.raises(StartFailed, match="can't be pulled"):
+            run(bench.another_process(image=image, pull="always").create(SPEC))
+        assert run(bench.another_process(image=image, pull="missing").create(SPEC)).status == "created"
+    finally:
+        bench.clean_containers()
+        bench.api.remove_image(image)
+
+
 def test_a_daemon_that_does_not_answer_is_an_error() -> None:
     runtime = DockerWorkerRuntime(
         "nobody",

@@ -87,6 +87,14 @@ def test_what_is_told_twice_is_said_once(said):
     assert (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.cost_usd) == (14, 6, 3, 0.5)
 
 
+def test_a_text_with_a_gap_is_completed_at_its_end(said):
+    before = heard(said, message(), part("text", text=""), delta("one "))
+    said.missed_some()
+    after = heard(said, delta("four"), part("text", text="one two three four"))
+
+    assert [event.text for event in before + after] == ["one ", "two three four"]
+
+
 def test_the_users_own_words_are_no_answer(said):
     mine = message("msg_0", role="user")
     assert heard(said, mine, part("text", message_id="msg_0", text="my prompt")) == []
