@@ -132,8 +132,9 @@ class FleetlogServer:
         response = self.client.request(method, path, **options)
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}\n{self.log_tail()}"
         answer = response.json()
-        if method == "POST" and isinstance(answer, dict):
-            self._position = max(self._position, answer.get("position", 0))
+        if method == "POST":
+            parts = answer if isinstance(answer, list) else [answer]
+            self._position = max(self._position, *(part.get("position", 0) for part in parts))
         return answer
 
     def problem(self, status: int, method: str, path: str, **options: Any) -> dict[str, Any]:
