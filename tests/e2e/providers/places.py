@@ -59,7 +59,8 @@ class OnThisMachine:
         return files_with(needle, server.worker_folder(session_id))
 
     def is_there(self, server: FleetlogServer, session_id: str) -> bool:
-        return server.worker_folder(session_id).exists()
+        worker = server.ok("GET", f"/api/session-workers/{session_id}")
+        return bool(worker["containerId"]) and (server.home / "workers" / worker["containerId"]).exists()
 
 
 class InContainers:

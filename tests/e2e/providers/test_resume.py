@@ -36,6 +36,7 @@ def test_it_goes_on_after_stop_remove_and_restore_on_a_fresh_worker(agents: Agen
     first = agents.finished(Text("remember the zephyr"), sessionId=session_id)
 
     agents.server.ok("POST", f"/api/session-workers/{session_id}/stop")
+    assert agents.server.ok("GET", f"/api/session-workers/{session_id}")["state"] == "stopped"
     agents.server.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 100})
     assert not agents.place.is_there(agents.server, session_id)
     second = agents.finished(
