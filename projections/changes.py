@@ -19,8 +19,6 @@ class Change(View, frozen=True, kw_only=True):
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
     """From one JSON value to another; lists by index, those at the end that are gone in the order of their removal."""
-    if before == after and type(before) is type(after):
-        return
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             place = f"{path}/{pointer_part(key)}"
@@ -37,7 +35,7 @@ def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
             yield Change(path=f"{path}/{index}", kind="removed", before=before[index])
         for index in range(len(before), len(after)):
             yield Change(path=f"{path}/{index}", kind="added", after=after[index])
-    else:
+    elif before != after or type(before) is not type(after):  # false is not 0, though Python finds them equal
         yield Change(path=path, kind="changed", before=before, after=after)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from projections.changes import changes, concerns, patch_of
@@ -19,6 +19,7 @@ values = st.recursive(
 
 
 @given(values, values)
+@example([False, False], [False, 0])
 def test_the_patch_turns_one_into_the_other(before: Any, after: Any) -> None:
     found = list(changes(before, after))
 
