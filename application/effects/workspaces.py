@@ -17,6 +17,8 @@ from domain.session.decide import wanted_sync
 from domain.session.state import Activating, Running, Stopped
 from domain.workspace.sync import GATE_REASONS
 
+UNAUTHORIZED = 401
+
 
 class _WorkspaceEffect:
     def __init__(self, workers: Workers) -> None:
@@ -140,11 +142,12 @@ class SyncWorkspace:
 
     async def _look_after(self, effect: ClaimedEffect, worker: Worker, error: ExecutorError) -> None:
         """A container that is gone is recorded as lost: nothing of it can be synced any more, whatever its executor,
-        which may outlive it for a while, answers. One whose executor has died is started again."""
+        which may outlive it for a while, answers. One whose executor has died is started again; a 401 says that its
+        address has become another one's."""
         try:
             if await self._workers.gone(worker, effect.context):
                 raise EffectObsolete(f"the container is gone; its sync had failed: {error}")
-            if error.kind != "http" and isinstance(worker.state.lifecycle, Running):
+            if (error.kind != "http" or error.status == UNAUTHORIZED) and isinstance(worker.state.lifecycle, Running):
                 await self._workers.revive(worker, effect.context)
         except (ExecutorError, RuntimeUnavailable, StartFailed) as also:
             raise EffectFailed(f"{error}; and then: {also}") from error

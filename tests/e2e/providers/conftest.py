@@ -27,10 +27,10 @@ def serving_agents(runtime: str, models: ModelServer, home: Path, image: str = "
     """A server of this runtime, and none of its containers at the end."""
     if runtime == "process":
         installed_clis()
-        with FleetlogServer(home, **settings_of_all(models.url)) as server:
+        with FleetlogServer(home, MAX_WORKERS="1000", **settings_of_all(models.url)) as server:
             yield server
         return
-    settings = settings_of_all(f"http://host.docker.internal:{models.port}")
+    settings = {"MAX_WORKERS": "1000", **settings_of_all(f"http://host.docker.internal:{models.port}")}
     with FleetlogServer(home, WORKER_RUNTIME="docker", WORKER_IMAGE=image, **settings) as server:
         server.activate("first")
         first = str(server.ok("GET", "/api/session-workers/first")["containerId"])
