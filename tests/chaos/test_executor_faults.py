@@ -11,7 +11,7 @@ from tests.support.fault_proxy import FaultProxy
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.session_history import checked_history, output, payloads, removed
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 SETTINGS = {
     "EXECUTOR_MAX_RETRIES": "1",
@@ -61,12 +61,7 @@ def session() -> str:
     return new_id("session")
 
 
-LENGTHY = {"a 409", "nonsense", "silence"}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.proof] if name in LENGTHY else []) for name in FAULTS]
-)
+@pytest.mark.parametrize("name", FAULTS)
 def test_a_whole_life_with_a_fault_at_every_path(
     server: FleetlogServer, proxy: FaultProxy, session: str, name: str
 ) -> None:
@@ -108,7 +103,6 @@ def test_a_gate_that_stays_shut_keeps_the_worker_and_the_next_stop_passes(
     checked_history(server, session)
 
 
-@pytest.mark.proof
 def test_a_gate_before_removal_that_stays_shut_keeps_the_container(
     server: FleetlogServer, proxy: FaultProxy, session: str
 ) -> None:

@@ -12,7 +12,7 @@ from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.servers import ObjectStoreServer
 from tests.support.session_history import checked_history, output, payloads, removed
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 
 WRITE = "head -c 300000 /dev/urandom > big; echo kept > file; sha256sum big"
 Breaking = Callable[[FaultProxy], AbstractContextManager[Fault | None]]
