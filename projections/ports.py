@@ -18,7 +18,7 @@ from projections.condition import Condition
 from projections.documents import Document
 from projections.human_loop import HumanLoopRequest
 from projections.projection import View
-from projections.runs import RunSnapshot, RunSummary
+from projections.runs import RunSnapshot, RunSummary, StreamEnd
 from projections.session_workers import SessionWorkerView
 from projections.sync_history import SyncRecord
 from projections.todos import TodoChange, TodoView
@@ -153,6 +153,10 @@ class ReadModels(Protocol):
         self, session_id: str, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
     ) -> Page[SyncRecord]:
         """Raises NotFound for a session that was not known at a moment of the past."""
+        ...
+
+    async def end_of_stream(self, stream: str, *, at: Moment) -> Answer[StreamEnd]:
+        """The stream's last event at a moment."""
         ...
 
     async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunSnapshot]: ...

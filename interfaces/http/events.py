@@ -7,15 +7,15 @@ from starlette.responses import Response
 
 from application.causality import Why
 from application.event_streams import EventFilter
-from domain.errors import InvalidInput, NotFound
+from domain.errors import InvalidInput
 from domain.event import encode
 from domain.record import Metadata, RecordedEvent, time_text
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Limit, Moment, Number, ReadQuery, Text
-from interfaces.http.reading import caught_up, within_log
+from interfaces.http.queries import AsOfQuery, Limit, Moment, Number, ReadQuery, Text
+from interfaces.http.reading import caught_up, found, moment_of, within_log
 from interfaces.http.sse import stream_feed
 from interfaces.http.views import View
-from projections.ports import EVENT_INDEX
+from projections.ports import EVENT_INDEX, AtPosition
 
 TimeText = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 """Times are written here as in the stored events that other answers pass on: see time_text."""
@@ -68,7 +68,7 @@ class EventsQuery(ReadQuery, frozen=True, kw_only=True):
     to: Moment | None = None
 
 
-class StreamEventsQuery(ReadQuery, frozen=True, kw_only=True):
+class StreamEventsQuery(AsOfQuery, frozen=True, kw_only=True):
     """`after` is a seq."""
 
     after: Number = 0
@@ -111,28 +111,25 @@ async def why(call: Call[None, ReadQuery]) -> Answer:
     if not text.isdigit() or len(text) > 18:
         raise InvalidInput("position", f"{text[:40]!r} is not the position of an event, a number such as 12")
     await caught_up(call, EVENT_INDEX)
-    found = await call.deps.causality.why(int(text))
-    if found is None:
-        raise NotFound(f"no event is at position {text}")
-    return Answer(found)
+    return Answer(found(await call.deps.causality.why(int(text)), f"no event is at position {text}"))
 
 
 async def list_stream(call: Call[None, StreamEventsQuery]) -> Answer:
-    stream, query = call.path["streamId"], call.query
+    stream, query, store = call.path["streamId"], call.query, call.deps.store
     if query.min_position is not None:
         await within_log(call, "minPosition", query.min_position)
-    last = await call.deps.store.last_seq(stream)
-    if last == 0:
-        raise NotFound(f"no stream {stream!r} is known")
+    moment = moment_of(query) or AtPosition(await store.last_position())
+    read = await call.deps.reads.end_of_stream(stream, at=moment)
+    last = found(read.value, f"no stream {stream!r} is known").seq
     if query.after > last:
         raise InvalidInput("after", f"{query.after} is beyond the end of the stream, which is at {last}")
-    events = await call.deps.store.read_stream(stream, after_seq=query.after, limit=query.limit)
+    events = await store.read_stream(stream, after_seq=query.after, up_to_seq=last, limit=query.limit)
     seen = events[-1].seq if events else query.after
     return Answer(
         EventList(
             events=tuple(event_view(event) for event in events),
             next_after=seen if seen < last else None,
-            as_of_position=await call.deps.store.last_position(),
+            as_of_position=read.as_of_position,
         )
     )
 
@@ -180,7 +177,7 @@ ENDPOINTS = (
         path="/api/streams/{streamId}/events",
         handler=list_stream,
         tag="log",
-        summary="One stream of the log",
+        summary="One stream of the log, now or as it was",
         query=StreamEventsQuery,
         answers={200: EventList},
         errors=(404,),
