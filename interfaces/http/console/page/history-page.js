@@ -7,7 +7,7 @@ import { Feed } from "./feed.js";
 import { Inspector } from "./inspector.js";
 import { Scrubber } from "./scrubber.js";
 import { TimelineView } from "./timeline-view.js";
-import { ago, isOver, stateChip, usageText } from "./words.js";
+import { ago, isOver, sessionChip, stateChip, usageText } from "./words.js";
 
 const NEAR_END_PX = 120, INSPECT_MS = 300;
 
@@ -161,7 +161,7 @@ export class HistoryPage {
 
   /** What the head says of the present state. */
   tell(info) {
-    fill(this.chip, stateChip(info.state));
+    fill(this.chip, this.kind === "run" ? stateChip(info.state) : sessionChip(info));
     const link = (kind, id) => el("a", { href: `#/${kind}/${encodeURIComponent(id)}` }, id);
     fill(this.meta, this.kind === "run"
       ? [[info.provider || "outside", info.model].filter((each) => each && each !== "none").join(" · "), " · session ", link("sessions", info.sessionId), ` · ${info.userLoginName || "nobody"} · `, ago(info.createdAt), usageText(info.usage) ? ` · ${usageText(info.usage)}` : ""]

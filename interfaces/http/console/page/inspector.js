@@ -3,7 +3,7 @@ import { get } from "./api.js";
 import { diffView } from "./diff-view.js";
 import { el, fill } from "./dom.js";
 import { todoItem } from "./timeline-view.js";
-import { ago, brief, duration, money, number, since, stateChip } from "./words.js";
+import { ago, brief, duration, money, number, sessionChip, since, stateChip } from "./words.js";
 
 const CACHED = 200, DEBOUNCE_MS = 120;
 
@@ -129,8 +129,7 @@ function runFacts(run) {
 
 function sessionFacts(session) {
   return [
-    ["State", stateChip(session.state)],
-    ["Phase", session.phase.replaceAll("_", " ")],
+    ["State", sessionChip(session)],
     ["Error", session.lastError],
     ["Run", session.attachedRunId ? el("a", { href: `#/runs/${encodeURIComponent(session.attachedRunId)}` }, session.attachedRunId) : ""],
     ["Generation", session.generation],

@@ -3,7 +3,7 @@ import { Feed } from "./feed.js";
 import { el, fill, oncePerFrame } from "./dom.js";
 import { Roving } from "./keys.js";
 import { LiveList } from "./live-list.js";
-import { ago, kindOf, stateChip, usageText } from "./words.js";
+import { ago, kindOf, sessionChip, stateChip, usageText } from "./words.js";
 
 const KINDS = {
   runs: { path: "api/runs", id: "runId", stream: "run:", title: "Runs", empty: "No runs yet. Start one: POST /api/runs/start",
@@ -111,16 +111,10 @@ function runRow(run) {
 }
 
 function sessionRow(session) {
-  const phase = session.phase === session.state ? session.state : session.phase;
   return [
-    el("span", { class: "row-head" }, el("span", { class: "row-name" }, session.sessionId), sessionChip(session.state, phase)),
+    el("span", { class: "row-head" }, el("span", { class: "row-name" }, session.sessionId), sessionChip(session)),
     el("span", { class: "row-more" }, `${session.appId} · ${session.projectName} · ${session.userLoginName}`),
     el("span", { class: "row-more" }, session.attachedRunId ? `runs ${session.attachedRunId} · ` : "", ago(session.lastActiveAt, "active ")),
   ];
 }
 
-function sessionChip(state, phase) {
-  const chip = stateChip(phase === "running" || phase === "activating" ? phase : state);
-  if (phase !== state) chip.title = phase.replaceAll("_", " ");
-  return chip;
-}

@@ -121,6 +121,11 @@ function told({ type, payload, metadata }) {
     case "run.syncing": return ["Syncing the workspace"];
     case "run.exported": return ["Workspace stored"];
     case "run.finished": return [{ succeeded: "Succeeded", failed: "Failed", canceled: "Canceled" }[p.outcome], p.error?.message ?? "", p.outcome];
+    case "session.activation_requested": return ["Activation requested", `generation ${p.generation}, ${p.kind === "start" ? "its stopped container" : "a new container"}, by ${metadata.actor}`];
+    case "session.container_created": return ["Container created", `${p.runtime} ${p.containerId.slice(0, 20)}`];
+    case "session.container_started": return ["Container started", p.purpose && p.purpose !== "activation" ? p.purpose : ""];
+    case "session.workspace_restored": return ["Workspace restored", p.files ? `${number(p.files)} files, ${bytes(p.bytes ?? 0)}` : "empty"];
+    case "session.sync_requested": return ["Sync requested", p.reason];
     case "session.activated": return ["Activated", (p.action ?? "").replaceAll("_", " "), "succeeded"];
     case "session.activation_failed": return ["Activation failed", `${p.step}: ${p.error}`, "failed"];
     case "session.run_attached": return ["Run attached", p.attachedRunId, "active"];
@@ -130,7 +135,7 @@ function told({ type, payload, metadata }) {
     case "session.container_lost": return ["Container lost", p.detail, "failed"];
     default: {
       const [first, ...rest] = type.split(".").at(-1).replaceAll("_", " ");
-      const facts = Object.entries(p ?? {}).filter(([name, value]) => name !== "leaseGeneration" && ["string", "number", "boolean"].includes(typeof value) && value !== "");
+      const facts = Object.entries(p ?? {}).filter(([name, value]) => !["leaseGeneration", "generation", "syncId"].includes(name) && ["string", "number", "boolean"].includes(typeof value) && value !== "");
       return [first.toUpperCase() + rest.join(""), brief(facts.map(([name, value]) => `${name} ${value}`).join(", "), 120)];
     }
   }

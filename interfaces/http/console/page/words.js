@@ -21,6 +21,13 @@ export function stateChip(state) {
   return el("span", { class: `chip is-${kind}`, data: { state } }, icon(kind), el("span", {}, NAMES[state] ?? state.replaceAll("_", " ")));
 }
 
+/** A session's: a worker that is up works only while a run is attached to it. */
+export function sessionChip({ state, phase, attachedRunId }) {
+  const shown = phase === "running" ? state : phase;
+  const kind = shown !== "running" ? kindOf(shown) : attachedRunId ? "active" : "up";
+  return el("span", { class: `chip is-${kind}`, data: { state } }, icon(kind), el("span", {}, shown.replaceAll("_", " ")));
+}
+
 /** `<time>` that goes on saying how long ago it was. */
 export function ago(iso, before = "") {
   const time = el("time", { datetime: iso, title: new Date(iso).toLocaleString(), data: { at: iso, before } });
