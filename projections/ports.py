@@ -302,10 +302,16 @@ class ProjectionStatus(View, frozen=True, kw_only=True):
     error_type: str | None
 
 
+WORK = "work"
+"""What ProjectionProgress calls the effect ledger and the run queue, which the process managers move."""
+EVENT_INDEX = "event-index"
+"""What it calls the index that texts, actors and correlations are searched in."""
+
+
 class ProjectionProgress(Protocol):
     async def wait_for(self, projection: str, position: int, timeout: float) -> bool:
         """True as soon as the read model that readers see holds everything up to `position`; False after `timeout`
-        seconds."""
+        seconds. Also for WORK and EVENT_INDEX."""
         ...
 
 
