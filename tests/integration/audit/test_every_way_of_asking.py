@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.api_server import running_api
 from tests.support.fleetlog_server import REPOSITORY, inherited_environment
@@ -43,7 +45,7 @@ def tampering(request: pytest.FixtureRequest) -> Tampering:
 def fleetlog(log: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line on the log's database."""
     environment = inherited_environment() | {
-        "DATABASE_URL": log,
+        "DATABASE_URL": url_of(log),
         "FLEETLOG_SECRET": SECRET,
         "FLEETLOG_HOME": str(tmp_path / "home"),
     }
@@ -55,6 +57,13 @@ def fleetlog(log: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProc
         )
 
     return run
+
+
+def url_of(dsn: str) -> str:
+    """The DSN as a URL; its host is the folder of a socket."""
+    parts = {name: quote(str(value), safe="") for name, value in conninfo_to_dict(dsn).items()}
+    others = "&".join(f"{name}={value}" for name, value in parts.items() if name != "dbname")
+    return f"postgresql:///{parts['dbname']}?{others}"
 
 
 def offline(*files: Path) -> subprocess.CompletedProcess[str]:
