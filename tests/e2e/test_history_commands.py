@@ -25,6 +25,15 @@ def test_a_finished_run_is_seen_from_every_side(shared_fleetlog: FleetlogServer)
     assert "/state" in {change["path"] for change in changed}
     assert "/state" in server.command("diff", run_id, "1", str(last))
 
+    session = f"run-{run_id}"
+    of_session = json.loads(server.command("history", "--session", session, "--json"))["events"]
+    assert "session.activated" in {event["type"] for event in of_session}
+    assert json.loads(server.command("show", "--session", session, "--at", "1", "--json"))["sessionId"] == session
+    changed = json.loads(server.command("diff", "--session", session, "1", "5", "--json"))["changes"]
+    assert "/containerId" in {change["path"] for change in changed}
+    found = json.loads(server.command("bisect", "--session", session, "containerId != null", "--json"))
+    assert found["first"]["type"] == "session.container_created"
+
     position = str(events[-1]["position"])
     assert json.loads(server.command("why", position, "--json"))["tree"]["kind"] == "command"
     assert "run.finished" in server.command("why", position)

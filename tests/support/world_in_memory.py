@@ -282,7 +282,8 @@ class World:
         self.runs: Runs = Aggregates(
             store=self.log, clock=now, stream_of=run_stream, decide=run_decide.decide, evolve=run_evolve.evolve
         )
-        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=self, secret=b"s")
+        directory: Any = self
+        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
         self.executions = RunExecutions(
             runs=self.runs,
             workers=self.workers,
@@ -293,8 +294,9 @@ class World:
             limits=limits,
             jitter=lambda: 0.0,
         )
+        collector: Any = NoContent()
         self._handlers = effect_handlers(
-            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=NoContent()
+            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=collector
         )
 
     def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
