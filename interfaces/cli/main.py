@@ -11,6 +11,7 @@ from interfaces.cli import (
     audit,
     doctor,
     effects,
+    fork,
     history,
     migrate,
     process_managers,
@@ -24,7 +25,7 @@ from interfaces.errors import StartRefused
 from interfaces.settings import SettingsError, load_settings
 from interfaces.version import __version__
 
-COMMANDS = (up, migrate, doctor, projections, process_managers, effects, template, workspace, audit, history)
+COMMANDS = (up, migrate, doctor, projections, process_managers, effects, template, workspace, audit, history, fork)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
