@@ -318,11 +318,8 @@ def _remove(state: SessionWorker, command: c.RemoveSession) -> Sequence[Event]:
 
 
 def _cancel_remove(state: SessionWorker, command: c.CancelRemove) -> Sequence[Event]:
-    match state.lifecycle:
-        case Stopped(remove=PendingRemove()):
-            return (_remove_canceled(state, command.reason),)
-        case _:
-            return ()
+    pending = isinstance(state.lifecycle, Stopped) and state.lifecycle.remove is not None
+    return (_remove_canceled(state, command.reason),) if pending else ()
 
 
 def _remove_canceled(state: SessionWorker, reason: str) -> e.RemoveCanceled:
