@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 
 from interfaces.cli.console import out, print_json
-from interfaces.cli.server import add_server_options, answer_of
+from interfaces.cli.server import add_server_options, answer_of, path_part
 from interfaces.settings import Settings
 
 FILES = {
@@ -31,7 +31,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 async def run_fork(arguments: argparse.Namespace, settings: Settings) -> int:
     body = {"atSeq": arguments.at} | ({"sessionId": arguments.session} if arguments.session else {})
-    answer = await answer_of(arguments, settings, "POST", f"/api/runs/{arguments.id}/fork", json=body)
+    answer = await answer_of(arguments, settings, "POST", f"/api/runs/{path_part(arguments.id)}/fork", json=body)
     if arguments.json:
         print_json(answer)
         return 0
