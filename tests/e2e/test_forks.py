@@ -148,5 +148,40 @@ def test_on_the_command_line(shared_fleetlog: FleetlogServer) -> None:
     assert (made["sessionId"], made["origin"]["files"]) == (fork, "copied")
     assert fork in server.command("fork", run_id, "--at", end, "--session", fork)
     assert "begins without the files" in " ".join(server.command("fork", run_id, "--at", "1").split())
-    assert "session.forked" in server.command("history", fork, "--session")
+    history = server.command("history", fork, "--session")
+    assert "session.forked" in history
+    assert f"from {run_id} at seq {end}" in history
     assert output(server, "cat file", fork) == "x\n"
+
+
+def test_the_log_tells_what_a_fork_led_to(shared_fleetlog: FleetlogServer) -> None:
+    server = shared_fleetlog
+    origin = server.finished("echo x > file")
+    body = {"atSeq": origin["events"][-1]["seq"], "sessionId": (fork := new_id("fork"))}
+    server.ok("POST", f"/api/runs/{origin['runId']}/fork", json=body)
+
+    query = {"type": "session.forked", "stream": f"session:{fork}"}
+    (first,) = server.ok("GET", "/api/events", params=query)["events"]
+    tree = server.ok("GET", f"/api/events/{first['position']}/why")["tree"]
+    (forked,) = tree["children"]
+    (copying,) = forked["children"]
+    assert (tree["kind"], forked["type"], copying["type"]) == ("command", "session.forked", "workspace.copy")
+    assert [child["type"] for child in copying["children"]] == ["session.workspace_copied"]
+
+
+def test_a_run_that_goes_on_is_forked_where_it_stood(shared_fleetlog: FleetlogServer) -> None:
+    server = shared_fleetlog
+    session_id, early, late = new_id("session"), new_id("fork"), new_id("fork")
+    run_id = server.enqueued(STEPS, sessionId=session_id, providerOptions={"interactive": True})
+    server.until_session(session_id, "session.synced")
+    server.ok("POST", "/api/human-loop/reply", json={"runId": run_id, "questionId": "first", "answer": "go"})
+    answered = _seq_of(server, run_id, "human_loop.resolved", "first")
+    asked = _seq_of(server, run_id, "human_loop.requested", "second")
+
+    server.ok("POST", f"/api/runs/{run_id}/fork", json={"atSeq": answered, "sessionId": early})
+    made = server.ok("POST", f"/api/runs/{run_id}/fork", json={"atSeq": asked, "sessionId": late})
+
+    assert output(server, "test -x tool && cat src/a.txt", early) == "one\n"
+    assert "question_not_carried" in {warning["code"] for warning in made["origin"]["warnings"]}
+    server.ok("POST", "/api/human-loop/reply", json={"runId": run_id, "questionId": "second", "answer": "go"})
+    assert server.history(run_id)[-1]["data"]["outcome"] == "succeeded"
