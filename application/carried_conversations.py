@@ -48,15 +48,17 @@ class CarriedConversations:
         fork = session.fork
         if fork is None or run.spec is None or run.carried is not None or run.spec.resume_session_id:
             return None
-        if await self._taken_up(run_id, fork):
+        earlier = await self._ended_before(run_id, fork)
+        if any(outcome == "succeeded" for outcome, _ in earlier):
             return None
+        in_vain = any(outcome == "failed" and resumed for outcome, resumed in earlier)
         origin, provider, resumes = fork.origin, run.spec.provider, False
         with contextlib.suppress(
             InvalidInput
         ):  # what a newer version does not accept any more, the agent's start tells
             capabilities = await self._providers.capabilities_of(run.spec)
             provider, resumes = capabilities.provider, capabilities.resume
-        if origin.provider_session_id and resumes and provider == origin.provider:
+        if origin.provider_session_id and resumes and provider == origin.provider and not in_vain:
             carried = ConversationCarried(
                 how="resumed",
                 origin_run_id=origin.run_id,
@@ -64,32 +66,35 @@ class CarriedConversations:
                 resume_session_id=origin.provider_session_id,
             )
             return Carry(carried=carried, warnings=fork.warnings)
-        return await self._retold(origin, provider, resumes=resumes, known=fork.warnings)
+        if not resumes:
+            why = f"{provider} can't resume a conversation"
+        elif in_vain:
+            why = "a run before this one failed while it went on with the agent's own"
+        elif origin.provider_session_id:
+            why = f"it is {origin.provider}'s, which {provider} can't resume"
+        else:
+            why = "no conversation of the agent's own that ends at this point came along with the files"
+        message = f"the conversation is told again from the log: {why}"
+        return await self._retold(origin, (*fork.warnings, Warn(code="conversation_retold", message=message)))
 
-    async def _taken_up(self, run_id: str, fork: Fork) -> bool:
+    async def _ended_before(self, run_id: str, fork: Fork) -> list[tuple[str, bool]]:
+        """How the fork's earlier runs ended, and whether they had resumed the agent's own conversation."""
+        found = []
         for earlier in fork.runs:
             state = (await self._runs.load(earlier)).state if earlier != run_id else None
-            if state is not None and isinstance(state.stage, Finished) and state.stage.outcome == "succeeded":
-                return True
-        return False
+            if state is not None and isinstance(state.stage, Finished):
+                resumed = state.carried is not None and state.carried.resume_session_id != ""
+                found.append((str(state.stage.outcome), resumed))
+        return found
 
-    async def _retold(self, origin: ForkOrigin, provider: str, *, resumes: bool, known: tuple[Warn, ...]) -> Carry:
+    async def _retold(self, origin: ForkOrigin, known: tuple[Warn, ...]) -> Carry:
         retelling = Retelling()
         turns, whole = await self._turns(_Turn(origin.run_id, origin.at_seq))
         for turn in turns:
             async for event in self._events(turn):
                 retelling.take(event)
         told = retelling.told()
-        if not resumes:
-            why = f"{provider} can't resume a conversation"
-        elif origin.provider_session_id:
-            why = f"it is {origin.provider}'s, which {provider} can't resume"
-        else:
-            why = "no conversation of the agent's own that ends at this point came along with the files"
-        warnings = [
-            *known,
-            Warn(code="conversation_retold", message=f"the conversation is told again from the log: {why}"),
-        ]
+        warnings = list(known)
         if told.cut:
             message = f"{told.cut} characters of the conversation were left out: it is too long to be told whole"
             warnings.append(Warn(code="conversation_cut", message=message))
