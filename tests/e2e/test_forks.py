@@ -50,7 +50,8 @@ def untouched(server: FleetlogServer, run_id: str, session_id: str) -> dict[str,
 
 
 def finished_run(server: FleetlogServer) -> tuple[str, str, list[dict[str, Any]]]:
-    """A run with a sync after each of its steps; its id, its session's, and the positions and points to fork at."""
+    """A run with a sync after each of its steps, its worker stopped; its id, its session's, and the points to fork at,
+    each with the position of the sync before it."""
     session_id = new_id("session")
     run_id = server.enqueued(STEPS, sessionId=session_id, providerOptions={"interactive": True})
     after, points = 0, []
@@ -60,8 +61,10 @@ def finished_run(server: FleetlogServer) -> tuple[str, str, list[dict[str, Any]]
         server.ok("POST", "/api/human-loop/reply", json={"runId": run_id, "questionId": question, "answer": "go"})
         points.append({"seq": _seq_of(server, run_id, "human_loop.resolved", question), "sync": after})
     end = server.history(run_id)[-1]
-    final = [event for event in server.stream(session_id) if event["type"] == "session.synced"][-1]
-    return run_id, session_id, [*points, {"seq": int(end["id"]), "sync": final["position"]}]
+    server.ok("POST", f"/api/session-workers/{session_id}/stop")  # a sync of the last message may come after the end
+    synced = [event["position"] for event in server.stream(session_id) if event["type"] == "session.synced"]
+    final = max(position for position in synced if position < end["data"]["position"])
+    return run_id, session_id, [*points, {"seq": int(end["id"]), "sync": final}]
 
 
 def _seq_of(server: FleetlogServer, run_id: str, event: str, question: str) -> int:
@@ -74,7 +77,6 @@ def _seq_of(server: FleetlogServer, run_id: str, event: str, question: str) -> i
 def test_at_three_points_the_files_are_those_of_the_sync_there(shared_fleetlog: FleetlogServer) -> None:
     server = shared_fleetlog
     run_id, session_id, points = finished_run(server)
-    server.ok("POST", f"/api/session-workers/{session_id}/stop")
     before = untouched(server, run_id, session_id)
     trees = [tree(server, session_id, point["sync"]) for point in points]
     assert [("/workspace/src/b.txt" in each, "/workspace/c.txt" in each) for each in trees] == [
