@@ -12,6 +12,7 @@ from interfaces.cli import (
     completion,
     doctor,
     effects,
+    fork,
     history,
     lists,
     migrate,
@@ -40,6 +41,7 @@ COMMANDS = (
     audit,
     lists,
     history,
+    fork,
     replay,
     completion,
 )

@@ -268,7 +268,9 @@ def perform(effect: Effect) -> Coroutine[Any, Any, None]:
     nothing: Any = None
     worker = EffectWorker(
         ledger=ledger,
-        handlers=effect_handlers(run_aggregates=nothing, workers=_workers(), store=nothing, collector=nothing),
+        handlers=effect_handlers(
+            run_aggregates=nothing, workers=_workers(), store=nothing, collector=nothing, copier=nothing
+        ),
         given_up=_given_up,
         takeovers=Takeovers(Findings(store=nothing, clock=lambda: T0)),
         owner="w",
