@@ -1,9 +1,12 @@
 """What is done by the clock: what each round finds, does and leaves in the log."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from application.command_context import CommandContext
+from application.content_collection import RequestCollections
 from application.findings import Findings
 from application.orphans import CleanOrphans, OrphanCounts
 from application.run_commands import RunCommands
@@ -56,6 +59,17 @@ class Orphans(CleanOrphans):
         return self._rounds.pop(0)
 
 
+class Collections(RequestCollections):
+    """Asks for what the test says, once."""
+
+    def __init__(self, *found: str) -> None:
+        self._due = [*found]
+
+    async def request_due(self, limit: int, context: CommandContext) -> tuple[list[str], list[str]]:
+        due, self._due = self._due, []
+        return due, []
+
+
 class StaleEffects:
     def __init__(self, *found: str) -> None:
         self._found = found
@@ -85,7 +99,7 @@ def schedule(made: World, **parts: Any) -> Schedule:
         questions=parts.get("questions", Questions()),
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
-        collections=None,  # type: ignore[arg-type]
+        collections=parts.get("collections", Collections()),
         findings=Findings(store=made.log, clock=now),
         clock=parts.get("clock", now),
         new_id=lambda: f"id{next(numbers)}",
@@ -104,6 +118,18 @@ async def running(made: World, *session_ids: str) -> None:
         command = ActivateSession(session_id=session_id, app_id="app", project_name="default", user_login_name="ada")
         await made.sessions.handle(session_id, command, context(f"activate/{session_id}"))
     await until(made.log, lambda: all("session.activated" in made.log.types(f"session:{one}") for one in session_ids))
+
+
+async def asked(made: World, run_id: str, question_id: str) -> None:
+    """A run has asked a question that waits a second for its answer."""
+    await made.queued(run_id, "s")
+    question = HumanLoopRequested(question_id=question_id, prompt="?", timeout_ms=1000)
+    commands: list[tuple[Any, str]] = [
+        (ClaimRun(lease_generation=1, owner="w"), ""),
+        (StartAgent(lease_generation=1, generation=1, boot_id="b"), ""),
+        (RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=question), f"{run_id}/1/b/1"),
+    ]
+    await made.runs.handle_batch(run_id, commands, context("asked"))
 
 
 def test_workers_whose_sync_is_too_old_are_synced_and_those_that_can_not_be_are_counted() -> None:
@@ -132,14 +158,7 @@ def test_workers_whose_sync_is_too_old_are_synced_and_those_that_can_not_be_are_
 def test_a_question_expires_once_its_time_is_over_by_its_own_stream() -> None:
     async def scene() -> tuple[Any, list[str]]:
         async with world() as made:
-            await made.queued("r", "s")
-            question = HumanLoopRequested(question_id="q", prompt="?", timeout_ms=1000)
-            commands: list[tuple[Any, str]] = [
-                (ClaimRun(lease_generation=1, owner="w"), ""),
-                (StartAgent(lease_generation=1, generation=1, boot_id="b"), ""),
-                (RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=question), "r/1/b/1"),
-            ]
-            await made.runs.handle_batch("r", commands, context("asked"))
+            await asked(made, "r", "q")
             early = await schedule(made, questions=Questions(("r", "q"))).expire_questions()
             assert "human_loop.expired" not in made.log.types("run:r"), early
             counts = await schedule(
@@ -197,3 +216,45 @@ def test_idle_workers_are_stopped_side_by_side_and_one_that_fails_holds_up_nobod
     assert (counts.total, counts.succeeded, counts.failed) == (3, 2, 1)
     assert stopped[-1] == "session.stopped"
     assert failed[-1] == "session.stop_canceled"
+
+
+def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
+    findings = ("syncs", "orphans", "effects", "collections", "questions")
+
+    async def scene() -> World:
+        async with world() as made:
+            await running(made, "idle", "old", "stopped")
+            await asked(made, "r", "q")
+            await schedule(made, candidates=Candidates(idle=["stopped"]), clock=lambda: LATER).stop_idle()
+            due = schedule(
+                made,
+                candidates=Candidates(idle=["idle"], stopped=["stopped"], stale_syncs=["old"]),
+                questions=Questions(("r", "q")),
+                orphans=Orphans(OrphanCounts(found=1, removed=1, container_ids=("c",))),
+                effects=StaleEffects("e"),
+                collections=Collections("old"),
+                clock=lambda: LATER,
+            )
+            working = asyncio.create_task(due.run())
+            await until(made.log, lambda: all(made.log.of(f"reconcile:{what}") for what in findings))
+            await until(made.log, lambda: "session.stopped" in made.log.types("session:idle"))
+            await until(made.log, lambda: "session.removed" in made.log.types("session:stopped"))
+            await until(made.log, lambda: "session.synced" in made.log.types("session:old"))
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            return made
+
+    made = run(scene())
+
+    for what in findings:
+        ((finding, actor),) = [(each.event, each.metadata.actor) for each in made.log.of(f"reconcile:{what}")]
+        assert isinstance(finding, ReconcileFinished)
+        assert (finding.what, finding.acted, finding.failed, actor) == (what, 1, 0, "schedule")
+    for stream, wanted in (
+        ("session:idle", "session.stop_requested"),
+        ("session:stopped", "session.remove_requested"),
+        ("session:old", "session.sync_requested"),
+        ("run:r", "human_loop.expired"),
+    ):
+        actors = [each.metadata.actor for each in made.log.of(stream) if each.event.wire_name == wanted]
+        assert actors == ["schedule"], stream
