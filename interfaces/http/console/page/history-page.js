@@ -146,13 +146,16 @@ export class HistoryPage {
     item.scrollIntoView({ block: "center" });
   }
 
-  scroller() { return this.pane.scrollHeight > this.pane.clientHeight + 1 ? this.pane : document.scrollingElement; }
+  /** On a wide screen the timeline scrolls by itself, on a narrow one with the page. */
+  scrollsItself() { return getComputedStyle(this.pane).overflowY !== "visible"; }
+
+  scroller() { return this.scrollsItself() ? this.pane : document.scrollingElement; }
 
   atEnd() { const pane = this.scroller(); return pane.scrollHeight - pane.scrollTop - pane.clientHeight < NEAR_END_PX; }
 
   toEnd() {
     this.newest.hidden = true;
-    if (this.pane.scrollHeight <= this.pane.clientHeight + 1) return;
+    if (!this.scrollsItself()) return;
     // What comes into view takes its real height only when it is drawn: some frames until the end is the end.
     let frames = 0;
     const down = () => { this.pane.scrollTop = this.pane.scrollHeight; if ((frames += 1) < 4 && this.seq === null) requestAnimationFrame(down); };
