@@ -1,10 +1,12 @@
 """What happens is on the page as it happens; what a person does there reaches the agent."""
 
+import re
+
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import open_page
 from tests.support.console import WORK, ask, console, questions, row, start, timeline
-from tests.support.fleetlog_server import FleetlogServer
+from tests.support.fleetlog_server import FleetlogServer, new_id
 
 
 def test_a_run_is_followed_and_its_question_answered_without_a_reload(
@@ -12,13 +14,14 @@ def test_a_run_is_followed_and_its_question_answered_without_a_reload(
 ) -> None:
     with open_page(browser, console(shared_fleetlog)) as page:
         expect(page.locator("#connection")).to_have_text("Live")
+        prompt = f"Which way, {new_id('question')}?"
         goes_on = ("read -r answer", 'echo "heard $answer"', "sleep 0.3", "echo and done")
-        run_id = start(shared_fleetlog, session, *WORK, ask("q1", "Which way?", "left", "right"), *goes_on)
+        run_id = start(shared_fleetlog, session, *WORK, ask("q1", prompt, "left", "right"), *goes_on)
 
         # It appears in the list, and its question on the first page.
         expect(row(page, run_id)).to_contain_text("waiting for you")
-        expect(page.get_by_role("region", name="Which way?")).to_contain_text(run_id)
-        expect(page).to_have_title("(1) Fleetlog")
+        expect(page.get_by_role("region", name=prompt)).to_contain_text(run_id)
+        expect(page).to_have_title(re.compile(r"^\(\d+\) Fleetlog$"))
 
         row(page, run_id).click()
         expect(page.get_by_role("heading", level=1, name=run_id)).to_be_focused()
@@ -36,13 +39,12 @@ def test_a_run_is_followed_and_its_question_answered_without_a_reload(
 
         expect(timeline(page)).to_contain_text("heard left")
         expect(timeline(page)).to_contain_text("and done")
-        answered = timeline(page).get_by_role("region", name="Which way?")
+        answered = timeline(page).get_by_role("region", name=prompt)
         expect(answered).to_contain_text("Answered: left by anonymous")
         expect(row(page, run_id)).to_contain_text("succeeded")
         expect(page.locator(".head-chip")).to_have_text("succeeded")
         expect(page.locator(".meta")).to_contain_text("1,234 tokens · $0.50")
         expect(page.get_by_role("button", name="Cancel run")).to_have_count(0)
-        expect(page).to_have_title("Fleetlog")
         said = [(each["questionId"], each["answer"]) for each in questions(shared_fleetlog, run_id)]
         assert said == [("q1", "left")]
 
