@@ -62,6 +62,7 @@ def test_with_a_key_across_a_restart_no_event_is_missed_and_none_is_shown_twice(
         expect(page.get_by_role("dialog", name="API key")).to_be_visible()
 
 
+@pytest.mark.proof
 def test_of_a_long_run_the_end_is_loaded_and_the_rest_on_demand(
     browser: Browser, shared_fleetlog: FleetlogServer
 ) -> None:
