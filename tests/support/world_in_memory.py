@@ -26,6 +26,7 @@ from application.executor_protocol import (
     SyncResult,
     ValidateResult,
 )
+from application.forked_workspaces import CopiedWorkspace
 from application.ports import ContainerInfo, ContainerSpec, ExecutorError
 from application.process_managers.table import react
 from application.reactions import DequeueRun, EnqueueRun, PostponeRun, Reaction, WantedEffect
@@ -198,6 +199,13 @@ class MemoryRuntime:
         return []
 
 
+class NoForks:
+    """Nothing is forked in this world."""
+
+    async def copy(self, source: SyncRef, target: SyncRef) -> CopiedWorkspace:
+        raise AssertionError(f"nobody asked for a copy of {source} to {target}")
+
+
 class NoContent:
     """No content is collected here."""
 
@@ -294,7 +302,7 @@ class World:
             jitter=lambda: 0.0,
         )
         self._handlers = effect_handlers(
-            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=NoContent()
+            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=NoContent(), copier=NoForks()
         )
 
     def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:

@@ -58,6 +58,15 @@ def test_a_session_has_a_timeline_and_a_past_too(
         expect(timeline(page).locator("li", has_text="Activated")).to_contain_text("created and started")
 
 
+def test_a_fork_begins_where_the_slider_is(browser: Browser, shared_fleetlog: FleetlogServer, finished: str) -> None:
+    end = settled(shared_fleetlog, finished)["seq"]
+    with open_page(browser, console(shared_fleetlog, f"#/runs/{finished}?seq={end}")) as page:
+        page.get_by_role("button", name="Fork here").click()
+        expect(timeline(page)).to_contain_text(f"from {finished} at seq {end}")
+        name = page.get_by_role("heading", level=1).inner_text()
+        assert shared_fleetlog.ok("GET", f"/api/session-workers/{name}")["origin"]["atSeq"] == end
+
+
 def test_by_keyboard_alone_from_the_list_to_why_and_back(
     browser: Browser, shared_fleetlog: FleetlogServer, finished: str
 ) -> None:

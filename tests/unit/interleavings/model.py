@@ -264,7 +264,7 @@ def _workers() -> Workers:
 def perform(effect: Effect) -> Coroutine[Any, Any, None]:
     worker = EffectWorker(
         ledger=_Ledger(),
-        handlers=effect_handlers(run_aggregates=None, workers=_workers(), store=None, collector=None),
+        handlers=effect_handlers(run_aggregates=None, workers=_workers(), store=None, collector=None, copier=None),
         given_up=_given_up,
         takeovers=Takeovers(Findings(store=None, clock=lambda: T0)),
         owner="w",

@@ -33,6 +33,8 @@ export class HistoryPage {
     main.append(el("article", { class: "history", "aria-label": `${kind} ${id}` },
       el("header", { class: "head" }, el("div", { class: "head-line" }, el("a", { class: "back", href: `#/${kind}s` }, "‹ All"), this.title, this.chip, this.actions), this.meta),
       el("div", { class: "columns" }, this.pane, this.inspector.element), this.scrubber.element));
+    this.forked = el("span", { class: "wrong", role: "alert" });
+    if (kind === "run") fill(this.scrubber.extra, el("button", { type: "button", class: "quiet", title: "A new session with the files and the conversation as they were here", on: { click: (event) => this.fork(event.target) } }, "Fork here"), this.forked);
     this.inspect = throttled(async () => this.inspector.show(this.seq, this.events.end, this.events.endPosition), INSPECT_MS);
     this.ready = this.load();
   }
@@ -173,6 +175,19 @@ export class HistoryPage {
     if (mayCancel !== Boolean(this.cancelButton)) {
       this.cancelButton = mayCancel ? el("button", { type: "button", class: "danger-quiet", on: { click: () => this.cancel() } }, "Cancel run") : null;
       fill(this.actions, this.cancelButton);
+    }
+  }
+
+  /** A new session that begins where the slider is; the page goes there. */
+  async fork(button) {
+    button.disabled = true;
+    this.forked.textContent = "";
+    try {
+      const answer = await command(`${this.path}/fork`, { atSeq: this.seq ?? this.events.end }, { waitMs: 5000 });
+      location.hash = `#/sessions/${encodeURIComponent(answer.sessionId)}`;
+    } catch (error) {
+      this.forked.textContent = error.message;
+      button.disabled = false;
     }
   }
 
