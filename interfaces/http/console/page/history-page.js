@@ -130,7 +130,9 @@ export class HistoryPage {
     }
     this.view.mark(seq);
     const item = seq === null ? null : this.view.itemAt(seq);
-    if (item) item.scrollIntoView({ block: "nearest" });
+    // What is above it may take another height once it is drawn.
+    const into = (frames) => { item.scrollIntoView({ block: "nearest" }); if (frames && this.seq === seq) requestAnimationFrame(() => into(frames - 1)); };
+    if (item) into(3);
     else if (seq === null) this.toEnd();
   }
 
