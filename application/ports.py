@@ -81,8 +81,9 @@ class EventStore(Protocol):
 class LogTail(Protocol):
     """This process's view of the end of the log: one reader for everybody who waits for a stream to go on."""
 
-    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
-        """True as soon as the stream has an event after `after_seq`; False after `timeout` seconds. May wake early."""
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
+        """The last seq of the stream that is known here, as soon as it is greater than `after_seq`; 0 after `timeout`
+        seconds."""
         ...
 
 

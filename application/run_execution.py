@@ -12,7 +12,9 @@ from application.aggregates import Clock
 from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.executor_protocol import StartRequest
+from application.final_sync import NotExported, final_sync
 from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
@@ -34,13 +36,11 @@ from domain.run.commands import (
 )
 from domain.run.state import Active, Finishing, Run
 from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
-from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync, SessionCommand
+from domain.session.commands import ActivateSession, AttachRun, DetachRun, SessionCommand
 from domain.session.state import Running, SessionWorker
-from domain.workspace.sync import SyncRef
 
 log = logging.getLogger(__name__)
 ACTIVATION_TIMEOUT_S = 3600.0  # a session may wait for a place of MAX_WORKERS; every step has bounds of its own
-FINAL_SYNC_TIMEOUT_S = 900.0
 BUSY_SESSION_TIMEOUT_S = 60.0
 PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
 
@@ -53,6 +53,7 @@ class RunExecutions:
         *,
         runs: Runs,
         workers: Workers,
+        syncs: WorkspaceSyncs,
         tail: LogTail,
         clock: Clock,
         retry_delay: timedelta,
@@ -61,7 +62,8 @@ class RunExecutions:
         jitter: Callable[[], float],
         callback_url: Callable[[str], str] = lambda _run_id: "",
     ) -> None:
-        self.runs, self.workers, self.tail, self.clock = runs, workers, tail, clock
+        self.runs, self.workers, self.syncs = runs, workers, syncs
+        self.tail, self.clock = tail, clock
         self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
         self.limits, self.callback_url = limits, callback_url
 
@@ -87,6 +89,7 @@ class RunExecutions:
         return RunExecutions(
             runs=self.runs,
             workers=self.workers,
+            syncs=self.syncs,
             tail=self.tail,
             clock=self.clock,
             retry_delay=retry_delay,
@@ -296,9 +299,17 @@ class _Execution:
         commands: list[tuple[RunCommand, str]] = []
         if not stage.exported:
             try:
-                settled = await self._final_sync(run.session_id, sync_id)
+                settled = await final_sync(
+                    sessions=self._workers.sessions,
+                    workers=self._workers,
+                    syncs=self._parts.syncs,
+                    tail=self._parts.tail,
+                    lease=self._lease,
+                    session_id=run.session_id,
+                    sync_id=sync_id,
+                )
                 commands.append((RecordExported(lease_generation=lease, sync=settled), ""))
-            except (_NotReady, NotFound, Conflict) as error:
+            except (NotExported, NotFound, Conflict) as error:
                 message = f"the workspace was not exported after the run: {error}"
                 warning = Warn(code="not_exported", message=message)
         retry_at = self._parts.clock() + self._parts.delay(run.attempt)
@@ -313,35 +324,6 @@ class _Execution:
             await self._workers.executor(worker, self._run_id).stop_run(self._run_id)
         except (ExecutorError, EffectObsolete) as error:
             log.warning("run %s: its agent could not be stopped: %s", self._run_id, error)
-
-    async def _final_sync(self, session_id: str, sync_id: str) -> SyncRef:
-        sessions = self._workers.sessions
-        state = (await sessions.recent(session_id)).state
-        if state is None:
-            raise NotFound(f"no session {session_id} is known")
-        if state.settled_sync(sync_id) is None and all(sync.sync_id != sync_id for sync in state.pending_syncs):
-            request = RequestSync(sync_id=sync_id, reason="run.finished", run_id=self._run_id)
-            await sessions.handle(session_id, request, self.context("request_sync"))
-        loaded = await wait_for_state(
-            sessions,
-            self._parts.tail,
-            key=session_id,
-            stream=session_stream(session_id),
-            reached=lambda state: (
-                state is not None
-                and (state.settled_sync(sync_id) is not None or not isinstance(state.lifecycle, Running))
-            ),
-            timeout_s=FINAL_SYNC_TIMEOUT_S,
-            seen=True,
-        )
-        if loaded is None or loaded.state is None:
-            raise _NotReady("the final sync did not end in time", final=True)
-        settled = loaded.state.settled_sync(sync_id)
-        if settled is None:
-            raise _NotReady(f"the session's worker is {loaded.state.public_state}", final=True)
-        if settled.sync is None:
-            raise _NotReady(settled.error, final=True)
-        return settled.sync
 
 
 def activation(spec: RunSpec) -> ActivateSession:

@@ -5,6 +5,7 @@ from application.effects import containers, runs, workspaces
 from application.effects.collection import CollectContent
 from application.effects.effect import EffectHandler
 from application.effects.workers import Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.ports import EventStore
 from application.reactions import EffectKind
 from application.run_commands import Runs
@@ -16,9 +17,9 @@ def effect_handlers(
     workers: Workers,
     store: EventStore,
     collector: ContentCollector,
-    progress_after_s: float | None = None,
+    syncs: WorkspaceSyncs,
 ) -> dict[EffectKind, EffectHandler]:
-    sync = workspaces.SyncWorkspace(workers, progress_after_s=progress_after_s)
+    sync = workspaces.SyncWorkspace(workers, syncs)
     return {
         "container.create": containers.CreateContainer(workers),
         "container.start": containers.StartContainer(workers),

@@ -59,7 +59,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
             workers=plane.workers,
             store=plane.store,
             collector=S3ContentCollector(plane.objects, clock=now),
-            progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
+            syncs=plane.syncs,
         ),
         given_up=plane.work_control.given_up,
         takeovers=Takeovers(plane.findings),

@@ -63,13 +63,13 @@ class LogInMemory:
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         return next((event for event in self.of(stream) if event.event_id == event_id), None)
 
-    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: len(self.of(stream)) > after_seq)
         except TimeoutError:
-            return False
-        return True
+            return 0
+        return len(self.of(stream))
 
     async def changed(self) -> None:
         """Returns when something was appended, or after a moment."""

@@ -68,10 +68,10 @@ class World:
     def will(self, stream: str, *steps: tuple[Event, ...]) -> None:
         self._steps.setdefault(stream, deque()).extend(steps)
 
-    async def wait_for_stream(self, stream: str, seq: int, timeout_s: float) -> bool:
+    async def wait_for_stream(self, stream: str, seq: int, timeout_s: float) -> int:
         steps = self._steps.get(stream)
         if steps:
             await self._log.happened(stream, *steps.popleft())
-            return True
+            return await self._log.last_seq(stream)
         await asyncio.sleep(min(PAUSE_S, timeout_s))
-        return False
+        return 0

@@ -15,6 +15,7 @@ from application.effect_worker import EffectWorker
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from application.effects.table import effect_handlers
 from application.effects.workers import Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.findings import Findings, Takeovers
 from application.ports import AppendResult, ExecutorError, ExpectedSeqConflict, RuntimeUnavailable
 from application.process_managers.table import react
@@ -262,9 +263,11 @@ def _workers() -> Workers:
 
 
 def perform(effect: Effect) -> Coroutine[Any, Any, None]:
+    workers = _workers()
+    syncs = WorkspaceSyncs(workers, first_after_s=None)
     worker = EffectWorker(
         ledger=_Ledger(),
-        handlers=effect_handlers(run_aggregates=None, workers=_workers(), store=None, collector=None),
+        handlers=effect_handlers(run_aggregates=None, workers=workers, store=None, collector=None, syncs=syncs),
         given_up=_given_up,
         takeovers=Takeovers(Findings(store=None, clock=lambda: T0)),
         owner="w",
