@@ -4,39 +4,37 @@ stands: a crash, a deploy and a stolen lease are all the same to it."""
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
 from application.aggregates import Clock
 from application.command_context import CommandContext
+from application.commands_in_turn import Step, handle_in_turn
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
 from application.effects.workspace_syncs import WorkspaceSyncs
 from application.executor_protocol import StartRequest
-from application.final_sync import NotExported, final_sync
 from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
+from application.run_ending import EndRun
 from application.run_limits import RunLimits
-from application.run_queue import RunLease, final_sync_id, run_context
+from application.run_queue import RunLease, run_context
 from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, Fenced, NotFound
 from domain.identifiers import run_stream, session_stream
 from domain.run.commands import (
-    BeginFinalSync,
     ClaimRun,
     EnterPhase,
     FailAttempt,
-    FinishRun,
-    RecordExported,
     RecordLeaseLost,
     RunCommand,
     StartAgent,
 )
 from domain.run.state import Active, Finishing, Run
-from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
-from domain.session.commands import ActivateSession, AttachRun, DetachRun, SessionCommand
+from domain.run.values import ErrorClass, Phase, RunError, RunSpec
+from domain.session.commands import ActivateSession, AttachRun, DetachRun
 from domain.session.state import Running, SessionWorker
 
 log = logging.getLogger(__name__)
@@ -111,7 +109,7 @@ class _Execution:
 
     async def run(self) -> Run | None:
         run = await self._do(ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner), "claimed")
-        attached = False
+        attached, ending = False, EndRun(self._parts, self._lease)
         while True:
             match run.stage:
                 case Active(phase="running"):
@@ -121,9 +119,10 @@ class _Execution:
                     run = await self._prepare(run)
                     attached = True
                 case Finishing():
-                    run = await self._finish(run, run.stage)
+                    run = await ending.to_its_end(run, run.stage)
                 case _:
-                    await self._detach(run)
+                    if not ending.detached:
+                        await self._detach(run)
                     return run
 
     async def _detach(self, run: Run) -> None:
@@ -144,11 +143,10 @@ class _Execution:
             return await self._fail(run, "internal", "canceled before the agent started")
         assert run.spec is not None
         try:
-            worker = await self._attach_to_running(run.spec)
-            phases = PHASES
-            if worker is None:
-                worker = await self._unless_canceled(self._attached(run.spec))
-                phases = PHASES[-1:]
+            started = await self._started_in_running(run.spec)
+            if started is not None:
+                return started
+            worker = await self._unless_canceled(self._attached(run.spec))
             health = await self._workers.executor(worker, self._run_id).health()
         except _Canceled:
             return await self._fail(run, "internal", "canceled before the agent started")
@@ -156,30 +154,49 @@ class _Execution:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
-        lease = self._lease.generation
-        commands: list[tuple[RunCommand, str]] = [
-            (EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases
-        ]
-        start = StartAgent(lease_generation=lease, generation=worker.state.generation, boot_id=health.boot_id)
-        commands.append((start, ""))
-        return (await self._runs.handle_batch(self._run_id, commands, self.context("started"))).state
+        start = self._start_commands(PHASES[-1:], worker.state.generation, health.boot_id)
+        return (await self._runs.handle_batch(self._run_id, start, self.context("started"))).state
 
-    async def _attach_to_running(self, spec: RunSpec) -> Worker | None:
-        """The short way to a worker that is up already: touch it and attach, in one append. None: take the long one."""
+    async def _started_in_running(self, spec: RunSpec) -> Run | None:
+        """The short way with a worker that is up already: touch it, attach, and tell the log that the agent is about to
+        start, in one commit. None: take the long one."""
         sessions = self._workers.sessions
         state = (await sessions.recent(spec.session_id)).state
-        if state is None or not isinstance(state.lifecycle, Running):
+        if state is None or not isinstance(state.lifecycle, Running) or state.boot is None:
             return None
         if not await self._workers.ensure_up(spec.session_id, self.context, recent=True):
             return None
-        commands: list[tuple[SessionCommand, str]] = [(activation(spec), ""), (AttachRun(run_id=self._run_id), "")]
-        try:
-            handled = await sessions.handle_batch(spec.session_id, commands, self.context("touch"))
-        except DomainError:
-            return None
-        if not isinstance(handled.state.lifecycle, Running):
-            return None
-        return Worker(session_id=spec.session_id, state=handled.state, seq=handled.seq)
+        worker = await self._workers.recent(spec.session_id)
+        health = await self._workers.executor(worker, self._run_id).health()
+        steps = (
+            Step(
+                aggregates=sessions,
+                key=spec.session_id,
+                commands=[(activation(spec), ""), (AttachRun(run_id=self._run_id), "")],
+                context=self.context("touch"),
+                may_be_refused=True,
+            ),
+            Step(
+                aggregates=self._runs,
+                key=self._run_id,
+                commands=self._start_commands(PHASES, worker.state.generation, health.boot_id),
+                context=self.context("started"),
+                when=lambda session: (
+                    isinstance(session.lifecycle, Running) and session.generation == worker.state.generation
+                ),
+            ),
+        )
+        handled = await handle_in_turn(steps)
+        return handled[1].state if len(handled) == len(steps) else None
+
+    def _start_commands(
+        self, phases: Sequence[Phase], generation: int, boot_id: str
+    ) -> Sequence[tuple[RunCommand, str]]:
+        lease = self._lease.generation
+        return [
+            *((EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases),
+            (StartAgent(lease_generation=lease, generation=generation, boot_id=boot_id), ""),
+        ]
 
     def start_request(self, run: Run) -> StartRequest | None:
         """What starts the agent of this attempt; None for an outside run."""
@@ -286,44 +303,6 @@ class _Execution:
             retry_at=self._parts.clock() + self._parts.delay(run.attempt),
         )
         return await self._do(command, f"failed/{run.attempt}")
-
-    async def _finish(self, run: Run, stage: Finishing) -> Run:
-        """The final sync, and the end. Past its limit the run ends without an export, with a warning."""
-        if stage.by_callback and not run.outside and not stage.exported:
-            await self._end_agent(run.session_id)
-        lease = self._lease.generation
-        sync_id = stage.sync_id or final_sync_id(self._run_id, run.attempt)
-        if not stage.sync_id:
-            await self._do(BeginFinalSync(lease_generation=lease, sync_id=sync_id), "syncing")
-        warning: Warn | None = None
-        commands: list[tuple[RunCommand, str]] = []
-        if not stage.exported:
-            try:
-                settled = await final_sync(
-                    sessions=self._workers.sessions,
-                    workers=self._workers,
-                    syncs=self._parts.syncs,
-                    tail=self._parts.tail,
-                    lease=self._lease,
-                    session_id=run.session_id,
-                    sync_id=sync_id,
-                )
-                commands.append((RecordExported(lease_generation=lease, sync=settled), ""))
-            except (NotExported, NotFound, Conflict) as error:
-                message = f"the workspace was not exported after the run: {error}"
-                warning = Warn(code="not_exported", message=message)
-        retry_at = self._parts.clock() + self._parts.delay(run.attempt)
-        commands.append((FinishRun(lease_generation=lease, warning=warning, retry_at=retry_at), ""))
-        handled = await self._runs.handle_batch(self._run_id, commands, self.context("finished"))
-        return handled.state
-
-    async def _end_agent(self, session_id: str) -> None:
-        """A callback has ended the run; its agent must not go on beside the final sync and the session's next run."""
-        try:
-            worker = await self._workers.find(session_id)
-            await self._workers.executor(worker, self._run_id).stop_run(self._run_id)
-        except (ExecutorError, EffectObsolete) as error:
-            log.warning("run %s: its agent could not be stopped: %s", self._run_id, error)
 
 
 def activation(spec: RunSpec) -> ActivateSession:

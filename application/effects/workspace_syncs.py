@@ -32,8 +32,15 @@ class WorkspaceSyncs:
     async def sync(
         self, worker: Worker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
     ) -> None:
-        """Idempotent. Raises EffectObsolete when nobody waits for this sync, ExecutorError, or what the session says
-        to a worker that is not its own any more (DomainError)."""
+        """Idempotent. Raises as `made` does, and what the session says to a worker that is not its own any more
+        (DomainError)."""
+        command = await self.made(worker, sync_id, context, attempt=attempt)
+        await self._workers.sessions.handle(worker.session_id, command, context("synced"))
+
+    async def made(
+        self, worker: Worker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
+    ) -> RecordSynced:
+        """The sync, still to be recorded. Raises EffectObsolete when nobody waits for it, ExecutorError."""
         wanted = wanted_sync(worker.state, sync_id)
         if wanted is None:
             raise EffectObsolete("nobody waits for this sync any more")
@@ -50,7 +57,7 @@ class WorkspaceSyncs:
             previous=worker.state.last_sync,
         )
         result = await self._synced(worker, request, context, attempt)
-        command = RecordSynced(
+        return RecordSynced(
             generation=call.generation,
             sync_id=sync_id,
             sync=result.sync,
@@ -62,7 +69,6 @@ class WorkspaceSyncs:
             unstable_paths=result.unstable_paths,
             skipped_paths=result.skipped_paths,
         )
-        await self._workers.sessions.handle(worker.session_id, command, context("synced"))
 
     async def _synced(
         self, worker: Worker, request: SyncRequest, context: Callable[[str], CommandContext], attempt: int

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from application.ports import AppendResult, ExpectedSeqConflict
+from application.ports import Append, AppendResult, ExpectedSeqConflict
 from domain.event import Event
 from domain.record import NewEvent, RecordedEvent
 
@@ -43,6 +43,15 @@ class LogInMemory:
         return AppendResult(
             positions=tuple(range(last.position - len(events) + 1, last.position + 1)), last_seq=last.seq
         )
+
+    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+        done: list[AppendResult | ExpectedSeqConflict] = []
+        for one in appends:
+            try:
+                done.append(await self.append(one.stream, one.expected_seq, one.events))
+            except ExpectedSeqConflict as conflict:
+                return [*done, conflict]
+        return done
 
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None

@@ -266,4 +266,5 @@ def test_a_final_sync_that_fails_at_once_is_left_to_the_effect_worker() -> None:
 
     synced = next(event for event in made.log.of("session:s") if event.event.wire_name == "session.synced")
     assert synced.metadata.causation_id.startswith("workspace.sync/")
+    assert made.log.types("session:s").count("session.sync_failed") == 1
     assert made.log.types("run:r") == LIFE
