@@ -32,7 +32,7 @@ from domain.run.commands import (
     RunCommand,
     StartAgent,
 )
-from domain.run.state import Active, Finishing, Run
+from domain.run.state import Active, Finishing, Queued, Run
 from domain.run.values import ErrorClass, Phase, RunError, RunSpec
 from domain.session.commands import ActivateSession, AttachRun, DetachRun
 from domain.session.state import Running, SessionWorker
@@ -40,6 +40,7 @@ from domain.session.state import Running, SessionWorker
 log = logging.getLogger(__name__)
 ACTIVATION_TIMEOUT_S = 3600.0  # a session may wait for a place of MAX_WORKERS; every step has bounds of its own
 BUSY_SESSION_TIMEOUT_S = 60.0
+LOOK_TIMEOUT_S = 0.5
 PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
 
 
@@ -108,8 +109,8 @@ class _Execution:
         self._runs, self._workers = parts.runs, parts.workers
 
     async def run(self) -> Run | None:
-        run = await self._do(ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner), "claimed")
-        attached, ending = False, EndRun(self._parts, self._lease)
+        run, attached = await self._claimed()
+        ending = EndRun(self._parts, self._lease)
         while True:
             match run.stage:
                 case Active(phase="running"):
@@ -124,6 +125,34 @@ class _Execution:
                     if not ending.detached:
                         await self._detach(run)
                     return run
+
+    async def _claimed(self) -> tuple[Run, bool]:
+        """The run after its claim is recorded, and whether it is attached to its session and about to start: where the
+        worker is up and answers, that is one commit with the claim."""
+        claim = ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner)
+        claimed = Step(aggregates=self._runs, key=self._run_id, commands=[(claim, "")], context=self.context("claimed"))
+        handled = await handle_in_turn((claimed, *await self._start_at_once()))
+        all_done = len(handled) > 1 + 1
+        return handled[-1 if all_done else 0].state, all_done
+
+    async def _start_at_once(self) -> Sequence[Step]:
+        """What follows the claim of a run whose worker needs nothing before. It only looks: nothing is done before the
+        claim is recorded."""
+        run = (await self._runs.recent(self._run_id)).state
+        if run is None or run.spec is None or not isinstance(run.stage, Queued):
+            return ()
+        session = (await self._workers.sessions.recent(run.session_id)).state
+        if session is None or not isinstance(session.lifecycle, Running) or session.boot is None:
+            return ()
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                worker = await self._workers.recent(run.session_id)
+                if not await self._workers.is_up(worker):
+                    return ()
+                health = await self._workers.executor(worker, self._run_id).health()
+        except (TimeoutError, ExecutorError, EffectObsolete, RuntimeUnavailable):
+            return ()
+        return self._steps_to_start(run.spec, worker, health.boot_id)
 
     async def _detach(self, run: Run) -> None:
         """Let go of the session at once. The process manager wants the same, for when this process dies before it."""
@@ -168,26 +197,30 @@ class _Execution:
             return None
         worker = await self._workers.recent(spec.session_id)
         health = await self._workers.executor(worker, self._run_id).health()
-        steps = (
+        steps = self._steps_to_start(spec, worker, health.boot_id)
+        handled = await handle_in_turn(steps)
+        return handled[1].state if len(handled) == len(steps) else None
+
+    def _steps_to_start(self, spec: RunSpec, worker: Worker, boot_id: str) -> tuple[Step, Step]:
+        """Touch the session and attach to it; tell the log that the agent is about to start."""
+        generation = worker.state.generation
+        return (
             Step(
-                aggregates=sessions,
+                aggregates=self._workers.sessions,
                 key=spec.session_id,
                 commands=[(activation(spec), ""), (AttachRun(run_id=self._run_id), "")],
                 context=self.context("touch"),
+                when=_is_to_start,
                 may_be_refused=True,
             ),
             Step(
                 aggregates=self._runs,
                 key=self._run_id,
-                commands=self._start_commands(PHASES, worker.state.generation, health.boot_id),
+                commands=self._start_commands(PHASES, generation, boot_id),
                 context=self.context("started"),
-                when=lambda session: (
-                    isinstance(session.lifecycle, Running) and session.generation == worker.state.generation
-                ),
+                when=lambda session: isinstance(session.lifecycle, Running) and session.generation == generation,
             ),
         )
-        handled = await handle_in_turn(steps)
-        return handled[1].state if len(handled) == len(steps) else None
 
     def _start_commands(
         self, phases: Sequence[Phase], generation: int, boot_id: str
@@ -313,6 +346,10 @@ def activation(spec: RunSpec) -> ActivateSession:
         project_name=spec.project_name,
         user_login_name=spec.user_login_name,
     )
+
+
+def _is_to_start(run: Run) -> bool:
+    return isinstance(run.stage, Active) and not run.cancel_requested
 
 
 class _NotReady(Exception):

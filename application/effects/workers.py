@@ -121,10 +121,15 @@ class Workers:
         container = worker.state.container
         if not isinstance(worker.state.lifecycle, Running) or container is None:
             return True
+        return await self.is_up(worker) or await self.revive(worker, context) is not None
+
+    async def is_up(self, worker: Worker) -> bool:
+        """Whether its container runs. Raises RuntimeUnavailable."""
+        container = worker.state.container
+        if container is None:
+            return False
         info = await self.runtime.inspect(self.spec(worker), container.container_id, container.daemon_id)
-        if info is not None and info.status == "running":
-            return True
-        return await self.revive(worker, context) is not None
+        return info is not None and info.status == "running"
 
     async def revive(self, worker: Worker, context: Callable[[str], CommandContext]) -> Worker | None:
         """Start the executor of a running worker again when it has died; None when its container is gone, which is
