@@ -65,6 +65,6 @@ async def _keep(server: EmbeddedServer) -> None:
 
 
 def _pause(failures: int) -> float:
-    """Seconds. Short for the first tries: what the killed one has left behind (its children, their memory) goes soon."""
+    """In seconds. Short for the first tries: what a killed one has left behind (its children, memory) goes soon."""
     doublings = min(max(failures - SHORT_PAUSES, 0), 10)
     return min(LOOK_AROUND_S * float(2**doublings), LONGEST_PAUSE_S)
