@@ -33,7 +33,7 @@ from application.reactions import DequeueRun, EffectKind, EnqueueRun, PostponeRu
 from application.run_commands import Runs
 from application.run_execution import RunExecutions
 from application.run_limits import RunLimits
-from application.run_queue import QueueItem, RunLease
+from application.run_queue import LostRun, QueueItem, RunLease
 from application.session_commands import Sessions
 from domain.errors import DomainError
 from domain.identifiers import run_stream, session_stream
@@ -258,6 +258,12 @@ class MemoryQueue:
 
     async def item(self, run_id: str) -> QueueItem | None:
         return None
+
+    async def missing(self, limit: int) -> Sequence[str]:
+        return ()
+
+    async def restore(self, lost: LostRun) -> bool:
+        return False
 
     async def wait_for_work(self, timeout_s: float) -> None:
         try:
