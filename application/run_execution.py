@@ -349,7 +349,7 @@ def activation(spec: RunSpec) -> ActivateSession:
 
 
 def _is_to_start(run: Run) -> bool:
-    return isinstance(run.stage, Active) and not run.cancel_requested
+    return isinstance(run.stage, Active) and run.stage.phase == "claimed" and not run.cancel_requested
 
 
 class _NotReady(Exception):

@@ -41,7 +41,7 @@ def p99(values: list[float]) -> float:
 
 def main() -> None:
     parser = command_line("queue", __doc__, rounds=3)
-    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--runs", type=int, default=2000)
     arguments = parser.parse_args()
     runs = arguments.runs
     ours: list[float] = []
