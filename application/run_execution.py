@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from application.aggregates import Clock
+from application.carried_conversations import CarriedConversations, begun_with
 from application.command_context import CommandContext
 from application.commands_in_turn import Step, handle_in_turn
 from application.effects.effect import EffectObsolete
@@ -25,6 +26,7 @@ from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, Fenced, NotFound
 from domain.identifiers import run_stream, session_stream
 from domain.run.commands import (
+    CarryConversation,
     ClaimRun,
     EnterPhase,
     FailAttempt,
@@ -60,11 +62,12 @@ class RunExecutions:
         limits: RunLimits,
         jitter: Callable[[], float],
         callback_url: Callable[[str], str] = lambda _run_id: "",
+        conversations: CarriedConversations | None = None,
     ) -> None:
         self.runs, self.workers, self.syncs = runs, workers, syncs
         self.tail, self.clock = tail, clock
         self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
-        self.limits, self.callback_url = limits, callback_url
+        self.limits, self.callback_url, self.conversations = limits, callback_url, conversations
 
     async def execute(self, lease: RunLease) -> Run | None:
         """See a run through to its end, or to its next retry. None when another holder has taken over.
@@ -96,6 +99,7 @@ class RunExecutions:
             limits=self.limits,
             jitter=self._jitter,
             callback_url=self.callback_url,
+            conversations=self.conversations,
         )
 
     def delay(self, attempt: int) -> timedelta:
@@ -142,7 +146,7 @@ class _Execution:
         if run is None or run.spec is None or not isinstance(run.stage, Queued):
             return ()
         session = (await self._workers.sessions.recent(run.session_id)).state
-        if session is None or not isinstance(session.lifecycle, Running) or session.boot is None:
+        if session is None or not _is_soon_started(session):
             return ()
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
@@ -177,21 +181,32 @@ class _Execution:
                 return started
             worker = await self._unless_canceled(self._attached(run.spec))
             health = await self._workers.executor(worker, self._run_id).health()
+            taken_up = await self._conversation(run, worker, self._lease.generation)
         except _Canceled:
             return await self._fail(run, "internal", "canceled before the agent started")
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
-        start = self._start_commands(PHASES[-1:], worker.state.generation, health.boot_id)
+        start = self._start_commands(PHASES[-1:], worker.state.generation, health.boot_id, taken_up)
         return (await self._runs.handle_batch(self._run_id, start, self.context("started"))).state
+
+    async def _conversation(self, run: Run, worker: Worker, lease: int) -> list[tuple[RunCommand, str]]:
+        """What the run of a forked session takes up, for the log to tell."""
+        if self._parts.conversations is None:
+            return []
+        carry = await self._parts.conversations.for_run(self._run_id, run, worker.state)
+        if carry is None:
+            return []
+        command = CarryConversation(lease_generation=lease, carried=carry.carried, warnings=carry.warnings)
+        return [(command, "")]
 
     async def _started_in_running(self, spec: RunSpec) -> Run | None:
         """The short way with a worker that is up already: touch it, attach, and tell the log that the agent is about to
         start, in one commit. None: take the long one."""
         sessions = self._workers.sessions
         state = (await sessions.recent(spec.session_id)).state
-        if state is None or not isinstance(state.lifecycle, Running) or state.boot is None:
+        if state is None or not _is_soon_started(state):
             return None
         if not await self._workers.ensure_up(spec.session_id, self.context, recent=True):
             return None
@@ -223,11 +238,16 @@ class _Execution:
         )
 
     def _start_commands(
-        self, phases: Sequence[Phase], generation: int, boot_id: str
+        self,
+        phases: Sequence[Phase],
+        generation: int,
+        boot_id: str,
+        taken_up: Sequence[tuple[RunCommand, str]] = (),
     ) -> Sequence[tuple[RunCommand, str]]:
         lease = self._lease.generation
         return [
             *((EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases),
+            *taken_up,
             (StartAgent(lease_generation=lease, generation=generation, boot_id=boot_id), ""),
         ]
 
@@ -241,7 +261,7 @@ class _Execution:
             generation=0,
             run_id=self._run_id,
             attempt=run.attempt,
-            spec=run.spec,
+            spec=begun_with(run.spec, run),
             human_loop_timeout_ms=int(self._parts.human_loop_timeout.total_seconds() * 1000),
             callback_url=self._parts.callback_url(self._run_id),
         )
@@ -346,6 +366,12 @@ def activation(spec: RunSpec) -> ActivateSession:
         project_name=spec.project_name,
         user_login_name=spec.user_login_name,
     )
+
+
+def _is_soon_started(session: SessionWorker) -> bool:
+    """Whether its worker needs nothing before a run's agent may start; what a fork takes up is decided when its run is
+    attached."""
+    return isinstance(session.lifecycle, Running) and session.boot is not None and session.fork is None
 
 
 def _is_to_start(run: Run) -> bool:

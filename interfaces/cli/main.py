@@ -12,6 +12,7 @@ from interfaces.cli import (
     completion,
     doctor,
     effects,
+    fork,
     history,
     migrate,
     process_managers,
@@ -38,6 +39,7 @@ COMMANDS = (
     workspace,
     audit,
     history,
+    fork,
     replay,
     completion,
 )

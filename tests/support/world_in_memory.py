@@ -27,6 +27,7 @@ from application.executor_protocol import (
     SyncResult,
     ValidateResult,
 )
+from application.forked_workspaces import CopiedWorkspace
 from application.ports import ContainerInfo, ContainerSpec, ExecutorError
 from application.process_managers.table import react
 from application.reactions import DequeueRun, EffectKind, EnqueueRun, PostponeRun, Reaction, WantedEffect
@@ -200,6 +201,13 @@ class MemoryRuntime:
         return []
 
 
+class NoForks:
+    """Nothing is forked in this world."""
+
+    async def copy(self, source: SyncRef, target: SyncRef) -> CopiedWorkspace:
+        raise AssertionError(f"nobody asked for a copy of {source} to {target}")
+
+
 class NoContent:
     """No content is collected here."""
 
@@ -309,6 +317,7 @@ class World:
             workers=self.workers,
             store=self.log,
             collector=NoContent(),
+            copier=NoForks(),
             syncs=syncs,
         )
 

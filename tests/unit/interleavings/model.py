@@ -267,7 +267,9 @@ def perform(effect: Effect) -> Coroutine[Any, Any, None]:
     syncs = WorkspaceSyncs(workers, first_after_s=None)
     worker = EffectWorker(
         ledger=_Ledger(),
-        handlers=effect_handlers(run_aggregates=None, workers=workers, store=None, collector=None, syncs=syncs),
+        handlers=effect_handlers(
+            run_aggregates=None, workers=workers, store=None, collector=None, copier=None, syncs=syncs
+        ),
         given_up=_given_up,
         takeovers=Takeovers(Findings(store=None, clock=lambda: T0)),
         owner="w",
