@@ -184,9 +184,9 @@ class DockerWorkerRuntime:
         if not new:
             self._put_config(container_id, config)
         self._engine.start(container_id)
+        found = self._found(spec, container_id)
         if new:
             self._put_config(container_id, config)
-        found = self._found(spec, container_id)
         restarts, looked_at = found["RestartCount"], time.monotonic()
 
         def died() -> bool:

@@ -9,13 +9,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mood = Literal["hangs", "garbage", "endless", "trickles", "not json", "wrong json", "500"]
+Mood = Literal["hangs", "garbage", "endless", "trickles", "not json", "wrong json", "500", "401"]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 ANSWERS: dict[Mood, bytes] = {
     "garbage": b"\x00\xff" * 1000,
     "not json": HEAD + b"content-length: 9\r\n\r\n<html></h",
     "wrong json": HEAD + b'content-length: 15\r\n\r\n{"bootId": [7]}',
     "500": b"HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\noops",
+    # As another worker's executor does.
+    "401": b"HTTP/1.1 401 No\r\ncontent-type: application/problem+json\r\ncontent-length: 25\r\n\r\n"
+    b'{"reason":"unauthorized"}',
 }
 
 
