@@ -18,8 +18,8 @@ from domain.session.state import Activating, Running, Stopped
 from domain.workspace.sync import GATE_REASONS
 
 NOT_OURS = frozenset({"", "unauthorized", "fenced", "bad_answer"})
-"""A worker's own executor takes its token and generation, and gives each refusal a reason. Another one, that has got its
-address, refuses for one of these."""
+"""A worker's own executor takes its token and generation, and gives each refusal a reason. Whoever has got its address
+refuses for one of these."""
 
 
 class _WorkspaceEffect:

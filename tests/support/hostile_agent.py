@@ -1,7 +1,7 @@
 """What an agent may try to get out of its container, run inside it: `python3 - ARGUMENTS` with this file on its input.
 
-Arguments: `NAME=HOST:PORT` for each place of others that it knows of. Each line of its output is an attempt and what came
-of it: `attempt|held`, or `attempt|ESCAPED|what was got`. What it may read without any right, it prints: `seen|…`.
+Arguments: `NAME=HOST:PORT` for each place of others that it knows of. Each line of its output is an attempt and what
+came of it: `attempt|held`, or `attempt|ESCAPED|what was got`. What it may read without any right, it prints: `seen|…`.
 """
 
 import ctypes
@@ -26,6 +26,10 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 PTRACE_ATTACH = 16
 
 
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
 def processes_of_root() -> list[int]:
     return [int(each.name) for each in PROC.iterdir() if each.name.isdigit() and each.stat().st_uid == 0]
 
@@ -41,7 +45,7 @@ def attempt(name: str, work: Callable[[], object]) -> None:
         if isinstance(error, urllib.error.URLError):
             raise  # what it was to attack is not there
         got = None
-    print(f"{name}|ESCAPED|{got!r}"[:400] if got else f"{name}|held")
+    say(f"{name}|ESCAPED|{got!r}"[:400] if got else f"{name}|held")
 
 
 def of_each(work: Callable[[int], object]) -> Callable[[], object]:
@@ -96,7 +100,7 @@ def setuid_programs() -> list[str]:
 
 def gained() -> str:
     """Whatever one of them, or a namespace of our own, makes of us."""
-    print(f"seen|{len(setuid_programs())} setuid programs")
+    say(f"seen|{len(setuid_programs())} setuid programs")
     tries = (
         ("su", "root", "-c", "id -u"),
         ("sudo", "-n", "id", "-u"),
@@ -177,15 +181,15 @@ def listed_unsigned(host: str, port: int) -> str:
 
 def main() -> None:
     for name, value in os.environ.items():
-        print(f"seen|{name}={value}")
+        say(f"seen|{name}={value}")
     for pid in EXECUTORS:
-        print(f"seen|{(PROC / str(pid) / 'cmdline').read_bytes()!r}")
+        say(f"seen|{(PROC / str(pid) / 'cmdline').read_bytes()!r}")
     attempt("its token and S3 keys", lambda: Path(CONFIG).read_text())
     attempt("its token and S3 keys, through /proc", of_each(lambda pid: Path(f"/proc/{pid}/root{CONFIG}").read_text()))
     attempt("its journals", lambda: os.listdir(STATE))
     attempt("its environment", of_each(lambda pid: Path(f"/proc/{pid}/environ").read_bytes()))
     attempt("its open files", of_each(lambda pid: os.listdir(f"/proc/{pid}/fd")))
-    attempt("its memory", of_each(lambda pid: open(f"/proc/{pid}/mem", "rb").fileno()))
+    attempt("its memory", of_each(lambda pid: os.open(f"/proc/{pid}/mem", os.O_RDONLY)))
     attempt("the map of its memory", of_each(lambda pid: Path(f"/proc/{pid}/maps").read_text()))
     attempt("tracing it", of_each(traced))
     attempt("a signal to it", signals)
@@ -202,7 +206,7 @@ def main() -> None:
         host, _, port = address.rpartition(":")
         look = listed_unsigned if name.startswith("the object store") else reached
         attempt(name, lambda host=host, port=int(port), look=look: look(host, port))
-    print(f"seen|{len(EXECUTORS)} processes of root")
+    say(f"seen|{len(EXECUTORS)} processes of root")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 import errno
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
+
+from infrastructure.runtimes.polling import wait_until
 
 Mood = Literal["hangs", "garbage", "endless", "trickles", "not json", "wrong json", "500", "401"]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
@@ -53,15 +54,17 @@ class Impostor:
 
 def _take(listener: socket.socket, port: int) -> None:
     """Bind as soon as the kernel has buried who was there before."""
-    deadline = time.monotonic() + 10
-    while True:
+
+    def bound() -> bool:
         try:
             listener.bind(("127.0.0.1", port))
-            return
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            if error.errno != errno.EADDRINUSE:
                 raise
-            time.sleep(0.005)
+            return False
+        return True
+
+    assert wait_until(bound, 30), f"port {port} stays taken"
 
 
 @contextmanager
