@@ -41,6 +41,7 @@ def assert_others_go_on(server: FleetlogServer) -> None:
     assert server.finished("echo fine", sessionId="neighbour")["snapshot"]["state"] == "succeeded"
 
 
+@pytest.mark.proof
 def test_an_agent_that_hangs_is_ended_with_the_reason(fleetlog: FleetlogServer) -> None:
     deaf = "trap '' TERM INT HUP; echo up; while true; do sleep 100; done"
     run_id = fleetlog.enqueued(deaf)
@@ -141,6 +142,7 @@ def required_mounts() -> None:
     pytest.skip("a small disk can't be mounted here")
 
 
+@pytest.mark.proof
 def test_an_agent_that_fills_its_disk_ends_with_advice_and_the_next_run_may_clean_up(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

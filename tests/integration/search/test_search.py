@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import sql
 from application.event_streams import EventFilter
 from domain.errors import InvalidInput
 from domain.record import RecordedEvent
@@ -167,5 +168,27 @@ def test_who_waits_for_the_index_is_woken_by_it(database: str, monkeypatch: pyte
             async with indexing(around):
                 await append_all(around.store, mixed_history(sessions=1))
                 assert await waiting
+
+    run(scenario())
+
+
+def test_how_far_the_index_is_behind_is_told_in_events_and_in_seconds(database: str) -> None:
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around, around.pool.connection() as connection:
+
+            async def lag() -> tuple[int, float]:
+                row = await (await connection.execute(sql.query("search/lag"))).fetchone()
+                assert row is not None
+                return row[0], row[1]
+
+            assert await lag() == (0, 0.0)
+            last = await append_all(around.store, mixed_history(sessions=1))
+            events, seconds = await lag()
+            assert events == last
+            assert seconds > 0
+            async with indexing(around):
+                assert await around.progress.wait_for(EVENT_INDEX, last, timeout=30)
+            assert await lag() == (0, 0.0)
 
     run(scenario())
