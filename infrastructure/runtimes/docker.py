@@ -157,6 +157,9 @@ class DockerWorkerRuntime:
         container_id = found["Id"]
         if found["State"]["Status"] != "running":
             return False
+        content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
+        if content is None:  # whoever started it died before it gave it its configuration
+            return False
         deadline = time.monotonic() + self._start_timeout_s
         while True:
             self._check_open()
@@ -170,9 +173,6 @@ class DockerWorkerRuntime:
             time.sleep(0.1)
             found = self._found(spec, container_id)
         if not belongs_to(health, spec) or health.maintenance != config.maintenance:
-            return False
-        content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
-        if content is None:
             return False
         present = msgspec.json.decode(content, type=ExecutorConfig)
         return present == config or (present.token == config.token and bool(health.active_runs))
