@@ -11,6 +11,7 @@ export class Timeline {
     this.blocks = [];
     this.tools = new Map();
     this.questions = new Map();
+    this.todos = new Map();
   }
 
   /** Folds one event in; the block that it made or changed. */
@@ -44,7 +45,8 @@ export class Timeline {
       }
       case "todo.update":
       case "todo.snapshot": {
-        const changes = type === "todo.update" ? [payload.todo] : payload.todos.map((todo) => ({ ...todo, listed: true }));
+        const changes = (type === "todo.update" ? [payload.todo] : payload.todos).filter((todo) => this.isNew(todo));
+        if (!changes.length) return this.step(event, "Todos unchanged");
         if (last?.kind === "todos") { last.changes.push(...changes); return extended(last, event); }
         return this.push(event, { kind: "todos", changes });
       }
@@ -63,6 +65,13 @@ export class Timeline {
       default:
         return type.startsWith("human_loop.") ? this.answered(event) : this.step(event, ...told(event));
     }
+  }
+
+  /** Whether an entry of a todo list is another than it was; agents send whole lists for one change. */
+  isNew({ todoId, content, status = "todo" }) {
+    const said = `${status} ${content}`, before = this.todos.get(todoId);
+    this.todos.set(todoId, said);
+    return said !== before;
   }
 
   answered(event) {
@@ -113,6 +122,7 @@ function told({ type, payload, metadata }) {
     case "run.lease_lost": return ["Lease lost", p.owner, "waiting"];
     case "run.retry_scheduled": return ["Tried again later", p.error.message, "waiting"];
     case "run.phase": return [{ restoring: "Restoring the workspace", linking: "Linking agent data", preparing: "Preparing" }[p.phase] ?? p.phase];
+    case "run.conversation_carried": return ["Conversation " + (p.how === "resumed" ? "resumed" : "told again"), `of ${p.originRunId}, up to seq ${p.originSeq}`];
     case "run.started": return ["Agent started", `generation ${p.generation}`, "active"];
     case "run.cancel_requested": return ["Cancel requested", [`by ${metadata.actor}`, p.reason].filter(Boolean).join(": "), "waiting"];
     case "run.timed_out": return ["Timed out", `${p.what}: ${p.limitMs / 1000} s`, "failed"];
@@ -130,6 +140,9 @@ function told({ type, payload, metadata }) {
     case "session.activation_failed": return ["Activation failed", `${p.step}: ${p.error}`, "failed"];
     case "session.run_attached": return ["Run attached", p.attachedRunId, "active"];
     case "session.run_detached": return ["Run detached", p.detachedRunId];
+    case "session.forked": return ["Forked", `from ${p.origin.runId} at seq ${p.origin.atSeq}`];
+    case "session.workspace_copied": return ["Files copied", `${number(p.files)} files`, "succeeded"];
+    case "session.fork_failed": return ["Fork failed", p.error, "failed"];
     case "session.synced": return ["Synced", `${p.reason}, ${p.unchanged ? "unchanged" : `${number(p.files ?? 0)} files, ${bytes(p.uploadedBytes ?? 0)} stored`}`, "succeeded"];
     case "session.sync_failed": return ["Sync failed", `${p.reason}: ${p.error}`, "failed"];
     case "session.container_lost": return ["Container lost", p.detail, "failed"];
