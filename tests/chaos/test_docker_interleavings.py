@@ -30,7 +30,7 @@ KILLED, BY_HAND, CRASH = "its container is KILLED", "its container is REMOVED BY
 SECOND = ("a message", "an idle stop", "a user close", "a removal", KILLED, BY_HAND, CRASH)
 GOING_DOWN = ("session.stop_requested", "session.synced", "session.stopping", "session.stopped")
 COMING_BACK = ("session.activation_requested", "session.container_started", "session.activated", "session.run_attached")
-FIRST = {
+FIRST: dict[str, dict[str, tuple[str, ...]]] = {
     "running": {
         "a message": ("session.run_attached", "session.sync_requested", "session.run_detached"),
         "an idle stop": GOING_DOWN,

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from shutil import which
 
@@ -212,7 +213,7 @@ def main() -> None:
         name, _, address = argument.partition("=")
         host, _, port = address.rpartition(":")
         look = listed_unsigned if name.startswith("the object store") else reached
-        attempt(name, lambda host=host, port=int(port), look=look: look(host, port))
+        attempt(name, partial(look, host, int(port)))
     say(f"seen|{len(EXECUTORS)} processes attacked")
 
 
