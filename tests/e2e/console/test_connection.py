@@ -26,6 +26,7 @@ def guarded(tmp_path: Path) -> Iterator[FleetlogServer]:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(400)
 def test_with_a_key_across_a_restart_no_event_is_missed_and_none_is_shown_twice(
     browser: Browser, guarded: FleetlogServer
 ) -> None:
@@ -63,6 +64,7 @@ def test_with_a_key_across_a_restart_no_event_is_missed_and_none_is_shown_twice(
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(400)
 def test_of_a_long_run_the_end_is_loaded_and_the_rest_on_demand(
     browser: Browser, shared_fleetlog: FleetlogServer
 ) -> None:
