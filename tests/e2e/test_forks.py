@@ -187,3 +187,20 @@ def test_a_run_that_goes_on_is_forked_where_it_stood(shared_fleetlog: FleetlogSe
     assert "question_not_carried" in {warning["code"] for warning in made["origin"]["warnings"]}
     server.ok("POST", "/api/human-loop/reply", json={"runId": run_id, "questionId": "second", "answer": "go"})
     assert server.history(run_id)[-1]["data"]["outcome"] == "succeeded"
+
+
+def test_a_log_with_forks_verifies_and_time_travel_and_search_know_them(shared_fleetlog: FleetlogServer) -> None:
+    server = shared_fleetlog
+    origin = server.finished("echo zephyr > file")
+    body = {"atSeq": origin["events"][-1]["seq"], "sessionId": (fork := new_id("fork"))}
+    server.ok("POST", f"/api/runs/{origin['runId']}/fork", json=body)
+    run_id = server.finished("cat file", sessionId=fork)["runId"]
+
+    server.ok("GET", f"/api/session-workers/{fork}")
+    found = json.loads(server.command("verify", "--json"))
+    assert found["ok"]
+    assert all(each["equal"] for each in found["projections"])
+    first = server.ok("GET", f"/api/session-workers/{fork}", params={"atSeq": 1})
+    assert (first["origin"]["files"], first["generation"]) == ("copying", 0)
+    told = server.ok("GET", "/api/events", params={"text": "zephyr", "stream": f"run:{run_id}"})["events"]
+    assert "run.conversation_carried" in [event["type"] for event in told]

@@ -299,7 +299,8 @@ class World:
         self.runs: Runs = Aggregates(
             store=self.log, clock=now, stream_of=run_stream, decide=run_decide.decide, evolve=run_evolve.evolve
         )
-        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=self, secret=b"s")
+        directory: Any = self
+        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
         syncs = WorkspaceSyncs(self.workers, first_after_s=None)
         self.executions = RunExecutions(
             runs=self.runs,
@@ -312,12 +313,14 @@ class World:
             limits=limits,
             jitter=lambda: 0.0,
         )
+        collector: Any = NoContent()
+        copier: Any = NoForks()
         self._handlers = effect_handlers(
             run_aggregates=self.runs,
             workers=self.workers,
             store=self.log,
-            collector=NoContent(),
-            copier=NoForks(),
+            collector=collector,
+            copier=copier,
             syncs=syncs,
         )
 

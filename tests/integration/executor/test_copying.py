@@ -70,7 +70,12 @@ def test_done_again_it_copies_only_what_is_missing(store, recorded, monkeypatch)
     store.delete([lost])
     asked = []
     really = type(store).copy
-    monkeypatch.setattr(type(store), "copy", lambda self, source, key: (asked.append(key), really(self, source, key)))
+
+    def noted(self, source, key):
+        asked.append(key)
+        return really(self, source, key)
+
+    monkeypatch.setattr(type(store), "copy", noted)
     assert copied(store, recorded)[0] == target
     assert asked == [lost]
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from application.aggregates import Loaded
 from application.carried_conversations import CarriedConversations, Carry, begun_with
+from domain.event import Event
 from domain.identifiers import run_stream, session_stream
 from domain.record import Metadata, RecordedEvent
 from domain.run import events as e
@@ -36,7 +37,7 @@ FAILED_NOW = replace(FINISHED_NOW, outcome="failed")
 class Everything:
     """Runs, their events and a provider that resumes, by hand."""
 
-    def __init__(self, *, resume: bool = True, **histories: tuple[e.Event, ...]) -> None:
+    def __init__(self, *, resume: bool = True, **histories: tuple[Event, ...]) -> None:
         self._histories = {run_stream("r0"): HEARD} | {run_stream(name): told for name, told in histories.items()}
         self._resume = resume
         self.attached: tuple[str, ...] = ()
@@ -49,7 +50,7 @@ class Everything:
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
     ) -> list[RecordedEvent]:
-        events: tuple[e.Event, ...] = self._histories.get(stream, ())
+        events: tuple[Event, ...] = self._histories.get(stream, ())
         if stream == session_stream("s0"):
             events = tuple(SessionRunAttached(generation=1, attached_run_id=name) for name in self.attached)
         recorded = [

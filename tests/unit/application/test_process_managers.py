@@ -8,6 +8,7 @@ from application.process_managers.session_life import SYNC_GRACE
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.reactions import (
     DequeueRun,
+    EffectKind,
     EffectNotNeeded,
     EnqueueFinish,
     EnqueueRun,
@@ -71,7 +72,7 @@ def activation(kind: session.ActivationKind) -> session.ActivationRequested:
         (session.SessionRemoving(generation=3), "container.remove"),
     ],
 )
-def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: str) -> None:
+def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: EffectKind) -> None:
     reactions = react(recorded("session:s1", event))
     (wanted,) = [reaction for reaction in reactions if not isinstance(reaction, MoveWorkerPlace)]
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.errors import Conflict, IdentityConflict, InvalidInput, NotFound
+from domain.event import Event
 from domain.identifiers import workspace_prefix
 from domain.record import Metadata, RecordedEvent
 from domain.run.values import Warn
@@ -130,7 +131,7 @@ def test_it_knows_its_first_runs():
     assert history.state.fork.runs == ("r1", "r2")
 
 
-def recorded(*events: e.Event, first: int = 1) -> list[RecordedEvent]:
+def recorded(*events: Event, first: int = 1) -> list[RecordedEvent]:
     """One a minute; its place in the stream is its position, too."""
     return [
         RecordedEvent(
