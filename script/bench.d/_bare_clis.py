@@ -4,16 +4,21 @@ The baseline of script/bench providers; nothing of Fleetlog's adapters but the s
 
 import json
 import os
+import re
+import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from infrastructure.providers.claude_code import _ARGUMENTS, _ENVIRONMENT
 from infrastructure.providers.codex_requests import arguments
+from infrastructure.providers.opencode_setup import _FLAGS, _INSTALLED
 
 PROMPT = "say something"
+_HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def claude(clis: Path, folder: Path, model_url: str, model: str, key: str, seen: Callable[[int], None]) -> float:
@@ -65,7 +70,53 @@ def codex(clis: Path, folder: Path, model_url: str, model: str, key: str, seen: 
     return _ended(cli, took)
 
 
-DRIVERS = {"claude-code": claude, "codex-cli": codex}
+def opencode(clis: Path, folder: Path, model_url: str, model: str, key: str, seen: Callable[[int], None]) -> float:
+    """Seconds from the start of the program to its first delta."""
+    options = {"apiKey": key, "baseURL": f"{model_url}/v1"}
+    provider = {"npm": "@ai-sdk/openai-compatible", "name": "bench", "options": options, "models": {model: {}}}
+    config = {"provider": {"bench": provider}, "model": f"bench/{model}", "small_model": f"bench/{model}"}
+    config |= {"autoupdate": False, "share": "disabled", "snapshot": False, "enabled_providers": ["bench"]}
+    environment = _home(folder, clis) | _FLAGS | {"OPENCODE_CONFIG_CONTENT": json.dumps(config)}
+    for settings in (".config/opencode", ".opencode"):
+        _spare_installation(folder / settings)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    began = time.perf_counter()
+    cli = _start(
+        [str(clis / "opencode"), "serve", "--pure", "--hostname=127.0.0.1", f"--port={port}"], folder, environment
+    )
+    assert cli.stdout is not None
+    url = next(found.group(1) for line in cli.stdout if (found := re.search(rb"listening on (\S+)", line))).decode()
+    took, session = 0.0, ""
+    with _HTTP.open(f"{url}/event", timeout=60) as events:
+        for line in events:
+            event = json.loads(line[5:]) if line.startswith(b"data:") else {}
+            if not session:
+                session = _post(f"{url}/session", {"title": "bench"})["id"]
+                prompt = {"agent": "build", "parts": [{"type": "text", "text": PROMPT}]}
+                _post(f"{url}/session/{session}/prompt_async", prompt)
+            elif not took and event.get("type") == "message.part.delta":
+                took = time.perf_counter() - began
+                seen(cli.pid)
+            elif event.get("type") == "session.idle":
+                break
+    return _ended(cli, took)
+
+
+DRIVERS = {"claude-code": claude, "codex-cli": codex, "opencode": opencode}
+
+
+def _post(url: str, body: Any) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    with _HTTP.open(request, timeout=60) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+def _spare_installation(settings: Path) -> None:
+    """Where it finds this it fetches no packages for plugins, as through the executor."""
+    (settings / "node_modules").mkdir(parents=True, exist_ok=True)
+    (settings / "package-lock.json").write_bytes(_INSTALLED)
 
 
 def _home(folder: Path, clis: Path) -> dict[str, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.agent_clis import installed_clis
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = REPOSITORY / "script/bench.d"
 NAMES = sorted(path.stem.rstrip("_") for path in FOLDER.glob("[!_]*.py"))
@@ -51,3 +53,21 @@ def test_the_last_line_is_one_object_for_programs() -> None:
     result = json.loads(answer.stdout.splitlines()[-1])
     assert {"bench", "rounds", "ours", "baseline", "ratio", "ratio_cold", "ratio_warm"} <= set(result)
     assert (result["bench"], result["rounds"], result["events"]) == ("load", 1, 300)
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(180)
+def test_a_providers_runs_are_compared_with_its_bare_cli_and_followed_to_a_client() -> None:
+    installed_clis()
+    answer = bench("providers", "--provider", "codex-cli", "--rounds", "1", "--json", timeout=170)
+    assert answer.returncode == 0, answer.stderr
+    result = json.loads(answer.stdout.splitlines()[-1])
+    assert {"bench", "rounds", "ours", "baseline", "ratio"} <= set(result)
+    (row,) = result["providers"]
+    assert {"ours", "baseline", "ratio", "ours_mb", "baseline_mb", "delta_p99_ms"} <= set(row)
+    assert list(row["hops"]) == [
+        "model to printed",
+        "printed to journaled",
+        "journaled to appended",
+        "appended to client",
+    ]
