@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.providers.redaction import SHORTEST_PART
-from tests.e2e.providers.agents import Agents, wait_until
+from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET
 from tests.e2e.providers.places import files_with
 from tests.support.model_server import Garbage, HttpError, Reasoning, Text, Turn, refused_key
@@ -26,9 +26,9 @@ def test_a_planted_credential_is_in_no_event_log_journal_error_or_workspace(own_
         executionProfile=dialect.asking_profile,
     )
     asked.reply(asked.until("human_loop.requested")["questionId"], "allow")
-    wait_until(lambda: len(own_agents.models.requests(asked.model)) > 1, "the environment was told")
-    assert "done" in own_agents.models.requests(asked.model)[1].last_message
-    assert SECRET not in own_agents.models.requests(asked.model)[1].last_message
+    told = own_agents.models.wait_for_requests(asked.model, 2)[1].last_message
+    assert "done" in told
+    assert SECRET not in told
     asked.cancel()
     asked.end()
     refused = own_agents.finished(*[refused_key()] * 9, sessionId=session_id)
