@@ -103,6 +103,8 @@ class LogAudit(Protocol):
         """Of the log as it is now. Raises BrokenLog."""
         ...
 
-    def export(self, *, after: int = 0, up_to: int | None = None) -> AsyncIterator[bytes]:
+    def export(
+        self, *, after: int = 0, up_to: int | None = None, progress: Progress | None = None
+    ) -> AsyncIterator[bytes]:
         """The log as JSON Lines, some lines at a time, up to its present end."""
         ...

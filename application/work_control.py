@@ -63,10 +63,6 @@ class EffectRecords(Protocol):
         """All that was tried, oldest first."""
         ...
 
-    async def wait_for(self, position: int, timeout_s: float) -> bool:
-        """Whether ledger and queue have followed the log to `position`, within the time."""
-        ...
-
 
 class WorkControl:
     """Every decision is an event; the ledger and the queue follow it with the process managers' checkpoint."""

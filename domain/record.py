@@ -1,6 +1,6 @@
 """Events on their way into the log, and as the log gives them back."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -27,6 +27,13 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     correlation_id: str
     causation_id: str = ""
     trace_id: str = ""
+
+
+def time_text(moment: datetime) -> str:
+    """A time of an event as every answer writes it, such as 2026-03-04T05:06:07.89Z: UTC, no zeros at the end of the
+    fraction, as Postgres writes it in JSON."""
+    text = moment.astimezone(UTC).isoformat()[:-6]
+    return (text.rstrip("0") if moment.microsecond else text) + "Z"
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from projections.condition import Condition
 from projections.documents import Document
 from projections.human_loop import HumanLoopRequest
 from projections.projection import View
-from projections.runs import RunSnapshot, RunSummary
+from projections.runs import RunSnapshot, RunSummary, StreamEnd
 from projections.session_workers import SessionWorkerView
 from projections.sync_history import SyncRecord
 from projections.todos import TodoChange, TodoView
@@ -153,6 +153,10 @@ class ReadModels(Protocol):
         self, session_id: str, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
     ) -> Page[SyncRecord]:
         """Raises NotFound for a session that was not known at a moment of the past."""
+        ...
+
+    async def end_of_stream(self, stream: str, *, at: Moment) -> Answer[StreamEnd]:
+        """The stream's last event at a moment."""
         ...
 
     async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunSnapshot]: ...
@@ -298,10 +302,16 @@ class ProjectionStatus(View, frozen=True, kw_only=True):
     error_type: str | None
 
 
+WORK = "work"
+"""What ProjectionProgress calls the effect ledger and the run queue, which the process managers move."""
+EVENT_INDEX = "event-index"
+"""What it calls the index that texts, actors and correlations are searched in."""
+
+
 class ProjectionProgress(Protocol):
     async def wait_for(self, projection: str, position: int, timeout: float) -> bool:
         """True as soon as the read model that readers see holds everything up to `position`; False after `timeout`
-        seconds."""
+        seconds. Also for WORK and EVENT_INDEX."""
         ...
 
 

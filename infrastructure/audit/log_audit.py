@@ -103,12 +103,18 @@ class PostgresLogAudit:
         text = msgspec.json.encode(statement).decode()
         return Checkpoint(statement=text, signature=self._key.sign(text), public_key=self._key.public_key)
 
-    async def export(self, *, after: int = 0, up_to: int | None = None) -> AsyncIterator[bytes]:
+    async def export(
+        self, *, after: int = 0, up_to: int | None = None, progress: Progress | None = None
+    ) -> AsyncIterator[bytes]:
         async with self._pool.connection() as connection:
             row = await (await connection.execute(sql.query("last_position"))).fetchone()
         end = int(row[0]) if row else 0
-        async for lines in exported(self._pool, after=after, up_to=end if up_to is None else min(up_to, end)):
+        end = end if up_to is None else min(up_to, end)
+        async for lines in exported(self._pool, after=after, up_to=end):
             yield lines
+            after += lines.count(b"\n")
+            if progress is not None:
+                progress(after, end)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:

@@ -1,7 +1,5 @@
 """The effect ledger as people read it."""
 
-import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +9,6 @@ from psycopg_pool import AsyncConnectionPool
 
 from application.work_control import EffectRecord, EffectTry
 from infrastructure.postgres.work_table import rows_of
-
-FIRST_PAUSE_S = 0.01
-LONGEST_PAUSE_S = 0.5
 
 
 class PostgresEffectRecords:
@@ -32,15 +27,3 @@ class PostgresEffectRecords:
 
     async def tries(self, effect_id: str) -> Sequence[EffectTry]:
         return await rows_of(self._pool, "effect_tries", {"effect_id": effect_id}, class_row(EffectTry))
-
-    async def wait_for(self, position: int, timeout_s: float) -> bool:
-        """Asks again after pauses that grow: nobody tells how far the process managers are."""
-        pause, deadline = FIRST_PAUSE_S, time.monotonic() + timeout_s
-        while True:
-            (row,) = await rows_of(self._pool, "process_manager_position", {})
-            if (row[0] or 0) >= position:
-                return True
-            if time.monotonic() + pause > deadline:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)

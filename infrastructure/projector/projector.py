@@ -271,6 +271,9 @@ class Projector:
             {"version": row.version, "limit": RETIRED_ROWS_AT_ONCE},
         )
         if deleted.rowcount < RETIRED_ROWS_AT_ONCE:
+            old = {"projection": row.projection, "fold_version": row.fold_version, "limit": RETIRED_ROWS_AT_ONCE}
+            deleted = await connection.execute(sql.query("projections/delete_old_snapshots"), old)
+        if deleted.rowcount < RETIRED_ROWS_AT_ONCE:
             parameters = {"projection": row.projection, "version": row.version}
             await connection.execute(sql.query("projections/forget_version"), parameters)
 

@@ -98,6 +98,11 @@ class PostgresReadModels:
         items = tuple(sync_history.view(decode_row(body)) for _, body in found)
         return Page(items=items, next_cursor=following, as_of_position=position)
 
+    async def end_of_stream(self, stream: str, *, at: Moment) -> Answer[StreamEnd]:
+        async with self._pool.connection() as connection:
+            end, position = await self._end_of(connection, stream, at)
+        return Answer(value=end, as_of_position=position)
+
     async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[runs.RunSnapshot]:
         stream = run_stream(run_id)
         if at is not None:

@@ -44,6 +44,8 @@ FOLDERS = WorkerFolders(
     state=PurePosixPath("/var/lib/fleetlog"),
 )
 _PROBE_S = 5.0
+_LOOK_S = 0.25
+"""How often the daemon is asked during a start whether the container runs; its executor is asked far more often."""
 
 Result = TypeVar("Result")
 Status = Literal["created", "running", "exited"]
@@ -178,27 +180,32 @@ class DockerWorkerRuntime:
 
     def _boot(self, container_id: str, spec: ContainerSpec) -> None:
         self._engine.start(container_id)
-        restarts = self._found(spec, container_id)["RestartCount"]
-        state: dict[str, Any] = {}
+        found = self._found(spec, container_id)
+        restarts, looked_at = found["RestartCount"], time.monotonic()
+
+        def died() -> bool:
+            return found["RestartCount"] != restarts or _status(found) != "running"
 
         def served_or_died() -> bool:
+            nonlocal found, looked_at
             self._check_open()
-            found = self._found(spec, container_id)
-            state.clear()
-            state.update(found["State"], died=found["RestartCount"] != restarts or _status(found) != "running")
-            if state["died"]:
+            if time.monotonic() - looked_at > _LOOK_S:
+                found, looked_at = self._found(spec, container_id), time.monotonic()
+            if died():
                 return True
             try:
                 return belongs_to(probe(published_url(found, self._settings.network), timeout_s=_PROBE_S), spec)
-            except ProbeFailed:
+            except ProbeFailed as failure:
+                if isinstance(failure.__cause__, ConnectionRefusedError):
+                    looked_at = 0.0  # perhaps it has ended: Docker knows how, until it starts it again 100 ms later
                 return False
 
-        served = wait_until(served_or_died, self._start_timeout_s)
-        if served and not state["died"]:
+        if wait_until(served_or_died, self._start_timeout_s) and not died():
             return
+        state = found["State"]
         what = (
             f"ended with code {state['ExitCode']}{' (out of memory)' if state['OOMKilled'] else ''}"
-            if state["died"]
+            if died()
             else f"did not serve within {self._start_timeout_s:.0f} s"
         )
         log = self._log_tail(container_id)

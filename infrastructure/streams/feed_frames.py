@@ -13,8 +13,9 @@ import msgspec
 
 from application.event_streams import EventFilter
 from domain.event import event_types
+from domain.record import time_text
 from infrastructure.eventstore.reading import StoredRow, decode_metadata
-from infrastructure.streams.run_frames import current_payload, timestamp
+from infrastructure.streams.run_frames import current_payload
 
 
 def event_json(row: StoredRow) -> bytes:
@@ -33,8 +34,8 @@ def event_json(row: StoredRow) -> bytes:
         msgspec.json.encode(row.type),
         version,
         msgspec.json.encode(row.event_id),
-        timestamp(row.occurred_at),
-        timestamp(row.recorded_at),
+        time_text(row.occurred_at).encode(),
+        time_text(row.recorded_at).encode(),
         row.metadata,
         payload,
     )

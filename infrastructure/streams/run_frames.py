@@ -12,12 +12,13 @@ bytes in the database. A payload is decoded only when an older schema version wr
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 
 import msgspec
 
 from domain.event import Event, NewerSchemaVersion, UnknownEventType, decode, encode, event_types
+from domain.record import time_text
 from domain.run.events import MessageDelta, RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
 from infrastructure.eventstore.reading import StoredRow
 
@@ -63,7 +64,7 @@ class RunFrames:
             self._envelope,
             row.seq,
             row.position,
-            timestamp(row.occurred_at),
+            time_text(row.occurred_at).encode(),
             rest_of_object(current_payload(row)),
         )
         if row.type in FOLLOWED_BY_STATUS:
@@ -88,9 +89,7 @@ class RunFrames:
             case _:
                 return b""
         detailed = f',"detail":{_json(detail)}' if detail else ""
-        return _derived(
-            "run.status", f'{self._status}{_json(status)},"ts":"{timestamp(occurred_at).decode()}"{detailed}'
-        )
+        return _derived("run.status", f'{self._status}{_json(status)},"ts":"{time_text(occurred_at)}"{detailed}')
 
 
 def identity_of(run_id: str, first: Event) -> RunIdentity:
@@ -104,12 +103,6 @@ def identity_of(run_id: str, first: Event) -> RunIdentity:
             return RunIdentity(run_id=run_id, session_id=session_id, provider="")
         case _:
             return RunIdentity(run_id=run_id, session_id="", provider="")
-
-
-def timestamp(moment: datetime) -> bytes:
-    """Such as 2026-03-04T05:06:07.89Z: no zeros at the end of the fraction, as Postgres writes it in JSON."""
-    text = moment.astimezone(UTC).isoformat()[:-6]
-    return (text.rstrip("0") if moment.microsecond else text).encode() + b"Z"
 
 
 def rest_of_object(payload: bytes) -> bytes:

@@ -23,6 +23,9 @@ _WHOLE_BYTES = 8 * 1024 * 1024
 _RANGE_BYTES = 8 * 1024 * 1024
 _RANGE_GAP = 64 * 1024
 _READ_ONLY = 0o444
+_WRITERS = 2
+"""Threads that make files at a time. Many in short system calls only hand the interpreter's lock to and fro; but where
+the file system itself is slow to find room for a new file (ext4 after many deletions), one leaves a processor idle."""
 
 
 class FetchedFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +49,7 @@ def fetch_files(
     """Write every planned file. Raises RestoreFailed when a recorded content is missing or corrupt."""
     tasks: list[Callable[[], list[FetchedFile]]] = []
     packed: dict[str, list[_Slice]] = {}
-    turn = threading.Lock()
+    turn = threading.BoundedSemaphore(_WRITERS)
     for path, planned in files.items():
         entry = planned.entry
         if entry is not None and planned.key == "" and entry.pack:
@@ -88,7 +91,12 @@ def _fetch_one(store: S3ObjectStore, tree: ConfinedTree, prefix: str, path: str,
 
 
 def _fetch_range(
-    store: S3ObjectStore, tree: ConfinedTree, prefix: str, turn: threading.Lock, pack: str, slices: list[_Slice]
+    store: S3ObjectStore,
+    tree: ConfinedTree,
+    prefix: str,
+    turn: threading.BoundedSemaphore,
+    pack: str,
+    slices: list[_Slice],
 ) -> list[FetchedFile]:
     start = slices[0].entry.offset
     end = max(piece.entry.offset + piece.entry.size for piece in slices)
@@ -105,7 +113,6 @@ def _fetch_range(
             raise _unreadable(piece.path, corrupt, recorded=True)
         files.append(NewFile(piece.path, content, _mode(piece.planned, {})))
     started = time.time_ns()
-    # One thread at a time: many threads in short system calls only hand the interpreter's lock to and fro.
     with turn:
         stats = list(tree.write_files(files))
     return [

@@ -11,12 +11,14 @@ from typing import Literal
 
 import msgspec
 
+from application.providers import ProviderState
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.postgres.migrations import pending
 from interfaces.bootstrap.foundation import open_object_store, reachable_object_store
 from interfaces.bootstrap.process_manager_administration import process_manager_administration
 from interfaces.bootstrap.projection_administration import projection_administration
+from interfaces.bootstrap.runtime import registered_providers
 from interfaces.settings import Settings, SettingsError
 
 CHECK_TIMEOUT_S = 15.0
@@ -37,7 +39,14 @@ Check = Callable[[Settings], Awaitable[Finding]]
 
 async def diagnose(settings: Settings) -> list[Finding]:
     """Every check, in the order in which things depend on each other. Never raises."""
-    return [await _checked(name, check, settings) for name, check in CHECKS.items()]
+    findings: dict[str, Finding] = {}
+    for name, check in CHECKS.items():
+        needed = findings.get(NEEDS.get(name, ""))
+        if needed is not None and needed.status == "error":
+            findings[name] = Finding(name=name, status="warning", detail=f"not looked at without {needed.name}")
+        else:
+            findings[name] = await _checked(name, check, settings)
+    return [*findings.values(), *await _providers(settings)]
 
 
 async def _checked(name: str, check: Check, settings: Settings) -> Finding:
@@ -47,7 +56,7 @@ async def _checked(name: str, check: Check, settings: Settings) -> Finding:
     except TimeoutError:
         return Finding(name=name, status="error", detail=f"no answer within {CHECK_TIMEOUT_S:g} s")
     except Exception as error:  # noqa: BLE001  # whatever a check raises is the finding
-        return Finding(name=name, status="error", detail=f"{type(error).__name__}: {error}")
+        return Finding(name=name, status="error", detail=f"{type(error).__name__}: {error}", mend=MENDS.get(name, ""))
 
 
 async def _python(_settings: Settings) -> Finding:
@@ -144,20 +153,48 @@ async def _process_managers(settings: Settings) -> Finding:
     return Finding(name="process managers", status="ok", detail=f"{len(statuses)} process managers work")
 
 
+async def _providers(settings: Settings) -> list[Finding]:
+    """One finding per provider. A CLI or credentials that are missing trouble only who wants that provider."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S), registered_providers(settings) as providers:
+            return [_provider(state) for state in await providers.all()]
+    except TimeoutError:
+        return [Finding(name="providers", status="error", detail=f"no answer within {CHECK_TIMEOUT_S:g} s")]
+    except SettingsError as error:
+        return [Finding(name="providers", status="error", detail=str(error))]
+
+
+def _provider(state: ProviderState) -> Finding:
+    name = f"provider {state.name}"
+    match state.readiness:
+        case "ready":
+            return Finding(name=name, status="ok", detail=f"ready {state.version}".rstrip())
+        case "environment_not_ready":
+            return Finding(name=name, status="warning", detail="can't run yet", mend=state.reason)
+        case "runtime_unhealthy":
+            mend = "let the Docker Engine answer (script/docker-engine starts one), or set WORKER_RUNTIME=process"
+            return Finding(name=name, status="error", detail=state.reason, mend=mend)
+
+
 async def _shell(_settings: Settings) -> Finding:
     shell = shutil.which("bash") or shutil.which("sh")
     if shell is None:
-        return Finding(name="scripted provider", status="error", detail="no shell", mend="install bash")
-    return Finding(name="scripted provider", status="ok", detail=f"runs scripts with {shell}")
+        return Finding(name="shell", status="error", detail="no shell for the scripted provider", mend="install bash")
+    return Finding(name="shell", status="ok", detail=f"scripts run with {shell}")
 
 
 CHECKS: dict[str, Check] = {
     "python": _python,
     "home": _home,
     "port": _port,
+    "shell": _shell,
     "postgres": _database,
     "object store": _object_store,
     "projections": _projections,
     "process managers": _process_managers,
-    "scripted provider": _shell,
+}
+NEEDS = {"projections": "postgres", "process managers": "postgres"}
+MENDS = {
+    "postgres": "see that its server runs and that DATABASE_URL names host, port, user, password and database rightly",
+    "object store": "see that its server runs and that S3_ENDPOINT, S3_BUCKET and the AWS_ keys are right",
 }

@@ -20,7 +20,7 @@ from domain.operations.events import ReconcileFinished
 from infrastructure.object_store.s3 import S3ObjectStore
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.control_plane import ControlPlane
-from projections.ports import ProjectionAdministration
+from projections.ports import EVENT_INDEX, ProjectionAdministration
 
 RECONCILED_AT_ONCE = 100
 TAKEOVER_PATIENCE_S = 1.0
@@ -112,6 +112,7 @@ class PlaneMetrics:
         async with self._pool.connection() as connection:
             counts = await (await connection.execute(sql.query("work_counts"))).fetchall()
             ages = await (await connection.execute(sql.query("work_ages"))).fetchone()
+            index = await (await connection.execute(sql.query("search/lag"))).fetchone() or (0, 0.0)
         statuses = [s for s in await self._plane.reads.administration.status() if s.state == "active"]
         managers = await self._plane.process_manager_records.status()
         circuits = self._plane.directory.circuit_states()
@@ -128,13 +129,15 @@ class PlaneMetrics:
             ),
             _gauge(
                 "projection_lag_events",
-                "Events that a read model is behind the log.",
-                [({"projection": s.projection}, s.lag_events) for s in statuses],
+                "Events that a read model, or the index of the log, is behind the log.",
+                [({"projection": s.projection}, s.lag_events) for s in statuses]
+                + [({"projection": EVENT_INDEX}, index[0])],
             ),
             _gauge(
                 "projection_lag_seconds",
-                "Seconds that a read model is behind the log.",
-                [({"projection": s.projection}, s.lag_seconds) for s in statuses],
+                "Seconds that a read model, or the index of the log, is behind the log.",
+                [({"projection": s.projection}, s.lag_seconds) for s in statuses]
+                + [({"projection": EVENT_INDEX}, index[1])],
             ),
             _gauge(
                 "projection_stopped",

@@ -1,6 +1,9 @@
 """The worker runtime that the settings name, and the providers that its workers offer."""
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from application.ports import WorkerRuntime
@@ -10,12 +13,14 @@ from infrastructure.providers.redaction import Redactor, secrets_in
 from infrastructure.providers.registry import credential_names
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
+from infrastructure.runtimes.docker_engine import DockerEngine
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.external import ExternalExecutorRuntime
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.agents import agent_variables, agents_path
 from interfaces.bootstrap.foundation import Foundation
 from interfaces.logging import keep_out_of_logs
+from interfaces.settings import Settings
 
 
 class ResidentRuntime(WorkerRuntime, Protocol):
@@ -73,3 +78,21 @@ def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredP
         )
         installations = ProgramsOnPath(path)
     return runtime, RegisteredProviders(installations, variables)
+
+
+@asynccontextmanager
+async def registered_providers(settings: Settings) -> AsyncIterator[RegisteredProviders]:
+    """The providers that workers of these settings offer, for a look from outside a server. Raises SettingsError as
+    `worker_runtime` does."""
+    variables = agent_variables(os.environ)
+    if settings.executor_base_url is not None:
+        yield RegisteredProviders(SomebodyElses(), variables)
+    elif settings.worker_runtime == "docker":
+        engine = DockerEngine(os.environ, installation="", connections=1)
+        try:
+            image = settings.worker_image
+            yield RegisteredProviders(ImageLabels(image, lambda: engine.image_labels(image)), variables)
+        finally:
+            await asyncio.to_thread(engine.close)
+    else:
+        yield RegisteredProviders(ProgramsOnPath(agents_path(os.environ)), variables)

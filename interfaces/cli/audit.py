@@ -4,19 +4,16 @@ with DATABASE_URL's database reachable."""
 import argparse
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from application.audit import BrokenLog, Checkpoint, Verification
-from application.audit import Progress as Report
 from domain.errors import DomainError
-from interfaces.cli.console import complain, err, out, print_json
+from interfaces.cli.console import complain, err, marked, out, print_json, whole
+from interfaces.cli.progress import bar_of
 from interfaces.settings import Settings
 
 
@@ -32,10 +29,12 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     verify.set_defaults(run=run_verify)
     checkpoint = commands.add_parser("checkpoint", help="a signed checkpoint of the log; keep it elsewhere")
     checkpoint.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
+    checkpoint.add_argument("--json", action="store_true", help="a checkpoint is JSON; with FILE, print {file} too")
     checkpoint.set_defaults(run=run_checkpoint)
     export = commands.add_parser("export", help="the log as JSON Lines, for script/verify-log")
     export.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
     export.add_argument("--after", type=int, default=0, metavar="POSITION", help="leave out what lies before")
+    export.add_argument("--json", action="store_true", help="with FILE, print {file, events, bytes}")
     export.set_defaults(run=run_export)
 
 
@@ -47,7 +46,7 @@ async def run_verify(arguments: argparse.Namespace, settings: Settings) -> int:
     began = time.perf_counter()
     try:
         async with log_audit(settings) as audit:
-            with _progress() as report:
+            with bar_of("events") as report:
                 found = await audit.verify(checkpoint=checkpoint, read_models=not arguments.chain_only, progress=report)
     except DomainError as error:
         complain(str(error))
@@ -64,7 +63,7 @@ async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> i
 
     try:
         async with log_audit(settings) as audit:
-            with _progress() as report:
+            with bar_of("events") as report:
                 checkpoint = await audit.checkpoint(progress=report)
     except BrokenLog as error:
         complain(f"{error}; there is nothing that a checkpoint could attest")
@@ -74,7 +73,11 @@ async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> i
         sys.stdout.buffer.write(text)
     else:
         arguments.file.write_bytes(text)
-        err.print(f"[green]✓[/] {arguments.file}: keep it where nobody who can change the log can change it")
+        if arguments.json:
+            print_json({"file": str(arguments.file)})
+        err.print(
+            f"[green]✓[/] {whole(str(arguments.file))}: keep it where nobody who can change the log can change it"
+        )
     return 0
 
 
@@ -82,14 +85,22 @@ async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
     from interfaces.bootstrap.audit import log_audit
 
     target = sys.stdout.buffer if arguments.file is None else arguments.file.open("wb")
+    events = size = 0
     try:
         async with log_audit(settings) as audit:
-            async for lines in audit.export(after=arguments.after):
-                target.write(lines)
+            with bar_of("events") as report:
+                async for lines in audit.export(after=arguments.after, progress=report):
+                    target.write(lines)
+                    events, size = events + lines.count(b"\n"), size + len(lines)
         target.flush()
     finally:
         if arguments.file is not None:
             target.close()
+    if arguments.file is not None:
+        if arguments.json:
+            print_json({"file": str(arguments.file), "events": events, "bytes": size})
+        else:
+            err.print(f"[green]✓[/] {events} events, {size / 1e6:.1f} MB in {whole(str(arguments.file))}")
     return 0
 
 
@@ -101,23 +112,14 @@ def _read_checkpoint(file: Path) -> Checkpoint:
         raise SystemExit(2) from error
 
 
-@contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar on standard error, for people."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task("events", total=None)
-        yield lambda position, end: bar.update(task, completed=position, total=end)
-
-
 def _show(found: Verification, seconds: float) -> None:
     if found.broken is None:
         out.print(f"[green]✓[/] the chain holds: {found.position} events in {found.streams} streams, {seconds:.1f} s")
         out.print(f"  [dim]root {found.root}[/]")
     else:
         broken = found.broken
-        where = f"{broken.stream} seq {broken.seq}, " if broken.stream else ""
-        out.print(f"[red]✗[/] [bold]{where}position {broken.position}[/]: {broken.detail}")
+        where = f"{marked(broken.stream)} seq {broken.seq}, " if broken.stream else ""
+        out.print(f"[red]✗[/] [bold]{where}position {broken.position}[/]: {marked(broken.detail)}")
         out.print(f"  the {found.position} events before it hold")
     if found.checkpoint is not None:
         out.print(f"{'[green]✓[/]' if found.checkpoint.ok else '[red]✗[/]'} checkpoint: {found.checkpoint.detail}")

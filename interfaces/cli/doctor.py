@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from interfaces.cli.console import out, print_json
+from interfaces.cli.console import harmless, out, print_json
 from interfaces.settings import Settings
 
 _MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
@@ -25,7 +25,7 @@ async def run(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         for finding in findings:
             out.print(f"{_MARKS[finding.status]} [bold]{finding.name}[/]", end=" ")
-            out.print(finding.detail, markup=False, soft_wrap=True)
+            out.print(harmless(finding.detail), markup=False, soft_wrap=True)
             if finding.mend:
-                out.print(f"  → {finding.mend}", markup=False, soft_wrap=True, style="dim")
+                out.print(f"  → {harmless(finding.mend)}", markup=False, soft_wrap=True, style="dim")
     return int(any(finding.status == "error" for finding in findings))

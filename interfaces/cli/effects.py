@@ -11,7 +11,7 @@ from rich.table import Table
 from application.command_context import CommandContext
 from application.work_control import EffectRecord, EffectState, EffectTry
 from domain.errors import DomainError
-from interfaces.cli.console import complain, out, print_json
+from interfaces.cli.console import complain, marked, out, print_json
 from interfaces.settings import Settings
 
 NEWEST = 2**63 - 1
@@ -101,7 +101,7 @@ def _table(records: Sequence[EffectRecord]) -> Table:
     table = Table("id", "kind", "lane", "state", "tries", "last error")
     for record in records:
         state = f"[{COLOURS.get(record.state, 'white')}]{record.state}[/]"
-        table.add_row(record.id, record.kind, record.lane, state, str(record.attempts), record.last_error[:200])
+        table.add_row(record.id, record.kind, record.lane, state, str(record.attempts), marked(record.last_error))
     return table
 
 
@@ -110,5 +110,5 @@ def _history(tries: Sequence[EffectTry]) -> Table:
     for one in tries:
         ended = one.finished_at.isoformat(timespec="milliseconds") if one.finished_at else ""
         began = one.started_at.isoformat(timespec="milliseconds")
-        table.add_row(str(one.attempt), one.owner, began, ended, one.outcome, one.error[:200])
+        table.add_row(str(one.attempt), one.owner, began, ended, one.outcome, marked(one.error))
     return table

@@ -4,28 +4,23 @@ ID is a run, or with `--session` a session.
 """
 
 import argparse
-from datetime import datetime
 from typing import Any
 
-import msgspec
-from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from interfaces.cli.console import out, print_json
-from interfaces.cli.server import add_server_options, answer_of
+from interfaces.cli.console import marked, out, print_json
+from interfaces.cli.event_texts import STATE_COLOURS, StateBeside, listed
+from interfaces.cli.progress import bar_of, spinner
+from interfaces.cli.server import add_server_options, answer_of, path_part
+from interfaces.cli.timeline import Timeline
 from interfaces.settings import Settings
 
 PAGE = 1000
-LONGEST_SHOWN = 100
-COLOURS = {
-    "run": "cyan",
-    "session": "blue",
-    "message": "white",
-    "tool": "yellow",
-    "todo": "green",
-    "human_loop": "magenta",
-}
+BISECT_PART = 20_000
+"""Events that are looked at in one call, so that people see how far it is."""
+ROW_FROM = 100
+"""Columns of a terminal from which on a change has room on one row."""
 MARKS = {"added": "[green]+[/]", "removed": "[red]-[/]", "changed": "[yellow]~[/]"}
 
 
@@ -70,24 +65,31 @@ async def run_events(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         print_json(found)
         return 0
-    out.print(_timeline(found["events"], place="position"))
+    timeline = Timeline(out, "position")
+    for event in found["events"]:
+        timeline.event(listed(event))
     if found["nextAfter"] is not None:
         out.print(f"[dim]there is more: --after {found['nextAfter']}[/]")
     return 0
 
 
 async def run_history(arguments: argparse.Namespace, settings: Settings) -> int:
-    path = f"/api/streams/{'session' if arguments.session else 'run'}:{arguments.id}/events"
-    events: list[dict[str, Any]] = []
+    kind = "session" if arguments.session else "run"
+    path, events = f"/api/streams/{kind}:{path_part(arguments.id)}/events", []
+    timeline = Timeline(out, "seq", StateBeside(kind, arguments.id))
     after: int | None = 0
     while after is not None:
         page = await answer_of(arguments, settings, "GET", path, params={"after": after, "limit": PAGE})
-        events += page["events"]
         after = page["nextAfter"]
+        if arguments.json:
+            events += page["events"]
+            continue
+        for event in page["events"]:
+            timeline.event(listed(event))
     if arguments.json:
         print_json({"events": events})
     else:
-        out.print(_timeline(events, place="seq"))
+        timeline.end()
     return 0
 
 
@@ -99,7 +101,8 @@ async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     table = Table("field", "value", box=None)
     for field, value in state.items():
-        table.add_row(f"[bold]{field}[/]", _short(value))
+        colour = STATE_COLOURS.get(value, "white") if field == "state" else "white"
+        table.add_row(f"[bold]{marked(field)}[/]", f"[{colour}]{marked(value)}[/]")
     out.print(table)
     return 0
 
@@ -110,24 +113,38 @@ async def run_diff(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.json:
         print_json(found)
         return 0
+    if out.width < ROW_FROM:
+        _print_stacked(found["changes"])
+        return 0
     table = Table("", "field", "before", "after", "by", box=None)
     for change in found["changes"]:
-        by = change["by"]
-        table.add_row(
-            MARKS[change["kind"]],
-            escape(change["path"]),
-            f"[red]{'' if change['kind'] == 'added' else _short(change['before'])}[/]",
-            f"[green]{'' if change['kind'] == 'removed' else _short(change['after'])}[/]",
-            f"{by['type']} [dim]seq {by['seq']}[/]" if by else "",
-        )
+        before, after = _sides(change)
+        table.add_row(MARKS[change["kind"]], marked(change["path"]), before, after, _by(change))
     out.print(table)
     return 0
 
 
+def _print_stacked(changes: list[dict[str, Any]]) -> None:
+    for change in changes:
+        out.print(f"{MARKS[change['kind']]} {marked(change['path'])}  {_by(change)}")
+        for mark, side in zip("-+", _sides(change), strict=True):
+            if side:
+                out.print(f"  {mark} {side}")
+
+
+def _sides(change: dict[str, Any]) -> tuple[str, str]:
+    before = "" if change["kind"] == "added" else f"[red]{marked(change['before'])}[/]"
+    after = "" if change["kind"] == "removed" else f"[green]{marked(change['after'])}[/]"
+    return before, after
+
+
+def _by(change: dict[str, Any]) -> str:
+    return f"{change['by']['type']} [dim]seq {change['by']['seq']}[/]" if change["by"] else ""
+
+
 async def run_bisect(arguments: argparse.Namespace, settings: Settings) -> int:
     """Exit code 1 when the condition never holds."""
-    body = {"where": arguments.where, "monotone": arguments.monotone}
-    found = await answer_of(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
+    found = await (_halved if arguments.monotone else _scanned)(arguments, settings)
     first = found["first"]
     if arguments.json:
         print_json(found)
@@ -136,6 +153,28 @@ async def run_bisect(arguments: argparse.Namespace, settings: Settings) -> int:
     else:
         out.print(f"[green]✓[/] seq [bold]{first['seq']}[/] {first['type']} [dim]position {first['position']}[/]")
     return 0 if found["found"] else 1
+
+
+async def _halved(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    body = {"where": arguments.where, "monotone": True}
+    with spinner("searching by halves"):
+        return await answer_of(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
+
+
+async def _scanned(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    """Part by part; `evaluated` is that of all parts."""
+    last = (await answer_of(arguments, settings, "GET", _path(arguments)))["seq"]
+    evaluated = 0
+    with bar_of("events") as report:
+        for begin in range(1, last + 1, BISECT_PART):
+            report(begin - 1, last)
+            end = min(begin + BISECT_PART - 1, last)
+            body = {"where": arguments.where, "from": begin, "to": end}
+            found = await answer_of(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
+            evaluated += found["evaluated"]
+            if found["found"]:
+                break
+    return found | {"evaluated": evaluated}
 
 
 async def run_why(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -150,24 +189,7 @@ async def run_why(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _path(arguments: argparse.Namespace) -> str:
-    return f"/api/{'session-workers' if arguments.session else 'runs'}/{arguments.id}"
-
-
-def _timeline(events: list[dict[str, Any]], *, place: str) -> Table:
-    """Times are relative to the first event shown."""
-    table = Table(place, "after", "event", "", box=None)
-    began = datetime.fromisoformat(events[0]["occurredAt"]) if events else None
-    for event in events:
-        assert began is not None
-        after = (datetime.fromisoformat(event["occurredAt"]) - began).total_seconds()
-        colour = COLOURS.get(event["type"].partition(".")[0], "white")
-        said = (
-            _short(event["payload"])
-            if place == "seq"
-            else f"[dim]{escape(event['stream'])}[/] {_short(event['payload'])}"
-        )
-        table.add_row(str(event[place]), f"+{after:.3f} s", f"[{colour}]{event['type']}[/]", said)
-    return table
+    return f"/api/{'session-workers' if arguments.session else 'runs'}/{path_part(arguments.id)}"
 
 
 def _grow(tree: Tree, node: dict[str, Any]) -> None:
@@ -180,21 +202,15 @@ def _grow(tree: Tree, node: dict[str, Any]) -> None:
 def _label(node: dict[str, Any]) -> str:
     match node["kind"]:
         case "command":
-            return f"[bold]{escape(node['actor'])}[/] [dim]command {escape(node['id'])}[/]"
+            return f"[bold]{marked(node['actor'])}[/] [dim]command {marked(node['id'])}[/]"
         case "effect":
             tries = len(node["attempts"])
             return (
                 f"[magenta]{node['type']}[/] {node['state']} [dim]after {tries} {'try' if tries == 1 else 'tries'}[/]"
             )
         case "lease":
-            return f"[blue]{escape(node['id'])}[/] [dim]{escape(node['actor'])}[/]"
+            return f"[blue]{marked(node['id'])}[/] [dim]{marked(node['actor'])}[/]"
         case _:
             times = f" x {node['count']}" if node["count"] > 1 else ""
-            label = f"{node['type']}{times} [dim]{escape(node['stream'])} position {node['position']}[/]"
+            label = f"{node['type']}{times} [dim]{marked(node['stream'])} position {node['position']}[/]"
             return f"[bold reverse]{label}[/]" if node["asked"] else label
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    text = " ".join(text.split())
-    return escape(text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…")

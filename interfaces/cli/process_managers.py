@@ -11,7 +11,7 @@ from rich.table import Table
 from application.command_context import CommandContext
 from application.process_manager_control import ProcessManagerStatus
 from domain.errors import DomainError
-from interfaces.cli.console import complain, out, print_json
+from interfaces.cli.console import complain, marked, out, print_json
 from interfaces.settings import Settings
 
 
@@ -78,5 +78,5 @@ def _table(statuses: Sequence[ProcessManagerStatus]) -> Table:
         colour = "green" if status.status == "running" else "red"
         error = f"at {status.error_position} ({status.error_type}): {status.error}" if status.error_position else ""
         behind = f"{status.lag_events} events, {status.lag_seconds:.1f} s"
-        table.add_row(status.name, f"[{colour}]{status.status}[/]", str(status.position), behind, error)
+        table.add_row(status.name, f"[{colour}]{status.status}[/]", str(status.position), behind, marked(error))
     return table

@@ -1,7 +1,9 @@
 """`fleetlog projections status|rebuild|retry|skip`: see and administer the read models. All of it is in the log."""
 
 import argparse
+import asyncio
 import getpass
+import time
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +12,13 @@ from rich.table import Table
 
 from domain.errors import DomainError
 from domain.record import Metadata
-from interfaces.cli.console import complain, out, print_json
+from interfaces.cli.console import complain, marked, out, print_json
+from interfaces.cli.progress import bar_of
 from interfaces.settings import Settings
-from projections.ports import ProjectionStatus
+from projections.ports import ProjectionAdministration, ProjectionStatus
+
+POLL_S = 0.2
+UNHELD_S = 15.0
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -28,6 +34,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
             action.add_argument("--reason", default="", help="kept in the log")
         action.add_argument("--json", action="store_true", help="print JSON")
         action.set_defaults(run=run)
+    rebuild.add_argument("--no-wait", action="store_true", help="don't follow the build; --json doesn't either")
     skip.add_argument("--position", type=int, required=True, help="the event's position, as `status` shows it")
 
 
@@ -45,6 +52,28 @@ async def run_status(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def run_rebuild(arguments: argparse.Namespace, settings: Settings) -> int:
     return await _act(arguments, settings, "rebuild")
+
+
+async def _follow(administration: ProjectionAdministration, name: str, version: int) -> int:
+    """Until readers see the new version; Ctrl-C ends the waiting, not the build."""
+    unheld_since: float | None = None
+    with bar_of(f"{name} version {version}") as report:
+        while True:
+            present = {each.version: each for each in await administration.status() if each.projection == name}
+            built = present.get(version)
+            if built is None or built.state != "building":
+                break
+            report(built.position, built.position + built.lag_events)
+            if built.status != "running":
+                complain(f"the build is {built.status} at position {built.error_position}: {built.error}")
+                return 1
+            unheld_since = None if built.holder else unheld_since or time.monotonic()
+            if unheld_since is not None and time.monotonic() - unheld_since > UNHELD_S:
+                complain("nobody builds it: `fleetlog up` or `fleetlog worker` has to run")
+                return 1
+            await asyncio.sleep(POLL_S)
+    out.print(f"[green]✓[/] readers see version {version} of [bold]{marked(name)}[/]")
+    return 0
 
 
 async def run_retry(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -68,6 +97,8 @@ async def _act(arguments: argparse.Namespace, settings: Settings, action: str) -
         async with projection_administration(settings) as administration:
             if action == "rebuild":
                 result = {"version": await administration.rebuild(arguments.name, **audit)}
+                if not arguments.json and not arguments.no_wait:
+                    return await _follow(administration, arguments.name, result["version"])
             elif action == "retry":
                 result = {"position": await administration.retry(arguments.name, **audit)}
             else:
@@ -88,7 +119,7 @@ def _table(statuses: Sequence[ProjectionStatus]) -> Table:
     table = Table("projection", "version", "state", "status", "position", "behind", "held by", "stopped by")
     for status in statuses:
         colour = {"running": "green", "waiting": "yellow", "paused": "red"}[status.status]
-        stopped = f"{status.error_type} at {status.error_position}: {status.error}" if status.error else ""
+        stopped = marked(f"{status.error_type} at {status.error_position}: {status.error}") if status.error else ""
         table.add_row(
             status.projection,
             str(status.version),

@@ -1,6 +1,10 @@
 """Calls of a running server, for commands that ask its API."""
 
 import argparse
+import json
+import urllib.parse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -9,6 +13,7 @@ from interfaces.errors import StartRefused
 from interfaces.settings import Settings
 
 TIMEOUT_S = 660
+UNAUTHORIZED = (401, 403)
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
@@ -17,22 +22,76 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON for machines")
 
 
+def path_part(text: str) -> str:
+    """An id as a part of a path, whatever characters somebody gave."""
+    return urllib.parse.quote(text, safe=":@")
+
+
 async def answer_of(
     arguments: argparse.Namespace, settings: Settings, method: str, path: str, **options: Any
 ) -> dict[str, Any]:
     """The JSON of a successful answer. Raises StartRefused with what the server said of any other."""
+    response = await response_of(arguments, settings, method, path, **options)
+    try:
+        answer: dict[str, Any] = response.json()
+    except ValueError as error:
+        raise StartRefused(f"{response.url} answered, but with no JSON: is that a Fleetlog server?") from error
+    return answer
+
+
+async def response_of(
+    arguments: argparse.Namespace, settings: Settings, method: str, path: str, **options: Any
+) -> httpx.Response:
+    """A successful answer, whatever its kind. Raises StartRefused as `answer_of` does."""
+    async with _client(arguments, settings) as client:
+        response = await client.request(method, path, **options)
+        _check(response)
+        return response
+
+
+async def frames_of(
+    arguments: argparse.Namespace, settings: Settings, path: str, **query: Any
+) -> AsyncIterator[dict[str, Any]]:
+    """The data of the server-sent events of a stream, to its end. Raises StartRefused as `answer_of` does."""
+    headers = {"accept": "text/event-stream"}
+    async with (
+        _client(arguments, settings) as client,
+        client.stream("GET", path, params=query, headers=headers) as response,
+    ):
+        if response.is_error:
+            await response.aread()
+        _check(response)
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                yield json.loads(line[6:])
+
+
+@asynccontextmanager
+async def _client(arguments: argparse.Namespace, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     url = arguments.url or f"http://{settings.host}:{settings.port}"
     headers = {"authorization": f"Bearer {arguments.key_file.read().strip()}"} if arguments.key_file else {}
     try:
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as client:
-            response = await client.request(method, path, **options)
+            yield client
+    except httpx.TimeoutException as error:
+        raise StartRefused(f"{url} has not answered within {TIMEOUT_S} s; `fleetlog doctor` tells how it is") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartRefused(f"{url} can't be called ({error}); is the server running?") from error
-    if response.is_error:
-        try:
-            detail = str(response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            detail = response.text[:500]
-        raise StartRefused(f"{detail} (HTTP {response.status_code})")
-    answer: dict[str, Any] = response.json()
-    return answer
+        raise StartRefused(
+            f"no server can be reached at {url} ({error}). Start one with `fleetlog up`, or name another one by --url "
+            "or by FLEETLOG_HOST and FLEETLOG_PORT"
+        ) from error
+
+
+def _check(response: httpx.Response) -> None:
+    if not response.is_error:
+        return
+    try:
+        problem = response.json()
+        detail, errors = str(problem["detail"]), problem.get("errors") or []
+    except (ValueError, KeyError, TypeError, AttributeError):
+        detail, errors = f"{response.url} answered: {response.text[:500]}", []
+    fields = [f"{each.get('field')}: {each.get('message')}" for each in errors]
+    lines = [f"{detail} (HTTP {response.status_code})", *(f"  {line}" for line in fields if line not in detail)]
+    if response.status_code in UNAUTHORIZED:
+        lines.append("  give an API key with --key-file FILE")
+    raise StartRefused("\n".join(lines))

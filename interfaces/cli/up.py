@@ -56,6 +56,7 @@ def _announcement(arguments: argparse.Namespace) -> Announce:
         for name, note in notes.items():
             err.print(f"  [dim]{name}[/] {note}", soft_wrap=True)
         if url:
+            err.print(f"  [dim]console[/] {url}/console", soft_wrap=True)
             err.print(f"  [dim]docs[/] {url}/docs", soft_wrap=True)
         err.print("  [dim]Ctrl-C stops it[/]")
 

@@ -7,11 +7,9 @@ from typing import Any
 import httpx
 from rich.table import Table
 
-from interfaces.cli.console import out, print_json
-from interfaces.errors import StartRefused
+from interfaces.cli.console import out, print_json, whole
+from interfaces.cli.server import add_server_options, path_part, response_of
 from interfaces.settings import Settings
-
-TIMEOUT_S = 660
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -31,36 +29,37 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     for action in (ls, cat, restore):
         position = "position of a session.synced event (fleetlog shows it as `position`)"
         action.add_argument("--at", type=int, required=action is restore, metavar="POSITION", help=position)
-        action.add_argument("--url", help="the server; by default the one that FLEETLOG_HOST and _PORT name")
-        action.add_argument("--key-file", type=argparse.FileType(), help="file with an API key, where one is needed")
-        action.add_argument("--json", action="store_true", help="JSON for machines")
+        add_server_options(action)
 
 
 async def run_ls(arguments: argparse.Namespace, settings: Settings) -> int:
     query = {"path": arguments.path} | _at(arguments)
-    listing = (await _call(arguments, settings, "GET", "workspace", params=query)).json()
+    listing = (await response_of(arguments, settings, "GET", _path(arguments, "workspace"), params=query)).json()
     if arguments.json:
         print_json(listing)
         return 0
     table = Table("mode", "size", "path", box=None)
     for entry in listing["entries"]:
         letter = {"dir": "d", "symlink": "l"}.get(entry["kind"], "-")
-        arrow = f" → {entry['target']}" if entry.get("target") else ""
-        table.add_row(f"{letter}{entry.get('mode', 0):03o}", str(entry.get("size", 0)), f"{entry['path']}{arrow}")
+        arrow = f" → {whole(entry['target'])}" if entry.get("target") else ""
+        mode, size = f"{letter}{entry.get('mode', 0):03o}", str(entry.get("size", 0))
+        table.add_row(mode, size, f"{whole(entry['path'])}{arrow}")
     out.print(table)
     return 0
 
 
 async def run_cat(arguments: argparse.Namespace, settings: Settings) -> int:
     query = {"path": arguments.path} | _at(arguments)
-    answer = await _call(arguments, settings, "GET", "workspace/file", params=query)
+    answer = await response_of(arguments, settings, "GET", _path(arguments, "workspace/file"), params=query)
     sys.stdout.buffer.write(answer.content)
     sys.stdout.buffer.flush()
     return 0
 
 
 async def run_restore(arguments: argparse.Namespace, settings: Settings) -> int:
-    answer = await _call(arguments, settings, "POST", "restore", json={"syncPosition": arguments.at})
+    answer = await response_of(
+        arguments, settings, "POST", _path(arguments, "restore"), json={"syncPosition": arguments.at}
+    )
     if arguments.json:
         print_json(answer.json())
     elif answer.status_code == httpx.codes.ACCEPTED:
@@ -70,24 +69,9 @@ async def run_restore(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0 if answer.status_code == httpx.codes.OK else 1
 
 
+def _path(arguments: argparse.Namespace, what: str) -> str:
+    return f"/api/session-workers/{path_part(arguments.session)}/{what}"
+
+
 def _at(arguments: argparse.Namespace) -> dict[str, int]:
     return {} if arguments.at is None else {"syncPosition": arguments.at}
-
-
-async def _call(
-    arguments: argparse.Namespace, settings: Settings, method: str, what: str, **options: Any
-) -> httpx.Response:
-    url = arguments.url or f"http://{settings.host}:{settings.port}"
-    headers = {"authorization": f"Bearer {arguments.key_file.read().strip()}"} if arguments.key_file else {}
-    try:
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as client:
-            answer = await client.request(method, f"/api/session-workers/{arguments.session}/{what}", **options)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StartRefused(f"{url} can't be called ({error}); is the server running?") from error
-    if answer.is_error:
-        try:
-            detail = str(answer.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            detail = answer.text[:500]
-        raise StartRefused(f"{detail} (HTTP {answer.status_code})")
-    return answer

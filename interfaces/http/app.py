@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from interfaces.http.auth import Authenticate
+from interfaces.http.console.routes import CONSOLE_ROUTES
 from interfaces.http.dependencies import ApiDependencies
 from interfaces.http.dispatch import PathApp
 from interfaces.http.documentation import DOCUMENTATION_ROUTES
@@ -20,9 +21,8 @@ from interfaces.http.problems import Problem, problem_response
 from interfaces.http.routes import ENDPOINTS
 
 
-def create_app(deps: ApiDependencies, *, more_routes: tuple[Route, ...] = ()) -> Starlette:
-    """The app with every endpoint of the table, its OpenAPI document and page, and `more_routes` (open ones, such
-    as the console's pages)."""
+def create_app(deps: ApiDependencies) -> Starlette:
+    """The app with every endpoint of the table, its OpenAPI document and page, and the console."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in ENDPOINTS:
         by_path[endpoint.path][endpoint.method] = endpoint
@@ -32,7 +32,7 @@ def create_app(deps: ApiDependencies, *, more_routes: tuple[Route, ...] = ()) ->
         routes=[
             *(Route(path, PathApp(deps, endpoints)) for path, endpoints in ordered),
             *DOCUMENTATION_ROUTES,
-            *more_routes,
+            *CONSOLE_ROUTES,
         ],
         middleware=[
             Middleware(TraceRequests),

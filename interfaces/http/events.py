@@ -1,25 +1,24 @@
 """The log itself, for audits and for people: all of it, or one stream. JSON pages, or the live feed as SSE."""
 
-import asyncio
-from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.responses import Response
 
 from application.causality import Why
 from application.event_streams import EventFilter
-from domain.errors import InvalidInput, NotFound
+from domain.errors import InvalidInput
 from domain.event import encode
-from domain.record import Metadata, RecordedEvent
+from domain.record import Metadata, RecordedEvent, time_text
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.problems import unavailable
-from interfaces.http.queries import Limit, Moment, Number, ReadQuery, Text
-from interfaces.http.reading import LONGEST_WAIT_S, within_log
+from interfaces.http.queries import AsOfQuery, Limit, Moment, Number, ReadQuery, Text
+from interfaces.http.reading import caught_up, found, moment_of, within_log
 from interfaces.http.sse import stream_feed
 from interfaces.http.views import View
+from projections.ports import EVENT_INDEX, AtPosition
 
-INDEX_POLL_S = 0.05
+TimeText = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+"""Times are written here as in the stored events that other answers pass on: see time_text."""
 
 
 class EventView(View, frozen=True, kw_only=True):
@@ -31,8 +30,8 @@ class EventView(View, frozen=True, kw_only=True):
     type: str
     schema_version: int
     event_id: str
-    occurred_at: datetime
-    recorded_at: datetime
+    occurred_at: TimeText
+    recorded_at: TimeText
     metadata: Metadata
     payload: Any
 
@@ -69,7 +68,7 @@ class EventsQuery(ReadQuery, frozen=True, kw_only=True):
     to: Moment | None = None
 
 
-class StreamEventsQuery(ReadQuery, frozen=True, kw_only=True):
+class StreamEventsQuery(AsOfQuery, frozen=True, kw_only=True):
     """`after` is a seq."""
 
     after: Number = 0
@@ -92,10 +91,11 @@ async def list_events(call: Call[None, EventsQuery]) -> Answer | Response:
             raise InvalidInput("text", "can't be searched in the live feed; ask for JSON")
         return await stream_feed(call.request, call.deps.streams, wanted)
     end = await within_log(call, "after", query.after)
-    if query.min_position is not None:
-        await within_log(call, "minPosition", query.min_position)
     if query.text:
-        end = await _indexed(call, query.min_position or 0)
+        await caught_up(call, EVENT_INDEX)
+        end = await call.deps.search.indexed()
+    elif query.min_position is not None:
+        await within_log(call, "minPosition", query.min_position)
     page = await call.deps.search.find(wanted, query.after, query.limit)
     return Answer(
         StoredEventList(
@@ -106,45 +106,30 @@ async def list_events(call: Call[None, EventsQuery]) -> Answer | Response:
     )
 
 
-async def _indexed(call: Call[None, Any], position: int) -> int:
-    """How far the index of texts is, waiting within bounds until it has the position. Raises Problem 503."""
-    deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_S
-    while (indexed := await call.deps.search.indexed()) < position:
-        if asyncio.get_running_loop().time() > deadline:
-            raise unavailable(f"the index of texts has not got to position {position} yet", reason="read_model_behind")
-        await asyncio.sleep(INDEX_POLL_S)
-    return indexed
-
-
 async def why(call: Call[None, ReadQuery]) -> Answer:
     text = call.path["position"]
     if not text.isdigit() or len(text) > 18:
         raise InvalidInput("position", f"{text[:40]!r} is not the position of an event, a number such as 12")
-    if call.query.min_position is not None:
-        await within_log(call, "minPosition", call.query.min_position)
-        await _indexed(call, call.query.min_position)
-    found = await call.deps.causality.why(int(text))
-    if found is None:
-        raise NotFound(f"no event is at position {text}")
-    return Answer(found)
+    await caught_up(call, EVENT_INDEX)
+    return Answer(found(await call.deps.causality.why(int(text)), f"no event is at position {text}"))
 
 
 async def list_stream(call: Call[None, StreamEventsQuery]) -> Answer:
-    stream, query = call.path["streamId"], call.query
+    stream, query, store = call.path["streamId"], call.query, call.deps.store
     if query.min_position is not None:
         await within_log(call, "minPosition", query.min_position)
-    last = await call.deps.store.last_seq(stream)
-    if last == 0:
-        raise NotFound(f"no stream {stream!r} is known")
+    moment = moment_of(query) or AtPosition(await store.last_position())
+    read = await call.deps.reads.end_of_stream(stream, at=moment)
+    last = found(read.value, f"no stream {stream!r} is known").seq
     if query.after > last:
         raise InvalidInput("after", f"{query.after} is beyond the end of the stream, which is at {last}")
-    events = await call.deps.store.read_stream(stream, after_seq=query.after, limit=query.limit)
+    events = await store.read_stream(stream, after_seq=query.after, up_to_seq=last, limit=query.limit)
     seen = events[-1].seq if events else query.after
     return Answer(
         EventList(
             events=tuple(event_view(event) for event in events),
             next_after=seen if seen < last else None,
-            as_of_position=await call.deps.store.last_position(),
+            as_of_position=read.as_of_position,
         )
     )
 
@@ -158,8 +143,8 @@ def event_view(event: RecordedEvent) -> EventView:
         type=event.event.wire_name,
         schema_version=event.event.schema_version,
         event_id=event.event_id,
-        occurred_at=event.occurred_at,
-        recorded_at=event.recorded_at,
+        occurred_at=time_text(event.occurred_at),
+        recorded_at=time_text(event.recorded_at),
         metadata=event.metadata,
         payload=msgspec.Raw(encode(event.event)),
     )
@@ -192,7 +177,7 @@ ENDPOINTS = (
         path="/api/streams/{streamId}/events",
         handler=list_stream,
         tag="log",
-        summary="One stream of the log",
+        summary="One stream of the log, now or as it was",
         query=StreamEventsQuery,
         answers={200: EventList},
         errors=(404,),

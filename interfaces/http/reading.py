@@ -8,7 +8,7 @@ from domain.errors import InvalidInput, NotFound
 from interfaces.http.endpoint import Call
 from interfaces.http.problems import unavailable
 from interfaces.http.queries import AsOfQuery, ListAsOfQuery, ReadQuery
-from projections.ports import AtPosition, AtSeq, AtTime, Moment
+from projections.ports import WORK, AtPosition, AtSeq, AtTime, Moment
 
 Value = TypeVar("Value")
 Shown = TypeVar("Shown", bound=msgspec.Struct)
@@ -31,12 +31,7 @@ async def caught_up(call: Call[Any, ReadQuery], projection: str) -> None:
 async def work_caught_up(call: Call[Any, ReadQuery]) -> None:
     """Wait until the effect ledger and the run queue have followed the log to the query's minPosition. Raises as
     `caught_up` does."""
-    position = call.query.min_position
-    if position is None:
-        return
-    await within_log(call, "minPosition", position)
-    if not await call.deps.work.records.wait_for(position, LONGEST_WAIT_S):
-        raise unavailable(f"the work has not got to position {position} yet", reason="read_model_behind")
+    await caught_up(call, WORK)
 
 
 async def within_log(call: Call[Any, Any], field: str, position: int) -> int:

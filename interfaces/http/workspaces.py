@@ -1,6 +1,7 @@
-"""A session's workspace as of any recorded sync: list it, read a file of it, make it the present one again."""
+"""A session's workspace as of any recorded sync, or as any moment had it: list it, read a file of it, make it the
+present one again."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from starlette.responses import Response
@@ -14,18 +15,19 @@ from domain.session.state import SessionWorker
 from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
 from domain.workspace.sync import ManifestEntry, SyncRef
 from interfaces.http.endpoint import Answer, Call, Endpoint
-from interfaces.http.queries import Number, ReadQuery, Text, WaitQuery
-from interfaces.http.reading import within_log
+from interfaces.http.queries import AsOfQuery, Number, Text, WaitQuery
+from interfaces.http.reading import found, moment_of, within_log
 from interfaces.http.session_workers import WorkerSettled, pending, present_worker
 from interfaces.http.views import Pending, View
+from projections.ports import Moment
 
 MOST_ENTRIES = 50_000
 LARGEST_FILE = 64 * 1024 * 1024
 
 
-class WorkspaceQuery(ReadQuery, frozen=True, kw_only=True):
-    """`sync_position`: the position of a `session.synced` event; without it the last one counts. `path`: that of a
-    folder, or of a file."""
+class WorkspaceQuery(AsOfQuery, frozen=True, kw_only=True):
+    """`sync_position`: the position of a `session.synced` event; without it the last one counts, now or at the moment
+    that is asked for. `path`: that of a folder, or of a file."""
 
     sync_position: Number | None = None
     path: Text = WORKSPACE
@@ -58,7 +60,7 @@ class RecordedWorkspace(View, frozen=True, kw_only=True):
 
 async def list_workspace(call: Call[None, WorkspaceQuery]) -> Answer:
     below = relative(check_workspace_path("path", call.query.path))
-    _, sync, position = await _recorded(call, call.query.sync_position)
+    _, sync, position = await _asked(call)
     entries = await call.deps.recorded_workspaces.entries(sync)
     wanted = [entry for entry in entries if not below or entry.path == below or entry.path.startswith(f"{below}/")]
     if below and not wanted:
@@ -77,7 +79,7 @@ async def list_workspace(call: Call[None, WorkspaceQuery]) -> Answer:
 
 async def read_file(call: Call[None, WorkspaceQuery]) -> Response:
     below = relative(check_workspace_path("path", call.query.path))
-    worker, sync, _ = await _recorded(call, call.query.sync_position)
+    workspace_prefix, sync, position = await _asked(call)
     entries = await call.deps.recorded_workspaces.entries(sync)
     entry = next((entry for entry in entries if _readable(entry.path) == below), None)
     if entry is None:
@@ -86,14 +88,19 @@ async def read_file(call: Call[None, WorkspaceQuery]) -> Response:
         raise Conflict(f"{call.query.path!r} is a {entry.kind}, not a file", "not_a_file")
     if entry.size > LARGEST_FILE:
         raise Conflict(f"{call.query.path!r} has {entry.size} bytes; at most {LARGEST_FILE} are served", "too_large")
-    body = await call.deps.recorded_workspaces.content(worker.workspace_prefix, entry)
-    headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
+    body = await call.deps.recorded_workspaces.content(workspace_prefix, entry)
+    headers = {
+        "content-disposition": "attachment",
+        "x-content-type-options": "nosniff",
+        "x-as-of-position": str(position),
+    }
     return Response(body, media_type="application/octet-stream", headers=headers)
 
 
 async def restore(call: Call[RestoreBody, WaitQuery]) -> Answer:
     session_id = call.path["sessionId"]
-    _, sync, _ = await _recorded(call, call.body.sync_position)
+    loaded = await call.deps.sessions.get(session_id)
+    sync = await _sync_at(call, loaded.state, call.body.sync_position)
     await call.deps.recorded_workspaces.entries(sync)  # what can't be read must not take a worker down
     history = await call.deps.store.read_stream(session_stream(session_id))
     settled: Settled = await call.deps.sessions.restore(
@@ -110,28 +117,58 @@ async def restore(call: Call[RestoreBody, WaitQuery]) -> Answer:
     return Answer(WorkerSettled(worker=worker, position=worker.position))
 
 
-async def _recorded(
-    call: Call[RestoreBody, WaitQuery] | Call[None, WorkspaceQuery],
-    sync_position: int | None,
-) -> tuple[SessionWorker, SyncRef, int]:
-    """The session, one of its syncs, and where its stream stands. Raises NotFound, InvalidInput, SyncNotKept."""
-    session_id = call.path["sessionId"]
-    if isinstance(call.query, ReadQuery) and call.query.min_position is not None:
-        await within_log(call, "minPosition", call.query.min_position)
+async def _asked(call: Call[None, WorkspaceQuery]) -> tuple[str, SyncRef, int]:
+    """The session's prefix in the object store, the sync that the query is about, and where the session's stream stood.
+    Raises NotFound, InvalidInput, SyncNotKept."""
+    session_id, query, moment = call.path["sessionId"], call.query, moment_of(call.query)
+    if moment is not None and query.sync_position is not None:
+        raise InvalidInput("syncPosition", "goes without atSeq, at and atPosition: it names a sync by itself")
+    if query.min_position is not None:
+        await within_log(call, "minPosition", query.min_position)
     loaded = await call.deps.sessions.get(session_id)
     assert loaded.state is not None
-    if sync_position is None:
-        if loaded.state.last_sync is None:
-            raise NotFound(f"session {session_id!r} has never been synced")
-        return loaded.state, loaded.state.last_sync, loaded.position
-    found = await call.deps.store.read_all(after=sync_position - 1, limit=1) if sync_position > 0 else []
-    at = next((event for event in found if event.position == sync_position), None)
-    if at is None or at.stream != session_stream(session_id) or not isinstance(at.event, SessionSynced):
-        raise InvalidInput("syncPosition", f"{sync_position} is no session.synced event of session {session_id!r}")
-    if loaded.state.kept_since is not None:
+    prefix = loaded.state.workspace_prefix
+    if moment is not None:
+        return prefix, *await _sync_then(call, loaded.state, moment)
+    if query.sync_position is not None:
+        return prefix, await _sync_at(call, loaded.state, query.sync_position), loaded.position
+    if loaded.state.last_sync is None:
+        raise NotFound(f"session {session_id!r} has never been synced")
+    return prefix, loaded.state.last_sync, loaded.position
+
+
+async def _sync_at(call: Call[Any, Any], state: SessionWorker | None, sync_position: int) -> SyncRef:
+    """The sync of a `session.synced` event. Raises InvalidInput when there is none at this position, SyncNotKept."""
+    assert state is not None
+    stream = session_stream(call.path["sessionId"])
+    events = await call.deps.store.read_all(after=sync_position - 1, limit=1) if sync_position > 0 else []
+    at = next((event for event in events if event.position == sync_position), None)
+    if at is None or at.stream != stream or not isinstance(at.event, SessionSynced):
+        raise InvalidInput("syncPosition", f"{sync_position} is no session.synced event of {stream}")
+    if state.kept_since is not None:
+        history = await call.deps.store.read_stream(stream)
+        check_kept(state, superseded_at(history)[at.event.sync], sync_position)
+    return at.event.sync
+
+
+async def _sync_then(call: Call[None, WorkspaceQuery], state: SessionWorker, moment: Moment) -> tuple[SyncRef, int]:
+    """The last sync at a moment, and where the session's stream stood. Raises NotFound, InvalidInput, SyncNotKept."""
+    session_id = call.path["sessionId"]
+    read = await call.deps.reads.session_worker(session_id, at=moment)
+    worker = found(read.value, f"no session {session_id!r} was known then")
+    if worker.last_sync is None:
+        raise NotFound(f"session {session_id!r} had never been synced then")
+    if state.kept_since is not None:
         history = await call.deps.store.read_stream(session_stream(session_id))
-        check_kept(loaded.state, superseded_at(history)[at.event.sync], sync_position)
-    return loaded.state, at.event.sync, loaded.position
+        position = max(
+            each.position
+            for each in history
+            if isinstance(each.event, SessionSynced)
+            and each.event.sync == worker.last_sync
+            and each.position <= worker.position
+        )
+        check_kept(state, superseded_at(history)[worker.last_sync], position)
+    return worker.last_sync, worker.position
 
 
 def _shown(entry: ManifestEntry) -> WorkspaceEntry:
@@ -158,7 +195,7 @@ ENDPOINTS = (
         path=f"{_PATH}/workspace",
         handler=list_workspace,
         tag=_TAG,
-        summary="The workspace as of a recorded sync",
+        summary="The workspace as of its last recorded sync, or as it was",
         query=WorkspaceQuery,
         answers={200: RecordedWorkspace},
         errors=(404, 409),
@@ -168,7 +205,7 @@ ENDPOINTS = (
         path=f"{_PATH}/workspace/file",
         handler=read_file,
         tag=_TAG,
-        summary="The bytes of a file as of a recorded sync",
+        summary="The bytes of a file as of the last recorded sync, or as it was",
         query=WorkspaceQuery,
         answers={200: bytes},
         errors=(404, 409),

@@ -67,6 +67,8 @@ def test_the_metrics_of_the_rules_tell_of_questions_and_circuits(shared_fleetlog
 
     asked = samples(shared_fleetlog)
 
+    assert asked['fleetlog_projection_lag_events{projection="event-index"}'] >= 0
+    assert asked['fleetlog_projection_lag_seconds{projection="event-index"}'] >= 0
     assert asked["fleetlog_open_questions"] >= 1
     assert asked['fleetlog_executor_circuits{state="closed"}'] >= 1
     assert {f'fleetlog_executor_circuits{{state="{state}"}}' for state in ("open", "half_open")} <= set(asked)

@@ -167,6 +167,7 @@ def cancel_at(server: FleetlogServer, session: str, event: int, pause_s: float =
     assert_canceled_once(server, run_id)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("known", [False, True], ids=["new session", "known session"])
 def test_a_cancel_after_any_event_of_a_life(fleetlog: FleetlogServer, known: bool) -> None:
     session = new_id("session")
@@ -192,6 +193,7 @@ def is_down(server: FleetlogServer, session: str) -> bool:
     return server.client.post(f"/api/session-workers/{session}/stop").status_code in {200, 404}
 
 
+@pytest.mark.proof
 def test_a_cancel_is_not_forgotten_when_the_server_dies_right_after_it(fleetlog: FleetlogServer) -> None:
     run_ids = [running(fleetlog), queued_in(fleetlog, "two"), waiting_in(fleetlog, "three")]
     for run_id in run_ids:

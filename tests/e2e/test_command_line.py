@@ -12,7 +12,10 @@ from tests.support.fleetlog_server import FleetlogServer
 def test_the_doctor_finds_everything_well_beside_a_running_server(shared_fleetlog: FleetlogServer) -> None:
     findings = json.loads(shared_fleetlog.command("doctor", "--json"))
 
-    assert {finding["name"]: finding["status"] for finding in findings} == {
+    statuses = {finding["name"]: finding["status"] for finding in findings}
+    for name in ("provider claude-code", "provider codex-cli", "provider opencode"):
+        assert statuses.pop(name) == "warning"  # without credentials
+    assert statuses == {
         "python": "ok",
         "home": "ok",
         "port": "warning",
@@ -20,7 +23,8 @@ def test_the_doctor_finds_everything_well_beside_a_running_server(shared_fleetlo
         "object store": "ok",
         "projections": "ok",
         "process managers": "ok",
-        "scripted provider": "ok",
+        "shell": "ok",
+        "provider scripted": "ok",
     }
     assert "✓" in shared_fleetlog.command("doctor")
 
@@ -31,12 +35,32 @@ def test_the_doctor_says_what_is_wrong_and_how_to_mend_it(
     monkeypatch.setenv("FLEETLOG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DATABASE_URL", "postgresql://nobody:x@127.0.0.1:1/none")
     monkeypatch.setenv("FLEETLOG_SECRET", "s" * 40)
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
 
     assert main(["doctor", "--json"]) == 1
 
     findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["postgres"]["status"] == "error"
+    assert "DATABASE_URL" in findings["postgres"]["mend"]
+    assert findings["projections"]["detail"] == "not looked at without postgres"
     assert findings["home"]["status"] == "ok"
+    assert findings["provider scripted"]["status"] == "ok"
+    assert findings["provider claude-code"]["status"] == "warning"
+    assert "ANTHROPIC_API_KEY" in findings["provider claude-code"]["mend"]
+
+
+def test_the_doctor_says_when_no_docker_engine_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FLEETLOG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WORKER_RUNTIME", "docker")
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+
+    assert main(["doctor", "--json"]) == 1
+
+    findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
+    assert findings["provider codex-cli"]["status"] == "error"
+    assert "WORKER_RUNTIME" in findings["provider codex-cli"]["mend"]
 
 
 def test_projections_are_seen_rebuilt_and_refused(shared_fleetlog: FleetlogServer) -> None:

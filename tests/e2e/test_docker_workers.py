@@ -61,6 +61,7 @@ def test_a_session_lives_in_a_container_and_leaves_none_behind(docker_fleetlog: 
     assert containers(installation) == []
 
 
+@pytest.mark.proof
 def test_a_container_that_was_removed_by_hand_while_it_was_stopped_comes_back(docker_fleetlog: DockerFleetlog) -> None:
     server = docker_fleetlog
     server.finished("echo back > file", sessionId="first")
@@ -74,6 +75,7 @@ def test_a_container_that_was_removed_by_hand_while_it_was_stopped_comes_back(do
     assert "session.container_lost" in [event["type"] for event in history]
 
 
+@pytest.mark.proof
 def test_a_run_in_a_container_survives_a_kill_of_the_server(docker_fleetlog: DockerFleetlog) -> None:
     server, container = docker_fleetlog, docker_fleetlog.container("first")
     counting = "for n in $(seq 1 40); do echo line $n; echo $n >> steps; sleep 0.1; done"
@@ -91,6 +93,7 @@ def test_a_run_in_a_container_survives_a_kill_of_the_server(docker_fleetlog: Doc
     assert server.output_of("cat steps", "first").split() == [str(n) for n in range(1, 41)]
 
 
+@pytest.mark.proof
 def test_a_run_goes_on_in_its_container_while_the_server_is_stopped(docker_fleetlog: DockerFleetlog) -> None:
     server, container = docker_fleetlog, docker_fleetlog.container("first")
     run_id = server.enqueued("echo begun; sleep 4; echo end", sessionId="first")
@@ -116,6 +119,7 @@ def test_a_container_that_was_killed_by_hand_is_started_again_with_its_files(doc
     assert (server.container("first"), server.output_of("cat file", "first")) == (container, "kept\n")
 
 
+@pytest.mark.proof
 def test_a_container_that_was_removed_by_hand_while_it_ran_is_on_record_as_lost(
     docker_fleetlog: DockerFleetlog,
 ) -> None:

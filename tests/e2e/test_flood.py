@@ -44,6 +44,7 @@ def send(client: httpx.Client, run_id: str, name: str) -> list[str]:
     raise AssertionError("the server was too busy for too long")
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(300)
 def test_a_flood_of_callbacks_costs_its_senders_time_and_the_server_bounded_memory(fleetlog: FleetlogServer) -> None:
     session = new_id("session")

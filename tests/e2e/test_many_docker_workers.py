@@ -13,7 +13,7 @@ SESSIONS = 60
 STARTING = 8
 WAIT_MS = 600_000
 
-pytestmark = [pytest.mark.draft, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def events(server: DockerFleetlog, kind: str) -> list[dict[str, Any]]:
 def test_sixty_sessions_at_once(fleet: tuple[DockerFleetlog, str]) -> None:
     server, installation = fleet
     names = [f"s{number:02}" for number in range(SESSIONS)]
-    server.client.timeout = 700
+    server.client.timeout = 650
 
     def activate(name: str) -> str:
         body = {"appId": "app", "userLoginName": "ada"}

@@ -40,6 +40,7 @@ def assert_others_go_on(server: FleetlogServer) -> None:
     assert server.finished("echo fine", sessionId="neighbour")["snapshot"]["state"] == "succeeded"
 
 
+@pytest.mark.proof
 def test_an_agent_that_hangs_is_ended_with_the_reason(fleetlog: FleetlogServer) -> None:
     deaf = "trap '' TERM INT HUP; echo up; while true; do sleep 100; done"
     run_id = fleetlog.enqueued(deaf)
@@ -131,6 +132,7 @@ def own_mounts() -> bool:
     return tool is not None and subprocess.run(mount, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.proof
 def test_an_agent_that_fills_its_disk_ends_with_advice_and_the_next_run_may_clean_up(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -43,6 +43,7 @@ def assert_others_go_on(server: FleetlogServer) -> None:
     assert server.finished("echo fine", sessionId="neighbour")["snapshot"]["state"] == "succeeded"
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("mood", ["hangs", "endless", "trickles", *ANSWERS])
 def test_whatever_answers_in_an_executor_s_place_its_run_ends_with_the_reason(
     fleetlog: FleetlogServer, mood: str

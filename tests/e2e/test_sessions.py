@@ -172,7 +172,9 @@ def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: Fleetl
 
     assert names() == ["/workspace/d", "/workspace/d/file", "/workspace/new"]
     assert names(syncPosition=synced) == ["/workspace/d", "/workspace/d/file", "/workspace/link"]
+    assert names(atPosition=synced) == names(syncPosition=synced)
     assert (content(), content(syncPosition=synced)) == (b"second\nunsynced\n", b"first\n")
+    assert content(atPosition=synced) == b"first\n"
     assert server.command("workspace", "cat", session, "/workspace/d/file", "--at", str(synced)) == "first\n"
     assert "/workspace/link" in server.command("workspace", "ls", session, "--at", str(synced))
 

@@ -210,7 +210,7 @@ async def open_dependencies(
         audit=PostgresLogAudit(
             dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)
         ),
-        recorded_workspaces=NothingRecorded(),
+        recorded_workspaces=OneFileRecorded(),
         progress=progress,
         idempotency_keys=PostgresIdempotencyKeys(pool),
         callback_tokens=DerivedCallbackTokens(runs=runs, sessions=sessions, secret=SECRET),
@@ -224,14 +224,15 @@ async def open_dependencies(
     return deps, hub
 
 
-class NothingRecorded:
-    """Syncs without content."""
+class OneFileRecorded:
+    """Syncs of one folder with one file, whose content is the key of the sync's manifest."""
 
     async def entries(self, sync: SyncRef) -> Sequence[ManifestEntry]:
-        return ()
+        file = ManifestEntry(path="folder/file", kind="file", hash=sync.manifest_key)
+        return (ManifestEntry(path="folder", kind="dir"), file)
 
     async def content(self, workspace_prefix: str, entry: ManifestEntry) -> bytes:
-        return b""
+        return f"{workspace_prefix}/{entry.hash}".encode()
 
 
 async def _is_up(_session_id: str, _context: Any) -> bool:

@@ -56,7 +56,7 @@ class FleetlogServer:
             self._process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", self.module, *self._arguments()],
                 cwd=REPOSITORY,
-                env=self._settings(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -74,7 +74,8 @@ class FleetlogServer:
         stop_workers = ["--stop-workers"] if self._part == "up" and self.stop_workers else []
         return [self._part, "--json", *stop_workers]
 
-    def _settings(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """What another `fleetlog` command beside this server needs."""
         return (
             inherited_environment()
             | {"FLEETLOG_HOME": str(self.home), "FLEETLOG_PORT": str(self.port)}
@@ -86,7 +87,7 @@ class FleetlogServer:
         done = subprocess.run(
             [sys.executable, "-m", "interfaces.cli.main", *arguments],
             cwd=REPOSITORY,
-            env=self._settings(),
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=60,

@@ -62,6 +62,9 @@ with tempfile.TemporaryDirectory() as folder:
             run = {"provider": "scripted", "model": "none", "messages": [{"role": "user", "content": "echo works"}]}
             snapshot = answer(f"{url}/api/runs/start", run)["snapshot"]
             assert snapshot["state"] == "succeeded", snapshot
+            for file in ("", "/main.js", "/base.css", "/mark.svg"):
+                with urllib.request.urlopen(f"{url}/console{file}", timeout=30) as page:
+                    assert page.read(), f"/console{file} is empty"
         finally:
             server.send_signal(signal.SIGINT)
         assert server.wait(60) == 0

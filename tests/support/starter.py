@@ -20,6 +20,7 @@ async def main(kind: str, home: Path) -> None:
 
 
 if __name__ == "__main__":
-    # A job in the background of a shell without job control inherits an ignored SIGINT.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Ctrl-C ends it at once, also when it is a job in the background, which inherits to ignore it; nobody waits for the
+    # thread that reads stdin.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     asyncio.run(main(sys.argv[1], Path(sys.argv[2])))

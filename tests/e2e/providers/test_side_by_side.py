@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import DIALECTS
 from tests.support.fleetlog_server import new_id
 from tests.support.model_server import Garbage, Gate, Text, slow_text
 
 
+@pytest.mark.proof
 def test_a_provider_that_breaks_in_two_ways_leaves_the_others_alone(agents: Agents) -> None:
     gates = [Gate() for _ in DIALECTS]
     sound = [

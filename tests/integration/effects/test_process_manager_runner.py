@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
+import pytest
 from msgspec.structs import replace
 
 from application.command_context import CommandContext
@@ -25,7 +26,10 @@ from infrastructure.postgres.sessions import open_pool
 from infrastructure.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.process_managers.runner import LOCK, ProcessManagerRunner
 from infrastructure.process_managers.unit import React
+from infrastructure.readmodels import progress
+from infrastructure.readmodels.progress import PostgresProjectionProgress
 from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL
+from projections.ports import WORK
 from tests.support.async_run import run
 from tests.support.log_events import OCCURRED_AT
 from tests.support.raw_append import append_raw
@@ -232,3 +236,21 @@ def test_an_event_of_newer_code_makes_one_process_manager_wait_and_is_taken_by_t
 
     assert (waiting.error_position, waiting.error_type) == (1, "run.queued")
     assert audit == []  # nothing is wrong, and nobody has to decide anything
+
+
+def test_who_waits_for_the_work_is_woken_by_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "POLL_SECONDS", 1000)
+
+    async def scenario() -> None:
+        await migrate(database)
+        async with (
+            running(database, runners=1) as store,
+            await open_pool(database, size=1) as pool,
+            PostgresListener(database) as listener,
+            PostgresProjectionProgress(pool, listener) as progress_,
+        ):
+            waiting = asyncio.create_task(progress_.wait_for(WORK, 1, timeout=30))
+            await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q")])
+            assert await waiting
+
+    run(scenario())

@@ -157,11 +157,14 @@ def test_a_subscription_goes_on_after_its_connections_were_killed(database: str)
         application.save(noted(1, "one"))
         with application.recorder.subscribe(gt=0) as subscription:
             assert next(subscription).id == 1
-            kill_backends(database)
-            application.save(noted(2, "two"))
-            started = time.monotonic()
-            assert next(subscription).id == 2
-            assert time.monotonic() - started < 5  # well below one, on a machine of its own
+            delays = []
+            for last in (2, 3, 4):
+                kill_backends(database)
+                application.save(noted(last, "next"))
+                started = time.monotonic()
+                assert next(subscription).id == last
+                delays.append(time.monotonic() - started)
+            assert min(delays) < 1, delays  # a busy machine may be late now and then
 
 
 def test_tenants_share_the_positions_of_the_log_but_not_its_streams(database: str) -> None:

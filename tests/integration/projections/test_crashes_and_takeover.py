@@ -90,7 +90,7 @@ def test_another_process_takes_over_within_about_a_second(migrated: str) -> None
                 killed = time.monotonic()
                 last = await append_all(around.store, mixed_history(sessions=1, prefix="c-"))
                 await around.caught_up(last)
-                assert time.monotonic() - killed < 10  # about one, on a machine of its own
+                assert time.monotonic() - killed < 3  # about one, on a machine of its own
                 assert {status.holder for status in await around.admin.status()} == {"second"}
 
     run(check(), timeout=100)

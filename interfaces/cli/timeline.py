@@ -1,0 +1,80 @@
+"""Events as lines of a timeline: place, time since the first, what happened, and the state beside it."""
+
+from datetime import datetime
+from typing import Literal
+
+from rich.console import Console
+from rich.text import Text
+
+from interfaces.cli.console import harmless
+from interfaces.cli.event_texts import SeenEvent, StateBeside, said
+
+BESIDE_FROM = 110
+"""Columns of a terminal from which on there is room for the state beside the events."""
+TYPES_FROM = 80
+TYPE_WIDTH = 24
+COLOURS = {
+    "run": "cyan",
+    "session": "blue",
+    "message": "white",
+    "reasoning": "dim",
+    "tool": "yellow",
+    "todo": "green",
+    "human_loop": "magenta",
+}
+
+
+class Timeline:
+    """Prints events as they come, each on one line that fits the terminal. `place` says which number stands first;
+    `state` what the state is after each event, if it is told."""
+
+    def __init__(self, console: Console, place: Literal["seq", "position"], state: StateBeside | None = None) -> None:
+        self._console, self._place, self._state = console, place, state
+        self._began: datetime | None = None
+        self._piped = not console.is_terminal
+
+    def event(self, event: SeenEvent) -> None:
+        width = self._console.width
+        line = self._line(event, width)
+        state = None if self._state is None else self._state.after(event)
+        if self._state is not None and not self._piped and width >= BESIDE_FROM:
+            left = width * 3 // 5
+            line.truncate(left, overflow="ellipsis", pad=True)
+            line.append(" │ ", "dim")
+            if state is not None:
+                line.append_text(state)
+        if not self._piped:
+            line.truncate(width, overflow="ellipsis")
+        line.rstrip()
+        self._console.print(line, soft_wrap=True)
+
+    def end(self) -> None:
+        """The state after the last event, where there was no room for it beside them."""
+        beside = not self._piped and self._console.width >= BESIDE_FROM
+        if self._state is not None and not beside and self._state.last.plain:
+            self._console.print(Text.assemble(("state ", "bold"), self._state.last), soft_wrap=self._piped)
+
+    def _line(self, event: SeenEvent, width: int) -> Text:
+        if self._began is None:
+            self._began = event.occurred_at
+        after = since((event.occurred_at - self._began).total_seconds())
+        type_ = harmless(event.type)
+        colour = COLOURS.get(event.type.partition(".")[0], "white")
+        line = Text.assemble(
+            (f"{event.seq if self._place == 'seq' else event.position:>5}", "dim"), (f" {after:>10}  ", "dim green")
+        )
+        line.append(type_.ljust(TYPE_WIDTH) if width >= TYPES_FROM else type_, colour)
+        if self._place == "position":
+            line.append(f"  {harmless(event.stream)}", "dim")
+        text = said(event)
+        failed = event.type in {"tool.end", "run.finished", "run.agent_finished"} and text.startswith(("✗", "failed"))
+        line.append(f"  {text}", "red" if failed else "dim" if colour == "dim" else "")
+        return line
+
+
+def since(seconds: float) -> str:
+    """Time gone by, such as `+0.412 s`, `+2 m 03 s`, `+26 h 10 m`."""
+    if seconds < 60:
+        return f"+{seconds:.3f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"+{minutes} m {rest:02} s" if minutes < 60 else f"+{minutes // 60} h {minutes % 60:02} m"

@@ -1,0 +1,60 @@
+"""Serves the console's files. They hold no data and are open, as /docs is: what the page shows it asks of the API, with
+the caller's own key. Nothing comes from elsewhere, and the policy lets nothing run that did."""
+
+import hashlib
+from importlib.resources import files
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from interfaces.http.exchange import exchange_of
+from interfaces.http.problems import Problem, problem_response
+
+MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    # The page builds its elements from texts; a browser that knows these two refuses it anything else.
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS = {"cache-control": "no-cache", "content-security-policy": _POLICY, "referrer-policy": "no-referrer"}
+_FOLDER = files(__package__) / "page"
+FILE_NAMES = frozenset(entry.name for entry in _FOLDER.iterdir() if entry.name.rpartition(".")[2] in MEDIA_TYPES)
+
+
+async def console_page(request: Request) -> Response:
+    return _answer(request, "index.html")
+
+
+async def console_file(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in FILE_NAMES:
+        problem = Problem(404, "not-found", "Not found", f"there is nothing at {request.url.path[:200]}")
+        return problem_response(problem, exchange_of(request.scope).trace_id)
+    return _answer(request, name)
+
+
+async def without_slash(_request: Request) -> Response:
+    return RedirectResponse("/console", status_code=307, headers={"cache-control": "no-store"})
+
+
+def _answer(request: Request, name: str) -> Response:
+    content = (_FOLDER / name).read_bytes()
+    headers = _HEADERS | {"etag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if headers["etag"] in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers | {"content-type": MEDIA_TYPES[name.rpartition(".")[2]]})
+
+
+CONSOLE_ROUTES = (
+    Route("/console", console_page, methods=["GET"]),
+    Route("/console/", without_slash, methods=["GET"]),
+    Route("/console/{name}", console_file, methods=["GET"]),
+)

@@ -1,0 +1,11 @@
+-- Delete some of the rows kept within streams that a fold made by which no version is in use any more.
+DELETE FROM row_snapshots
+WHERE ctid IN (
+    SELECT s.ctid FROM row_snapshots s
+    WHERE s.projection = %(projection)s AND s.fold_version = %(fold_version)s
+      AND NOT EXISTS (
+          SELECT FROM projection_versions v
+          WHERE v.projection = s.projection AND v.fold_version = s.fold_version AND v.state <> 'retired'
+      )
+    LIMIT %(limit)s
+)
