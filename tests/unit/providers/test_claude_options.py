@@ -6,7 +6,8 @@ import pytest
 
 from domain.errors import InvalidInput
 from domain.run.values import Message, RunSpec
-from infrastructure.providers.claude_code import PERMISSION_MODES, ClaudeCodeProvider, _arguments, _options
+from infrastructure.providers.claude_code import PERMISSION_MODES, ClaudeCodeProvider, ClaudeOptions, _arguments
+from infrastructure.providers.provider_options import options_as
 
 SESSION = "0d1f8a52-6a0e-4c2e-9b57-0a8f3a2b7c11"
 
@@ -27,7 +28,7 @@ def spec(profile="", resume="", tools=(), **options):
 
 def arguments(**asked):
     found = spec(**asked)
-    return _arguments(found, _options(found))
+    return _arguments(found, options_as(ClaudeOptions, found))
 
 
 def after(flag, words):

@@ -7,8 +7,9 @@ import pytest
 from domain.errors import InvalidInput
 from domain.run.values import Message, RunSpec
 from infrastructure.providers.contract import AgentFailed, AgentTask
-from infrastructure.providers.opencode import OpencodeProvider, _options
-from infrastructure.providers.opencode_setup import chosen_model, set_up
+from infrastructure.providers.opencode import OpencodeProvider
+from infrastructure.providers.opencode_setup import OpencodeOptions, chosen_model, set_up
+from infrastructure.providers.provider_options import options_as
 from infrastructure.providers.redaction import Redactor
 
 KEYS = {"OPENAI_COMPATIBLE_API_KEY": "key-1", "OPENAI_COMPATIBLE_BASE_URL": "http://m/v1"}
@@ -47,7 +48,7 @@ def configured(tmp_path):
             human_loop_timeout_ms=1000,
             redactor=Redactor(),
         )
-        setup = set_up(task, _options(run), "password")
+        setup = set_up(task, options_as(OpencodeOptions, run), "password")
         assert "key-1" not in str(setup.environment)
         return json.loads(setup.environment["OPENCODE_CONFIG_CONTENT"])
 
