@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
+from infrastructure.providers.catalog import RegisteredProviders
+from infrastructure.providers.installations import ImageLabels
+from infrastructure.runtimes.docker_engine import DockerEngine
 from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import DIALECTS
 from tests.support.agent_clis import ROOT, installed_clis
+from tests.support.async_run import run
 from tests.support.fleetlog_server import FleetlogServer
 
 CLAUDE = "claude-code"
@@ -42,20 +46,23 @@ def test_without_credentials_the_environment_is_not_ready_and_a_run_says_the_sam
         for dialect in DIALECTS:
             provider = found[dialect.name]
             assert provider["readiness"] == "environment_not_ready"
-            run = server.finished("go", provider=dialect.name, model="m", retryPolicy="never")
-            error = run["snapshot"]["error"]
+            ended = server.finished("go", provider=dialect.name, model="m", retryPolicy="never")
+            error = ended["snapshot"]["error"]
             assert error["errorClass"] == "auth_missing"
             assert error["message"] == provider["reason"]
             assert "where the control plane runs" in provider["reason"]
         assert found["scripted"]["readiness"] == "ready"
 
 
-@pytest.mark.proof
-def test_without_its_docker_daemon_the_runtime_is_unhealthy(tmp_path: Path) -> None:
-    nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/no-daemon.sock", "ANTHROPIC_API_KEY": "sk-0123456789"}
-    with FleetlogServer(tmp_path / "home", WORKER_RUNTIME="docker", **nowhere) as server:
-        found = providers_of(server)
-        for dialect in DIALECTS:
-            assert found[dialect.name]["readiness"] == "runtime_unhealthy"
-            assert "Docker" in found[dialect.name]["reason"]
-            assert found[dialect.name]["resume"]
+def test_without_its_docker_daemon_the_runtime_is_unhealthy() -> None:
+    engine = DockerEngine({"DOCKER_HOST": "tcp://127.0.0.1:9"}, installation="", connections=1)
+    labels = ImageLabels("an-image", lambda: engine.image_labels("an-image"))
+    configured = [name for dialect in DIALECTS for name in dialect.variables("http://model")]
+
+    found = {state.name: state for state in run(RegisteredProviders(labels, configured).all())}
+
+    for dialect in DIALECTS:
+        assert found[dialect.name].readiness == "runtime_unhealthy"
+        assert "see that the Docker daemon runs" in found[dialect.name].reason
+        assert found[dialect.name].capabilities.resume
+    assert found["scripted"].readiness == "ready"
