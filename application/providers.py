@@ -1,5 +1,6 @@
 """The port to the providers of this installation: what each can do, and whether it could run now."""
 
+from collections.abc import Iterable
 from typing import Literal, Protocol
 
 import msgspec
@@ -28,6 +29,10 @@ class Providers(Protocol):
     async def capabilities_of(self, spec: RunSpec) -> Capabilities:
         """What the run's provider can do for it. Raises InvalidInput for an unknown provider, and for messages and
         options that it can't accept."""
+        ...
+
+    def holds_conversation(self, provider: str, provider_session_id: str, files: Iterable[str]) -> bool:
+        """Whether the provider's own conversation lies among the files of a workspace, given by their paths in it."""
         ...
 
     async def all(self) -> tuple[ProviderState, ...]: ...

@@ -19,6 +19,7 @@ EffectKind = Literal[
     "workspace.sync_before_remove",
     "workspace.validate",
     "workspace.collect",
+    "workspace.copy",
     "agent_data.link",
     "session.request_sync",
     "session.detach_run",

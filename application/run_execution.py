@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from application.aggregates import Clock
+from application.carried_conversations import CarriedConversations, begun_with
 from application.command_context import CommandContext
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
@@ -23,6 +24,7 @@ from domain.errors import Conflict, DomainError, Fenced, NotFound
 from domain.identifiers import run_stream, session_stream
 from domain.run.commands import (
     BeginFinalSync,
+    CarryConversation,
     ClaimRun,
     EnterPhase,
     FailAttempt,
@@ -60,10 +62,11 @@ class RunExecutions:
         limits: RunLimits,
         jitter: Callable[[], float],
         callback_url: Callable[[str], str] = lambda _run_id: "",
+        conversations: CarriedConversations | None = None,
     ) -> None:
         self.runs, self.workers, self.tail, self.clock = runs, workers, tail, clock
         self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
-        self.limits, self.callback_url = limits, callback_url
+        self.limits, self.callback_url, self.conversations = limits, callback_url, conversations
 
     async def execute(self, lease: RunLease) -> Run | None:
         """See a run through to its end, or to its next retry. None when another holder has taken over.
@@ -94,6 +97,7 @@ class RunExecutions:
             limits=self.limits,
             jitter=self._jitter,
             callback_url=self.callback_url,
+            conversations=self.conversations,
         )
 
     def delay(self, attempt: int) -> timedelta:
@@ -137,6 +141,7 @@ class _Execution:
 
     async def _prepare(self, run: Run) -> Run:
         """Activate the session, attach to it, and tell the log that the agent is about to start."""
+        lease = self._lease.generation
         if run.cancel_requested:
             return await self._fail(run, "internal", "canceled before the agent started")
         assert run.spec is not None
@@ -147,19 +152,30 @@ class _Execution:
                 worker = await self._unless_canceled(self._attached(run.spec))
                 phases = PHASES[-1:]
             health = await self._workers.executor(worker, self._run_id).health()
+            taken_up = await self._conversation(run, worker, lease)
         except _Canceled:
             return await self._fail(run, "internal", "canceled before the agent started")
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
-        lease = self._lease.generation
         commands: list[tuple[RunCommand, str]] = [
             (EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases
         ]
+        commands += taken_up
         start = StartAgent(lease_generation=lease, generation=worker.state.generation, boot_id=health.boot_id)
         commands.append((start, ""))
         return (await self._runs.handle_batch(self._run_id, commands, self.context("started"))).state
+
+    async def _conversation(self, run: Run, worker: Worker, lease: int) -> list[tuple[RunCommand, str]]:
+        """What the run of a forked session takes up, for the log to tell."""
+        if self._parts.conversations is None:
+            return []
+        carry = await self._parts.conversations.for_run(self._run_id, run, worker.state)
+        if carry is None:
+            return []
+        command = CarryConversation(lease_generation=lease, carried=carry.carried, warnings=carry.warnings)
+        return [(command, "")]
 
     async def _attach_to_running(self, spec: RunSpec) -> Worker | None:
         """The short way to a worker that is up already: touch it and attach, in one append. None: take the long one."""
@@ -188,7 +204,7 @@ class _Execution:
             generation=0,
             run_id=self._run_id,
             attempt=run.attempt,
-            spec=run.spec,
+            spec=begun_with(run.spec, run),
             human_loop_timeout_ms=int(self._parts.human_loop_timeout.total_seconds() * 1000),
             callback_url=self._parts.callback_url(self._run_id),
         )

@@ -265,7 +265,7 @@ def usage_view(usage: Usage) -> UsageView:
 
 RUNS: Projection[RunRow] = Projection(
     name="runs",
-    version=2,
+    version=3,
     row_type=RunRow,
     events=[
         e.RunQueued,

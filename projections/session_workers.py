@@ -6,12 +6,14 @@ from typing import Literal
 from msgspec.structs import replace
 
 from domain.record import RecordedEvent
+from domain.run.values import Warn
 from domain.session import events as e
 from domain.session.evolve import evolve
 from domain.session.state import (
     Activating,
     Container,
     Deleted,
+    Fork,
     Removing,
     Running,
     SessionWorker,
@@ -45,10 +47,27 @@ class SessionWorkerRow(RowStruct, frozen=True, kw_only=True):
     position: int
 
 
+class SessionOrigin(View, frozen=True, kw_only=True):
+    """Where a forked session comes from: after event `atSeq` of run `runId`, at `position` in the log; with the files
+    of the sync at `syncPosition` (null: none). `files`: whether they are there, and the `error` if not.
+    `conversation`: whether a first run with the same provider resumes the agent's own, or is told it again.
+    `warnings`: what could not be carried over."""
+
+    run_id: str
+    session_id: str
+    at_seq: int
+    position: int
+    sync_position: int | None
+    files: Literal["none", "copying", "copied", "failed"]
+    error: str
+    conversation: Literal["resumed", "retold"]
+    warnings: tuple[Warn, ...]
+
+
 class SessionWorkerView(View, frozen=True, kw_only=True):
     """`state` is running, stopped or deleted; `phase` is where in it the worker is. `lastError`: why the last
-    activation failed, else "". `restoringSyncPosition`: the sync that is becoming the workspace again. `seq` and
-    `position` are those of the session's last event."""
+    activation failed, else "". `restoringSyncPosition`: the sync that is becoming the workspace again. `origin`: null
+    unless the session was forked. `seq` and `position` are those of the session's last event."""
 
     session_id: str
     app_id: str
@@ -72,6 +91,7 @@ class SessionWorkerView(View, frozen=True, kw_only=True):
     attached_run_id: str | None
     restoring_sync_position: int | None
     last_error: str
+    origin: SessionOrigin | None
     seq: int
     position: int
 
@@ -80,7 +100,7 @@ def fold(row: SessionWorkerRow | None, recorded: RecordedEvent) -> SessionWorker
     worker = evolve(row.worker if row else None, recorded)
     if worker is None:
         return None
-    if isinstance(recorded.event, e.ActivationRequested | e.SessionTouched | e.ReactivationRequested):
+    if isinstance(recorded.event, e.ActivationRequested | e.SessionForked | e.SessionTouched | e.ReactivationRequested):
         worker = _slim(worker)
     if row is None:
         return SessionWorkerRow(
@@ -158,8 +178,26 @@ def view(row: SessionWorkerRow) -> SessionWorkerView:
         attached_run_id=worker.attached_runs[0] if worker.attached_runs else None,
         restoring_sync_position=worker.restoring.sync_position if worker.restoring else None,
         last_error=worker.last_error,
+        origin=_origin(worker.fork),
         seq=row.seq,
         position=row.position,
+    )
+
+
+def _origin(fork: Fork | None) -> SessionOrigin | None:
+    if fork is None:
+        return None
+    origin = fork.origin
+    return SessionOrigin(
+        run_id=origin.run_id,
+        session_id=origin.session_id,
+        at_seq=origin.at_seq,
+        position=origin.position,
+        sync_position=origin.sync_position or None,
+        files=fork.content,
+        error=fork.error,
+        conversation="resumed" if origin.provider_session_id else "retold",
+        warnings=fork.warnings,
     )
 
 
@@ -191,7 +229,7 @@ def _stopped_at(worker: SessionWorker) -> datetime | None:
 
 SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     name="session_workers",
-    version=3,
+    version=4,
     row_type=SessionWorkerRow,
     events=[
         e.ActivationRequested,
@@ -224,6 +262,9 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
         e.CollectionRequested,
         e.ContentCollected,
         e.CollectionFailed,
+        e.SessionForked,
+        e.WorkspaceCopied,
+        e.ForkFailed,
     ],
     key=id_of_stream,
     fold=fold,

@@ -79,6 +79,7 @@ RETRY_SCHEDULES: dict[EffectKind, RetrySchedule] = {
     "workspace.sync_before_remove": _QUICK,
     "workspace.validate": _QUICK,
     "workspace.collect": _PATIENT,
+    "workspace.copy": _QUICK,
     "agent_data.link": _QUICK,
     "session.request_sync": _STUBBORN,
     "session.detach_run": _STUBBORN,

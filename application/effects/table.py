@@ -4,7 +4,9 @@ from application.content_collection import ContentCollector
 from application.effects import containers, runs, workspaces
 from application.effects.collection import CollectContent
 from application.effects.effect import EffectHandler
+from application.effects.forks import CopyWorkspace
 from application.effects.workers import Workers
+from application.forked_workspaces import WorkspaceCopier
 from application.ports import EventStore
 from application.reactions import EffectKind
 from application.run_commands import Runs
@@ -16,6 +18,7 @@ def effect_handlers(
     workers: Workers,
     store: EventStore,
     collector: ContentCollector,
+    copier: WorkspaceCopier,
     progress_after_s: float | None = None,
 ) -> dict[EffectKind, EffectHandler]:
     sync = workspaces.SyncWorkspace(workers, progress_after_s=progress_after_s)
@@ -30,6 +33,7 @@ def effect_handlers(
         "workspace.sync_before_remove": sync,
         "workspace.validate": workspaces.ValidateWorkspace(workers),
         "workspace.collect": CollectContent(workers=workers, store=store, collector=collector),
+        "workspace.copy": CopyWorkspace(sessions=workers.sessions, copier=copier),
         "agent_data.link": workspaces.LinkAgentData(workers),
         "session.request_sync": runs.RequestSyncOfRun(runs=run_aggregates, workers=workers),
         "session.detach_run": runs.DetachRunFromSession(runs=run_aggregates, workers=workers),

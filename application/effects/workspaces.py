@@ -34,6 +34,8 @@ class _WorkspaceEffect:
 class RestoreWorkspace(_WorkspaceEffect):
     async def perform(self, effect: ClaimedEffect) -> None:
         worker = await self._activating(effect)
+        if worker.state.fork is not None and worker.state.fork.content in {"copying", "failed"}:
+            raise EffectFailed(worker.state.fork.error or "the files of this fork are still being copied")
         call = worker.call()
         result = await self._workers.executor(worker).restore(
             RestoreRequest(

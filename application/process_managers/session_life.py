@@ -87,6 +87,10 @@ def collect_content_on_collection_requested(
     return _wanted(recorded, "workspace.collect", collectionId=event.collection_id)
 
 
+def copy_workspace_on_forked(recorded: RecordedEvent, event: e.SessionForked) -> Sequence[Reaction]:
+    return () if event.sync is None else _wanted(recorded, "workspace.copy")
+
+
 def stop_container_on_stopping(recorded: RecordedEvent, _event: e.SessionStopping) -> Sequence[Reaction]:
     return _wanted(recorded, "container.stop")
 

@@ -25,6 +25,7 @@ SESSION_LIFE: Mapping[type[Event], ProcessManager] = {
     session.SyncRequested: session_life.sync_workspace_on_sync_requested,
     session.StopRequested: session_life.sync_workspace_on_stop_requested,
     session.CollectionRequested: session_life.collect_content_on_collection_requested,
+    session.SessionForked: session_life.copy_workspace_on_forked,
     session.SessionStopping: session_life.stop_container_on_stopping,
     session.RemoveRequested: session_life.start_maintenance_on_remove_requested,
     session.RemoveCanceled: session_life.stop_container_on_remove_canceled,

@@ -7,6 +7,7 @@ import msgspec
 
 from domain.event import Event
 from domain.run.capabilities import Capabilities
+from domain.run.events import ConversationCarried
 from domain.run.values import Phase, RunError, RunSpec, Warn
 from domain.workspace.sync import SyncRef
 
@@ -34,6 +35,13 @@ class ClaimRun(_Leased, frozen=True, kw_only=True):
 
 class EnterPhase(_Leased, frozen=True, kw_only=True):
     phase: Phase
+
+
+class CarryConversation(_Leased, frozen=True, kw_only=True):
+    """The run takes up the conversation of the run that its session was forked from. `warnings`: what is lost."""
+
+    carried: ConversationCarried
+    warnings: tuple[Warn, ...] = ()
 
 
 class StartAgent(_Leased, frozen=True, kw_only=True):
@@ -119,6 +127,7 @@ RunCommand = (
     | BindRun
     | ClaimRun
     | EnterPhase
+    | CarryConversation
     | StartAgent
     | RecordJournalEntry
     | RecordCallback

@@ -98,6 +98,15 @@ def _enter_phase(state: Run, command: c.EnterPhase) -> Sequence[Event]:
     return (e.RunPhaseEntered(lease_generation=command.lease_generation, phase=command.phase),)
 
 
+def _carry(state: Run, command: c.CarryConversation) -> Sequence[Event]:
+    """Once: a later attempt begins with the very same."""
+    if state.carried is not None or not isinstance(state.stage, Active) or state.stage.phase == "running":
+        return ()
+    lease = command.lease_generation
+    warnings = (e.RunWarning(lease_generation=lease, warning=warning) for warning in command.warnings)
+    return (*warnings, replace(command.carried, lease_generation=lease))
+
+
 def _start_agent(state: Run, command: c.StartAgent) -> Sequence[Event]:
     if not isinstance(state.stage, Active) or state.stage.phase == "running" or state.cancel_requested:
         return ()
@@ -328,6 +337,7 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
 _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.ClaimRun: _claim,
     c.EnterPhase: _enter_phase,
+    c.CarryConversation: _carry,
     c.StartAgent: _start_agent,
     c.RecordJournalEntry: _record_entry,
     c.RecordCallback: _record_callback,

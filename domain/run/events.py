@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from domain.event import Event, wire
 from domain.run.values import (
+    Message,
     Option,
     Outcome,
     OutputRef,
@@ -80,6 +81,20 @@ class RunRetryScheduled(LeasedEvent, frozen=True, kw_only=True):
 @wire("run.phase")
 class RunPhaseEntered(LeasedEvent, frozen=True, kw_only=True):
     phase: Phase
+
+
+@wire("run.conversation_carried")
+class ConversationCarried(LeasedEvent, frozen=True, kw_only=True):
+    """The run goes on with what was said in another session, from which its own was forked, up to event `origin_seq`
+    of run `origin_run_id`. `resumed`: the agent's own conversation `resume_session_id` came along with the files;
+    `retold`: the agent is told `told` before the run's messages; `cut` characters were left out of it."""
+
+    how: Literal["resumed", "retold"]
+    origin_run_id: str
+    origin_seq: int
+    resume_session_id: str = ""
+    told: tuple[Message, ...] = ()
+    cut: int = 0
 
 
 @wire("run.started")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from domain.event import Event
 from domain.record import Occurrence
 from domain.run import events as e
-from domain.run.state import Active, Blocked, Finished, Finishing, Question, Queued, Run
+from domain.run.state import Active, Blocked, CarriedConversation, Finished, Finishing, Question, Queued, Run
 from domain.run.values import too_long, unanswered
 
 
@@ -68,6 +68,16 @@ def _retry_scheduled(state: Run, event: e.RunRetryScheduled, _at: datetime) -> R
 
 def _phase(state: Run, event: e.RunPhaseEntered, _at: datetime) -> Run:
     return replace(state, stage=Active(phase=event.phase)) if isinstance(state.stage, Active) else state
+
+
+def _carried(state: Run, event: e.ConversationCarried, _at: datetime) -> Run:
+    carried = CarriedConversation(
+        origin_run_id=event.origin_run_id,
+        origin_seq=event.origin_seq,
+        resume_session_id=event.resume_session_id,
+        told=event.told,
+    )
+    return replace(state, carried=carried)
 
 
 def _started(state: Run, event: e.RunStarted, at: datetime) -> Run:
@@ -168,6 +178,7 @@ _HANDLERS: dict[type[Event], Callable[[Run, Any, datetime], Run]] = {
     e.RunClaimed: _claimed,
     e.RunRetryScheduled: _retry_scheduled,
     e.RunPhaseEntered: _phase,
+    e.ConversationCarried: _carried,
     e.RunStarted: _started,
     e.RunCancelRequested: _cancel_requested,
     e.HumanLoopRequested: _asked,

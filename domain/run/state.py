@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from domain.run.values import Outcome, Phase, RunError, RunSpec, Usage
+from domain.run.values import Message, Outcome, Phase, RunError, RunSpec, Usage
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
@@ -68,6 +68,16 @@ class Question(_Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class CarriedConversation(_Value, frozen=True, kw_only=True):
+    """What the agent begins with: its own conversation to resume, or what it is told before the run's messages; up to
+    event `origin_seq` of run `origin_run_id`, from which the session was forked."""
+
+    origin_run_id: str
+    origin_seq: int
+    resume_session_id: str = ""
+    told: tuple[Message, ...] = ()
+
+
 class Run(_Value, frozen=True, kw_only=True):
     """`spec` is None for an outside run, which callbacks drive. `entries` counts the recorded journal entries of this
     attempt. `abort`: why the agent must end although nobody canceled it. `questions` by question id. `usage` sums up
@@ -85,6 +95,7 @@ class Run(_Value, frozen=True, kw_only=True):
     questions: dict[str, Question] = {}
     usage: Usage = Usage()
     provider_session_id: str = ""
+    carried: CarriedConversation | None = None
 
     @property
     def outside(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from domain.errors import IdentityConflict
+from domain.errors import Conflict, IdentityConflict
 from domain.event import Event
 from domain.identifiers import DEFAULT_PROJECT, check_id, workspace_prefix
 from domain.session import events as e
@@ -29,6 +29,7 @@ def activate(state: SessionWorker | None, command: ActivateSession) -> Sequence[
         command = replace(command, project_name=DEFAULT_PROJECT)
     if state is not None:
         _check_identity(state, command)
+        _check_has_files(state)
     manifest = _checked_manifest(state, command)
     if state is None:
         return (_first_activation(command, manifest),)
@@ -116,6 +117,15 @@ def _checked_manifest(state: SessionWorker | None, command: ActivateSession) -> 
             check_runtime_version(command.runtime_version, state.manifest)
         return None
     return check_manifest(command.manifest, app_id=command.app_id, runtime_version=command.runtime_version)
+
+
+def _check_has_files(state: SessionWorker) -> None:
+    """A fork whose files could not be copied must not pass for one that has none."""
+    if state.fork is not None and state.fork.content == "failed":
+        raise Conflict(
+            f"the files of this fork could not be copied ({state.fork.error}); fork again into a new session",
+            "fork_failed",
+        )
 
 
 def _check_identity(state: SessionWorker, command: ActivateSession) -> None:

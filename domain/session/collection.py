@@ -34,6 +34,8 @@ def request_collection(state: SessionWorker, command: c.RequestCollection) -> Se
     """Decided on the session's stream, so that no sync is dropped that a restore has just been asked for."""
     if state.last_sync is None or state.collection_id or state.restoring is not None:
         return ()
+    if state.fork is not None and state.fork.content in {"copying", "failed"}:
+        return ()
     if state.kept_since is not None and command.kept_since < state.kept_since:
         return ()
     return (e.CollectionRequested(collection_id=command.collection_id, kept_since=command.kept_since),)
@@ -67,7 +69,9 @@ def superseded_at(history: Iterable[Occurrence]) -> Mapping[SyncRef, datetime | 
     present: SyncRef | None = None
     for occurrence in history:
         event = occurrence.event
-        if isinstance(event, e.SessionSynced | e.WorkspaceRewound) and event.sync != present:
+        if not isinstance(event, e.SessionForked | e.SessionSynced | e.WorkspaceRewound) or event.sync is None:
+            continue
+        if event.sync != present:
             if present is not None:
                 found[present] = occurrence.occurred_at
             present = event.sync

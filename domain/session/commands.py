@@ -4,7 +4,9 @@ from datetime import datetime
 
 import msgspec
 
+from domain.run.values import Warn
 from domain.session.events import ActivationStep, StartPurpose, StopReason
+from domain.session.origin import ForkOrigin
 from domain.session.state import Boot, Container
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.sync import SyncReason, SyncRef
@@ -181,8 +183,35 @@ class FailCollection(_Command, frozen=True, kw_only=True):
     error: str
 
 
+class ForkSession(_Command, frozen=True, kw_only=True):
+    """Begin a session with another one's past. The identity and the manifest are those of the origin, whose prefix is
+    `origin_prefix`."""
+
+    session_id: str
+    origin: ForkOrigin
+    origin_prefix: str
+    app_id: str
+    project_name: str
+    user_login_name: str
+    manifest: RuntimeManifest | None = None
+    warnings: tuple[Warn, ...] = ()
+
+
+class RecordWorkspaceCopied(_Command, frozen=True, kw_only=True):
+    files: int
+    contents: int
+    bytes: int
+
+
+class FailFork(_Command, frozen=True, kw_only=True):
+    error: str
+
+
 SessionCommand = (
     ActivateSession
+    | ForkSession
+    | RecordWorkspaceCopied
+    | FailFork
     | RecordContainerCreated
     | RecordContainerStarted
     | RecordWorkspaceRestored

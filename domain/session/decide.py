@@ -13,6 +13,7 @@ from domain.session import commands as c
 from domain.session import events as e
 from domain.session.activation import activate, request_activation
 from domain.session.collection import fail_collection, record_collected, request_collection
+from domain.session.forking import fail_fork, fork_session, record_workspace_copied
 from domain.session.state import (
     Activating,
     PendingRemove,
@@ -35,6 +36,8 @@ def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[E
 
     Raises InvalidInput, NotFound, Conflict or Fenced (errors.py).
     """
+    if isinstance(command, c.ForkSession):
+        return fork_session(state, command)
     if isinstance(command, c.ActivateSession):
         events = activate(state, command)
     elif state is None:
@@ -315,11 +318,8 @@ def _remove(state: SessionWorker, command: c.RemoveSession) -> Sequence[Event]:
 
 
 def _cancel_remove(state: SessionWorker, command: c.CancelRemove) -> Sequence[Event]:
-    match state.lifecycle:
-        case Stopped(remove=PendingRemove()):
-            return (_remove_canceled(state, command.reason),)
-        case _:
-            return ()
+    pending = isinstance(state.lifecycle, Stopped) and state.lifecycle.remove is not None
+    return (_remove_canceled(state, command.reason),) if pending else ()
 
 
 def _remove_canceled(state: SessionWorker, reason: str) -> e.RemoveCanceled:
@@ -394,4 +394,6 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.RequestCollection: request_collection,
     c.RecordCollected: record_collected,
     c.FailCollection: fail_collection,
+    c.RecordWorkspaceCopied: record_workspace_copied,
+    c.FailFork: fail_fork,
 }

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Literal
 
 from domain.event import Event, wire
+from domain.run.values import Warn
+from domain.session.origin import ForkOrigin
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
@@ -288,4 +290,37 @@ class CollectionFailed(Event, frozen=True, kw_only=True):
     """Nothing that is kept was touched; a later collection starts anew."""
 
     collection_id: str
+    error: str
+
+
+@wire("session.forked")
+class SessionForked(Event, frozen=True, kw_only=True):
+    """The first event of a session that begins with the past of another one. `sync`: its workspace, the origin's
+    manifest under its own prefix, once the content is copied there; None: it begins without files. `warnings`: what of
+    that past could not be taken along; its first run tells them."""
+
+    origin: ForkOrigin
+    app_id: str
+    project_name: str
+    user_login_name: str
+    workspace_prefix: str
+    manifest: RuntimeManifest | None = None
+    sync: SyncRef | None = None
+    warnings: tuple[Warn, ...] = ()
+
+
+@wire("session.workspace_copied")
+class WorkspaceCopied(Event, frozen=True, kw_only=True):
+    """All content of the origin's sync lies under the fork's own prefix. `files` and `bytes` of the workspace;
+    `contents` counts the objects and packs that hold them."""
+
+    files: int
+    contents: int
+    bytes: int
+
+
+@wire("session.fork_failed")
+class ForkFailed(Event, frozen=True, kw_only=True):
+    """The content could not be copied: this session never becomes one with a workspace. The origin is as it was."""
+
     error: str

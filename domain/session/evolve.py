@@ -10,11 +10,13 @@ from domain.event import Event
 from domain.record import Occurrence
 from domain.session import events as e
 from domain.session.state import (
+    FORK_RUNS_KEPT,
     SETTLED_SYNCS_KEPT,
     Activating,
     Boot,
     Container,
     Deleted,
+    Fork,
     PendingRemove,
     PendingRestore,
     PendingStop,
@@ -27,6 +29,7 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
+from domain.workspace.plan import build_restore_plan
 
 
 def evolve(state: SessionWorker | None, occurrence: Occurrence) -> SessionWorker | None:
@@ -34,6 +37,8 @@ def evolve(state: SessionWorker | None, occurrence: Occurrence) -> SessionWorker
     event, at = occurrence.event, occurrence.occurred_at
     if isinstance(event, e.ActivationRequested):
         return _activation_requested(state, event, at)
+    if isinstance(event, e.SessionForked) and state is None:
+        return _forked(event, at)
     handler = _HANDLERS.get(type(event))
     if state is None or handler is None:
         return state
@@ -68,6 +73,46 @@ def _activation_requested(state: SessionWorker | None, event: e.ActivationReques
     if event.kind == "create":
         return replace(state, container=None, restored=False, ever_active=False, pending_syncs=())
     return state
+
+
+def _forked(event: e.SessionForked, at: datetime) -> SessionWorker:
+    """It has no worker yet: the next activation makes its first one."""
+    return SessionWorker(
+        app_id=event.app_id,
+        project_name=event.project_name,
+        user_login_name=event.user_login_name,
+        workspace_prefix=event.workspace_prefix,
+        generation=0,
+        lifecycle=Deleted(since=at),
+        plan=build_restore_plan(
+            app_id=event.app_id,
+            project_name=event.project_name,
+            user_login_name=event.user_login_name,
+            session_prefix=event.workspace_prefix,
+            manifest=event.manifest,
+            session_sync=event.sync,
+        ),
+        manifest=event.manifest,
+        last_sync=event.sync,
+        last_active_at=at,
+        created_at=at,
+        fork=Fork(origin=event.origin, content="none" if event.sync is None else "copying", warnings=event.warnings),
+    )
+
+
+def _workspace_copied(state: SessionWorker, _event: e.WorkspaceCopied, at: datetime) -> SessionWorker:
+    if state.fork is None:
+        return state
+    fork = replace(state.fork, content="copied")
+    if state.last_sync_at is not None:
+        return replace(state, fork=fork)
+    return replace(state, fork=fork, last_sync_at=at, last_sync_status="success")
+
+
+def _fork_failed(state: SessionWorker, event: e.ForkFailed, _at: datetime) -> SessionWorker:
+    if state.fork is None:
+        return state
+    return replace(state, fork=replace(state.fork, content="failed", error=event.error))
 
 
 def _reactivation_requested(state: SessionWorker, event: e.ReactivationRequested, at: datetime) -> SessionWorker:
@@ -127,7 +172,10 @@ def _touched(state: SessionWorker, event: e.SessionTouched, at: datetime) -> Ses
 
 
 def _run_attached(state: SessionWorker, event: e.SessionRunAttached, at: datetime) -> SessionWorker:
-    return replace(state, attached_runs=(*state.attached_runs, event.attached_run_id), last_active_at=at)
+    run_id, fork = event.attached_run_id, state.fork
+    if fork is not None and run_id not in fork.runs and len(fork.runs) < FORK_RUNS_KEPT:
+        fork = replace(fork, runs=(*fork.runs, run_id))
+    return replace(state, attached_runs=(*state.attached_runs, run_id), last_active_at=at, fork=fork)
 
 
 def _run_detached(state: SessionWorker, event: e.SessionRunDetached, at: datetime) -> SessionWorker:
@@ -288,4 +336,6 @@ _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWor
     e.CollectionRequested: _collection_requested,
     e.ContentCollected: _collection_ended,
     e.CollectionFailed: _collection_ended,
+    e.WorkspaceCopied: _workspace_copied,
+    e.ForkFailed: _fork_failed,
 }

@@ -1,10 +1,13 @@
 """The state of a session worker: its identity and history, and where in its life the container is."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
+from domain.run.values import Warn
 from domain.session.events import ActivationAction, ActivationKind, StopReason
+from domain.session.origin import ForkOrigin
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
@@ -108,13 +111,25 @@ class SettledSync(_Value, frozen=True, kw_only=True):
     error: str = ""
 
 
+class Fork(_Value, frozen=True, kw_only=True):
+    """Of a session that was forked. `content`: whether the files of the origin lie under its own prefix; `error` when
+    that failed. `runs`: the first runs that were attached to it, in order; one of them takes up the conversation."""
+
+    origin: ForkOrigin
+    content: Literal["none", "copying", "copied", "failed"]
+    error: str = ""
+    warnings: tuple[Warn, ...] = ()
+    runs: tuple[str, ...] = ()
+
+
+FORK_RUNS_KEPT = 20
 SETTLED_SYNCS_KEPT = 20
 
 
 class SessionWorker(_Value, frozen=True, kw_only=True):
     """All times are the events' times of occurrence. `last_sync` is the workspace as the log knows it; `restored` and
     `ever_active` speak of the current generation. Syncs that stopped being the workspace before `kept_since` are not
-    kept; `collection_id`: content is being collected.
+    kept; `collection_id`: content is being collected. `fork`: the session began with another one's past.
     """
 
     app_id: str
@@ -145,6 +160,7 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     kept_since: datetime | None = None
     collection_id: str = ""
     collected_at: datetime | None = None
+    fork: Fork | None = None
 
     def settled_sync(self, sync_id: str) -> SettledSync | None:
         """How the sync of this id ended, if it was one of the last few."""

@@ -27,6 +27,7 @@ from infrastructure.object_store.answers import (
 from infrastructure.object_store.errors import ObjectMissing, ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.rest import Refused, S3Rest, lower_case, md5_of
+from infrastructure.object_store.signing import encoded_path
 
 _ATTEMPTS = 4
 _CHUNK_BYTES = 256 * 1024
@@ -116,6 +117,15 @@ class S3ObjectStore:
             self._abort(key, upload)
             raise
         return True
+
+    def copy(self, source: str, key: str) -> None:
+        """Copy an object of at most 5 GiB within the store. Raises ObjectMissing when there is no source."""
+        headers = {"x-amz-copy-source": encoded_path(f"/{self.location.bucket}/{source}")}
+
+        def attempt() -> None:
+            _refuse_fault(self._rest.call("PUT", key, headers=headers).body)
+
+        self._tried(f"copying {source!r}", source, attempt)
 
     def head(self, key: str) -> ObjectInfo | None:
         """The object's size, or None when there is none."""

@@ -1,7 +1,7 @@
 """The providers of an installation, as its control plane sees them: nothing is started to know what they can do."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from application.providers import ProviderState, Readiness
 from domain.run.capabilities import Capabilities
@@ -24,6 +24,10 @@ class RegisteredProviders:
         provider.check(spec)
         installation = await self._installation(provider)
         return provider.capabilities(installation.version, spec.provider_options)
+
+    def holds_conversation(self, provider: str, provider_session_id: str, files: Iterable[str]) -> bool:
+        known = provider_named(provider)
+        return any(known.keeps(provider_session_id, path) for path in files)
 
     async def all(self) -> tuple[ProviderState, ...]:
         return tuple(await asyncio.gather(*(self._state(provider) for provider in PROVIDERS)))

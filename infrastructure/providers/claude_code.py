@@ -113,6 +113,9 @@ class ClaudeCodeProvider:
         if spec.resume_session_id and not _SESSION_ID.fullmatch(spec.resume_session_id):
             raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of a Claude Code session")
 
+    def keeps(self, provider_session_id: str, path: str) -> bool:
+        return path.endswith(f"/{provider_session_id}.jsonl")
+
     async def start(self, task: AgentTask, processes: AgentProcesses) -> "ClaudeSession":
         if not any(task.environment.get(name) for name in self.credentials) and not _logged_in(task):
             raise AgentFailed("auth_missing", no_credentials(self.name, self.credentials))

@@ -73,6 +73,9 @@ class CodexProvider:
         prompt_of(spec)
         check_thread_id(spec)
 
+    def keeps(self, provider_session_id: str, path: str) -> bool:
+        return "/sessions/" in path and path.endswith(f"{provider_session_id}.jsonl")
+
     async def start(self, task: AgentTask, processes: AgentProcesses) -> "CodexSession":
         environment = task.environment
         key = next((environment[name] for name in self.credentials if environment.get(name)), "")

@@ -92,6 +92,11 @@ class Provider(Protocol):
         know are no error: the session warns of them."""
         ...
 
+    def keeps(self, provider_session_id: str, path: str) -> bool:
+        """Whether the agent keeps this conversation in that file, by its path in the workspace: where the file came
+        along, the conversation can be resumed. False without `resume`."""
+        ...
+
     async def start(self, task: AgentTask, processes: AgentProcesses) -> AgentSession:
         """Start the agent of a checked task. Raises AgentFailed; whatever else this raises fails the run, too."""
         ...

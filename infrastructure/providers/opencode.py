@@ -88,6 +88,9 @@ class OpencodeProvider:
         if spec.resume_session_id and not _SESSION_ID.fullmatch(spec.resume_session_id):
             raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of an opencode session")
 
+    def keeps(self, provider_session_id: str, path: str) -> bool:  # noqa: ARG002  one database holds them all
+        return "/opencode/" in path and path.endswith(".db")
+
     async def start(self, task: AgentTask, processes: AgentProcesses) -> "OpencodeSession":
         options = options_as(OpencodeOptions, task.spec)
         password = secrets.token_urlsafe(32)

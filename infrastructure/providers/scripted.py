@@ -27,6 +27,8 @@ from infrastructure.providers.redaction import StreamRedactor
 from infrastructure.providers.script_lines import OutputSplitter, Text, event_of
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024
+MAX_CONVERSATION_BYTES = 100 * 1024
+"""A variable of the environment takes up to 128 KiB."""
 _READ_BYTES = 64 * 1024
 _DRAIN_S = 0.3
 _STDERR_TAIL = 2000
@@ -60,6 +62,9 @@ class ScriptedProvider:
         """Raises InvalidInput for options of the wrong type, or without a script."""
         _script_of(spec)
 
+    def keeps(self, provider_session_id: str, path: str) -> bool:  # noqa: ARG002  a script has no conversation
+        return False
+
     async def start(self, task: AgentTask, processes: AgentProcesses) -> "ScriptSession":
         """Start the shell. Raises OSError when that fails."""
         options = _options(task.spec)
@@ -73,7 +78,7 @@ class ScriptedProvider:
             process = await processes.start(
                 [shell, f"/proc/self/fd/{fd}"],
                 folder=task.folder,
-                environment=task.environment,
+                environment={**task.environment, **_conversation(task.spec)},
                 with_stdin=options.interactive,
                 pass_fds=(fd,),
             )
@@ -214,6 +219,17 @@ def _options(spec: RunSpec) -> ScriptOptions:
         if name in spec.provider_options and not isinstance(spec.provider_options[name], kind):
             raise InvalidInput(f"providerOptions.{name}", f"must be a {kind.__name__}")
     return msgspec.convert({k: v for k, v in spec.provider_options.items() if k in _KNOWN_OPTIONS}, ScriptOptions)
+
+
+def _conversation(spec: RunSpec) -> dict[str, str]:
+    """What was said before, where there is anything but the script; its end, where it is long."""
+    last_said = max((n for n, message in enumerate(spec.messages) if message.role == "user"), default=-1)
+    script = last_said if _options(spec).script is None else -1
+    told = "\n\n".join(f"{each.role}: {each.content}" for n, each in enumerate(spec.messages) if n != script)
+    if not told:
+        return {}
+    shown = told.replace("\0", "").encode()[-MAX_CONVERSATION_BYTES:].decode(errors="ignore")
+    return {"FLEETLOG_CONVERSATION": shown}
 
 
 def _script_of(spec: RunSpec) -> str:

@@ -7,6 +7,7 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
 from application.callback_tokens import DerivedCallbackTokens
+from application.fork_sessions import ForkSessions
 from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
 from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
 from infrastructure.idempotency.keys import PostgresIdempotencyKeys
@@ -48,6 +49,14 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
         ApiDependencies(
             sessions=plane.session_commands,
             runs=plane.run_commands,
+            forks=ForkSessions(
+                runs=plane.runs,
+                sessions=plane.sessions,
+                store=plane.store,
+                tail=plane.hub,
+                recorded=S3RecordedWorkspaces(objects),
+                providers=plane.providers,
+            ),
             callbacks=plane.callbacks,
             queue=queue,
             work=plane.work_control,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
+from application.carried_conversations import CarriedConversations
 from application.effects.workers import Workers
 from application.findings import Findings, Takeovers
 from application.process_manager_control import ProcessManagerControls
@@ -113,6 +114,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     findings = Findings(store=store, clock=now)
     objects = open_object_store(foundation.object_store)
     stack.callback(objects.close)
+    conversations = CarriedConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         foundation=foundation,
@@ -151,7 +153,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=_executions(foundation, runs, workers, hub),
+            executions=_executions(foundation, runs, workers, hub, conversations),
             takeovers=Takeovers(findings),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -181,7 +183,9 @@ async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitSt
     return sessions, runs
 
 
-def _executions(foundation: Foundation, runs: Runs, workers: Workers, hub: StreamHub) -> RunExecutions:
+def _executions(
+    foundation: Foundation, runs: Runs, workers: Workers, hub: StreamHub, conversations: CarriedConversations
+) -> RunExecutions:
     settings = foundation.settings
     base = settings.callbacks_at(serves_api=foundation.serves_api)
 
@@ -201,6 +205,7 @@ def _executions(foundation: Foundation, runs: Runs, workers: Workers, hub: Strea
         ),
         jitter=random.random,
         callback_url=callback_url,
+        conversations=conversations,
     )
 
 

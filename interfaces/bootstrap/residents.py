@@ -14,6 +14,7 @@ from application.schedule import Schedule
 from infrastructure.process_managers.runner import ProcessManagerRunner
 from infrastructure.search.indexer import EventIndexer
 from infrastructure.workspace.collect import S3ContentCollector
+from infrastructure.workspace.copying import S3WorkspaceCopier
 from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
 
 
@@ -59,6 +60,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
             workers=plane.workers,
             store=plane.store,
             collector=S3ContentCollector(plane.objects, clock=now),
+            copier=S3WorkspaceCopier(plane.objects),
             progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
         ),
         given_up=plane.work_control.given_up,

@@ -112,8 +112,12 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "run.queued": _queued,
     "run.phase": lambda payload: str(payload["phase"]),
     "run.warning": lambda payload: str(payload["warning"]["message"]),
+    "run.conversation_carried": lambda payload: (
+        f"{payload['how']} from {payload['originRunId']} up to seq {payload['originSeq']}"
+    ),
     "run.agent_finished": _ended,
     "run.finished": _ended,
+    "session.forked": lambda payload: f"from {payload['origin']['runId']} at seq {payload['origin']['atSeq']}",
 }
 
 

@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from interfaces.cli.console import marked, out, print_json
-from interfaces.cli.event_texts import STATE_COLOURS, StateBeside, listed
+from interfaces.cli.event_texts import STATE_COLOURS, TODO_MARKS, StateBeside, listed
+from interfaces.cli.moments import add_moment_options, moment_of
 from interfaces.cli.progress import bar_of, spinner
 from interfaces.cli.server import add_server_options, answer_of, path_part
 from interfaces.cli.timeline import Timeline
@@ -35,7 +36,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     history = commands.add_parser("history", help="a run's or session's events as a timeline")
     history.set_defaults(run=run_history)
     show = commands.add_parser("show", help="a run or session as it was")
-    show.add_argument("--at", type=int, metavar="SEQ", help="after the event with this seq; now by default")
+    add_moment_options(show, of_one=True)
     show.set_defaults(run=run_show)
     diff = commands.add_parser("diff", help="what changed between two seqs, and by which events")
     diff.set_defaults(run=run_diff)
@@ -94,7 +95,7 @@ async def run_history(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
-    query = {} if arguments.at is None else {"atSeq": arguments.at}
+    query = moment_of(arguments)
     state = await answer_of(arguments, settings, "GET", _path(arguments), params=query)
     if arguments.json:
         print_json(state)
@@ -104,6 +105,16 @@ async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
         colour = STATE_COLOURS.get(value, "white") if field == "state" else "white"
         table.add_row(f"[bold]{marked(field)}[/]", f"[{colour}]{marked(value)}[/]")
     out.print(table)
+    if not arguments.session:
+        todos = await answer_of(arguments, settings, "GET", f"{_path(arguments)}/todos", params=query)
+        asked = {"runId": arguments.id, **query}
+        questions = await answer_of(arguments, settings, "GET", "/api/human-loop/requests", params=asked)
+        for todo in todos["items"]:
+            out.print(f" {TODO_MARKS.get(todo['status'], '?')} {marked(todo['content'])}")
+        for question in questions["requests"]:
+            answer = "" if question["answer"] is None else f" → [green]{marked(question['answer'])}[/]"
+            prompt = marked(question["prompt"] or question["questionId"])
+            out.print(f" [magenta]?[/] {prompt} [dim]{question['status']}[/]{answer}")
     return 0
 
 

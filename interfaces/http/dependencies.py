@@ -8,6 +8,7 @@ from application.audit import LogAudit
 from application.callbacks import RecordCallbacks
 from application.causality import Causality
 from application.event_streams import EventSearch, EventStreams
+from application.fork_sessions import ForkSessions
 from application.idempotency import IdempotencyKeys
 from application.operations import MetricsSource, ReadinessCheck, Reconcilers
 from application.ports import EventStore
@@ -38,6 +39,7 @@ class ApiDependencies:
 
     sessions: SessionCommands
     runs: RunCommands
+    forks: ForkSessions
     callbacks: RecordCallbacks
     queue: QueueControl
     work: WorkControl

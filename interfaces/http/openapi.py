@@ -16,6 +16,7 @@ CALLER_ID = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}"
 _COMMAND_HEADERS = ("Idempotency-Key",)
 _STATUS_TEXT = {
     200: "Done",
+    201: "Made",
     202: "Accepted, still under way",
     204: "The run is over and all of it was seen",
     400: "Invalid input",

@@ -5,6 +5,7 @@ from interfaces.http import (
     callbacks,
     effects,
     events,
+    forks,
     history,
     housekeeping,
     human_loop,
@@ -38,5 +39,6 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *providers.ENDPOINTS,
     *events.ENDPOINTS,
     *history.ENDPOINTS,
+    *forks.ENDPOINTS,
     *audit.ENDPOINTS,
 )

@@ -10,7 +10,7 @@ from application.session_commands import Settled
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import session_stream
 from domain.session.collection import check_kept, superseded_at
-from domain.session.events import SessionSynced
+from domain.session.events import SessionForked, SessionSynced
 from domain.session.state import SessionWorker
 from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
 from domain.workspace.sync import ManifestEntry, SyncRef
@@ -138,17 +138,20 @@ async def _asked(call: Call[None, WorkspaceQuery]) -> tuple[str, SyncRef, int]:
 
 
 async def _sync_at(call: Call[Any, Any], state: SessionWorker | None, sync_position: int) -> SyncRef:
-    """The sync of a `session.synced` event. Raises InvalidInput when there is none at this position, SyncNotKept."""
+    """The sync of a `session.synced` event, or what a fork began with. Raises InvalidInput when there is none at
+    this position, SyncNotKept."""
     assert state is not None
     stream = session_stream(call.path["sessionId"])
     events = await call.deps.store.read_all(after=sync_position - 1, limit=1) if sync_position > 0 else []
     at = next((event for event in events if event.position == sync_position), None)
-    if at is None or at.stream != stream or not isinstance(at.event, SessionSynced):
+    known = at.event if at is not None and at.stream == stream else None
+    sync = known.sync if isinstance(known, SessionSynced | SessionForked) else None
+    if sync is None:
         raise InvalidInput("syncPosition", f"{sync_position} is no session.synced event of {stream}")
     if state.kept_since is not None:
         history = await call.deps.store.read_stream(stream)
-        check_kept(state, superseded_at(history)[at.event.sync], sync_position)
-    return at.event.sync
+        check_kept(state, superseded_at(history)[sync], sync_position)
+    return sync
 
 
 async def _sync_then(call: Call[None, WorkspaceQuery], state: SessionWorker, moment: Moment) -> tuple[SyncRef, int]:
@@ -163,7 +166,7 @@ async def _sync_then(call: Call[None, WorkspaceQuery], state: SessionWorker, mom
         position = max(
             each.position
             for each in history
-            if isinstance(each.event, SessionSynced)
+            if isinstance(each.event, SessionSynced | SessionForked)
             and each.event.sync == worker.last_sync
             and each.position <= worker.position
         )

@@ -57,6 +57,7 @@ def commands_on(run_id: str) -> list[list[str]]:
         ["show", run_id],
         ["diff", run_id, "1", "12"],
         ["events", "--stream", f"run:{run_id}"],
+        ["list", "runs"],
         ["replay", run_id, "--speed", "0"],
     ]
 

@@ -20,6 +20,7 @@ from application.aggregates import Aggregates
 from application.callback_tokens import DerivedCallbackTokens
 from application.callbacks import RecordCallbacks
 from application.command_context import CommandContext
+from application.fork_sessions import ForkSessions
 from application.operations import Gauge, Metric, ReconcileCounts
 from application.process_manager_control import ProcessManagerControls
 from application.run_commands import RunCommands
@@ -193,6 +194,9 @@ async def open_dependencies(
             new_id=_new_id,
         ),
         runs=run_commands,
+        forks=ForkSessions(
+            runs=runs, sessions=sessions, store=store, tail=hub, recorded=OneFileRecorded(), providers=PROVIDERS
+        ),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
         ),

@@ -1,5 +1,7 @@
 """Calls of a real executor as tests make them, for one session of generation 1."""
 
+from typing import Any
+
 import msgspec
 
 from application.executor_protocol import (
@@ -20,7 +22,7 @@ SECRET = b"installation-secret"
 SESSION = "session-1"
 SPEC = ContainerSpec(session_id=SESSION, generation=1, token=worker_token(SECRET, SESSION, 1, "executor"))
 PREFIX = workspace_prefix("app", "default", "user", SESSION)
-IDENTITY = {"session_id": SESSION, "container_id": "", "generation": 1}
+IDENTITY: dict[str, Any] = {"session_id": SESSION, "container_id": "", "generation": 1}
 
 
 async def restored(executor: Executor) -> None:

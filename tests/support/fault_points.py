@@ -81,7 +81,7 @@ class FaultPoints:
                 self.reached(name, "after")
             return result
 
-        GroupCommitEventStore.append = wrapped  # type: ignore[method-assign]
+        GroupCommitEventStore.append = wrapped  # type: ignore[method-assign, assignment]
 
     def _wrap_calls(self, owner: type, title: str, methods: Iterable[str], session_of: Callable[..., str]) -> None:
         def wrap(method: str, original: Any) -> Any:
@@ -113,7 +113,7 @@ class FaultPoints:
                 self.reached(self.count(f"executor entries to {batch[-1].type}"), "after")
                 yield batch
 
-        HttpExecutor.follow = wrapped  # type: ignore[method-assign]
+        HttpExecutor.follow = wrapped  # type: ignore[method-assign, assignment]
 
     def _wrap_ledger(self) -> None:
         claim, settle = PostgresEffectLedger.claim, PostgresEffectLedger.settle
@@ -134,8 +134,8 @@ class FaultPoints:
             self.reached(name, "after")
             return None
 
-        PostgresEffectLedger.claim = claimed  # type: ignore[method-assign]
-        PostgresEffectLedger.settle = settled  # type: ignore[method-assign]
+        PostgresEffectLedger.claim = claimed  # type: ignore[method-assign, assignment]
+        PostgresEffectLedger.settle = settled  # type: ignore[method-assign, assignment]
 
     def _wrap_queue(self) -> None:
         claim = PostgresRunQueue.claim
@@ -147,10 +147,11 @@ class FaultPoints:
                     self.reached(self.count("claim of the run"), "after")
             return leases
 
-        PostgresRunQueue.claim = claimed  # type: ignore[method-assign]
+        PostgresRunQueue.claim = claimed  # type: ignore[method-assign, assignment]
 
     def _wrap_process_managers(self) -> None:
-        record, advance = runner.record, runner.ProcessManagerRunner._advance
+        record = runner.record  # type: ignore[attr-defined]
+        advance = runner.ProcessManagerRunner._advance
         committing: list[str] = []
 
         async def recorded(connection: Any, wanted: Any) -> None:
@@ -168,10 +169,11 @@ class FaultPoints:
                 self.reached(committing.pop(0), "after")
 
         runner.record = recorded  # type: ignore[attr-defined]
-        runner.ProcessManagerRunner._advance = advanced  # type: ignore[method-assign]
+        runner.ProcessManagerRunner._advance = advanced  # type: ignore[method-assign, assignment]
 
     def _wrap_projections(self) -> None:
-        fold, commit = projector.fold_page, projector.commit
+        fold = projector.fold_page  # type: ignore[attr-defined]
+        commit = projector.commit  # type: ignore[attr-defined]
         concerned: list[bool] = []
 
         async def folding(connection: Any, tables: Any, units: Any, page: Any) -> Any:

@@ -82,6 +82,10 @@ class Installation:
         assert process.stdout.readline(), f"a worker ended before it worked:\n{self.worker_log()}"
         return worker
 
+    def kill_workers(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
     def worker_log(self) -> str:
         return "\n".join((self.api.home.parent / "worker.log").read_text(errors="replace").splitlines()[-40:])
 
@@ -165,7 +169,7 @@ def installation(folder: Path, dsn: str, bucket: ObjectStoreAccess, **settings: 
         stack.callback(end_executors, api.home)
         stack.enter_context(api)
         stack.callback(parts.close)
-        stack.callback(lambda: [worker.kill() for worker in parts.workers])
+        stack.callback(parts.kill_workers)
         yield parts
 
 

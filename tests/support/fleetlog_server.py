@@ -193,7 +193,7 @@ class FleetlogServer:
     def session_events(self, session_id: str, until: str, nth: int = 1) -> list[str]:
         """The types of a session's events, up to the nth of type `until`, as soon as it is there."""
         seen: list[str] = []
-        query = {"stream": f"session:{session_id}", "after": 0}
+        query: dict[str, Any] = {"stream": f"session:{session_id}", "after": 0}
         with self.client.stream(
             "GET", "/api/events", params=query, headers={"accept": "text/event-stream"}, timeout=60
         ) as answer:
@@ -219,7 +219,7 @@ class FleetlogServer:
 
     def until_session(self, session_id: str, event: str, after: int = 0) -> dict[str, Any]:
         """The first event of this type in a session's stream after position `after`, as soon as it is there."""
-        query = {"stream": f"session:{session_id}", "type": event, "after": after}
+        query: dict[str, Any] = {"stream": f"session:{session_id}", "type": event, "after": after}
         headers = {"accept": "text/event-stream"}
         with self.client.stream("GET", "/api/events", params=query, headers=headers) as response:
             assert response.status_code == 200, response.read()

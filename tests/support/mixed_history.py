@@ -10,7 +10,7 @@ from domain.event import Event
 from domain.identifiers import run_stream, session_stream
 from domain.record import Metadata, NewEvent
 from domain.run import events as r
-from domain.run.values import Message, Option, RunError, RunSpec, Todo, Usage, Warn
+from domain.run.values import Message, Option, Outcome, RunError, RunSpec, Todo, Usage, Warn
 from domain.session import events as s
 from domain.workspace.plan import build_restore_plan
 from domain.workspace.sync import SyncRef
@@ -84,7 +84,8 @@ def session_opening(number: int, session_id: str) -> list[Event]:
 
 def run_events(number: int, session_id: str, random_: random.Random) -> list[Event]:
     """One run from its start to its end, about 60 events, a third of them deltas."""
-    outcome = ("succeeded", "succeeded", "succeeded", "failed", "canceled")[number % 5]
+    outcomes: tuple[Outcome, ...] = ("succeeded", "succeeded", "succeeded", "failed", "canceled")
+    outcome = outcomes[number % 5]
     lease = 1
     events: list[Event] = [
         r.RunQueued(spec=spec(number, session_id)),

@@ -84,7 +84,7 @@ class ModelRun:
     def _ask(self, question_id: str) -> str:
         if question_id in self.questions:
             return "duplicate_ignored"
-        self.questions[question_id] = self.told_early.pop(question_id, None) or Question()
+        self.questions[question_id] = self.told_early.pop(question_id, Question())
         return "human_loop_requested"
 
     def _resolve(self, question_id: str, answer: Any) -> str:

@@ -8,7 +8,7 @@ specifications let `given` number them.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from domain.errors import Conflict, DomainError, InvalidInput
 from domain.event import Event
@@ -78,7 +78,8 @@ class Outcome(Generic[State, Command]):
     def __init__(
         self, given: Given[State, Command], events: tuple[Event, ...], error: DomainError | None, at: datetime
     ) -> None:
-        self._given, self.events, self.error, self._at = given, events, error, at
+        self._given, self.error, self._at = given, error, at
+        self.events: tuple[Any, ...] = events
 
     def then(self, *events: Event) -> "Given[State, Command]":
         """Exactly these events; answers with the history that they lead to."""

@@ -26,6 +26,7 @@ from application.executor_protocol import (
     SyncResult,
     ValidateResult,
 )
+from application.forked_workspaces import CopiedWorkspace
 from application.ports import ContainerInfo, ContainerSpec, ExecutorError
 from application.process_managers.table import react
 from application.reactions import DequeueRun, EnqueueRun, PostponeRun, Reaction, WantedEffect
@@ -198,6 +199,13 @@ class MemoryRuntime:
         return []
 
 
+class NoForks:
+    """Nothing is forked in this world."""
+
+    async def copy(self, source: SyncRef, target: SyncRef) -> CopiedWorkspace:
+        raise AssertionError(f"nobody asked for a copy of {source} to {target}")
+
+
 class NoContent:
     """No content is collected here."""
 
@@ -282,7 +290,8 @@ class World:
         self.runs: Runs = Aggregates(
             store=self.log, clock=now, stream_of=run_stream, decide=run_decide.decide, evolve=run_evolve.evolve
         )
-        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=self, secret=b"s")
+        directory: Any = self
+        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
         self.executions = RunExecutions(
             runs=self.runs,
             workers=self.workers,
@@ -293,8 +302,10 @@ class World:
             limits=limits,
             jitter=lambda: 0.0,
         )
+        collector: Any = NoContent()
+        copier: Any = NoForks()
         self._handlers = effect_handlers(
-            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=NoContent()
+            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=collector, copier=copier
         )
 
     def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:

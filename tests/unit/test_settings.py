@@ -73,7 +73,7 @@ def test_settings_cannot_be_changed_and_do_not_show_secrets():
     settings = load_settings(OWN_DATABASE | OWN_STORE)
 
     with pytest.raises(dataclasses.FrozenInstanceError):
-        settings.port = 1
+        settings.port = 1  # type: ignore[misc]
     for hidden in ("hunter2", "x" * 32, "top-secret"):
         assert hidden not in repr(settings)
 

@@ -14,15 +14,25 @@ SECRET = "sk-planted-c0ffee-5ec4e7-0123456789"
 
 
 class Dialect(Protocol):
-    name: str
-    """The provider's."""
-    asking_profile: str
-    """The execution profile in which a tool that changes files needs a permission."""
-    free_profile: str
-    """The one in which it needs none."""
+    @property
+    def name(self) -> str:
+        """The provider's."""
+        ...
 
-    tries_of_one_attempt: int
-    """How many requests a run makes that has `few_retries`."""
+    @property
+    def asking_profile(self) -> str:
+        """The execution profile in which a tool that changes files needs a permission."""
+        ...
+
+    @property
+    def free_profile(self) -> str:
+        """The one in which it needs none."""
+        ...
+
+    @property
+    def tries_of_one_attempt(self) -> int:
+        """How many requests a run makes that has `few_retries`."""
+        ...
 
     def few_retries(self) -> Mapping[str, Any]:
         """What makes the CLI itself repeat a failed request as rarely as it can."""

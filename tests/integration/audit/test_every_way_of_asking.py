@@ -1,7 +1,6 @@
 """Each way to tamper with the log is found by each way of asking: the API, the command line, and the offline script."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,7 +66,7 @@ def url_of(dsn: str) -> str:
 
 
 def offline(*files: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-I", "-S", REPOSITORY / "script/verify-log", *map(os.fspath, files)]
+    command = [sys.executable, "-I", "-S", str(REPOSITORY / "script/verify-log"), *map(str, files)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

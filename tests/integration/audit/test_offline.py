@@ -30,7 +30,7 @@ def exported(log: str, tmp_path: Path) -> tuple[Path, Path]:
 
 def check(*arguments: Path) -> subprocess.CompletedProcess[str]:
     # -I: nothing but the standard library can be imported.
-    command = [sys.executable, "-I", "-S", SCRIPT, *arguments]
+    command = [sys.executable, "-I", "-S", str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 

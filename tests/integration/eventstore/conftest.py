@@ -26,7 +26,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 def migrated_template(postgres_server: PostgresServer) -> str:
     dsn = postgres_server.create_database()
     asyncio.run(migrate(dsn))
-    return psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+    return str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
 
 
 @pytest.fixture

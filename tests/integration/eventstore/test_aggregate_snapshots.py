@@ -329,6 +329,7 @@ def test_what_waits_to_be_written_is_bounded(around: Any, caplog: pytest.LogCapt
                 assert loaded.state is not None
                 snapshots.keep(stream, Snapshot(state=loaded.state, seq=loaded.seq, position=loaded.position))
                 snapshots._writer.cancel()
+            assert snapshots._writer is not None
             await asyncio.gather(snapshots._writer, return_exceptions=True)
             assert len(snapshots._waiting) == 2
         assert len([record for record in caplog.records if "too many wait" in record.message]) == len(streams) - 2

@@ -107,6 +107,8 @@ def test_a_subscription_gets_past_and_new_events_of_its_topics(database: str) ->
     with Application[Any](env=environment(database)) as application:
         application.save(noted(1, "one"))
         with ApplicationSubscription(application, gt=0, topics=["test.noted"]) as subscription:
+            first: Any
+            second: Any
             first, tracking = next(subscription)
             assert (first.event, tracking.notification_id) == (Noted(text="one"), 1)
             application.save(Dog("Fido"))

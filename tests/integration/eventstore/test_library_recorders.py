@@ -32,7 +32,7 @@ class OnTheLog:
         self.factory.close()
 
     def new_originator_id(self) -> str:
-        return str(super().new_originator_id())
+        return str(super().new_originator_id())  # type: ignore[misc]  # the library's own test case has it
 
 
 class TestSnapshotRecorder(OnTheLog, AggregateRecorderTestCase):

@@ -101,5 +101,5 @@ def test_migrating_step_by_step_ends_in_the_same_schema_as_at_once(postgres_serv
 
 
 def schema(dsn: str) -> str:
-    arguments = [BINARIES / "pg_dump", "--schema-only", "--restrict-key=none", dsn]
+    arguments = [str(BINARIES / "pg_dump"), "--schema-only", "--restrict-key=none", dsn]
     return subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60).stdout

@@ -10,8 +10,8 @@ import pytest
 
 from domain.errors import DomainError, InvalidInput
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.object_store.answers import ObjectInfo
 from infrastructure.object_store.errors import ObjectStoreUnavailable
-from infrastructure.object_store.s3 import ObjectInfo
 from infrastructure.workspace.errors import OtherGeneration, RestoreFailed
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, PREFIX, l0, l1

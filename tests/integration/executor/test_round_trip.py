@@ -16,7 +16,7 @@ from infrastructure.workspace.errors import NotRestored
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, l0, l1
 
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1, max_size=12)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0"), min_size=1, max_size=12)
 any_bytes = st.binary(min_size=1, max_size=12).map(lambda raw: os.fsdecode(raw.translate(bytes([1, *range(1, 256)]))))
 names = (texts | any_bytes.map(lambda name: name.replace("/", "|"))).filter(
     lambda name: name not in {".", ".."} and len(os.fsencode(name)) < 100

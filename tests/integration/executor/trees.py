@@ -81,11 +81,11 @@ class Box:
 
     def restore(self, layers=None, *, sync=None, **plan):
         body = {"layers": layers if layers is not None else [l1(), L4], **plan}
-        plan = msgspec.structs.replace(msgspec.convert(body, RestorePlan), session_sync=sync)
+        wanted = msgspec.structs.replace(msgspec.convert(body, RestorePlan), session_sync=sync)
         return restore_workspace(
             self.parts,
             RestoreRequest(
-                session_id="s1", container_id="c", generation=self.generation, plan=plan, workspace_s3_prefix=PREFIX
+                session_id="s1", container_id="c", generation=self.generation, plan=wanted, workspace_s3_prefix=PREFIX
             ),
         )
 

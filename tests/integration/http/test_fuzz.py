@@ -90,7 +90,7 @@ def _quoted(text: str) -> str:
 
 
 @st.composite
-def queries(draw: st.DrawFn, endpoint: Endpoint) -> list[tuple[str, str]]:
+def queries(draw: st.DrawFn, endpoint: Endpoint) -> Any:
     names = [*fields_of(endpoint.query), "unknown"]
     pairs = draw(st.lists(st.tuples(st.sampled_from(names), st.one_of(texts, st.integers().map(str))), max_size=3))
     kept = [(name, value) for name, value in pairs if name != "waitMs"]
@@ -165,7 +165,7 @@ def test_headers(api: ApiServer, client: httpx.Client, data: st.DataObject) -> N
     ]  # fmt: skip
     visible = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xFF, exclude_characters="\x7f"), max_size=60)
     headers = data.draw(st.dictionaries(st.sampled_from(names), visible.map(lambda text: text.strip()), max_size=4))
-    encoded = [(name, value.encode("latin-1")) for name, value in headers.items()]
+    encoded: Any = [(name, value.encode("latin-1")) for name, value in headers.items()]
     before = api.last_position()
     check(api, client.post("/api/runs/nobody/stop", headers=encoded), before)
     encoded = [(name, value) for name, value in encoded if name != "accept"]

@@ -1,9 +1,13 @@
 """Diff and bisect over HTTP; tests/integration/projections/test_history.py has what they find."""
 
 import uuid
+from typing import Any
 
 import httpx
 import pytest
+
+from tests.support.api_server import ApiServer
+from tests.support.mixed_history import append_all, mixed_history
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +38,25 @@ def test_bisect_finds_the_event(client: httpx.Client, run_id: str) -> None:
         assert (found["found"], found["first"]["seq"], found["first"]["type"]) == (True, 4, "todo.update")
 
 
+def test_a_session_is_compared_and_searched_as_a_run_is(api: ApiServer, client: httpx.Client) -> None:
+    history = mixed_history(sessions=2, runs_each=1, prefix="compared-")
+    position = api.run(append_all(api.deps.store, history))
+    path = "/api/session-workers/compared-session-1"
+    query = {"atPosition": position}
+    last = client.get(path, params=query).json()["seq"]
+
+    found = client.get(f"{path}/diff", params={"from": 7, "to": last}).json()
+    state = {change["path"]: change for change in found["changes"]}["/state"]
+    assert (state["before"], state["after"], state["by"]["type"]) == ("running", "stopped", "session.stopped")
+    assert {"op": "replace", "path": "/state", "value": "stopped"} in found["patch"]
+    assert found["before"]["state"] == client.get(path, params={"atSeq": 7}).json()["state"]
+
+    for monotone in (False, True):
+        body = {"where": 'state == "stopped"', "monotone": monotone}
+        first = client.post(f"{path}/bisect", json=body).json()["first"]
+        assert (first["seq"], first["type"]) == (last, "session.stopped")
+
+
 @pytest.mark.parametrize(
     ("status", "method", "path", "options"),
     [
@@ -47,6 +70,6 @@ def test_bisect_finds_the_event(client: httpx.Client, run_id: str) -> None:
     ],
 )
 def test_what_can_not_be_answered_is_refused(
-    client: httpx.Client, run_id: str, status: int, method: str, path: str, options: dict[str, object]
+    client: httpx.Client, run_id: str, status: int, method: str, path: str, options: dict[str, Any]
 ) -> None:
     assert client.request(method, path.format(run=run_id), **options).status_code == status

@@ -13,8 +13,9 @@ from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from tests.contract.worker_runtime_contract import NEXT, SPEC, WorkerRuntimeContract
 from tests.support.async_run import run
-from tests.support.docker_bench import IMAGE, DockerBench
+from tests.support.docker_bench import DockerBench
 from tests.support.process_bench import UNREACHABLE_STORE
+from tests.support.worker_image import IMAGE
 
 pytestmark = pytest.mark.timeout(300)
 

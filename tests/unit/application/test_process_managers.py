@@ -7,6 +7,7 @@ import pytest
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.reactions import (
     DequeueRun,
+    EffectKind,
     EffectNotNeeded,
     EnqueueFinish,
     EnqueueRun,
@@ -69,7 +70,7 @@ def activation(kind: session.ActivationKind) -> session.ActivationRequested:
         (session.SessionRemoving(generation=3), "container.remove"),
     ],
 )
-def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: str) -> None:
+def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: EffectKind) -> None:
     reactions = react(recorded("session:s1", event))
     (wanted,) = [reaction for reaction in reactions if not isinstance(reaction, MoveWorkerPlace)]
 

@@ -1,7 +1,7 @@
 """From a claim to run.finished: what an execution does to the log, whatever its executor and session do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +30,7 @@ LIFE = [
 ]
 
 
-def executed(script: Callable[[World], Awaitable[None]], **spec: Any) -> World:
+def executed(script: Callable[[World], Coroutine[Any, Any, None]], **spec: Any) -> World:
     """A run `r` of session `s`, executed while `script` plays its executor; the world afterwards."""
 
     async def scene() -> World:

@@ -85,7 +85,7 @@ def schedule(made: World, **parts: Any) -> Schedule:
         questions=parts.get("questions", Questions()),
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
-        collections=None,
+        collections=None,  # type: ignore[arg-type]
         findings=Findings(store=made.log, clock=now),
         clock=parts.get("clock", now),
         new_id=lambda: f"id{next(numbers)}",
@@ -134,7 +134,7 @@ def test_a_question_expires_once_its_time_is_over_by_its_own_stream() -> None:
         async with world() as made:
             await made.queued("r", "s")
             question = HumanLoopRequested(question_id="q", prompt="?", timeout_ms=1000)
-            commands = [
+            commands: list[tuple[Any, str]] = [
                 (ClaimRun(lease_generation=1, owner="w"), ""),
                 (StartAgent(lease_generation=1, generation=1, boot_id="b"), ""),
                 (RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=question), "r/1/b/1"),

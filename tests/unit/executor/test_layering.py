@@ -1,5 +1,7 @@
 """Which layer provides a path: the conflict policies, protected paths, tombstones, later layers."""
 
+from typing import Literal
+
 import pytest
 
 from domain.workspace.sync import ManifestEntry
@@ -14,7 +16,7 @@ def synced(**hashes):
     entries = {}
     for name, content in hashes.items():
         path = name.replace("__", "/")
-        kind = "dir" if content is None else "file"
+        kind: Literal["dir", "file"] = "dir" if content is None else "file"
         entry = ManifestEntry(path=path, kind=kind, hash=content or "", mode=0o755)
         entries[path] = Planned(kind=kind, mode=0o755, entry=entry)
     return entries

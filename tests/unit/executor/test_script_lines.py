@@ -5,7 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.providers.script_lines import MAX_LINE_BYTES, Line, OutputSplitter, Text
+from infrastructure.providers.line_framing import MAX_LINE_BYTES, Line
+from infrastructure.providers.script_lines import OutputSplitter, Text
 
 pieces = st.one_of(
     st.sampled_from(
@@ -36,7 +37,7 @@ def test_how_the_output_is_cut_changes_nothing(content, cuts):
     assert split(chunks) == split([whole])
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), max_size=10), max_size=10))
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=10), max_size=10))
 def test_what_is_no_line_to_fleetlog_is_text_unchanged(lines):
     text = "\n".join(line.replace("::", "") for line in lines)
     assert "".join(part.text for part in split([text.encode()])) == text

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from interfaces.http.field_paths import field_and_message
-from interfaces.http.runs import StartBody
+from interfaces.http.run_requests import StartBody
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Every order in which the parts of one session can act, to the end of what the budget lets happen."""
 
 from collections.abc import Callable
+from functools import partial
 
 from domain.session.state import Deleted, Running, Stopped
 from tests.unit.interleavings.actions import Action, arrive, close, external, internal, list_stopped, remove
@@ -43,7 +44,7 @@ class Exploration:
             assert self.states < MOST_STATES
         self._check_that_it_ends()
         for here, model in self._ended:
-            self._guarded(here, "the end", lambda model=model: check_quiet(model))
+            self._guarded(here, "the end", partial(check_quiet, model))
         return len(self._ended)
 
     def _go(self, model: Model, here: str, action: Action) -> str:

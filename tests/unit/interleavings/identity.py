@@ -8,7 +8,8 @@ from application.ports import AppendResult
 from application.snapshots import Snapshot
 from domain.session.state import SessionWorker, Stopped, Stopping
 from tests.unit.interleavings.asking import Held
-from tests.unit.interleavings.model import Effect, Message, Model
+from tests.unit.interleavings.message import Message
+from tests.unit.interleavings.model import Effect, Model
 
 _MADE_UP = re.compile(r"\b(?:b|v|q|m|sync)\d+\b")
 _HASH = re.compile(r"manifest_hash='0*([0-9a-f]+)'")

@@ -254,19 +254,25 @@ async def _given_up(effect: ClaimedEffect, error: str) -> None:
 
 
 def _workers() -> Workers:
-    store = _Store()
+    store: Any = _Store()
+    runtime: Any = WorldRuntime()
+    executors: Any = WorldExecutors()
     sessions: Any = Aggregates(
         store=store, clock=lambda: T0, stream_of=session_stream, decide=decide, evolve=_fold, snapshots=store
     )
-    return Workers(sessions=sessions, runtime=WorldRuntime(), directory=WorldExecutors(), secret=b"s")
+    return Workers(sessions=sessions, runtime=runtime, directory=executors, secret=b"s")
 
 
 def perform(effect: Effect) -> Coroutine[Any, Any, None]:
+    ledger: Any = _Ledger()
+    nothing: Any = None
     worker = EffectWorker(
-        ledger=_Ledger(),
-        handlers=effect_handlers(run_aggregates=None, workers=_workers(), store=None, collector=None),
+        ledger=ledger,
+        handlers=effect_handlers(
+            run_aggregates=nothing, workers=_workers(), store=nothing, collector=nothing, copier=nothing
+        ),
         given_up=_given_up,
-        takeovers=Takeovers(Findings(store=None, clock=lambda: T0)),
+        takeovers=Takeovers(Findings(store=nothing, clock=lambda: T0)),
         owner="w",
     )
     return worker._perform(EffectLease(effect=effect.claimed(), generation=effect.attempt))

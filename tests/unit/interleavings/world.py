@@ -1,7 +1,7 @@
 """The outside of one session: its containers with their executors and agents, and what the object store holds."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from application.executor_protocol import (
     Health,
@@ -30,7 +30,7 @@ class Box:
     those whose journal is in it; `last_start`: the newest place in the stream that an agent.s start named."""
 
     generation: int
-    status: str = "created"
+    status: Literal["created", "running", "exited"] = "created"
     boot: int = 0
     maintenance: bool = False
     restored: bool = False

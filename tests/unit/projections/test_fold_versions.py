@@ -8,8 +8,8 @@ import msgspec
 from projections.catalogue import PROJECTIONS
 
 GOLDEN: dict[str, tuple[int, str]] = {
-    "session_workers": (3, "e6ea45c1f5f9bff3"),
-    "runs": (2, "d6e9170f7f1c8556"),
+    "session_workers": (4, "591fab410e6ef3a9"),
+    "runs": (3, "1a0430add10c7d31"),
     "todos": (1, "8eda65a1ab05935b"),
     "human_loop": (2, "c7f8b8deaa9349a4"),
     "usage": (1, "2584c1740973c92c"),

@@ -42,6 +42,7 @@ def test_a_worker_that_runs() -> None:
         "attachedRunId": None,
         "restoringSyncPosition": None,
         "lastError": "",
+        "origin": None,
         "seq": 7,
         "position": 107,
     }

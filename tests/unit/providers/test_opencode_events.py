@@ -142,7 +142,7 @@ def test_an_error_that_the_next_step_makes_good_is_forgotten(said):
 
 def test_answers_without_an_end_are_hopeless_the_second_time(said):
     heard(said, message(), step("unknown"))
-    assert said.hopeless is None
+    assert not said.hopeless
     heard(said, message("msg_2"), step("unknown", 2, "msg_2"))
     assert said.hopeless.error_class == "protocol"
 
@@ -152,13 +152,13 @@ def test_tools_that_were_called_in_an_answer_without_an_end_are_progress(said):
         heard(said, message(f"msg_{number}"))
         heard(said, part("tool", f"prt_{number}", f"msg_{number}", tool="bash", state={"status": "pending"}))
         heard(said, step("unknown", number, f"msg_{number}"))
-    assert said.hopeless is None
+    assert not said.hopeless
 
 
 def test_a_conversation_that_stays_too_long_after_it_was_summarised_is_hopeless(said):
     summary = message("msg_s", agent="compaction")
     heard(said, status("busy"), failed("ContextOverflowError", message="too long"), summary, step("stop", 1, "msg_s"))
-    assert said.hopeless is None
+    assert not said.hopeless
     heard(said, failed("ContextOverflowError", message="too long"), failed("MessageAbortedError", message="Aborted"))
     assert said.hopeless.error_class == "context_exceeded"
 
@@ -170,7 +170,7 @@ def test_a_conversation_that_stays_too_long_after_it_was_summarised_is_hopeless(
 def test_a_request_is_repeated_so_often_and_no_more(said, text, error_class):
     warnings = heard(said, status("retry", attempt=1, message=text), status("retry", attempt=2, message=text))
     assert [event.warning.code for event in warnings] == ["model_retry"] * 2
-    assert said.hopeless is None
+    assert not said.hopeless
     heard(said, status("retry", attempt=3, message=text))
     assert said.hopeless.error_class == error_class
 

@@ -19,7 +19,7 @@ const TYPES = [
   "session.activation_requested", "session.reactivation_requested", "session.activated", "session.activation_failed", "session.touched",
   "session.run_attached", "session.run_detached", "session.sync_requested", "session.synced", "session.sync_failed", "session.stop_requested",
   "session.stop_canceled", "session.stopping", "session.stopped", "session.remove_requested", "session.remove_canceled", "session.removing",
-  "session.removed", "session.container_lost",
+  "session.removed", "session.container_lost", "session.forked", "session.workspace_copied", "session.fork_failed",
 ];
 
 export class Side {

@@ -113,6 +113,7 @@ function told({ type, payload, metadata }) {
     case "run.lease_lost": return ["Lease lost", p.owner, "waiting"];
     case "run.retry_scheduled": return ["Tried again later", p.error.message, "waiting"];
     case "run.phase": return [{ restoring: "Restoring the workspace", linking: "Linking agent data", preparing: "Preparing" }[p.phase] ?? p.phase];
+    case "run.conversation_carried": return ["Conversation " + (p.how === "resumed" ? "resumed" : "told again"), `of ${p.originRunId}, up to seq ${p.originSeq}`];
     case "run.started": return ["Agent started", `generation ${p.generation}`, "active"];
     case "run.cancel_requested": return ["Cancel requested", [`by ${metadata.actor}`, p.reason].filter(Boolean).join(": "), "waiting"];
     case "run.timed_out": return ["Timed out", `${p.what}: ${p.limitMs / 1000} s`, "failed"];
@@ -130,6 +131,9 @@ function told({ type, payload, metadata }) {
     case "session.activation_failed": return ["Activation failed", `${p.step}: ${p.error}`, "failed"];
     case "session.run_attached": return ["Run attached", p.attachedRunId, "active"];
     case "session.run_detached": return ["Run detached", p.detachedRunId];
+    case "session.forked": return ["Forked", `from ${p.origin.runId} at seq ${p.origin.atSeq}`];
+    case "session.workspace_copied": return ["Files copied", `${number(p.files)} files`, "succeeded"];
+    case "session.fork_failed": return ["Fork failed", p.error, "failed"];
     case "session.synced": return ["Synced", `${p.reason}, ${p.unchanged ? "unchanged" : `${number(p.files ?? 0)} files, ${bytes(p.uploadedBytes ?? 0)} stored`}`, "succeeded"];
     case "session.sync_failed": return ["Sync failed", `${p.reason}: ${p.error}`, "failed"];
     case "session.container_lost": return ["Container lost", p.detail, "failed"];

@@ -11,8 +11,8 @@ GIVEN_UP = e.EffectGivenUp(effect_id="x", kind="container.stop", attempts=5, err
 
 
 def test_what_was_given_up_can_be_retried_once_or_dropped_once():
-    given = letters.given(GIVEN_UP).when(d.RetryEffect(effect_id="x", reason="again"))
-    given = given.then(e.EffectRetryRequested(effect_id="x", reason="again"))
+    outcome = letters.given(GIVEN_UP).when(d.RetryEffect(effect_id="x", reason="again"))
+    given = outcome.then(e.EffectRetryRequested(effect_id="x", reason="again"))
     given.when(d.RetryEffect(effect_id="x")).then_error(d.NotGivenUp, saying="'x'")
     given.when(d.DropEffect(effect_id="x")).then_error(d.NotGivenUp)
     letters.given(GIVEN_UP).when(d.DropEffect(effect_id="x")).then(e.EffectDropped(effect_id="x"))

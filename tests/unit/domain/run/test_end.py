@@ -79,8 +79,8 @@ class TestTheOrder:
 class TestACancel:
     @pytest.mark.parametrize("history", [QUEUED, RETRYING, BLOCKED], ids=["queued", "retrying", "blocked"])
     def test_of_what_nobody_holds_is_the_end(self, history):
-        given = run.given(*history).when(c.CancelRun(reason="enough"))
-        given = given.then(
+        outcome = run.given(*history).when(c.CancelRun(reason="enough"))
+        given = outcome.then(
             e.RunCancelRequested(reason="enough"), e.RunFinished(outcome="canceled", exported=False, usage=Usage())
         )
         assert given.state.public_state == "canceled"
@@ -92,8 +92,8 @@ class TestACancel:
 
     def test_before_the_start_ends_with_the_attempt(self):
         failed = c.FailAttempt(lease_generation=1, error=error("environment"), retry_at=RETRY_AT)
-        given = run.given(*PREPARING, CANCEL_REQUESTED).when(failed)
-        given = given.then(
+        outcome = run.given(*PREPARING, CANCEL_REQUESTED).when(failed)
+        given = outcome.then(
             e.RunFinished(lease_generation=1, outcome="canceled", exported=False, error=error("environment"))
         )
         assert given.state.public_state == "canceled"
@@ -120,8 +120,8 @@ class TestACancel:
         run.given(*FINISHED).when(c.CancelRun()).then_nothing()
 
     def test_leaves_no_question_open(self):
-        given = run.given(*QUEUED, ASKED).when(c.CancelRun())
-        given = given.then_types(e.RunCancelRequested, e.HumanLoopCanceled, e.RunFinished)
+        outcome = run.given(*QUEUED, ASKED).when(c.CancelRun())
+        given = outcome.then_types(e.RunCancelRequested, e.HumanLoopCanceled, e.RunFinished)
         assert given.state.open_questions == ()
 
 
@@ -148,9 +148,9 @@ def test_the_public_state_has_spec_s_words(name, state):
 
 
 def test_an_outside_run_is_finished_by_whoever_claims_its_final_sync():
-    given = run.given(*BOUND).when(c.RecordCallback(event=e.RunAgentFinished(outcome="succeeded")))
-    given = given.then_types(e.RunAgentFinished).when(c.ClaimRun(lease_generation=1, owner="w1"))
-    given = given.then(claimed(1, 1, resumed=True)).when(BEGIN_SYNC).then(SYNCING_NOW).when(EXPORT).then(EXPORTED_NOW)
+    outcome = run.given(*BOUND).when(c.RecordCallback(event=e.RunAgentFinished(outcome="succeeded")))
+    outcome = outcome.then_types(e.RunAgentFinished).when(c.ClaimRun(lease_generation=1, owner="w1"))
+    given = outcome.then(claimed(1, 1, resumed=True)).when(BEGIN_SYNC).then(SYNCING_NOW).when(EXPORT).then(EXPORTED_NOW)
     given.when(FINISH).then(e.RunFinished(lease_generation=1, outcome="succeeded", exported=True))
 
 

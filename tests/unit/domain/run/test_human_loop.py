@@ -81,8 +81,8 @@ def test_several_questions_are_open_at_once():
 
 def test_a_reply_that_can_not_be_delivered_expires_the_question():
     undeliverable = c.RecordReplyUndeliverable(question_id="q1", reason="the executor is gone")
-    given = run.given(*ANSWERING).when(undeliverable)
-    given = given.then(e.HumanLoopExpired(question_id="q1", reason="the executor is gone"))
+    outcome = run.given(*ANSWERING).when(undeliverable)
+    given = outcome.then(e.HumanLoopExpired(question_id="q1", reason="the executor is gone"))
     given.when(undeliverable).then_nothing()
     assert given.state.abort is None
 
@@ -104,8 +104,8 @@ class TestATimeout:
         )
 
     def test_with_a_default_answer_goes_on(self):
-        given = run.given(*RUNNING, replace(ASKED_BY_AGENT, default_answer="no")).when(AN_HOUR_LATER)
-        given = given.then(replace(ANSWERED, answer="no"))
+        outcome = run.given(*RUNNING, replace(ASKED_BY_AGENT, default_answer="no")).when(AN_HOUR_LATER)
+        given = outcome.then(replace(ANSWERED, answer="no"))
         no = replace(RESOLVED, answer="no")
         given.when(replace(DELIVERED, event=no)).then(replace(no, lease_generation=1))
 

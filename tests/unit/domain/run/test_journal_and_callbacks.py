@@ -7,7 +7,7 @@ from domain.errors import Conflict, InvalidInput
 from domain.run import commands as c
 from domain.run import events as e
 from domain.run.evolve import journal_entry_number, journal_event_id
-from domain.run.values import Todo, Usage, Warn
+from domain.run.values import RunError, Todo, Usage, Warn
 from tests.support.runs import (
     AGENT_DONE,
     ASKED,
@@ -78,7 +78,9 @@ class TestAJournalEntry:
         run.given(*history).when(entry(1, DELTA)).then_nothing()
 
     def test_counts_anew_in_the_next_attempt(self):
-        retry = e.RunRetryScheduled(lease_generation=1, attempt=1, error=None, available_at=RETRY_AT)
+        retry = e.RunRetryScheduled(
+            lease_generation=1, attempt=1, error=RunError(error_class="network", message="gone"), available_at=RETRY_AT
+        )
         given = run.given(*RUNNING).given(leased(DELTA), event_id="r1/1/b1/1").given(retry, claimed(2, 2))
         assert given.state.entries == 0
 
@@ -180,8 +182,8 @@ class TestACallback:
 
     def test_of_the_end_ends_an_outside_run_s_agent(self):
         done = e.RunAgentFinished(outcome="succeeded", usage=Usage(input_tokens=3))
-        given = run.given(*BOUND, ASKED).when(c.RecordCallback(event=done))
-        given = given.then(e.HumanLoopExpired(question_id="q1", reason="the agent ended"), done)
+        outcome = run.given(*BOUND, ASKED).when(c.RecordCallback(event=done))
+        given = outcome.then(e.HumanLoopExpired(question_id="q1", reason="the agent ended"), done)
         assert given.state.usage == Usage(input_tokens=3)
 
 

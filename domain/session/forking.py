@@ -1,0 +1,121 @@
+"""Forks: which recorded sync a session had at a point of its past, and a new session that begins with it.
+
+The fork has the origin's manifest, byte for byte, and a copy of all content that it names under a prefix of its own:
+whatever becomes of the origin's syncs later, and whatever the fork makes of its files, neither touches the other.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from domain.errors import IdentityConflict
+from domain.event import Event
+from domain.identifiers import check_id, workspace_prefix
+from domain.record import RecordedEvent
+from domain.session import commands as c
+from domain.session import events as e
+from domain.session.collection import superseded_at
+from domain.session.state import SessionWorker
+from domain.workspace.sync import SyncRef
+
+
+class KnownSync(msgspec.Struct, frozen=True, kw_only=True):
+    """A sync that was the workspace from the event at `position` on. It holds the files of some moment after
+    `asked_at`, the position of its request. `left_out`: paths that it could not take, or that changed meanwhile."""
+
+    sync: SyncRef
+    position: int
+    asked_at: int
+    left_out: tuple[str, ...] = ()
+
+
+class NearestSync(msgspec.Struct, frozen=True, kw_only=True):
+    """The sync to begin with, None without any; `not_kept` is the position of a nearer one whose content may be gone
+    already, 0 where there is none."""
+
+    found: KnownSync | None
+    not_kept: int = 0
+
+
+def nearest_sync(history: Sequence[RecordedEvent], before: int, kept_since: datetime | None) -> NearestSync:
+    """The last kept sync of a session's whole `history` at or before position `before` of the log."""
+    superseded = superseded_at(history)
+    not_kept = 0
+    for known in reversed(tuple(_known_syncs(event for event in history if event.position <= before))):
+        moment = superseded[known.sync]
+        if kept_since is None or moment is None or moment >= kept_since:
+            return NearestSync(found=known, not_kept=not_kept)
+        not_kept = not_kept or known.position
+    return NearestSync(found=None, not_kept=not_kept)
+
+
+def _known_syncs(history: Iterable[RecordedEvent]) -> Iterable[KnownSync]:
+    asked: dict[str, int] = {}
+    for recorded in history:
+        event, position = recorded.event, recorded.position
+        match event:
+            case e.SyncRequested() | e.StopRequested() | e.RemoveRequested():
+                asked[event.sync_id] = position
+            case e.SessionSynced():
+                yield KnownSync(
+                    sync=event.sync,
+                    position=position,
+                    asked_at=asked.get(event.sync_id, position),
+                    left_out=(*event.unstable_paths, *event.skipped_paths),
+                )
+            case e.SessionForked(sync=sync) | e.WorkspaceRewound(sync=sync) if sync is not None:
+                yield KnownSync(sync=sync, position=position, asked_at=position)
+
+
+def fork_session(state: SessionWorker | None, command: c.ForkSession) -> Sequence[Event]:
+    """The same fork asked for again changes nothing; any other session under this id is a conflict."""
+    check_id("sessionId", command.session_id)
+    if state is not None:
+        check_is_this_fork(state, command.session_id, command.origin.run_id, command.origin.at_seq)
+        return ()
+    prefix = workspace_prefix(command.app_id, command.project_name, command.user_login_name, command.session_id)
+    sync = command.origin.sync
+    return (
+        e.SessionForked(
+            origin=command.origin,
+            app_id=command.app_id,
+            project_name=command.project_name,
+            user_login_name=command.user_login_name,
+            workspace_prefix=prefix,
+            manifest=command.manifest,
+            sync=sync and moved(sync, command.origin_prefix, prefix),
+            warnings=command.warnings,
+        ),
+    )
+
+
+def check_is_this_fork(state: SessionWorker, session_id: str, run_id: str, at_seq: int) -> None:
+    """Raises IdentityConflict for a known session that is not the fork of this run at this seq."""
+    if state.fork is None:
+        raise IdentityConflict(f"session {session_id!r} is known and is no fork; choose another sessionId")
+    origin = state.fork.origin
+    if (origin.run_id, origin.at_seq) != (run_id, at_seq):
+        raise IdentityConflict(
+            f"session {session_id!r} is a fork of run {origin.run_id!r} at seq {origin.at_seq}, "
+            f"not of {run_id!r} at {at_seq}; choose another sessionId"
+        )
+
+
+def moved(sync: SyncRef, from_prefix: str, to_prefix: str) -> SyncRef:
+    """The same manifest, byte for byte, below another prefix."""
+    return SyncRef(
+        manifest_key=to_prefix + sync.manifest_key.removeprefix(from_prefix), manifest_hash=sync.manifest_hash
+    )
+
+
+def record_workspace_copied(state: SessionWorker, command: c.RecordWorkspaceCopied) -> Sequence[Event]:
+    if state.fork is None or state.fork.content != "copying":
+        return ()
+    return (e.WorkspaceCopied(files=command.files, contents=command.contents, bytes=command.bytes),)
+
+
+def fail_fork(state: SessionWorker, command: c.FailFork) -> Sequence[Event]:
+    if state.fork is None or state.fork.content != "copying":
+        return ()
+    return (e.ForkFailed(error=command.error),)
