@@ -3,6 +3,7 @@
 Every method may be cancelled; every adapter bounds its waits.
 """
 
+import http
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
@@ -150,6 +151,10 @@ class StartFailed(Exception):
     """The container died or never answered; the message holds the end of its log."""
 
 
+REFUSALS = frozenset({"layer_missing", "impossible_key", "seed_not_a_file", "recorded_sync_unreadable"})
+"""Reasons of executors that no other try changes; what has to be mended first is in the plan or in the store."""
+
+
 class ExecutorError(Exception):
     """A call to an executor failed for good. `kind` is http, timeout or network; `status` only for http; `reason` is
     the executor's machine-readable word, such as `workspace_not_restored`."""
@@ -168,6 +173,11 @@ class ExecutorError(Exception):
         super().__init__(message)
         self.kind, self.path, self.attempt, self.max_attempts = kind, path, attempt, max_attempts
         self.status, self.reason = status, reason
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the same call would be refused again, however often it is made: what was asked for is wrong."""
+        return self.kind == "http" and (self.status == http.HTTPStatus.BAD_REQUEST or self.reason in REFUSALS)
 
 
 class Executor(Protocol):
