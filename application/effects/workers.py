@@ -10,6 +10,7 @@ from application.effects.effect import EffectObsolete
 from application.executor_protocol import WorkspaceCall
 from application.ports import (
     ContainerGone,
+    ContainerInfo,
     ContainerSpec,
     Executor,
     ExecutorDirectory,
@@ -102,6 +103,18 @@ class Workers:
         await self._record(worker, command, context("lost"))
         return True
 
+    async def start(
+        self, worker: Worker, context: Callable[[str], CommandContext], *, maintenance: bool = False
+    ) -> ContainerInfo | None:
+        """Start its container and executor; None when that container is gone, which is recorded. Raises
+        RuntimeUnavailable, StartFailed."""
+        try:
+            return await self.runtime.start(self.spec(worker), worker.container_id, maintenance=maintenance)
+        except ContainerGone as error:
+            if await self.gone(worker, context):
+                return None
+            raise RuntimeUnavailable(str(error)) from error
+
     async def remove(self, worker: Worker) -> None:
         """Remove its container, if it has one that is not gone yet. Raises RuntimeUnavailable, also where another
         daemon answers than the one that made the container: what that one does not have may well be there."""
@@ -131,14 +144,9 @@ class Workers:
         recorded. Raises EffectObsolete, RuntimeUnavailable, StartFailed, ExecutorError."""
         if not isinstance(worker.state.lifecycle, Running):
             raise EffectObsolete(f"session {worker.session_id} is {worker.state.public_state}")
-        if await self.gone(worker, context):
+        info = None if await self.gone(worker, context) else await self.start(worker, context)
+        if info is None:
             return None
-        try:
-            info = await self.runtime.start(self.spec(worker), worker.container_id)
-        except ContainerGone as error:
-            if await self.gone(worker, context):
-                return None
-            raise RuntimeUnavailable(str(error)) from error
         boot = await self.boot_of(worker, info.url)
         command = RecordContainerStarted(generation=worker.state.generation, boot=boot, purpose="revival")
         return await self._record(worker, command, context(f"revived/{boot.boot_id}"))

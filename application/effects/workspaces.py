@@ -17,7 +17,9 @@ from domain.session.decide import wanted_sync
 from domain.session.state import Activating, Running, Stopped
 from domain.workspace.sync import GATE_REASONS
 
-UNAUTHORIZED = 401
+NOT_OURS = frozenset({"", "unauthorized", "fenced", "bad_answer"})
+"""A worker's own executor takes its token and generation, and gives each refusal a reason. Whoever has got its address
+refuses for one of these."""
 
 
 class _WorkspaceEffect:
@@ -144,12 +146,13 @@ class SyncWorkspace:
 
     async def _look_after(self, effect: ClaimedEffect, worker: Worker, error: ExecutorError) -> None:
         """A container that is gone is recorded as lost: nothing of it can be synced any more, whatever its executor,
-        which may outlive it for a while, answers. One whose executor has died is started again; a 401 says that its
-        address has become another one's."""
+        which may outlive it for a while, answers. One whose executor has died, or has another one in its place, is
+        started again."""
         try:
             if await self._workers.gone(worker, effect.context):
                 raise EffectObsolete(f"the container is gone; its sync had failed: {error}")
-            if (error.kind != "http" or error.status == UNAUTHORIZED) and isinstance(worker.state.lifecycle, Running):
+            present = error.kind == "http" and error.reason not in NOT_OURS
+            if not present and isinstance(worker.state.lifecycle, Running):
                 await self._workers.revive(worker, effect.context)
         except (ExecutorError, RuntimeUnavailable, StartFailed) as also:
             raise EffectFailed(f"{error}; and then: {also}") from error
