@@ -214,9 +214,12 @@ class DockerWorkerRuntime:
             if died()
             else f"did not serve within {self._start_timeout_s:.0f} s"
         )
-        log = self._engine.log_tail(container_id)
+        log = self._log_tail(container_id)
         self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
         raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
+
+    def _log_tail(self, container_id: str) -> str:
+        return self._setup.redact(self._engine.log_tail(container_id))
 
     def _put_config(self, container_id: str, config: ExecutorConfig) -> None:
         self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
@@ -269,7 +272,7 @@ class DockerWorkerRuntime:
             daemon_id=daemon_id,
             status=status,
             url=published_url(found, self._settings.network) if status == "running" else "",
-            exit_log=self._engine.log_tail(found["Id"]) if status == "exited" else "",
+            exit_log=self._log_tail(found["Id"]) if status == "exited" else "",
         )
 
     def _found(self, spec: ContainerSpec, container_id: str) -> dict[str, Any]:
