@@ -51,6 +51,14 @@ class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.positions[-1]
 
 
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """What `EventStore.append` takes."""
+
+    stream: str
+    expected_seq: int
+    events: Sequence[NewEvent]
+
+
 class EventStore(Protocol):
     """The log. Positions are dense and appear to readers in order, without gaps, across processes."""
 
@@ -60,6 +68,11 @@ class EventStore(Protocol):
         If all the event ids are in the stream already the result is a duplicate, whatever `expected_seq` says; if
         only some are, or the stream is at another seq, raises ExpectedSeqConflict.
         """
+        ...
+
+    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+        """One after the other, each only when the one before it was written: as calls of `append` would, without
+        waiting for the answers between. What came of them, up to the first that wrote nothing."""
         ...
 
     async def read_stream(
@@ -82,8 +95,9 @@ class EventStore(Protocol):
 class LogTail(Protocol):
     """This process's view of the end of the log: one reader for everybody who waits for a stream to go on."""
 
-    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
-        """True as soon as the stream has an event after `after_seq`; False after `timeout` seconds. May wake early."""
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
+        """The last seq of the stream that is known here, as soon as it is greater than `after_seq`; 0 after `timeout`
+        seconds."""
         ...
 
 

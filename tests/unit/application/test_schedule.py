@@ -86,6 +86,7 @@ def schedule(made: World, **parts: Any) -> Schedule:
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
         collections=None,  # type: ignore[arg-type]
+        missing_runs=None,  # type: ignore[arg-type]
         findings=Findings(store=made.log, clock=now),
         clock=parts.get("clock", now),
         new_id=lambda: f"id{next(numbers)}",
