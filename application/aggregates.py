@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from application.command_context import CommandContext
-from application.ports import EventStore, ExpectedSeqConflict
+from application.ports import Append, AppendResult, EventStore, ExpectedSeqConflict
 from application.snapshots import Snapshot, SnapshotStore
 from domain.errors import Conflict, DomainError
 from domain.event import Event
@@ -43,6 +43,15 @@ class Loaded(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
     snapshot_seq: int = 0
 
 
+class Planned(msgspec.Struct, Generic[State], frozen=True, kw_only=True):
+    """What commands will lead to, if the log takes it: the append, and the state after it."""
+
+    key: str
+    append: Append
+    state: State
+    snapshot_seq: int
+
+
 class Aggregates(Generic[State, Command]):
     """The aggregates of one kind, each in its stream. Keeps the latest folds in memory (bounded, least recently used
     out first) and reads only what was appended since; the append's expected seq keeps a stale one from deciding.
@@ -63,7 +72,7 @@ class Aggregates(Generic[State, Command]):
         snapshots: SnapshotStore[State] | None = None,
         snapshot_every: int = EVENTS_PER_SNAPSHOT,
     ) -> None:
-        self._store, self._clock, self._stream_of = store, clock, stream_of
+        self.store, self._clock, self._stream_of = store, clock, stream_of
         self._decide, self._evolve = decide, evolve
         self._cached = cached
         self._snapshots, self._snapshot_every = snapshots, snapshot_every
@@ -75,7 +84,7 @@ class Aggregates(Generic[State, Command]):
         known = self._folds.get(key) or await self._beginning(stream)
         while True:
             # Page by page: others get their turn between the pages of a long stream.
-            page = await self._store.read_stream(stream, after_seq=known.seq, limit=EVENTS_PER_PAGE)
+            page = await self.store.read_stream(stream, after_seq=known.seq, limit=EVENTS_PER_PAGE)
             known = self._advance(known, page)
             if len(page) < EVENTS_PER_PAGE:
                 return self._remember(key, known)
@@ -123,10 +132,10 @@ class Aggregates(Generic[State, Command]):
                 loaded = fresh
                 continue
             try:
-                result = await self._store.append(self._stream_of(key), loaded.seq, new)
+                result = await self.store.append(self._stream_of(key), loaded.seq, new)
             except ExpectedSeqConflict:
                 loaded = await self.load(key)
-                known_event = await self._store.find_event(self._stream_of(key), context.command_id)
+                known_event = await self.store.find_event(self._stream_of(key), context.command_id)
                 if known_event is not None:
                     return _unchanged(loaded, known_event.position)
                 continue
@@ -140,6 +149,47 @@ class Aggregates(Generic[State, Command]):
                 position=result.position,
             )
         raise Conflict(f"{self._stream_of(key)} is too busy: {MAX_RACES} races lost; try again", "too_busy")
+
+    def stream(self, key: str) -> str:
+        return self._stream_of(key)
+
+    def planned(
+        self,
+        key: str,
+        commands: Sequence[tuple[Command, str]],
+        context: CommandContext,
+        after: Planned[State] | None = None,
+    ) -> Planned[State] | None:
+        """What the commands lead to on the fold as this process last saw it, or `after` what is planned already. None
+        when it has seen none, or when they are refused on it or change nothing: then only the fresh one's word counts.
+        """
+        if after is None:
+            known = self._folds.get(key)
+            if known is None or known.state is None:
+                return None
+            state, seq, snapshot_seq = known.state, known.seq, known.snapshot_seq
+        else:
+            state, seq = after.state, after.append.expected_seq + len(after.append.events)
+            snapshot_seq = after.snapshot_seq
+        try:
+            new, decided = self._decide_all(state, commands, context)
+        except DomainError:
+            return None
+        if not new or decided is None:
+            return None
+        append = Append(stream=self._stream_of(key), expected_seq=seq, events=new)
+        return Planned(key=key, append=append, state=decided, snapshot_seq=snapshot_seq)
+
+    def written(self, plan: Planned[State], result: AppendResult) -> Handled[State]:
+        """The log has taken what was planned."""
+        loaded = Loaded(state=plan.state, seq=result.last_seq, position=result.position, snapshot_seq=plan.snapshot_seq)
+        self._remember(plan.key, loaded)
+        return Handled(
+            state=plan.state,
+            events=tuple(event.event for event in plan.append.events),
+            seq=result.last_seq,
+            position=result.position,
+        )
 
     def _decide_all(
         self, state: State | None, commands: Sequence[tuple[Command, str]], context: CommandContext

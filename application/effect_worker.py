@@ -114,21 +114,22 @@ class EffectWorker:
         except (EffectObsolete, Fenced, NotFound) as error:
             await self._ledger.settle(lease, "obsolete", error=str(error))
         except (*EXPECTED_FAILURES, DomainError) as error:
-            await self._failed(lease, handler, str(error) or type(error).__name__)
+            refused = isinstance(error, ExecutorError) and error.is_refusal
+            await self._failed(lease, handler, str(error) or type(error).__name__, final=refused)
         except Exception as error:
             log.exception("effect %s failed in an unexpected way", effect.effect_id)
             await self._failed(lease, handler, f"{type(error).__name__}: {error}")
         else:
             await self._ledger.settle(lease, "done")
 
-    async def _failed(self, lease: EffectLease, handler: EffectHandler, error: str) -> None:
+    async def _failed(self, lease: EffectLease, handler: EffectHandler, error: str, *, final: bool = False) -> None:
         effect = lease.effect
-        if not effect.last_attempt:
+        if not effect.last_attempt and not final:
             delay = RETRY_SCHEDULES[effect.kind].delay(effect.attempt)
             log.warning("effect %s: try %d failed: %s", effect.effect_id, effect.attempt, error)
             await self._ledger.settle(lease, "failed", error=error, delay=delay)
             return
-        log.error("effect %s is given up after %d tries: %s", effect.effect_id, effect.attempt, error)
+        log.error("effect %s is given up at its try %d: %s", effect.effect_id, effect.attempt, error)
         with contextlib.suppress(EffectObsolete, Fenced, NotFound):
             await handler.give_up(effect, error)
         await self._given_up(effect, error)

@@ -3,6 +3,7 @@
 Every method may be cancelled; every adapter bounds its waits.
 """
 
+import http
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
@@ -50,6 +51,14 @@ class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.positions[-1]
 
 
+class Append(msgspec.Struct, frozen=True, kw_only=True):
+    """What `EventStore.append` takes."""
+
+    stream: str
+    expected_seq: int
+    events: Sequence[NewEvent]
+
+
 class EventStore(Protocol):
     """The log. Positions are dense and appear to readers in order, without gaps, across processes."""
 
@@ -59,6 +68,11 @@ class EventStore(Protocol):
         If all the event ids are in the stream already the result is a duplicate, whatever `expected_seq` says; if
         only some are, or the stream is at another seq, raises ExpectedSeqConflict.
         """
+        ...
+
+    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+        """One after the other, each only when the one before it was written: as calls of `append` would, without
+        waiting for the answers between. What came of them, up to the first that wrote nothing."""
         ...
 
     async def read_stream(
@@ -81,8 +95,9 @@ class EventStore(Protocol):
 class LogTail(Protocol):
     """This process's view of the end of the log: one reader for everybody who waits for a stream to go on."""
 
-    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
-        """True as soon as the stream has an event after `after_seq`; False after `timeout` seconds. May wake early."""
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
+        """The last seq of the stream that is known here, as soon as it is greater than `after_seq`; 0 after `timeout`
+        seconds."""
         ...
 
 
@@ -150,6 +165,10 @@ class StartFailed(Exception):
     """The container died or never answered; the message holds the end of its log."""
 
 
+REFUSALS = frozenset({"layer_missing", "impossible_key", "seed_not_a_file", "recorded_sync_unreadable"})
+"""Reasons of executors that no other try changes; what has to be mended first is in the plan or in the store."""
+
+
 class ExecutorError(Exception):
     """A call to an executor failed for good. `kind` is http, timeout or network; `status` only for http; `reason` is
     the executor's machine-readable word, such as `workspace_not_restored`."""
@@ -168,6 +187,11 @@ class ExecutorError(Exception):
         super().__init__(message)
         self.kind, self.path, self.attempt, self.max_attempts = kind, path, attempt, max_attempts
         self.status, self.reason = status, reason
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the same call would be refused again, however often it is made: what was asked for is wrong."""
+        return self.kind == "http" and (self.status == http.HTTPStatus.BAD_REQUEST or self.reason in REFUSALS)
 
 
 class Executor(Protocol):

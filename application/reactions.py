@@ -40,10 +40,11 @@ class WantedEffect(msgspec.Struct, frozen=True, kw_only=True):
 
 class EffectNotNeeded(msgspec.Struct, frozen=True, kw_only=True):
     """What the effects of this kind and lane were wanted for, before this event, has come about: none of them needs to
-    begin any more."""
+    begin any more. `sync_id`: of syncs, only that one."""
 
     kind: EffectKind
     lane: str
+    sync_id: str = ""
 
 
 class EnqueueRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from application.command_context import CommandContext
+from application.commands_in_turn import Step, handle_in_turn
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker
 from application.ending_tasks import end_tasks
 from application.executor_protocol import JournalEntry, StartRequest
 from application.ports import Executor, ExecutorError, RuntimeUnavailable, StartFailed
+from application.run_ending import final_sync_request
 from application.run_queue import RunLease, final_sync_id, run_context
 from application.waiting import wait_for_state
 from domain.errors import Conflict
@@ -67,7 +69,7 @@ class FollowAgent:
             if not await self._started(run, worker, executor, start):
                 return (await self._parts.runs.load(self._run_id)).state or run
             async for batch in executor.follow(self._run_id, run.entries):
-                run = await self._record(batch)
+                run = await self._record(run, batch)
             return run
         except EffectObsolete as error:
             return await self._lost(run, str(error), tail_lost=True)
@@ -125,7 +127,7 @@ class FollowAgent:
             await executor.stop_run(self._run_id)
         return await self._lost(run, f"the agent's journal is lost: {reason}", tail_lost=True)
 
-    async def _record(self, batch: Sequence[JournalEntry]) -> Run:
+    async def _record(self, run: Run, batch: Sequence[JournalEntry]) -> Run:
         self._heard_at = self._parts.clock()
         commands: list[tuple[RunCommand, str]] = []
         for entry in batch:
@@ -136,12 +138,28 @@ class FollowAgent:
                 event=_event_of(entry),
             )
             commands.append((command, journal_event_id(self._run_id, entry.attempt, entry.boot_id, entry.n)))
+        steps = [
+            Step(aggregates=self._parts.runs, key=self._run_id, commands=commands, context=self._context("journal"))
+        ]
         if batch[-1].type == RunAgentFinished.wire_name:
             sync_id = final_sync_id(self._run_id, batch[-1].attempt)
             commands.append((BeginFinalSync(lease_generation=self._lease.generation, sync_id=sync_id), ""))
-        handled = await self._parts.runs.handle_batch(self._run_id, commands, self._context("journal"))
+            steps.append(self._request_sync(run.session_id, sync_id))
+        handled = await handle_in_turn(steps)
         self._fruitless = 0
-        return handled.state
+        ended: Run = handled[0].state
+        return ended
+
+    def _request_sync(self, session_id: str, sync_id: str) -> Step:
+        """What follows the end of the agent, in the same commit; whoever ends the run makes sure of it."""
+        return Step(
+            aggregates=self._parts.workers.sessions,
+            key=session_id,
+            commands=[(final_sync_request(self._run_id, sync_id), "")],
+            context=self._context("request_sync"),
+            when=lambda run: isinstance(run.stage, Finishing) and run.stage.sync_id == sync_id,
+            may_be_refused=True,
+        )
 
     async def _recover(self, run: Run, error: str) -> Run:
         """Find out what became of the executor: it answers again, it can be started again, or its container is gone."""

@@ -4,46 +4,45 @@ stands: a crash, a deploy and a stolen lease are all the same to it."""
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any
 
 from application.aggregates import Clock
 from application.carried_conversations import CarriedConversations, begun_with
 from application.command_context import CommandContext
+from application.commands_in_turn import Step, handle_in_turn
 from application.effects.effect import EffectObsolete
 from application.effects.workers import Worker, Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.executor_protocol import StartRequest
 from application.ports import ExecutorError, LogTail, RuntimeUnavailable, StartFailed
 from application.run_agent import FollowAgent
 from application.run_commands import Runs
+from application.run_ending import EndRun
 from application.run_limits import RunLimits
-from application.run_queue import RunLease, final_sync_id, run_context
+from application.run_queue import RunLease, run_context
 from application.waiting import wait_for_state
 from domain.errors import Conflict, DomainError, Fenced, NotFound
 from domain.identifiers import run_stream, session_stream
 from domain.run.commands import (
-    BeginFinalSync,
     CarryConversation,
     ClaimRun,
     EnterPhase,
     FailAttempt,
-    FinishRun,
-    RecordExported,
     RecordLeaseLost,
     RunCommand,
     StartAgent,
 )
-from domain.run.state import Active, Finishing, Run
-from domain.run.values import ErrorClass, Phase, RunError, RunSpec, Warn
-from domain.session.commands import ActivateSession, AttachRun, DetachRun, RequestSync, SessionCommand
+from domain.run.state import Active, Finishing, Queued, Run
+from domain.run.values import ErrorClass, Phase, RunError, RunSpec
+from domain.session.commands import ActivateSession, AttachRun, DetachRun
 from domain.session.state import Running, SessionWorker
-from domain.workspace.sync import SyncRef
 
 log = logging.getLogger(__name__)
 ACTIVATION_TIMEOUT_S = 3600.0  # a session may wait for a place of MAX_WORKERS; every step has bounds of its own
-FINAL_SYNC_TIMEOUT_S = 900.0
 BUSY_SESSION_TIMEOUT_S = 60.0
+LOOK_TIMEOUT_S = 0.5
 PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
 
 
@@ -55,6 +54,7 @@ class RunExecutions:
         *,
         runs: Runs,
         workers: Workers,
+        syncs: WorkspaceSyncs,
         tail: LogTail,
         clock: Clock,
         retry_delay: timedelta,
@@ -64,7 +64,8 @@ class RunExecutions:
         callback_url: Callable[[str], str] = lambda _run_id: "",
         conversations: CarriedConversations | None = None,
     ) -> None:
-        self.runs, self.workers, self.tail, self.clock = runs, workers, tail, clock
+        self.runs, self.workers, self.syncs = runs, workers, syncs
+        self.tail, self.clock = tail, clock
         self.retry_delay, self.human_loop_timeout, self._jitter = retry_delay, human_loop_timeout, jitter
         self.limits, self.callback_url, self.conversations = limits, callback_url, conversations
 
@@ -90,6 +91,7 @@ class RunExecutions:
         return RunExecutions(
             runs=self.runs,
             workers=self.workers,
+            syncs=self.syncs,
             tail=self.tail,
             clock=self.clock,
             retry_delay=retry_delay,
@@ -111,8 +113,8 @@ class _Execution:
         self._runs, self._workers = parts.runs, parts.workers
 
     async def run(self) -> Run | None:
-        run = await self._do(ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner), "claimed")
-        attached = False
+        run, attached = await self._claimed()
+        ending = EndRun(self._parts, self._lease)
         while True:
             match run.stage:
                 case Active(phase="running"):
@@ -122,10 +124,39 @@ class _Execution:
                     run = await self._prepare(run)
                     attached = True
                 case Finishing():
-                    run = await self._finish(run, run.stage)
+                    run = await ending.to_its_end(run, run.stage)
                 case _:
-                    await self._detach(run)
+                    if not ending.detached:
+                        await self._detach(run)
                     return run
+
+    async def _claimed(self) -> tuple[Run, bool]:
+        """The run after its claim is recorded, and whether it is attached to its session and about to start: where the
+        worker is up and answers, that is one commit with the claim."""
+        claim = ClaimRun(lease_generation=self._lease.generation, owner=self._lease.owner)
+        claimed = Step(aggregates=self._runs, key=self._run_id, commands=[(claim, "")], context=self.context("claimed"))
+        handled = await handle_in_turn((claimed, *await self._start_at_once()))
+        all_done = len(handled) > 1 + 1
+        return handled[-1 if all_done else 0].state, all_done
+
+    async def _start_at_once(self) -> Sequence[Step]:
+        """What follows the claim of a run whose worker needs nothing before. It only looks: nothing is done before the
+        claim is recorded."""
+        run = (await self._runs.recent(self._run_id)).state
+        if run is None or run.spec is None or not isinstance(run.stage, Queued):
+            return ()
+        session = (await self._workers.sessions.recent(run.session_id)).state
+        if session is None or not _is_soon_started(session):
+            return ()
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                worker = await self._workers.recent(run.session_id)
+                if not await self._workers.is_up(worker):
+                    return ()
+                health = await self._workers.executor(worker, self._run_id).health()
+        except (TimeoutError, ExecutorError, EffectObsolete, RuntimeUnavailable):
+            return ()
+        return self._steps_to_start(run.spec, worker, health.boot_id)
 
     async def _detach(self, run: Run) -> None:
         """Let go of the session at once. The process manager wants the same, for when this process dies before it."""
@@ -141,31 +172,24 @@ class _Execution:
 
     async def _prepare(self, run: Run) -> Run:
         """Activate the session, attach to it, and tell the log that the agent is about to start."""
-        lease = self._lease.generation
         if run.cancel_requested:
             return await self._fail(run, "internal", "canceled before the agent started")
         assert run.spec is not None
         try:
-            worker = await self._attach_to_running(run.spec)
-            phases = PHASES
-            if worker is None:
-                worker = await self._unless_canceled(self._attached(run.spec))
-                phases = PHASES[-1:]
+            started = await self._started_in_running(run.spec)
+            if started is not None:
+                return started
+            worker = await self._unless_canceled(self._attached(run.spec))
             health = await self._workers.executor(worker, self._run_id).health()
-            taken_up = await self._conversation(run, worker, lease)
+            taken_up = await self._conversation(run, worker, self._lease.generation)
         except _Canceled:
             return await self._fail(run, "internal", "canceled before the agent started")
         except _NotReady as error:
             return await self._fail(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
             return await self._fail(run, "environment", str(error))
-        commands: list[tuple[RunCommand, str]] = [
-            (EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases
-        ]
-        commands += taken_up
-        start = StartAgent(lease_generation=lease, generation=worker.state.generation, boot_id=health.boot_id)
-        commands.append((start, ""))
-        return (await self._runs.handle_batch(self._run_id, commands, self.context("started"))).state
+        start = self._start_commands(PHASES[-1:], worker.state.generation, health.boot_id, taken_up)
+        return (await self._runs.handle_batch(self._run_id, start, self.context("started"))).state
 
     async def _conversation(self, run: Run, worker: Worker, lease: int) -> list[tuple[RunCommand, str]]:
         """What the run of a forked session takes up, for the log to tell."""
@@ -177,22 +201,55 @@ class _Execution:
         command = CarryConversation(lease_generation=lease, carried=carry.carried, warnings=carry.warnings)
         return [(command, "")]
 
-    async def _attach_to_running(self, spec: RunSpec) -> Worker | None:
-        """The short way to a worker that is up already: touch it and attach, in one append. None: take the long one."""
+    async def _started_in_running(self, spec: RunSpec) -> Run | None:
+        """The short way with a worker that is up already: touch it, attach, and tell the log that the agent is about to
+        start, in one commit. None: take the long one."""
         sessions = self._workers.sessions
         state = (await sessions.recent(spec.session_id)).state
-        if state is None or not isinstance(state.lifecycle, Running):
+        if state is None or not _is_soon_started(state):
             return None
         if not await self._workers.ensure_up(spec.session_id, self.context, recent=True):
             return None
-        commands: list[tuple[SessionCommand, str]] = [(activation(spec), ""), (AttachRun(run_id=self._run_id), "")]
-        try:
-            handled = await sessions.handle_batch(spec.session_id, commands, self.context("touch"))
-        except DomainError:
-            return None
-        if not isinstance(handled.state.lifecycle, Running):
-            return None
-        return Worker(session_id=spec.session_id, state=handled.state, seq=handled.seq)
+        worker = await self._workers.recent(spec.session_id)
+        health = await self._workers.executor(worker, self._run_id).health()
+        steps = self._steps_to_start(spec, worker, health.boot_id)
+        handled = await handle_in_turn(steps)
+        return handled[1].state if len(handled) == len(steps) else None
+
+    def _steps_to_start(self, spec: RunSpec, worker: Worker, boot_id: str) -> tuple[Step, Step]:
+        """Touch the session and attach to it; tell the log that the agent is about to start."""
+        generation = worker.state.generation
+        return (
+            Step(
+                aggregates=self._workers.sessions,
+                key=spec.session_id,
+                commands=[(activation(spec), ""), (AttachRun(run_id=self._run_id), "")],
+                context=self.context("touch"),
+                when=_is_to_start,
+                may_be_refused=True,
+            ),
+            Step(
+                aggregates=self._runs,
+                key=self._run_id,
+                commands=self._start_commands(PHASES, generation, boot_id),
+                context=self.context("started"),
+                when=lambda session: isinstance(session.lifecycle, Running) and session.generation == generation,
+            ),
+        )
+
+    def _start_commands(
+        self,
+        phases: Sequence[Phase],
+        generation: int,
+        boot_id: str,
+        taken_up: Sequence[tuple[RunCommand, str]] = (),
+    ) -> Sequence[tuple[RunCommand, str]]:
+        lease = self._lease.generation
+        return [
+            *((EnterPhase(lease_generation=lease, phase=phase), "") for phase in phases),
+            *taken_up,
+            (StartAgent(lease_generation=lease, generation=generation, boot_id=boot_id), ""),
+        ]
 
     def start_request(self, run: Run) -> StartRequest | None:
         """What starts the agent of this attempt; None for an outside run."""
@@ -300,65 +357,6 @@ class _Execution:
         )
         return await self._do(command, f"failed/{run.attempt}")
 
-    async def _finish(self, run: Run, stage: Finishing) -> Run:
-        """The final sync, and the end. Past its limit the run ends without an export, with a warning."""
-        if stage.by_callback and not run.outside and not stage.exported:
-            await self._end_agent(run.session_id)
-        lease = self._lease.generation
-        sync_id = stage.sync_id or final_sync_id(self._run_id, run.attempt)
-        if not stage.sync_id:
-            await self._do(BeginFinalSync(lease_generation=lease, sync_id=sync_id), "syncing")
-        warning: Warn | None = None
-        commands: list[tuple[RunCommand, str]] = []
-        if not stage.exported:
-            try:
-                settled = await self._final_sync(run.session_id, sync_id)
-                commands.append((RecordExported(lease_generation=lease, sync=settled), ""))
-            except (_NotReady, NotFound, Conflict) as error:
-                message = f"the workspace was not exported after the run: {error}"
-                warning = Warn(code="not_exported", message=message)
-        retry_at = self._parts.clock() + self._parts.delay(run.attempt)
-        commands.append((FinishRun(lease_generation=lease, warning=warning, retry_at=retry_at), ""))
-        handled = await self._runs.handle_batch(self._run_id, commands, self.context("finished"))
-        return handled.state
-
-    async def _end_agent(self, session_id: str) -> None:
-        """A callback has ended the run; its agent must not go on beside the final sync and the session's next run."""
-        try:
-            worker = await self._workers.find(session_id)
-            await self._workers.executor(worker, self._run_id).stop_run(self._run_id)
-        except (ExecutorError, EffectObsolete) as error:
-            log.warning("run %s: its agent could not be stopped: %s", self._run_id, error)
-
-    async def _final_sync(self, session_id: str, sync_id: str) -> SyncRef:
-        sessions = self._workers.sessions
-        state = (await sessions.recent(session_id)).state
-        if state is None:
-            raise NotFound(f"no session {session_id} is known")
-        if state.settled_sync(sync_id) is None and all(sync.sync_id != sync_id for sync in state.pending_syncs):
-            request = RequestSync(sync_id=sync_id, reason="run.finished", run_id=self._run_id)
-            await sessions.handle(session_id, request, self.context("request_sync"))
-        loaded = await wait_for_state(
-            sessions,
-            self._parts.tail,
-            key=session_id,
-            stream=session_stream(session_id),
-            reached=lambda state: (
-                state is not None
-                and (state.settled_sync(sync_id) is not None or not isinstance(state.lifecycle, Running))
-            ),
-            timeout_s=FINAL_SYNC_TIMEOUT_S,
-            seen=True,
-        )
-        if loaded is None or loaded.state is None:
-            raise _NotReady("the final sync did not end in time", final=True)
-        settled = loaded.state.settled_sync(sync_id)
-        if settled is None:
-            raise _NotReady(f"the session's worker is {loaded.state.public_state}", final=True)
-        if settled.sync is None:
-            raise _NotReady(settled.error, final=True)
-        return settled.sync
-
 
 def activation(spec: RunSpec) -> ActivateSession:
     """The command that brings up the worker of a run's session."""
@@ -368,6 +366,16 @@ def activation(spec: RunSpec) -> ActivateSession:
         project_name=spec.project_name,
         user_login_name=spec.user_login_name,
     )
+
+
+def _is_soon_started(session: SessionWorker) -> bool:
+    """Whether its worker needs nothing before a run's agent may start; what a fork takes up is decided when its run is
+    attached."""
+    return isinstance(session.lifecycle, Running) and session.boot is not None and session.fork is None
+
+
+def _is_to_start(run: Run) -> bool:
+    return isinstance(run.stage, Active) and run.stage.phase == "claimed" and not run.cancel_requested
 
 
 class _NotReady(Exception):

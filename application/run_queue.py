@@ -1,7 +1,7 @@
 """The run queue as the application sees it. Its rows are operational: what matters of them is in the log too."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -34,6 +34,19 @@ class QueueItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lease_expires_at: str | None = None
 
 
+class LostRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log says of a run whose row is missing. `position`: that of its first event. `available_at`: not
+    before."""
+
+    run_id: str
+    session_id: str
+    position: int
+    attempts: int
+    max_attempts: int
+    lease_generation: int
+    available_at: datetime | None = None
+
+
 class DrainCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     claimed: int = 0
     succeeded: int = 0
@@ -57,6 +70,14 @@ class RunQueue(Protocol):
         ...
 
     async def item(self, run_id: str) -> QueueItem | None: ...
+
+    async def missing(self, limit: int) -> Sequence[str]:
+        """The ids of runs that go on and are not in the queue, at most `limit`, the oldest first."""
+        ...
+
+    async def restore(self, lost: LostRun) -> bool:
+        """Put a run back; False when it is there by now."""
+        ...
 
     async def wait_for_work(self, timeout_s: float) -> None:
         """Return when something may have become due, or after `timeout_s`."""

@@ -11,6 +11,7 @@ from application.command_context import CommandContext
 from application.content_collection import RequestCollections
 from application.effect_ledger import EffectLedger
 from application.findings import Findings, few
+from application.missing_runs import RestoreMissingRuns
 from application.operations import ReconcileCounts
 from application.orphans import CleanOrphans
 from application.run_commands import RunCommands
@@ -47,6 +48,7 @@ class Schedule:
         orphans: CleanOrphans,
         effects: EffectLedger,
         collections: RequestCollections,
+        missing_runs: RestoreMissingRuns,
         findings: Findings,
         clock: Clock,
         new_id: Callable[[], str],
@@ -57,6 +59,7 @@ class Schedule:
         self._sessions, self._runs = sessions, runs
         self._candidates, self._questions, self._orphans = candidates, questions, orphans
         self._effects, self._collections = effects, collections
+        self._missing_runs = missing_runs
         self._findings, self._clock, self._new_id = findings, clock, new_id
         self._seen_orphans: set[str] = set()
         self._idle_timeout, self._remove_after = idle_timeout, remove_after
@@ -70,6 +73,7 @@ class Schedule:
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.compensate_syncs), name="compensate syncs")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.clean_orphans), name="clean orphans")
             tasks.create_task(self._every(INTERVAL.total_seconds(), self.free_effects), name="free effects")
+            tasks.create_task(self._every(INTERVAL.total_seconds(), self.restore_runs), name="restore runs")
             tasks.create_task(self._every(COLLECTION_INTERVAL_S, self.collect_content), name="collect content")
             tasks.create_task(self._every(QUESTION_INTERVAL_S, self.expire_questions), name="expire questions")
 
@@ -120,6 +124,10 @@ class Schedule:
         """Let others perform the effects whose worker is gone. Workers find them by themselves, when they have room."""
         found = await self._effects.free_stale()
         return await self._found("effects", [*found], [], context or self._context("effects"))
+
+    async def restore_runs(self, context: CommandContext | None = None) -> ReconcileCounts:
+        """Put runs back into the queue that go on by the log and are not there."""
+        return await self._missing_runs.restore(BATCH, context or self._context("runs"))
 
     async def collect_content(self, context: CommandContext | None = None) -> ReconcileCounts:
         """Ask for the collection of content that no kept sync names, where one is due."""

@@ -9,6 +9,7 @@ from application.ports import LogTail
 
 State = TypeVar("State")
 LONGEST_WAIT_S = 5.0
+OWN_APPEND_S = 0.02
 
 
 async def wait_for_state(
@@ -22,16 +23,21 @@ async def wait_for_state(
     seen: bool = False,
 ) -> Loaded[State] | None:
     """The fold as soon as `reached` holds for its state, or None after `timeout_s` seconds. `seen`: this process has
-    read or written the stream just now, so that it needs no reading before it goes on."""
+    read or written the stream just now, and is likely to be the one that writes it next: it reads the stream only when
+    another one has gone on."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     loaded = await (aggregates.recent(key) if seen else aggregates.load(key))
     while not reached(loaded.state):
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             return None
-        await tail.wait_for_stream(stream, loaded.seq, min(left, LONGEST_WAIT_S))
+        seen_to_be_at = await tail.wait_for_stream(stream, loaded.seq, min(left, LONGEST_WAIT_S))
         before, loaded = loaded, await aggregates.recent(key)
-        if loaded.seq == before.seq or not reached(loaded.state):
-            # It was not this process that went on.
+        if seen and loaded.seq < seen_to_be_at:
+            # An append of this process is heard of before it returns, sometimes.
+            await asyncio.sleep(OWN_APPEND_S)
+            loaded = await aggregates.recent(key)
+        if loaded.seq == before.seq or (loaded.seq < seen_to_be_at and not reached(loaded.state)):
+            # It was not this process that went on, or nobody did as far as is known here.
             loaded = await aggregates.load(key)
     return loaded

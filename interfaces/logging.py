@@ -15,16 +15,19 @@ import msgspec
 from application.work_context import bound_ids
 
 Context = Callable[[], Mapping[str, str]]
+Redact = Callable[[bytes], bytes]
+"""A line of JSON without the secrets in it."""
 _ALREADY_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JsonLines(logging.Formatter):
     """One JSON object per record; `extra` fields are members of it, an exception is the text `exception`. `context`:
-    what every line of the present task is about."""
+    what every line of the present task is about. `redact` may be set as soon as there are secrets to keep out."""
 
     def __init__(self, context: Context = bound_ids) -> None:
         super().__init__()
         self._context = context
+        self.redact: Redact = bytes
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
@@ -38,9 +41,10 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         try:
-            return msgspec.json.encode(line, enc_hook=str).decode()
+            encoded = msgspec.json.encode(line, enc_hook=str)
         except UnicodeEncodeError:  # a file name that isn't UTF-8
-            return json.dumps(line, default=str)
+            encoded = json.dumps(line, default=str).encode()
+        return self.redact(encoded).decode()
 
 
 def configure_logging(
@@ -64,3 +68,10 @@ def configure_logging(
     # Every request is counted and logged by our own middleware; these repeat it or tell of each connection.
     for name in ("uvicorn.access", "httpx", "httpcore", "urllib3", *quiet):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def keep_out_of_logs(redact: Redact) -> None:
+    """Whatever this process logs from now on passes `redact` first: the libraries' lines and exceptions, too."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonLines):
+            handler.formatter.redact = redact

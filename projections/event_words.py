@@ -5,6 +5,8 @@ that two deltas share halves of is found in neither.
 """
 
 import re
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -14,12 +16,21 @@ VERSION = 1
 
 MAX_WORD = 64
 MAX_WORDS = 10_000
+SHORT_TEXT = 64
 _WORD = re.compile(r"\w+")
 
 
-def words_of_text(text: str) -> set[str]:
+def words_of_text(text: str) -> AbstractSet[str]:
     """At most 64 letters of each; longer ones are found by their beginning."""
-    return {word[:MAX_WORD] for word in _WORD.findall(text.lower())}
+    return _words_of_short_text(text) if len(text) <= SHORT_TEXT else _words(text)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset([word[:MAX_WORD] for word in _WORD.findall(text.lower())])
+
+
+_words_of_short_text = lru_cache(maxsize=4096)(_words)
+"""Names, ids and phases come again and again."""
 
 
 def words_of_payload(payload: bytes) -> set[str]:

@@ -46,9 +46,9 @@ class StartContainer(_ContainerEffect):
         worker = await self._worker(effect)
         if not isinstance(worker.state.lifecycle, Activating):
             raise EffectObsolete("the worker is not being activated any more")
-        if await self._workers.gone(worker, effect.context):
+        info = await self._workers.start(worker, effect.context)
+        if info is None:
             return
-        info = await self._workers.runtime.start(self._workers.spec(worker), worker.container_id)
         boot = await self._workers.boot_of(worker, info.url)
         await self._workers.sessions.handle(
             worker.session_id,
@@ -65,9 +65,9 @@ class StartMaintenance(_ContainerEffect):
         worker = await self._worker(effect)
         if not isinstance(worker.state.lifecycle, Stopped) or worker.state.lifecycle.remove is None:
             raise EffectObsolete("the removal was canceled")
-        if await self._workers.gone(worker, effect.context):
+        info = await self._workers.start(worker, effect.context, maintenance=True)
+        if info is None:
             return
-        info = await self._workers.runtime.start(self._workers.spec(worker), worker.container_id, maintenance=True)
         boot = await self._workers.boot_of(worker, info.url)
         await self._workers.sessions.handle(
             worker.session_id,

@@ -6,6 +6,7 @@ from application.effects.collection import CollectContent
 from application.effects.effect import EffectHandler
 from application.effects.forks import CopyWorkspace
 from application.effects.workers import Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.forked_workspaces import WorkspaceCopier
 from application.ports import EventStore
 from application.reactions import EffectKind
@@ -19,9 +20,9 @@ def effect_handlers(
     store: EventStore,
     collector: ContentCollector,
     copier: WorkspaceCopier,
-    progress_after_s: float | None = None,
+    syncs: WorkspaceSyncs,
 ) -> dict[EffectKind, EffectHandler]:
-    sync = workspaces.SyncWorkspace(workers, progress_after_s=progress_after_s)
+    sync = workspaces.SyncWorkspace(workers, syncs)
     return {
         "container.create": containers.CreateContainer(workers),
         "container.start": containers.StartContainer(workers),

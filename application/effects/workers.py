@@ -10,6 +10,7 @@ from application.effects.effect import EffectObsolete
 from application.executor_protocol import WorkspaceCall
 from application.ports import (
     ContainerGone,
+    ContainerInfo,
     ContainerSpec,
     Executor,
     ExecutorDirectory,
@@ -102,6 +103,18 @@ class Workers:
         await self._record(worker, command, context("lost"))
         return True
 
+    async def start(
+        self, worker: Worker, context: Callable[[str], CommandContext], *, maintenance: bool = False
+    ) -> ContainerInfo | None:
+        """Start its container and executor; None when that container is gone, which is recorded. Raises
+        RuntimeUnavailable, StartFailed."""
+        try:
+            return await self.runtime.start(self.spec(worker), worker.container_id, maintenance=maintenance)
+        except ContainerGone as error:
+            if await self.gone(worker, context):
+                return None
+            raise RuntimeUnavailable(str(error)) from error
+
     async def remove(self, worker: Worker) -> None:
         """Remove its container, if it has one that is not gone yet. Raises RuntimeUnavailable, also where another
         daemon answers than the one that made the container: what that one does not have may well be there."""
@@ -121,24 +134,24 @@ class Workers:
         container = worker.state.container
         if not isinstance(worker.state.lifecycle, Running) or container is None:
             return True
+        return await self.is_up(worker) or await self.revive(worker, context) is not None
+
+    async def is_up(self, worker: Worker) -> bool:
+        """Whether its container runs. Raises RuntimeUnavailable."""
+        container = worker.state.container
+        if container is None:
+            return False
         info = await self.runtime.inspect(self.spec(worker), container.container_id, container.daemon_id)
-        if info is not None and info.status == "running":
-            return True
-        return await self.revive(worker, context) is not None
+        return info is not None and info.status == "running"
 
     async def revive(self, worker: Worker, context: Callable[[str], CommandContext]) -> Worker | None:
         """Start the executor of a running worker again when it has died; None when its container is gone, which is
         recorded. Raises EffectObsolete, RuntimeUnavailable, StartFailed, ExecutorError."""
         if not isinstance(worker.state.lifecycle, Running):
             raise EffectObsolete(f"session {worker.session_id} is {worker.state.public_state}")
-        if await self.gone(worker, context):
+        info = None if await self.gone(worker, context) else await self.start(worker, context)
+        if info is None:
             return None
-        try:
-            info = await self.runtime.start(self.spec(worker), worker.container_id)
-        except ContainerGone as error:
-            if await self.gone(worker, context):
-                return None
-            raise RuntimeUnavailable(str(error)) from error
         boot = await self.boot_of(worker, info.url)
         command = RecordContainerStarted(generation=worker.state.generation, boot=boot, purpose="revival")
         return await self._record(worker, command, context(f"revived/{boot.boot_id}"))

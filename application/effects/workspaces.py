@@ -2,22 +2,21 @@
 
 from application.effects.containers import fail_activation
 from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
-from application.effects.sync_progress import SyncsWithProgress
 from application.effects.workers import Worker, Workers
-from application.executor_protocol import RestoreRequest, SyncRequest, ValidateRequest
+from application.effects.workspace_syncs import WorkspaceSyncs
+from application.executor_protocol import RestoreRequest, ValidateRequest
 from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
 from domain.session.commands import (
     RecordAgentDataLinked,
-    RecordSynced,
     RecordSyncFailed,
     RecordWorkspaceRestored,
     RecordWorkspaceValidated,
 )
-from domain.session.decide import wanted_sync
 from domain.session.state import Activating, Running, Stopped
-from domain.workspace.sync import GATE_REASONS
 
-UNAUTHORIZED = 401
+NOT_OURS = frozenset({"", "unauthorized", "fenced", "bad_answer"})
+"""A worker's own executor takes its token and generation, and gives each refusal a reason. Whoever has got its address
+refuses for one of these."""
 
 
 class _WorkspaceEffect:
@@ -97,59 +96,28 @@ class ValidateWorkspace(_WorkspaceEffect):
 class SyncWorkspace:
     """Every sync, the gates' own included. A worker whose executor has died is revived for it."""
 
-    def __init__(self, workers: Workers, *, progress_after_s: float | None = None) -> None:
-        self._workers = workers
-        self._executors = SyncsWithProgress(workers, first_after_s=progress_after_s)
+    def __init__(self, workers: Workers, syncs: WorkspaceSyncs) -> None:
+        self._workers, self._syncs = workers, syncs
 
     async def perform(self, effect: ClaimedEffect) -> None:
         worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
         sync_id = self._sync_id(effect, worker)
-        wanted = wanted_sync(worker.state, sync_id)
-        if wanted is None:
-            raise EffectObsolete("nobody waits for this sync any more")
-        call = worker.call()
-        request = SyncRequest(
-            session_id=call.session_id,
-            container_id=call.container_id,
-            generation=call.generation,
-            session_seq=call.session_seq,
-            workspace_s3_prefix=worker.state.workspace_prefix,
-            sync_id=sync_id,
-            reason=wanted.reason,
-            gate=wanted.reason in GATE_REASONS,
-            previous=worker.state.last_sync,
-        )
         try:
-            result = await self._executors.sync(effect, worker, request)
+            await self._syncs.sync(worker, sync_id, effect.context, attempt=effect.attempt)
         except ExecutorError as error:
             await self._record_failure(effect, worker, sync_id, str(error), final=False)
             await self._look_after(effect, worker, error)
             raise EffectFailed(str(error)) from error
-        await self._workers.sessions.handle(
-            worker.session_id,
-            RecordSynced(
-                generation=call.generation,
-                sync_id=sync_id,
-                sync=result.sync,
-                unchanged=result.unchanged,
-                files=result.files,
-                bytes=result.bytes,
-                uploaded_files=result.uploaded_files,
-                uploaded_bytes=result.uploaded_bytes,
-                unstable_paths=result.unstable_paths,
-                skipped_paths=result.skipped_paths,
-            ),
-            effect.context("synced"),
-        )
 
     async def _look_after(self, effect: ClaimedEffect, worker: Worker, error: ExecutorError) -> None:
         """A container that is gone is recorded as lost: nothing of it can be synced any more, whatever its executor,
-        which may outlive it for a while, answers. One whose executor has died is started again; a 401 says that its
-        address has become another one's."""
+        which may outlive it for a while, answers. One whose executor has died, or has another one in its place, is
+        started again."""
         try:
             if await self._workers.gone(worker, effect.context):
                 raise EffectObsolete(f"the container is gone; its sync had failed: {error}")
-            if (error.kind != "http" or error.status == UNAUTHORIZED) and isinstance(worker.state.lifecycle, Running):
+            present = error.kind == "http" and error.reason not in NOT_OURS
+            if not present and isinstance(worker.state.lifecycle, Running):
                 await self._workers.revive(worker, effect.context)
         except (ExecutorError, RuntimeUnavailable, StartFailed) as also:
             raise EffectFailed(f"{error}; and then: {also}") from error

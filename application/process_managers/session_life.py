@@ -1,7 +1,10 @@
 """How a session worker's events lead to the next effect on its container and workspace."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from application.reactions import EffectKind, EffectNotNeeded, MoveWorkerPlace, Reaction, WantedEffect
 from domain.identifiers import run_stream
@@ -73,8 +76,21 @@ def spare_detaching_on_detached(_recorded: RecordedEvent, event: e.SessionRunDet
     return (EffectNotNeeded(kind="session.detach_run", lane=run_stream(event.detached_run_id)),)
 
 
+SYNC_GRACE = timedelta(seconds=5)
+"""Whoever executes a run does its final sync at once; the effect is for when that one has died, or failed."""
+
+
 def sync_workspace_on_sync_requested(recorded: RecordedEvent, event: e.SyncRequested) -> Sequence[Reaction]:
-    return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
+    wanted = _wanted(recorded, "workspace.sync", syncId=event.sync_id)
+    if event.reason == "run.finished":
+        return tuple(replace(effect, delay=SYNC_GRACE) for effect in wanted)
+    return wanted
+
+
+def spare_final_sync_on_synced(recorded: RecordedEvent, event: e.SessionSynced) -> Sequence[Reaction]:
+    if event.reason != "run.finished":
+        return ()
+    return (EffectNotNeeded(kind="workspace.sync", lane=recorded.stream, sync_id=event.sync_id),)
 
 
 def sync_workspace_on_stop_requested(recorded: RecordedEvent, event: e.StopRequested) -> Sequence[Reaction]:

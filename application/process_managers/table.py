@@ -23,6 +23,7 @@ SESSION_LIFE: Mapping[type[Event], ProcessManager] = {
     session.ActivationFailed: session_life.take_container_down_on_activation_failed,
     session.SessionRunDetached: session_life.spare_detaching_on_detached,
     session.SyncRequested: session_life.sync_workspace_on_sync_requested,
+    session.SessionSynced: session_life.spare_final_sync_on_synced,
     session.StopRequested: session_life.sync_workspace_on_stop_requested,
     session.CollectionRequested: session_life.collect_content_on_collection_requested,
     session.SessionForked: session_life.copy_workspace_on_forked,

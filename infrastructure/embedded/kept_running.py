@@ -10,6 +10,7 @@ from infrastructure.embedded.errors import EmbeddedServerError
 
 log = logging.getLogger(__name__)
 LOOK_AROUND_S = 0.5
+SHORT_PAUSES = 8
 LONGEST_PAUSE_S = 30.0
 
 
@@ -41,20 +42,29 @@ async def kept_running(server: EmbeddedServer) -> AsyncIterator[None]:
 
 
 async def _keep(server: EmbeddedServer) -> None:
-    pause = LOOK_AROUND_S
+    failures = 0
     while True:
-        await asyncio.sleep(pause)
+        await asyncio.sleep(_pause(failures))
         if not server.has_ended():
-            pause = LOOK_AROUND_S
+            failures = 0
             continue
         log.error("the embedded %s has ended; it is started again", server.title)
         try:
             await server.start_again()
         except (EmbeddedServerError, OSError) as error:
-            pause = min(pause * 2, LONGEST_PAUSE_S)
-            log.error("the embedded %s could not be started again, next try in %g s: %s", server.title, pause, error)  # noqa: TRY400  its text is made for people
+            failures += 1
+            next_s = _pause(failures)
+            log.error("the embedded %s could not be started again, next try in %g s: %s", server.title, next_s, error)  # noqa: TRY400  its text is made for people
         except Exception:
-            pause = min(pause * 2, LONGEST_PAUSE_S)
-            log.exception("the embedded %s could not be started again, next try in %g s", server.title, pause)
+            failures += 1
+            log.exception(
+                "the embedded %s could not be started again, next try in %g s", server.title, _pause(failures)
+            )
         else:
             log.warning("the embedded %s runs again", server.title)
+
+
+def _pause(failures: int) -> float:
+    """In seconds. Short for the first tries: what a killed one has left behind (its children, memory) goes soon."""
+    doublings = min(max(failures - SHORT_PAUSES, 0), 10)
+    return min(LOOK_AROUND_S * float(2**doublings), LONGEST_PAUSE_S)

@@ -4,7 +4,7 @@ AppendRefused (ValueError)  events that the log can never take; nothing was writ
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -160,12 +160,13 @@ class Call(msgspec.Struct, frozen=True):
     arguments: tuple[bytes, ...]
 
 
-def append_call(tenant: bytes, requests: Sequence[AppendRequest]) -> Call:
-    """The call that writes requests which share no event id of one stream."""
+def append_call(tenant: bytes, requests: Sequence[AppendRequest], in_turn: Collection[int] = ()) -> Call:
+    """The call that writes requests which share no event id of one stream. `in_turn`: the indexes of those that are
+    written only when the one before them is."""
     if len(requests) == 1 and len(requests[0].events) == 1:
         function, arguments = b"append_event", _one_event(tenant, requests[0], requests[0].events[0])
     else:
-        function, arguments = b"append_events", _batch(tenant, requests)
+        function, arguments = b"append_events", _batch(tenant, requests, in_turn)
     return Call(function, (*arguments, announced(tenant, requests)))
 
 
@@ -184,7 +185,7 @@ def _one_event(tenant: bytes, request: AppendRequest, event: EncodedEvent) -> tu
     )
 
 
-def _batch(tenant: bytes, requests: Sequence[AppendRequest]) -> tuple[bytes, ...]:
+def _batch(tenant: bytes, requests: Sequence[AppendRequest], in_turn: Collection[int]) -> tuple[bytes, ...]:
     numbers: dict[bytes, int] = {}
     event_streams: list[int] = []
     events: list[EncodedEvent] = []
@@ -195,7 +196,9 @@ def _batch(tenant: bytes, requests: Sequence[AppendRequest]) -> tuple[bytes, ...
     return (
         tenant,
         text_array(list(numbers)),
-        integer_array([len(request.events) for request in requests]),
+        integer_array(
+            [-len(request.events) if i in in_turn else len(request.events) for i, request in enumerate(requests)]
+        ),
         bigint_array([request.expected_seq for request in requests]),
         integer_array(event_streams),
         text_array([event.type for event in events]),

@@ -8,11 +8,12 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import NamedTuple
 
 import psycopg
 
-from application.ports import AppendResult
+from application.ports import AppendResult, ExpectedSeqConflict
 from infrastructure.eventstore.batch import Answer, AppendRequest, Call, Gathering, Outcome, append_call, outcomes
 from infrastructure.eventstore.prepared_append import AsyncAppendConnection
 from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
@@ -38,7 +39,24 @@ class EventStoreClosed(Exception):
     """The store takes no more appends."""
 
 
-_Waiting = tuple[AppendRequest, asyncio.Future[AppendResult]]
+class _Waiting(NamedTuple):
+    """`after`: what this request is written after, and only when that is written."""
+
+    request: AppendRequest
+    outcome: asyncio.Future[AppendResult]
+    after: asyncio.Future[AppendResult] | None = None
+
+    @property
+    def has_its_turn(self) -> bool:
+        """Once `after` is decided."""
+        after = self.after
+        if after is None:
+            return True
+        return not (after.cancelled() or after.exception()) and not after.result().duplicate
+
+    def give_turn_up(self) -> None:
+        request = self.request
+        self.outcome.set_exception(ExpectedSeqConflict(request.stream, request.expected_seq, request.expected_seq))
 
 
 class GroupCommit:
@@ -66,22 +84,54 @@ class GroupCommit:
             raise EventStoreClosed("the event store is closed")
         outcome: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
         if not self._idle.is_set():
-            self._queue.append((request, outcome))
+            self._queue.append(_Waiting(request, outcome))
             self._queued_bytes += request.size
         elif self._last_batch_size <= 1:
             return self._commit_alone(request, outcome)
         else:
-            self._queue.append((request, outcome))
+            self._queue.append(_Waiting(request, outcome))
             self._queued_bytes += request.size
             self._start_emptying()
         return outcome
 
+    async def append_in_turn(self, requests: Sequence[AppendRequest]) -> list[Outcome]:
+        """The requests one after the other, each only when the one before it was written, in one commit if possible.
+        The outcomes up to the first that was not written. Raises EventStoreUnavailable or EventStoreClosed."""
+        while self._is_full(requests[0]):
+            await self._room()
+        if self._closed:
+            raise EventStoreClosed("the event store is closed")
+        turns: list[asyncio.Future[AppendResult]] = []
+        for request in requests:
+            outcome: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+            self._queue.append(_Waiting(request, outcome, turns[-1] if turns else None))
+            self._queued_bytes += request.size
+            turns.append(outcome)
+        if self._idle.is_set():
+            self._start_emptying()
+        outcomes: list[Outcome] = []
+        try:
+            for turn in turns:
+                outcomes.append(await turn)
+                if turn.result().duplicate:
+                    break
+        except ExpectedSeqConflict as conflict:
+            outcomes.append(conflict)
+        finally:
+            for turn in turns:
+                if not turn.cancel() and not turn.cancelled():
+                    turn.exception()  # seen
+        return outcomes
+
     async def _append_when_there_is_room(self, request: AppendRequest) -> AppendResult:
         while self._is_full(request):
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._blocked.append(room)
-            await room
+            await self._room()
         return await self.append(request)
+
+    async def _room(self) -> None:
+        room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._blocked.append(room)
+        await room
 
     async def close(self) -> None:
         """Commit what is queued, for 40 seconds at most; then fail what is left."""
@@ -103,7 +153,7 @@ class GroupCommit:
         else is in its batch."""
         self._idle.clear()
         try:
-            await self._commit([(request, outcome)])
+            await self._commit([_Waiting(request, outcome)])
         finally:
             if self._queue:
                 self._start_emptying()
@@ -137,13 +187,16 @@ class GroupCommit:
         gathering = Gathering(MAX_BATCH_EVENTS, MAX_BATCH_BYTES)
         batch: list[_Waiting] = []
         while self._queue:
-            request, outcome = self._queue[0]
-            if not outcome.done():
-                if not gathering.takes(request):
+            waiting = self._queue[0]
+            if not waiting.outcome.done():
+                if not _follows(batch, waiting) and not waiting.has_its_turn:
+                    waiting.give_turn_up()
+                elif gathering.takes(waiting.request):
+                    batch.append(waiting)
+                else:
                     break
-                batch.append(self._queue[0])
             self._queue.popleft()
-            self._queued_bytes -= request.size
+            self._queued_bytes -= waiting.request.size
         self._make_room()
         return batch
 
@@ -154,22 +207,26 @@ class GroupCommit:
                 room.set_result(None)
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        requests = [request for request, _ in batch]
         try:
-            results = await self._written(requests)
+            results = await self._written(batch)
         except psycopg.Error as error:
             if len(batch) == 1:
                 _fail_all(batch, error)
             else:
                 for waiting in batch:  # one of them is at fault; the others must not suffer
-                    await self._commit([waiting])
+                    if waiting.has_its_turn:
+                        await self._commit([waiting])
+                    elif not waiting.outcome.done():
+                        waiting.give_turn_up()
         except Exception as error:  # noqa: BLE001  # no caller may wait for ever
             _fail_all(batch, error)
         else:
             _settle(batch, results)
 
-    async def _written(self, requests: list[AppendRequest]) -> list[Outcome]:
-        call = append_call(self._tenant, requests)
+    async def _written(self, batch: list[_Waiting]) -> list[Outcome]:
+        requests = [waiting.request for waiting in batch]
+        in_turn = {number for number in range(1, len(batch)) if batch[number].after is batch[number - 1].outcome}
+        call = append_call(self._tenant, requests, in_turn)
         deadline = time.monotonic() + self._retry_seconds
         delay = FIRST_RETRY_DELAY_SECONDS
         in_doubt = False
@@ -205,8 +262,13 @@ class _Link:
             connection.close()
 
 
+def _follows(batch: Sequence[_Waiting], waiting: _Waiting) -> bool:
+    """Whether it is decided in the batch itself if it has its turn."""
+    return waiting.after is not None and bool(batch) and batch[-1].outcome is waiting.after
+
+
 def _settle(batch: list[_Waiting], results: list[Outcome]) -> None:
-    for (_, outcome), result in zip(batch, results, strict=True):
+    for (_, outcome, _), result in zip(batch, results, strict=True):
         if outcome.done():  # its caller was cancelled
             continue
         if isinstance(result, AppendResult):
@@ -216,6 +278,6 @@ def _settle(batch: list[_Waiting], results: list[Outcome]) -> None:
 
 
 def _fail_all(batch: Iterable[_Waiting], error: Exception) -> None:
-    for _, outcome in batch:
+    for _, outcome, _ in batch:
         if not outcome.done():
             outcome.set_exception(error)

@@ -17,7 +17,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import AsyncConnectionPool
 
 import sql
-from application.ports import AppendResult
+from application.ports import Append, AppendResult, ExpectedSeqConflict
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import NewEvent, RecordedEvent
 from infrastructure.eventstore.batch import AppendRefused, append_request, encode_new_event
@@ -66,6 +66,13 @@ class GroupCommitEventStore:
         if expected_seq < 0:
             raise AppendRefused(f"the expected seq of {stream} is {expected_seq}; 0 stands for a new stream")
         return await self._commits.append(append_request(stream, expected_seq, list(map(encode_new_event, events))))
+
+    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+        """As the port says. Raises as `append` does."""
+        requests = [
+            append_request(one.stream, one.expected_seq, list(map(encode_new_event, one.events))) for one in appends
+        ]
+        return await self._commits.append_in_turn(requests)
 
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None

@@ -42,7 +42,8 @@ async def record(connection: Connection, wanted: Wanted) -> None:
 
 
 async def _record_effects(connection: Connection, wanted: Wanted) -> None:
-    effects, places = _of(wanted, WantedEffect), _of(wanted, MoveWorkerPlace)
+    passed = _of(wanted, EffectNotNeeded)
+    effects, places = _still_wanted(_of(wanted, WantedEffect), passed), _of(wanted, MoveWorkerPlace)
     retried, dropped = _of(wanted, RetryDeadEffect), _of(wanted, DropDeadEffect)
     if effects:
         await connection.execute(
@@ -57,12 +58,13 @@ async def _record_effects(connection: Connection, wanted: Wanted) -> None:
                 "delays": [effect.delay for _, effect in effects],
             },
         )
-    if passed := _of(wanted, EffectNotNeeded):
+    if passed:
         await connection.execute(
             sql.query("effects_not_needed"),
             {
                 "kinds": [effect.kind for _, effect in passed],
                 "lanes": [effect.lane for _, effect in passed],
+                "sync_ids": [effect.sync_id for _, effect in passed],
                 "positions": [event.position for event, _ in passed],
             },
         )
@@ -101,6 +103,25 @@ async def _move_queue(connection: Connection, wanted: Wanted) -> None:
         await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run.run_id for _, run in ended]})
     if queued or postponed or ended or _of(wanted, LookAtQueue):
         await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
+
+
+def _still_wanted(
+    effects: list[tuple[RecordedEvent, WantedEffect]], passed: list[tuple[RecordedEvent, EffectNotNeeded]]
+) -> list[tuple[RecordedEvent, WantedEffect]]:
+    """Without those that somebody else was to do and, as the very same page of the log tells, has done: they would be
+    obsolete before anybody could see them."""
+    done: dict[tuple[str, str, str], int] = {}
+    for event, effect in passed:
+        key = effect.kind, effect.lane, effect.sync_id
+        done[key] = max(done.get(key, 0), event.position)
+
+    def is_done(event: RecordedEvent, effect: WantedEffect) -> bool:
+        sync_ids = {"", effect.params.get("syncId", "")}
+        return bool(effect.delay) and any(
+            done.get((effect.kind, effect.lane, sync_id), 0) > event.position for sync_id in sync_ids
+        )
+
+    return [(event, effect) for event, effect in effects if not is_done(event, effect)]
 
 
 def _of(wanted: Wanted, kind: type[Kind]) -> list[tuple[RecordedEvent, Kind]]:

@@ -36,6 +36,8 @@ LONGEST_SILENCE = timedelta(seconds=15)
 SILENCE = {"idle_session_timeout": "15s", "idle_in_transaction_session_timeout": "15s"}
 GATHER_SECONDS = 0.02
 """The least time between rounds at the end of the log: it costs about the same for many events as for one."""
+BUSY_GATHER_SECONDS, BUSY_POSITIONS_PER_SECOND = 0.06, 4000
+"""The same in a busy log."""
 PAGE_POSITIONS = 2_000
 REBUILD_PAGE_POSITIONS = 5_000
 RETIRED_ROWS_AT_ONCE = 5_000
@@ -104,18 +106,22 @@ class Projector:
             },
         )
         loop = asyncio.get_running_loop()
-        next_look = loop.time()
+        next_look = begun = loop.time()
         while True:
             if loop.time() >= next_look:
                 await self._look(connection)
                 next_look = loop.time() + LOOK_SECONDS
-            begun = loop.time()
-            busy = await self._round(connection, tables)
+            last_begun, begun, before = begun, loop.time(), self._reached()
+            behind = await self._round(connection, tables)
             yield
-            if not busy:
-                await asyncio.sleep(begun + GATHER_SECONDS - loop.time())
-                running = [unit.position for unit in self._running()]
-                await self._end_of_log.wait_for(max(running, default=2**62), max(next_look - loop.time(), 0.001))
+            if not behind:
+                busy = self._reached() - before > BUSY_POSITIONS_PER_SECOND * (begun - last_begun)
+                await asyncio.sleep(begun + (BUSY_GATHER_SECONDS if busy else GATHER_SECONDS) - loop.time())
+                await self._end_of_log.wait_for(self._reached(), max(next_look - loop.time(), 0.001))
+
+    def _reached(self) -> int:
+        """Where the foremost of the running units stands; beyond everything when none runs."""
+        return max((unit.position for unit in self._running()), default=2**62)
 
     def _running(self) -> list[Unit]:
         return [unit for unit in self._units.values() if unit.status == "running"]

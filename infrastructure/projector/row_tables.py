@@ -1,17 +1,28 @@
 """The tables of the read models: rows loaded and written many at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg import sql as composing
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 import sql
+from infrastructure.eventstore.binary_values import nullable_text_array
 from infrastructure.projector.unit import RowKey, Unit
 
 MAX_COLUMN_TEXT = 600
 OWN_COLUMNS = 4
 """version, tenant, key, body."""
+
+StoredRow = tuple[bytes | None, ...]
+"""Tenant, key, body and columns as UTF-8 texts."""
+
+_CASTS = {"text": "", "numeric": "::double precision::numeric"}
+"""Where it is not the plain cast. Numbers with a fraction come from Python's floats."""
 
 Schema = Literal["read_models", "past"]
 """`past` holds what read models were as of a position, see sql/migrations/0700_past_read_models.sql."""
@@ -26,35 +37,71 @@ def table(projection: str, schema: Schema = "read_models") -> composing.Identifi
     return composing.Identifier(schema, projection)
 
 
-class RowTables:
-    """`columns` by table, as the database has them; the tables of both schemas have the same."""
+class TextArray(bytes):
+    """A parameter of type text[], in its binary wire format."""
 
-    def __init__(self, columns: dict[str, list[str]], schema: Schema = "read_models") -> None:
+
+class _TextArrayDumper(Dumper):
+    format = Format.BINARY
+    oid = 1009
+
+    def dump(self, obj: Any) -> bytes:
+        return bytes(obj)
+
+
+psycopg.adapters.register_dumper(TextArray, _TextArrayDumper)
+
+
+class RowTables:
+    """`columns` by table, as the database has them, and their `types`; the tables of both schemas have the same."""
+
+    def __init__(
+        self, columns: dict[str, list[str]], types: dict[str, list[str]], schema: Schema = "read_models"
+    ) -> None:
         self.columns, self.schema = columns, schema
-        self._upserts = {name: upsert(name, names[OWN_COLUMNS:], schema) for name, names in columns.items()}
+        self._upserts = {
+            name: upsert(name, names[OWN_COLUMNS:], types[name][OWN_COLUMNS:], schema).as_string()
+            for name, names in columns.items()
+        }
+        self._loads = {
+            name: template("projections/load_rows", table=table(name, schema)).as_string() for name in columns
+        }
 
     @classmethod
     async def read(cls, connection: AsyncConnection[Any], schema: Schema = "read_models") -> "RowTables":
         cursor = await connection.execute(sql.query("projections/table_columns"))
-        return cls(dict(await cursor.fetchall()), schema)
+        rows = await cursor.fetchall()
+        return cls({row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}, schema)
 
     async def load(self, connection: AsyncConnection[Any], unit: Unit, keys: Sequence[RowKey]) -> dict[RowKey, Any]:
         """The rows of these keys, as far as there are any."""
         cursor = await connection.execute(
-            template("projections/load_rows", table=table(unit.name, self.schema)),
+            self._loads[unit.name],
             {"version": unit.version, "tenants": [key[0] for key in keys], "keys": [key[1] for key in keys]},
         )
         decode = unit.projection.decode
         return {(tenant, key): decode(body) for tenant, key, body in await cursor.fetchall()}
 
-    async def write(self, connection: AsyncConnection[Any], unit: Unit, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Upsert what `stored` made of rows."""
-        await connection.cursor().executemany(self._upserts[unit.name], list(rows))
+    async def write(self, connection: AsyncConnection[Any], unit: Unit, rows: Sequence[StoredRow]) -> None:
+        """Upsert what `stored` made of rows, no two of one key."""
+        arrays = [TextArray(nullable_text_array(column)) for column in zip(*rows, strict=True)]
+        await connection.execute(self._upserts[unit.name], (unit.version, *arrays), prepare=True)
 
 
-def stored(unit: Unit, key: RowKey, row: Any) -> tuple[Any, ...]:
-    """A row as its table takes it."""
-    return (unit.version, *key, unit.projection.encode(row).decode(), *map(storable, unit.projection.columns(row)))
+def stored(unit: Unit, key: RowKey, row: Any) -> StoredRow:
+    """A row as its table takes it, but for the version."""
+    tenant, name = key
+    columns = unit.projection.columns(row)
+    return (tenant.encode(), name.encode(), unit.projection.encode(row), *map(_as_text, columns))
+
+
+def _as_text(value: Any) -> bytes | None:
+    """A column's value as Postgres reads it from a text."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return str(storable(value)).encode()
+    return (value.isoformat() if isinstance(value, datetime) else str(value)).encode()
 
 
 def storable(value: Any) -> Any:
@@ -64,16 +111,22 @@ def storable(value: Any) -> Any:
     return value[:MAX_COLUMN_TEXT].replace("\0", "\u2400") if isinstance(value, str) else value
 
 
-def upsert(name: str, columns: Sequence[str], schema: Schema = "read_models") -> composing.Composed:
-    """The statement that writes one row of a table, given its columns after the first four."""
+def upsert(
+    name: str, columns: Sequence[str], types: Sequence[str], schema: Schema = "read_models"
+) -> composing.Composed:
+    """The statement that writes rows of a table, given its columns after the first four, and their types."""
     names = [composing.Identifier(column) for column in columns]
+    given = [composing.Identifier(column) for column in ("tenant", "key", "body", *columns)]
+    casts = [_CASTS.get(type_, f"::{type_}") for type_ in ("text", "text", "json", *types)]
+    values: list[composing.Composable] = [composing.SQL("%s::integer")]
+    values += [composing.SQL("{}" + cast).format(column) for column, cast in zip(given, casts, strict=True)]
     set_all = [composing.SQL("{0} = excluded.{0}").format(column) for column in [composing.Identifier("body"), *names]]
     return template(
-        "projections/upsert_row",
+        "projections/upsert_rows",
         table=table(name, schema),
-        columns=composing.SQL(", ").join(
-            [composing.Identifier(c) for c in ("version", "tenant", "key", "body")] + names
-        ),
-        values=composing.SQL(", ").join([composing.Placeholder()] * (OWN_COLUMNS + len(names))),
+        columns=composing.SQL(", ").join([composing.Identifier("version"), *given]),
+        values=composing.SQL(", ").join(values),
+        arrays=composing.SQL(", ").join([composing.Placeholder()] * len(given)),
+        given=composing.SQL(", ").join(given),
         assignments=composing.SQL(", ").join(set_all),
     )

@@ -155,7 +155,7 @@ class ActiveRun:
         why = "the run was canceled" if finished.outcome == "canceled" else "the agent has ended"
         for question_id in tuple(self.journal.open_questions):
             self.journal.append(HumanLoopCanceled(question_id=question_id, reason=why))
-        await self.journal.durable(self.journal.append(self._redactor.event(_bounded(finished))))
+        await self.journal.durable(self.journal.append(_bounded(self._redactor.event(finished))))
 
     def _as_stopped(self, finished: RunAgentFinished) -> RunAgentFinished:
         assert self._stop_reason is not None

@@ -21,6 +21,7 @@ from infrastructure.providers.contract import AgentCli, AgentFailed, AgentTask, 
 from infrastructure.providers.event_feed import Emit, events_of
 from infrastructure.providers.model_errors import no_credentials
 from infrastructure.providers.prompts import prompt_of
+from infrastructure.providers.provider_options import options_as
 from infrastructure.providers.provider_warnings import unknown_options
 from infrastructure.providers.version_table import capabilities_at
 
@@ -107,7 +108,7 @@ class ClaudeCodeProvider:
         return capabilities_at(_TABLE, version)
 
     def check(self, spec: RunSpec) -> None:
-        _options(spec)
+        options_as(ClaudeOptions, spec)
         prompt_of(spec)
         if spec.resume_session_id and not _SESSION_ID.fullmatch(spec.resume_session_id):
             raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of a Claude Code session")
@@ -118,7 +119,7 @@ class ClaudeCodeProvider:
     async def start(self, task: AgentTask, processes: AgentProcesses) -> "ClaudeSession":
         if not any(task.environment.get(name) for name in self.credentials) and not _logged_in(task):
             raise AgentFailed("auth_missing", no_credentials(self.name, self.credentials))
-        options = _options(task.spec)
+        options = options_as(ClaudeOptions, task.spec)
         environment = {**_ENVIRONMENT, "CLAUDE_CODE_MAX_RETRIES": str(options.max_retries)}
         process = await start_cli(
             CLI, _arguments(task.spec, options), task, processes, environment=environment, piped=_PIPED
@@ -220,16 +221,6 @@ class ClaudeSession:
             "plane as an ordinary user or with WORKER_RUNTIME=docker"
         )
         return RunError(error_class="bad_input", message=message)
-
-
-def _options(spec: RunSpec) -> ClaudeOptions:
-    known = {name: value for name, value in spec.provider_options.items() if name in _KNOWN_OPTIONS}
-    for name, value in known.items():
-        try:
-            msgspec.convert({name: value}, ClaudeOptions)
-        except msgspec.ValidationError as error:
-            raise InvalidInput(f"providerOptions.{name}", str(error).partition(" - at ")[0]) from error
-    return msgspec.convert(known, ClaudeOptions)
 
 
 def _arguments(spec: RunSpec, options: ClaudeOptions) -> list[str]:

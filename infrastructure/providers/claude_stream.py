@@ -75,7 +75,7 @@ class ClaudeStream:
             said = msgspec.json.decode(line.content)
             if line.cut or not isinstance(said, dict):
                 raise TypeError("not an object")  # noqa: TRY301  told below like all that makes no sense
-            events = list(self._events(said))
+            events = list(self._events(said, line.original or line.content))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, KeyError, AttributeError,
                 ValueError):  # fmt: skip
             yield from self._not_understood.once("", line.content)
@@ -129,7 +129,7 @@ class ClaudeStream:
             return RunError(error_class="bad_input", message=message)
         return model_error(self._provider, self._credentials, said, result.api_error_status)
 
-    def _events(self, said: dict[str, Any]) -> Iterator[Event]:
+    def _events(self, said: dict[str, Any], original: bytes) -> Iterator[Event]:
         kind = said.get("type")
         self.session_id = said.get("session_id") or self.session_id
         if kind == "stream_event":
@@ -142,7 +142,7 @@ class ClaudeStream:
         elif kind == "system":
             yield from self._system(said)
         elif kind == "control_request":
-            yield from self._requested(said["request_id"], said["request"])
+            yield from self._requested(said["request_id"], said["request"], original)
         elif kind == "control_cancel_request":
             yield from self._canceled(said["request_id"])
         elif kind == "result":
@@ -210,16 +210,18 @@ class ClaudeStream:
         elif said.get("subtype") == "compact_boundary":
             yield warning("conversation_compacted", "the conversation grew too long and was summarised by Claude Code")
 
-    def _requested(self, request_id: str, request: dict[str, Any]) -> Iterator[Event]:
+    def _requested(self, request_id: str, request: dict[str, Any], original: bytes) -> Iterator[Event]:
         if request["subtype"] != "can_use_tool":
             yield from self._not_understood.once(request["subtype"], msgspec.json.encode(request))
             return
         question_id = request.get("tool_use_id") or request_id
+        # The answer repeats what was asked: the tool gets it as the agent meant it.
+        as_asked = msgspec.json.decode(original)["request"]
         if request["tool_name"] == "AskUserQuestion":
             questions = request["input"]["questions"]
             ids = QuestionSet(question_id, len(questions))
             for each_id, question in zip(ids.ids, questions, strict=True):
-                self._asked[each_id] = _Asked(request_id=request_id, request=request, questions=ids)
+                self._asked[each_id] = _Asked(request_id=request_id, request=as_asked, questions=ids)
                 yield HumanLoopRequested(
                     question_id=each_id,
                     prompt=question["question"],
@@ -230,7 +232,7 @@ class ClaudeStream:
                     timeout_ms=self._timeout_ms,
                 )
             return
-        self._asked[question_id] = _Asked(request_id=request_id, request=request)
+        self._asked[question_id] = _Asked(request_id=request_id, request=as_asked)
         name = request.get("display_name") or request["tool_name"]
         what = (
             request["input"].get("plan") or request.get("description") or msgspec.json.encode(request["input"]).decode()

@@ -1,6 +1,7 @@
 """An agent's CLI under supervision: started in a process group of its own, read line by line, ended in any case."""
 
 import asyncio
+import codecs
 import contextlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from domain.run.values import RunError
 from infrastructure.providers.agent_processes import TERM_GRACE_S, AgentProcess, AgentProcesses
 from infrastructure.providers.contract import AgentCli, AgentFailed, AgentTask
 from infrastructure.providers.line_framing import Line, LineFraming
+from infrastructure.providers.redaction import Redactor, StreamRedactor
 
 _READ_BYTES = 64 * 1024
 _STDERR_CHARS = 2000
@@ -22,12 +24,14 @@ STOP_GRACE_S = 5.0
 
 
 class CliProcess:
-    """Read `lines` to their end, then `end`. Its stderr is read all the time; only its tail is kept."""
+    """Read `lines` to their end, then `end`. Its stderr is read all the time; only its tail is kept. Secrets are taken
+    out of both as they come."""
 
-    def __init__(self, cli: AgentCli, process: AgentProcess, processes: AgentProcesses) -> None:
+    def __init__(self, cli: AgentCli, process: AgentProcess, processes: AgentProcesses, redactor: Redactor) -> None:
         self._cli = cli
         self._process = process
         self._processes = processes
+        self._redactor = redactor
         self._stderr = ""
         self._stderr_reader = asyncio.create_task(self._read_stderr())
         self.process_group = (process.pid, process.started)
@@ -63,9 +67,9 @@ class CliProcess:
             if not chunk:
                 break
             for line in framing.feed(chunk):
-                yield line
+                yield self._clean(line)
         for line in framing.finish():
-            yield line
+            yield self._clean(line)
 
     async def stop(self, ask: Callable[[], Awaitable[None]] | None, grace_s: float = STOP_GRACE_S) -> None:
         """Ask it to stop, in its own words, and wait until it has ended; then SIGTERM, then SIGKILL, for all that it
@@ -108,8 +112,17 @@ class CliProcess:
         )
 
     async def _read_stderr(self) -> None:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        clean = StreamRedactor(self._redactor)
         while chunk := await self._process.stderr.read(_READ_BYTES):
-            self._stderr = (self._stderr + chunk.decode("utf-8", "replace"))[-_STDERR_CHARS:]
+            self._keep(clean.feed(decoder.decode(chunk)))
+        self._keep(clean.feed(decoder.decode(b"", final=True)) + clean.rest())
+
+    def _keep(self, text: str) -> None:
+        self._stderr = (self._stderr + text)[-_STDERR_CHARS:]
+
+    def _clean(self, line: Line) -> Line:
+        return Line(content=self._redactor.json(line.content), cut=line.cut, original=line.content)
 
 
 async def start_cli(
@@ -146,7 +159,7 @@ async def start_cli(
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    return CliProcess(cli, process, processes)
+    return CliProcess(cli, process, processes, task.redactor)
 
 
 def _pipe_with(content: bytes) -> int:

@@ -8,6 +8,7 @@ import msgspec
 
 from domain.errors import InvalidInput
 from domain.run.values import RunSpec
+from infrastructure.providers.provider_options import options_as
 
 ApprovalPolicy = Literal["untrusted", "on-request", "never"]
 Sandbox = Literal["read-only", "workspace-write", "danger-full-access"]
@@ -54,13 +55,7 @@ KNOWN_OPTIONS = CodexOptions.__struct_encode_fields__
 
 def options_of(spec: RunSpec) -> CodexOptions:
     """Raises InvalidInput with the option's field."""
-    known = {name: value for name, value in spec.provider_options.items() if name in KNOWN_OPTIONS}
-    for name, value in known.items():
-        try:
-            msgspec.convert({name: value}, CodexOptions)
-        except msgspec.ValidationError as error:
-            raise InvalidInput(f"providerOptions.{name}", str(error).partition(" - at ")[0]) from error
-    options = msgspec.convert(known, CodexOptions)
+    options = options_as(CodexOptions, spec)
     for name in options.config:
         if name.partition(".")[0] in _OURS:
             raise InvalidInput(f"providerOptions.config.{name}", "is set by the installation, not by a run")

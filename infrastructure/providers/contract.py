@@ -12,6 +12,7 @@ from domain.event import Event
 from domain.run.capabilities import Capabilities
 from domain.run.values import ErrorClass, RunError, RunSpec
 from infrastructure.providers.agent_processes import AgentProcesses
+from infrastructure.providers.redaction import Redactor
 
 
 class AgentCli(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +26,8 @@ class AgentCli(msgspec.Struct, frozen=True, kw_only=True):
 
 class AgentTask(msgspec.Struct, frozen=True, kw_only=True):
     """One run to execute. `environment` is all that the agent may see; `private_folder` is the session's own, never
-    synced; `human_loop_timeout_ms` goes into questions that bring none of their own."""
+    synced; `human_loop_timeout_ms` goes into questions that bring none of their own. What the agent says passes
+    `redactor`, which knows the installation's secrets, before anything is cut off."""
 
     run_id: str
     attempt: int
@@ -34,6 +36,7 @@ class AgentTask(msgspec.Struct, frozen=True, kw_only=True):
     private_folder: str = ""
     environment: Mapping[str, str]
     human_loop_timeout_ms: int
+    redactor: Redactor
 
 
 class ReplyNotDelivered(Exception):

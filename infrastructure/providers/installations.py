@@ -77,7 +77,8 @@ class ImageLabels:
                 try:
                     labels, trouble = await asyncio.to_thread(self._read), ""
                 except (RuntimeUnavailable, StartFailed) as error:
-                    labels, trouble = None, str(error)
+                    labels = None
+                    trouble = f"{error}; see that the Docker daemon runs and that this installation may use it"
                 self._known = (time.monotonic(), labels, trouble)
             return self._known[1], self._known[2]
 

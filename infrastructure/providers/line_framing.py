@@ -8,10 +8,12 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line without its end. `cut`: it was longer than the bound, the rest is lost."""
+    """A line without its end. `cut`: it was longer than the bound, the rest is lost. `original`: the same before
+    secrets were taken out, for what goes back to who said it."""
 
     content: bytes
     cut: bool = False
+    original: bytes = b""
 
 
 class LineFraming:

@@ -38,6 +38,7 @@ from infrastructure.providers.opencode_setup import (
     set_up,
 )
 from infrastructure.providers.prompts import prompt_of
+from infrastructure.providers.provider_options import options_as
 from infrastructure.providers.provider_warnings import unknown_options
 from infrastructure.providers.redaction import RedactedEvents, Redactor
 from infrastructure.providers.version_table import capabilities_at
@@ -82,7 +83,7 @@ class OpencodeProvider:
         return capabilities_at(_TABLE, version)
 
     def check(self, spec: RunSpec) -> None:
-        _options(spec)
+        options_as(OpencodeOptions, spec)
         prompt_of(spec)
         if spec.resume_session_id and not _SESSION_ID.fullmatch(spec.resume_session_id):
             raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of an opencode session")
@@ -91,7 +92,7 @@ class OpencodeProvider:
         return "/opencode/" in path and path.endswith(".db")
 
     async def start(self, task: AgentTask, processes: AgentProcesses) -> "OpencodeSession":
-        options = _options(task.spec)
+        options = options_as(OpencodeOptions, task.spec)
         password = secrets.token_urlsafe(32)
         setup = await asyncio.to_thread(set_up, task, options, password)
         try:
@@ -275,13 +276,3 @@ class OpencodeSession:
             provider_session_id=said.session_id,
             exit_code=None if said.turn_over else code,
         )
-
-
-def _options(spec: RunSpec) -> OpencodeOptions:
-    known = {name: value for name, value in spec.provider_options.items() if name in _KNOWN_OPTIONS}
-    for name, value in known.items():
-        try:
-            msgspec.convert({name: value}, OpencodeOptions)
-        except msgspec.ValidationError as error:
-            raise InvalidInput(f"providerOptions.{name}", str(error).partition(" - at ")[0]) from error
-    return msgspec.convert(known, OpencodeOptions)

@@ -12,6 +12,7 @@ from infrastructure.providers.agent_processes import AgentProcesses
 from infrastructure.providers.cli_process import CliProcess, start_cli
 from infrastructure.providers.contract import AgentCli, AgentFailed, AgentTask
 from infrastructure.providers.line_framing import LineFraming
+from infrastructure.providers.redaction import Redactor
 
 CLI = AgentCli(program="opencode", label="opencode", package="opencode-ai")
 _LISTENING = re.compile(rb"listening on (http://127\.0\.0\.1:\d+)")
@@ -40,12 +41,13 @@ class OpencodeRefused(Exception):
 
 
 class OpencodeServer:
-    """Started by `start_server`; `ready` first, `end` in any case."""
+    """Started by `start_server`; `ready` first, `end` in any case. Secrets are taken out of all that it answers."""
 
-    def __init__(self, process: CliProcess, password: str) -> None:
+    def __init__(self, process: CliProcess, password: str, redactor: Redactor) -> None:
         import httpx  # by the first run that needs it: every executor would wait for it at its start
 
         self.process = process
+        self._redactor = redactor
         self._auth = httpx.BasicAuth("opencode", password)
         self._http: httpx.AsyncClient | None = None
         self._output: asyncio.Task[None] | None = None
@@ -73,9 +75,10 @@ class OpencodeServer:
         """The JSON of its answer; None when it is empty. Raises OpencodeRefused, httpx.HTTPError."""
         assert self._http is not None
         answer = await self._http.request(method, path, json=body)
+        content = self._redactor.json(answer.content)
         if answer.is_success:
-            return msgspec.json.decode(answer.content) if answer.content else None
-        raise _refused(answer.status_code, answer.content)
+            return msgspec.json.decode(content) if content else None
+        raise _refused(answer.status_code, content)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The JSON of each of its events from now on; `server.connected` is the first. Raises OpencodeGone,
@@ -88,11 +91,11 @@ class OpencodeServer:
         try:
             async with self._http.stream("GET", "/event", timeout=timeout) as answer:
                 if not answer.is_success:
-                    raise _refused(answer.status_code, await answer.aread())
+                    raise _refused(answer.status_code, self._redactor.json(await answer.aread()))
                 async for chunk in answer.aiter_bytes():
                     for line in framing.feed(chunk):
                         if line.content.startswith(b"data:"):
-                            yield line.content[5:].strip()
+                            yield self._redactor.json(line.content[5:].strip())
         except httpx.HTTPError:
             pass
         await self.process.wait(_EXIT_S)
@@ -113,9 +116,10 @@ async def start_server(
     task: AgentTask, processes: AgentProcesses, password: str, environment: Mapping[str, str]
 ) -> OpencodeServer:
     """Start it in the task's folder with just this environment. Raises AgentFailed."""
-    alone = msgspec.structs.replace(task, environment=environment)
+    redactor = task.redactor.also(password)
+    alone = msgspec.structs.replace(task, environment=environment, redactor=redactor)
     arguments = ["serve", "--pure", "--hostname=127.0.0.1", f"--port={_free_port()}"]
-    return OpencodeServer(await start_cli(CLI, arguments, alone, processes), password)
+    return OpencodeServer(await start_cli(CLI, arguments, alone, processes), password, redactor)
 
 
 def _free_port() -> int:

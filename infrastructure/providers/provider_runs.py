@@ -64,6 +64,11 @@ class ProviderRuns:
         self._at_hand: OrderedDict[tuple[str, int], RunJournal] = OrderedDict()
 
     @property
+    def redactor(self) -> Redactor:
+        """Knows the secrets that this worker's agents are given."""
+        return self._redactor
+
+    @property
     def active_runs(self) -> tuple[str, ...]:
         active = self._active
         return (active.run_id,) if active is not None and not active.journal.finished else ()
@@ -136,6 +141,7 @@ class ProviderRuns:
             private_folder=self._around.private_folder,
             environment=environment,
             human_loop_timeout_ms=request.human_loop_timeout_ms,
+            redactor=self._redactor.also(request.callback_token),
         )
         identity = RunIdentity(run_id=request.run_id, attempt=request.attempt)
         await self._in_thread(partial(self._folders.record, identity))
@@ -157,7 +163,7 @@ class ProviderRuns:
             journal=journal,
             processes=self._processes,
             put_output=self._around.put_output,
-            redactor=self._redactor.also(request.callback_token),
+            redactor=task.redactor,
         )
         self._active = active
         self._task = asyncio.create_task(self._own(active))

@@ -23,6 +23,7 @@ from infrastructure.providers.contract import AgentCli, AgentTask, ReplyNotDeliv
 from infrastructure.providers.event_feed import Emit, events_of
 from infrastructure.providers.line_framing import Line
 from infrastructure.providers.provider_warnings import unknown_options, warning
+from infrastructure.providers.redaction import StreamRedactor
 from infrastructure.providers.script_lines import OutputSplitter, Text, event_of
 
 MAX_TEXT_BYTES = 64 * 1024 * 1024
@@ -97,6 +98,7 @@ class ScriptSession:
         self._stopping = False
         self._text_since_stop = False
         self._text_left = MAX_TEXT_BYTES
+        self._clean_stderr = StreamRedactor(task.redactor)
         self._stderr_tail = ""
         self._usage = Usage()
         self.process_group = (process.pid, process.started)
@@ -163,7 +165,7 @@ class ScriptSession:
         if isinstance(part, Text):
             await self._put_text(part.text, "stdout", emit)
             return
-        event = event_of(part)
+        event = event_of(msgspec.structs.replace(part, content=self._task.redactor.json(part.content)))
         if isinstance(event, Usage):
             self._usage = self._usage + event
             return
@@ -182,7 +184,7 @@ class ScriptSession:
 
     async def _emit_stderr(self, part: Text | Line, emit: Emit) -> None:
         text = part.text if isinstance(part, Text) else "::fleetlog " + part.content.decode("utf-8", "replace") + "\n"
-        self._stderr_tail = (self._stderr_tail + text)[-_STDERR_TAIL:]
+        self._stderr_tail = (self._stderr_tail + self._clean_stderr.feed(text))[-_STDERR_TAIL:]
         await self._put_text(text, "stderr", emit)
 
     async def _put_text(self, text: str, channel: str, emit: Emit) -> None:
@@ -202,7 +204,7 @@ class ScriptSession:
         if code == 0:
             return RunAgentFinished(outcome="succeeded", usage=self._usage, exit_code=0)
         how = f"exit code {code}" if code > 0 else f"signal {-code}"
-        tail = self._stderr_tail.strip()
+        tail = (self._stderr_tail + self._clean_stderr.rest()).strip()
         message = f"the script ended with {how}" + (f": {tail}" if tail else "")
         return RunAgentFinished(
             outcome="failed",

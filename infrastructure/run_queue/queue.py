@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from msgspec.structs import asdict
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from application.run_queue import QueueItem, RunLease
+from application.run_queue import LostRun, QueueItem, RunLease
 from infrastructure.postgres.listener import ChannelSignal
 from infrastructure.postgres.work_table import NextDue, rows_of
 
@@ -57,6 +58,12 @@ class PostgresRunQueue:
             if isinstance(row[column], datetime):
                 row[column] = row[column].isoformat()
         return QueueItem(**row)
+
+    async def missing(self, limit: int) -> Sequence[str]:
+        return [run_id for (run_id,) in await rows_of(self._pool, "missing_runs", {"limit": limit})]
+
+    async def restore(self, lost: LostRun) -> bool:
+        return bool(await rows_of(self._pool, "restore_run", asdict(lost)))
 
     async def wait_for_work(self, timeout_s: float) -> None:
         await self._next_due.wait(timeout_s)

@@ -149,14 +149,16 @@ class DockerWorkerRuntime:
             if not self._adopted(found, spec, config):
                 if _status(found) == "running":
                     self._engine.stop(container_id, patience_s=self._stop_timeout_s)
-                self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
-                self._boot(container_id, spec)
+                self._boot(found, spec, config)
             return self._info(self._found(spec, container_id), self._daemon_id or self._engine.daemon_id())
 
     def _adopted(self, found: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> bool:
         """Whether the container runs, answers in time, and is as it should be."""
         container_id = found["Id"]
         if found["State"]["Status"] != "running":
+            return False
+        content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
+        if content is None:  # whoever started it died before it gave it its configuration
             return False
         deadline = time.monotonic() + self._start_timeout_s
         while True:
@@ -172,15 +174,19 @@ class DockerWorkerRuntime:
             found = self._found(spec, container_id)
         if not belongs_to(health, spec) or health.maintenance != config.maintenance:
             return False
-        content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
-        if content is None:
-            return False
         present = msgspec.json.decode(content, type=ExecutorConfig)
         return present == config or (present.token == config.token and bool(health.active_runs))
 
-    def _boot(self, container_id: str, spec: ContainerSpec) -> None:
+    def _boot(self, before: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> None:
+        """A new container gets its configuration while its executor is loaded, which waits for it. One that has been
+        started before may hold that of another mode or token: it gets the present one first."""
+        container_id, new = before["Id"], _status(before) == "created"
+        if not new:
+            self._put_config(container_id, config)
         self._engine.start(container_id)
         found = self._found(spec, container_id)
+        if new:
+            self._put_config(container_id, config)
         restarts, looked_at = found["RestartCount"], time.monotonic()
 
         def died() -> bool:
@@ -208,9 +214,15 @@ class DockerWorkerRuntime:
             if died()
             else f"did not serve within {self._start_timeout_s:.0f} s"
         )
-        log = self._engine.log_tail(container_id)
+        log = self._log_tail(container_id)
         self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
         raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
+
+    def _log_tail(self, container_id: str) -> str:
+        return self._setup.redact(self._engine.log_tail(container_id))
+
+    def _put_config(self, container_id: str, config: ExecutorConfig) -> None:
+        self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
 
     def _check_open(self) -> None:
         if self._closing.is_set():
@@ -260,7 +272,7 @@ class DockerWorkerRuntime:
             daemon_id=daemon_id,
             status=status,
             url=published_url(found, self._settings.network) if status == "running" else "",
-            exit_log=self._engine.log_tail(found["Id"]) if status == "exited" else "",
+            exit_log=self._log_tail(found["Id"]) if status == "exited" else "",
         )
 
     def _found(self, spec: ContainerSpec, container_id: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,10 +28,12 @@ _KILL_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorProgram:
-    """How an executor is started: `argv` before `--config FILE`, and its whole environment but HOME."""
+    """How an executor is started: `argv` before `--config FILE`, and its whole environment but HOME. `redact` takes
+    the environment's secrets out of what it printed."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
+    redact: Callable[[str], str] = str
 
 
 class LeftoversSurvive(Exception):
@@ -121,7 +123,8 @@ class ExecutorProcess:
         ended = child.poll()
         what = f"ended with code {ended}" if ended is not None else f"did not serve within {took:.0f} s"
         self.end(patience_s=0)
-        raise StartFailed(f"the executor of {folder.name} {what}; the end of its log:\n{folder.log_tail()}")
+        log = self._program.redact(folder.log_tail())
+        raise StartFailed(f"the executor of {folder.name} {what}; the end of its log:\n{log}")
 
     def end(self, *, patience_s: float) -> None:
         """Ask the executor to end (it ends its agents), then kill whatever of this container is left."""

@@ -1,5 +1,6 @@
 """What every executor of this installation is given beside its own session: the object store and its time limits."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
@@ -32,10 +33,12 @@ class WorkerFolders:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSetup:
-    """`idle_exit_s`: seconds without a run and without a call after which an executor ends by itself; 0 = never."""
+    """`idle_exit_s`: seconds without a run and without a call after which an executor ends by itself; 0 = never.
+    `redact` takes the secrets of agents out of what an executor printed, before anybody is told of it."""
 
     object_store: WorkerObjectStore
     idle_exit_s: int = 600
+    redact: Callable[[str], str] = str
 
     def config(
         self,

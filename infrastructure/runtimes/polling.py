@@ -15,5 +15,5 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
         if left <= 0:
             return False
         time.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        pause = min(pause * 1.2, _LONGEST_PAUSE_S)
     return True

@@ -64,7 +64,9 @@ class ProcessWorkerRuntime:
         self._setup = setup
         names = PASSED_ON | set(credentials)
         passed_on = {name: value for name, value in environment.items() if name in names}
-        self._program = ExecutorProgram(argv=executor_argv, environment={**passed_on, **_import_path()})
+        self._program = ExecutorProgram(
+            argv=executor_argv, environment={**passed_on, **_import_path()}, redact=setup.redact
+        )
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._lock_timeout_s = 2 * (start_timeout_s + stop_timeout_s)
@@ -190,7 +192,7 @@ class ProcessWorkerRuntime:
             daemon_id=self._daemon_id,
             status=status,
             url=endpoint.url if endpoint else "",
-            exit_log=folder.log_tail() if status == "exited" else "",
+            exit_log=self._setup.redact(folder.log_tail()) if status == "exited" else "",
         )
 
     def _status(self, folder: WorkerFolder) -> Literal["created", "running", "exited"]:

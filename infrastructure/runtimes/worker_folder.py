@@ -143,10 +143,13 @@ class WorkerFolder:
         return os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the log; empty when there is none."""
+        """The last lines of the log, whole ones; empty when there is none."""
         try:
             with self.log_file.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
+                skipped = max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES)
+                file.seek(skipped)
+                if skipped:
+                    file.readline()
                 text = file.read().decode(errors="replace")
         except OSError:
             return ""

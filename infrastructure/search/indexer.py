@@ -94,8 +94,9 @@ def _row(position: int, tenant: str, metadata: str, payload: bytes) -> tuple[Any
         known = _decode_metadata(metadata)
     except msgspec.MsgspecError:
         known = Metadata(actor="", correlation_id="")
-    words = " ".join(f"'{word}'" for word in sorted(words_of_payload(payload)))
-    return position, tenant, known.actor, known.correlation_id, known.causation_id, words
+    words = words_of_payload(payload)
+    quoted = "'" + "' '".join(words) + "'" if words else ""
+    return position, tenant, known.actor, known.correlation_id, known.causation_id, quoted
 
 
 async def _one(connection: AsyncConnection[Any], statement: str, *arguments: Any) -> Any:

@@ -112,7 +112,7 @@ class StreamHub:
         """Whether events reach subscribers; while the database is away the hub is healthy, and waits."""
         return not self._tail.failed
 
-    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
         """As the LogTail port says."""
         return await self._ends.wait(stream, after_seq, timeout, self._last_seq)
 

@@ -17,7 +17,7 @@ class StreamEnds:
         self._max_streams, self._clock = max_streams, clock
         self._ends: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._forgotten_at = float("-inf")
-        self._waiting: dict[str, dict[asyncio.Future[None], int]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[int], int]] = {}
 
     def advance(self, ends: dict[str, int]) -> None:
         """Streams have new last seqs: remember them and wake who waits for them."""
@@ -27,30 +27,27 @@ class StreamEnds:
             self._ends.move_to_end(stream)
             for waiting, after_seq in self._waiting.get(stream, {}).items():
                 if after_seq < seq and not waiting.done():
-                    waiting.set_result(None)
+                    waiting.set_result(seq)
         while len(self._ends) > self._max_streams:
             self._forgotten_at = self._ends.popitem(last=False)[1][1]
 
-    async def wait(
-        self, stream: str, after_seq: int, timeout: float, last_seq: Callable[[str], Awaitable[int]]
-    ) -> bool:
-        """True as soon as `stream` is known to have an event after `after_seq`, which the caller has read just now;
-        False after `timeout` seconds. `last_seq` asks the log; that is needed only when so many streams went on lately
+    async def wait(self, stream: str, after_seq: int, timeout: float, last_seq: Callable[[str], Awaitable[int]]) -> int:
+        """The last known seq of `stream` as soon as that is after `after_seq`, which the caller has read just now; 0
+        after `timeout` seconds. `last_seq` asks the log; that is needed only when so many streams went on lately
         that this one's end may have been forgotten between the caller's read and this call."""
         known = self._ends.get(stream)
         if known is not None and known[0] > after_seq:
-            return True
-        woken = asyncio.get_running_loop().create_future()
+            return known[0]
+        woken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(stream, {})[woken] = after_seq
         try:
             async with asyncio.timeout(timeout):
                 may_be_forgotten = known is None and self._clock() - self._forgotten_at < LONGEST_GAP_SECONDS
-                if may_be_forgotten and await last_seq(stream) > after_seq:
-                    return True
-                await woken
-                return True
+                if may_be_forgotten and (last := await last_seq(stream)) > after_seq:
+                    return last
+                return await woken
         except TimeoutError:
-            return False
+            return 0
         finally:
             del self._waiting[stream][woken]
             if not self._waiting[stream]:

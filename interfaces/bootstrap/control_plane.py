@@ -12,6 +12,7 @@ from application.aggregates import Aggregates
 from application.callbacks import RecordCallbacks
 from application.carried_conversations import CarriedConversations
 from application.effects.workers import Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.findings import Findings, Takeovers
 from application.process_manager_control import ProcessManagerControls
 from application.providers import Providers
@@ -65,6 +66,7 @@ class ControlPlane:
     sessions: Sessions
     runs: Runs
     workers: Workers
+    syncs: WorkspaceSyncs
     session_commands: SessionCommands
     run_commands: RunCommands
     callbacks: RecordCallbacks
@@ -108,6 +110,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
     stack.callback(runtime.close)
     sessions, runs = await _aggregates(dsn, store, stack)
     workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
+    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
@@ -133,6 +136,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         sessions=sessions,
         runs=runs,
         workers=workers,
+        syncs=syncs,
         session_commands=SessionCommands(
             sessions=sessions,
             tail=hub,
@@ -153,7 +157,7 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=_executions(foundation, runs, workers, hub, conversations),
+            executions=_executions(foundation, runs, workers, syncs, hub, conversations),
             takeovers=Takeovers(findings),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -184,7 +188,12 @@ async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitSt
 
 
 def _executions(
-    foundation: Foundation, runs: Runs, workers: Workers, hub: StreamHub, conversations: CarriedConversations
+    foundation: Foundation,
+    runs: Runs,
+    workers: Workers,
+    syncs: WorkspaceSyncs,
+    hub: StreamHub,
+    conversations: CarriedConversations,
 ) -> RunExecutions:
     settings = foundation.settings
     base = settings.callbacks_at(serves_api=foundation.serves_api)
@@ -195,6 +204,7 @@ def _executions(
     return RunExecutions(
         runs=runs,
         workers=workers,
+        syncs=syncs,
         tail=hub,
         clock=now,
         retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),

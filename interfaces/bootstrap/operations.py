@@ -233,9 +233,10 @@ class PlaneReconcilers:
         self._worker, self._schedule, self._findings = worker, schedule, findings
 
     async def runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
-        """Runs whose lease has run out are taken over: their executor is asked first. And questions whose time is over
-        expire."""
+        """Runs whose lease has run out are taken over: their executor is asked first. Those that the queue has lost
+        enter it again. And questions whose time is over expire."""
         expired = await self._schedule.expire_questions(context)
+        restored = await self._schedule.restore_runs(context)
         # Their ends are not waited for: only long enough to see which of them break off again at once.
         taken = await self._worker.take_over(limit=RECONCILED_AT_ONCE, wait_s=min(wait_s / 2, TAKEOVER_PATIENCE_S))
         finding = ReconcileFinished(
@@ -247,10 +248,10 @@ class PlaneReconcilers:
         )
         position = await self._findings.record(finding, context)
         return ReconcileCounts(
-            examined=finding.examined + expired.examined,
-            acted=finding.acted + expired.acted,
+            examined=finding.examined + expired.examined + restored.examined,
+            acted=finding.acted + expired.acted + restored.acted,
             failed=finding.failed + expired.failed,
-            position=max(position, expired.position),
+            position=max(position, expired.position, restored.position),
         )
 
     async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:

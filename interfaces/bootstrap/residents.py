@@ -8,6 +8,7 @@ from application.content_collection import RequestCollections
 from application.effect_worker import EffectWorker
 from application.effects.table import effect_handlers
 from application.findings import Takeovers
+from application.missing_runs import RestoreMissingRuns
 from application.orphans import CleanOrphans
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.schedule import Schedule
@@ -34,6 +35,7 @@ def scheduled(plane: ControlPlane) -> Schedule:
             clock=now,
             retention=timedelta(milliseconds=settings.workspace_retention_ms),
         ),
+        missing_runs=RestoreMissingRuns(runs=plane.runs, queue=plane.queue, store=plane.store, findings=plane.findings),
         findings=plane.findings,
         clock=now,
         new_id=new_id,
@@ -61,7 +63,7 @@ def residents(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
             store=plane.store,
             collector=S3ContentCollector(plane.objects, clock=now),
             copier=S3WorkspaceCopier(plane.objects),
-            progress_after_s=plane.foundation.settings.sync_progress_ms / 1000,
+            syncs=plane.syncs,
         ),
         given_up=plane.work_control.given_up,
         takeovers=Takeovers(plane.findings),

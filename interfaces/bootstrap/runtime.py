@@ -9,6 +9,8 @@ from typing import Protocol
 from application.ports import WorkerRuntime
 from infrastructure.providers.catalog import RegisteredProviders
 from infrastructure.providers.installations import ImageLabels, Installations, ProgramsOnPath, SomebodyElses
+from infrastructure.providers.redaction import Redactor, secrets_in
+from infrastructure.providers.registry import credential_names
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.docker_engine import DockerEngine
@@ -17,6 +19,7 @@ from infrastructure.runtimes.external import ExternalExecutorRuntime
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.agents import agent_variables, agents_path
 from interfaces.bootstrap.foundation import Foundation
+from interfaces.logging import keep_out_of_logs
 from interfaces.settings import Settings
 
 
@@ -40,8 +43,10 @@ def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredP
     """Docker is called when it is first needed: a daemon that is away stops nobody from reading what happened. Raises
     SettingsError for a credential's file that can't be read."""
     settings = foundation.settings
-    setup = ExecutorSetup(object_store=foundation.worker_object_store)
     variables = agent_variables(os.environ)
+    redactor = Redactor(secrets_in(variables, credential_names()))
+    keep_out_of_logs(redactor.json)
+    setup = ExecutorSetup(object_store=foundation.worker_object_store, redact=redactor.text)
     runtime: ResidentRuntime
     installations: Installations
     if settings.executor_base_url is not None:

@@ -31,6 +31,7 @@ from infrastructure.workspace.engine import WorkspaceEngine
 from interfaces.executor.app import ExecutorApi
 from interfaces.executor.config import ConfigRefused
 from interfaces.executor.guard import Activity, Guard
+from interfaces.logging import keep_out_of_logs
 
 _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
@@ -122,6 +123,7 @@ async def _assembled(
             inherited=dict(os.environ),
         ),
     )
+    keep_out_of_logs(runs.redactor.json)
     await runs.recover()
     api = ExecutorApi(
         config, boot_id=boot_id, workspace=engine, runs=runs, spool_dir=spool_dir, other_errors=_OTHER_ERRORS

@@ -9,6 +9,7 @@ recently freed inode whenever it makes a file, so that whoever writes after a re
 """
 
 import asyncio
+import atexit
 import os
 import random
 import shutil
@@ -160,6 +161,7 @@ def requests_of_an_unchanged_sync(folder: Path, tree: Path, access: ObjectStoreA
 
 def run(rounds: int, files: int, megabytes: int) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="fleetlog-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # takes a while: after the figures are out
     tree = folder / "tree"
     make_tree(tree, files, megabytes * 1_000_000)
     server = EmbeddedObjectStore(folder / "home")
@@ -169,7 +171,6 @@ def run(rounds: int, files: int, megabytes: int) -> dict[str, Any]:
         counted = requests_of_an_unchanged_sync(folder, tree, access)
     finally:
         asyncio.run(server.stop())
-        shutil.rmtree(folder)
     return report(results, counted, files, megabytes)
 
 

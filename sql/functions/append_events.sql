@@ -1,6 +1,7 @@
 -- Appends a batch of requests, each all or none, in one transaction of its own: the only writer of events.
 --
--- Request i is `request_sizes[i]` consecutive events for one stream, which must be at `request_seqs[i]`. The event arrays
+-- Request i is `request_sizes[i]` consecutive events for one stream, which must be at `request_seqs[i]`. A negative size
+-- says that it has its turn only when the request before it is written, too; else it is refused. The event arrays
 -- hold the events of all requests in order; `event_streams` are indexes into `batch_streams`, which names each stream once,
 -- in order of first appearance. A new stream is at 0, or at -1 for a caller who counts from 0 (some of the eventsourcing
 -- library's do). No event id may occur twice for one stream in one batch: the caller puts the second one into a later batch.
@@ -47,6 +48,9 @@ DECLARE
     head_hashes bytea[];
     known jsonb;  -- event number -> [position, seq, same], of events that their streams have already
     known_count integer := 0;
+    size integer;
+    has_its_turn boolean;
+    written boolean := false;
     refused jsonb;
     first_event integer := 1;
     past_event integer;
@@ -135,14 +139,17 @@ BEGIN
     WHERE head_seqs[event_streams[n.number]] IS NOT NULL;
 
     FOR request IN 1 .. cardinality(request_sizes) LOOP
-        past_event := first_event + request_sizes[request];
+        size := abs(request_sizes[request]);
+        has_its_turn := written OR request_sizes[request] > 0;
+        written := false;
+        past_event := first_event + size;
         stream_number := event_streams[first_event];
         head := coalesce(head_seqs[stream_number], least(request_seqs[request], 0));
         IF known IS NOT NULL THEN
             SELECT count(*) INTO known_count
             FROM generate_series(first_event, past_event - 1) AS n (number) WHERE known ? n.number::text;
         END IF;
-        IF known_count = request_sizes[request] THEN
+        IF known_count = size THEN
             refused := coalesce(refused, '[]') || (
                 SELECT jsonb_build_object(
                     'request', request,
@@ -152,7 +159,7 @@ BEGIN
                         (known -> n.number::text -> 2)::boolean
                         AND (known -> n.number::text -> 1)::bigint = request_seqs[request] + 1 + n.number - first_event))
                 FROM generate_series(first_event, past_event - 1) AS n (number));
-        ELSIF known_count > 0 OR head <> request_seqs[request] THEN
+        ELSIF known_count > 0 OR head <> request_seqs[request] OR NOT has_its_turn THEN
             refused := coalesce(refused, '[]') || jsonb_build_object('request', request, 'actual', head);
         ELSE
             hash := head_hashes[stream_number];
@@ -167,6 +174,7 @@ BEGIN
                 seqs[event] := head;
                 chain_hashes[event] := hash;
             END LOOP;
+            written := true;
             head_seqs[stream_number] := head;
             head_hashes[stream_number] := hash;
         END IF;

@@ -6,12 +6,21 @@
 -- When fewer than `most` were due a last row without an effect tells in `due_in` how many seconds it takes until the next
 -- one is, none or less when it is; null when none will by itself. One that waits behind another of its lane is due with
 -- that one's end, at the latest when its lease runs out; one that waits for a place when a place becomes free: both are told.
+--
+-- The planner settings spare planning at every call, and keep a plan that was made while the ledger was empty from scanning
+-- it when it has grown.
 CREATE OR REPLACE FUNCTION claim_effects(
     claimer text, most integer, duration interval, first_kinds text[], max_workers integer, max_starting integer
 ) RETURNS TABLE (
     effect_id text, kind text, params jsonb, attempts integer, lease_generation bigint, metadata jsonb, taken_from text,
     due_in float8)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
 #variable_conflict use_column
 DECLARE
     claimed integer;

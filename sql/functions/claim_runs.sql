@@ -8,9 +8,18 @@
 -- may be, none or less when it is; null when none will by itself. What waits behind an older run of its session becomes
 -- due with that one's end, what waits for the queue's resumption with that: both are told. While as many run as may, the
 -- next chance is the first lease that runs out; an end is told.
+--
+-- The planner settings spare planning at every call, and keep a plan that was made while the queue was empty from scanning
+-- it when it has grown.
 CREATE OR REPLACE FUNCTION claim_runs(
     claimer text, most integer, duration interval, max_running integer, only_stale boolean
-) RETURNS TABLE (claimed_run text, claimed_generation bigint, taken_from text, due_in float8) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (claimed_run text, claimed_generation bigint, taken_from text, due_in float8) LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
+AS $$
 DECLARE
     claimed integer;
 BEGIN

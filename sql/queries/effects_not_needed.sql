@@ -1,5 +1,7 @@
 -- What these effects were wanted for has come about before anybody began them.
 UPDATE effects SET state = 'obsolete', finished_at = clock_timestamp()
-FROM unnest(%(kinds)s::text[], %(lanes)s::text[], %(positions)s::bigint[]) AS passed (kind, lane, position)
+FROM unnest(%(kinds)s::text[], %(lanes)s::text[], %(sync_ids)s::text[], %(positions)s::bigint[])
+     AS passed (kind, lane, sync_id, position)
 WHERE effects.lane = passed.lane AND effects.kind = passed.kind AND effects.state = 'ready'
   AND effects.caused_by < passed.position
+  AND (passed.sync_id = '' OR effects.params ->> 'syncId' = passed.sync_id)

@@ -1,6 +1,6 @@
--- The log after a position and up to another one, in order.
+-- The log after a position and up to another one, in order. `tenant || ''` leaves one index, that of the position.
 SELECT position, stream, seq, type, event_id, recorded_at, occurred_at, schema_version, convert_to(metadata, 'UTF8'), payload
 FROM events
-WHERE position > %(after)s AND position <= %(up_to)s AND tenant = %(tenant)s
+WHERE position > %(after)s AND position <= %(up_to)s AND tenant || '' = %(tenant)s
 ORDER BY position
 LIMIT %(limit)s

@@ -1,11 +1,12 @@
 """The life of a session whose worker is a Docker container: through the gate, over kills, down to no container."""
 
+import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.docker_containers import LABEL, containers, docker, remove_everything
-from tests.support.fleetlog_server import FleetlogServer
+from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.session_history import removed
 
 pytestmark = pytest.mark.timeout(400)
@@ -28,6 +29,17 @@ class DockerFleetlog(FleetlogServer):
         """Stop it and remove it, each through its gate."""
         self.ok("POST", f"/api/session-workers/{session_id}/stop")
         assert removed(self)["failed"] == 0, self.log_tail()
+
+
+@pytest.fixture
+def image_that_dies(worker_image: str) -> Iterator[str]:
+    image = f"fleetlog-worker-dies:{secrets.token_hex(4)}"
+    container = docker("create", worker_image)
+    dying = 'ENTRYPOINT ["sh", "-c", "echo begins; echo the floor is missing >&2; exit 7"]'
+    docker("commit", "--change", dying, container, image)
+    docker("rm", container)
+    yield image
+    docker("rmi", image)
 
 
 @pytest.fixture
@@ -133,3 +145,24 @@ def test_a_container_that_was_removed_by_hand_while_it_ran_is_on_record_as_lost(
     (lost,) = [event for event in history if event["type"] == "session.container_lost"]
     assert lost["payload"]["generation"] == 1
     assert server.output_of("cat file", "first") == "synced\n"
+
+
+def test_what_a_container_said_before_it_died_in_its_activation_is_in_the_event(
+    image_that_dies: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    session, home = new_id("dying"), tmp_path_factory.mktemp("dying") / "home"
+    with DockerFleetlog(home, WORKER_RUNTIME="docker", WORKER_IMAGE=image_that_dies) as server:
+        body = {"appId": "app", "userLoginName": "ada"}
+        server.client.post(f"/api/session-workers/{session}/activate", json=body, params={"waitMs": 0})
+        container = server.until_session(session, "session.container_created")["payload"]["containerId"]
+        installation = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', container)
+        try:
+            failed = server.until_session(session, "session.activation_failed")["payload"]
+
+            assert failed["step"] == "start"
+            assert "ended with code 7; the end of its log:\nbegins\nthe floor is missing" in failed["error"]
+            server.until_session(session, "session.removed")
+            assert containers(installation) == []
+            assert server.ok("GET", f"/api/session-workers/{session}")["state"] == "deleted"
+        finally:
+            remove_everything(installation)

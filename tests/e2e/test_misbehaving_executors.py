@@ -12,6 +12,7 @@ from tests.support.agent_processes import assert_none_left
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.impostor import ANSWERS, impostor_at
 from tests.support.memory import peak_bytes
+from tests.support.session_history import payloads
 
 MIB = 1024 * 1024
 # Between the first call that fails and the next one a test has the time to take the executor's place.
@@ -62,6 +63,24 @@ def test_whatever_answers_in_an_executor_s_place_its_run_ends_with_the_reason(
     assert peak_bytes(fleetlog.pid) < 600 * MIB
     again = fleetlog.finished("cat file", sessionId=session)["snapshot"]
     assert (again["state"], again["text"]) == ("succeeded", "kept\n")
+
+
+@pytest.mark.parametrize("mood", ["401", "500", "wrong json"])
+def test_a_sync_that_another_server_answers_is_done_by_a_new_executor(fleetlog: FleetlogServer, mood: str) -> None:
+    session = new_id("session")
+    fleetlog.finished("echo kept > file", sessionId=session)
+    pid, port = endpoint(fleetlog, session)
+
+    os.kill(pid, signal.SIGKILL)
+    with impostor_at(port, mood) as impostor:  # type: ignore[arg-type]  # the moods are the parameters
+        synced = fleetlog.ok("POST", f"/api/session-workers/{session}/sync")
+        assert impostor.asked.is_set()
+
+    assert synced["worker"]["lastSyncStatus"] == "success"
+    history = fleetlog.stream(session)
+    assert payloads(history, "session.sync_failed")
+    assert payloads(history, "session.container_started")[-1]["purpose"] == "revival"
+    assert endpoint(fleetlog, session)[0] != pid
 
 
 @pytest.mark.proof

@@ -57,6 +57,31 @@ def test_a_stale_run_is_taken_over_where_it_stands(parts: Installation) -> None:
     assert parts.api.history(run_id)[-1]["data"]["outcome"] == "canceled"
 
 
+def test_a_run_that_the_queue_has_lost_enters_it_again_from_the_log(parts: Installation) -> None:
+    dead = parts.worker()
+    under_way = parts.api.enqueued(SCRIPT, sessionId="s", providerOptions={"interactive": True})
+    parts.api.until(under_way, "message.delta")
+    waiting = parts.api.enqueued("echo later", sessionId="s")
+    while parts.rows("SELECT count(*) FROM run_queue") != [(2,)]:
+        pass
+    for run_id in (under_way, waiting):
+        parts.api.ok("GET", f"/api/runs/{run_id}")  # the read model has it by now
+    dead.kill()
+    parts.rows("DELETE FROM run_queue RETURNING run_id")
+
+    counts = reconciled(parts, "runs")
+
+    assert counts == {"examined": 2, "acted": 2, "failed": 0}
+    assert findings(parts, "runs") == [{"what": "runs", "examined": 2, "acted": 2, "subjects": [under_way, waiting]}]
+    assert reconciled(parts, "runs")["acted"] == 0
+    parts.worker()
+    parts.api.ok("POST", f"/api/runs/{under_way}/stop")
+    assert parts.api.history(under_way)[-1]["data"]["outcome"] == "canceled"
+    assert parts.api.history(waiting)[-1]["data"]["outcome"] == "succeeded"
+    claims = [event["payload"] for event in parts.events(f"run:{under_way}") if event["type"] == "run.claimed"]
+    assert [(claim["leaseGeneration"], claim["attempt"]) for claim in claims] == [(1, 1), (2, 1)]
+
+
 def test_a_worker_whose_sync_is_too_old_is_synced_again(parts: Installation) -> None:
     parts.worker()
     parts.api.activate("s")

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from infrastructure.providers import process_tree
+
 PATIENCE_S = 30
 
 
@@ -20,8 +22,8 @@ def processes_of(run_id: str) -> list[str]:
 
 
 def assert_none_left(run_id: str) -> None:
-    """A killed process is in /proc until its parent has heard of it: a moment later."""
+    """A killed process is in /proc until it has ended: a moment later."""
     deadline = time.monotonic() + PATIENCE_S
-    while left := processes_of(run_id):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    while (living := process_tree.marked(f"FLEETLOG_RUN_ID={run_id}")) and time.monotonic() < deadline:
+        process_tree.wait_for_end(living, deadline - time.monotonic())
+    assert processes_of(run_id) == []

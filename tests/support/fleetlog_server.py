@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
+PATIENCE_S = 120
 
 
 class FleetlogServer:
@@ -221,9 +223,11 @@ class FleetlogServer:
         """The first event of this type in a session's stream after position `after`, as soon as it is there."""
         query: dict[str, Any] = {"stream": f"session:{session_id}", "type": event, "after": after}
         headers = {"accept": "text/event-stream"}
+        deadline = time.monotonic() + PATIENCE_S
         with self.client.stream("GET", "/api/events", params=query, headers=headers) as response:
             assert response.status_code == 200, response.read()
-            for line in response.iter_lines():
+            for line in response.iter_lines():  # heartbeats, too
+                assert time.monotonic() < deadline, f"no {event} of {session_id} in {PATIENCE_S} s:\n{self.log_tail()}"
                 if line.startswith("data: ") and (found := json.loads(line[6:])).get("type") == event:
                     self._position = max(self._position, found["position"])
                     return dict(found)

@@ -3,19 +3,23 @@
 import errno
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mood = Literal["hangs", "garbage", "endless", "trickles", "not json", "wrong json", "500"]
+from infrastructure.runtimes.polling import wait_until
+
+Mood = Literal["hangs", "garbage", "endless", "trickles", "not json", "wrong json", "500", "401"]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 ANSWERS: dict[Mood, bytes] = {
     "garbage": b"\x00\xff" * 1000,
     "not json": HEAD + b"content-length: 9\r\n\r\n<html></h",
     "wrong json": HEAD + b'content-length: 15\r\n\r\n{"bootId": [7]}',
     "500": b"HTTP/1.1 500 Oh\r\ncontent-length: 4\r\n\r\noops",
+    # As another worker's executor does.
+    "401": b"HTTP/1.1 401 No\r\ncontent-type: application/problem+json\r\ncontent-length: 25\r\n\r\n"
+    b'{"reason":"unauthorized"}',
 }
 
 
@@ -50,15 +54,17 @@ class Impostor:
 
 def _take(listener: socket.socket, port: int) -> None:
     """Bind as soon as the kernel has buried who was there before."""
-    deadline = time.monotonic() + 10
-    while True:
+
+    def bound() -> bool:
         try:
             listener.bind(("127.0.0.1", port))
-            return
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            if error.errno != errno.EADDRINUSE:
                 raise
-            time.sleep(0.005)
+            return False
+        return True
+
+    assert wait_until(bound, 30), f"port {port} stays taken"
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from application.ports import AppendResult, ExpectedSeqConflict
+from application.ports import Append, AppendResult, ExpectedSeqConflict
 from domain.event import Event
 from domain.record import NewEvent, RecordedEvent
 
@@ -44,6 +44,15 @@ class LogInMemory:
             positions=tuple(range(last.position - len(events) + 1, last.position + 1)), last_seq=last.seq
         )
 
+    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+        done: list[AppendResult | ExpectedSeqConflict] = []
+        for one in appends:
+            try:
+                done.append(await self.append(one.stream, one.expected_seq, one.events))
+            except ExpectedSeqConflict as conflict:
+                return [*done, conflict]
+        return done
+
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
     ) -> list[RecordedEvent]:
@@ -63,13 +72,13 @@ class LogInMemory:
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         return next((event for event in self.of(stream) if event.event_id == event_id), None)
 
-    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> bool:
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: len(self.of(stream)) > after_seq)
         except TimeoutError:
-            return False
-        return True
+            return 0
+        return len(self.of(stream))
 
     async def changed(self) -> None:
         """Returns when something was appended, or after a moment."""

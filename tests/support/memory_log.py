@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from application.ports import AppendResult, ExpectedSeqConflict
+from application.ports import Append, AppendResult, ExpectedSeqConflict
 from domain.event import Event
 from domain.record import NewEvent, RecordedEvent
 from tests.support.specification import occurrence
@@ -39,6 +39,15 @@ class MemoryLog:
             )
         return AppendResult(positions=tuple(one.position for one in log[-len(events) :]), last_seq=len(log))
 
+    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+        done: list[AppendResult | ExpectedSeqConflict] = []
+        for one in appends:
+            try:
+                done.append(await self.append(one.stream, one.expected_seq, one.events))
+            except ExpectedSeqConflict as conflict:
+                return [*done, conflict]
+        return done
+
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
     ) -> list[RecordedEvent]:
@@ -68,10 +77,10 @@ class World:
     def will(self, stream: str, *steps: tuple[Event, ...]) -> None:
         self._steps.setdefault(stream, deque()).extend(steps)
 
-    async def wait_for_stream(self, stream: str, seq: int, timeout_s: float) -> bool:
+    async def wait_for_stream(self, stream: str, seq: int, timeout_s: float) -> int:
         steps = self._steps.get(stream)
         if steps:
             await self._log.happened(stream, *steps.popleft())
-            return True
+            return len(self._log.streams[stream])
         await asyncio.sleep(min(PAUSE_S, timeout_s))
-        return False
+        return 0

@@ -8,12 +8,12 @@ import os
 import secrets
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Self
 
 import pytest
 
+from infrastructure.runtimes.polling import wait_until
 from tests.support.docker_containers import docker
 
 START_TIMEOUT_S = 90
@@ -83,11 +83,17 @@ class PrivateDocker:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while subprocess.run(["docker", "-H", self.host, "version"], capture_output=True, check=False).returncode:
-            assert self._process.poll() is None, (self._folder / "log").read_text()[-4000:]
-            assert time.monotonic() < deadline, (self._folder / "log").read_text()[-4000:]
-            time.sleep(0.1)
+        asked = ["docker", "-H", self.host, "version"]
+
+        def serves_or_ended() -> bool:
+            ended = self._process is None or self._process.poll() is not None
+            return ended or subprocess.run(asked, capture_output=True, check=False).returncode == 0
+
+        assert wait_until(serves_or_ended, START_TIMEOUT_S), self._log_tail()
+        assert self._process.poll() is None, self._log_tail()
+
+    def _log_tail(self) -> str:
+        return (self._folder / "log").read_text()[-4000:]
 
     def stop(self) -> None:
         """As the machine's shutdown does; its containers stop, those that are to restart do so at the next start."""

@@ -15,6 +15,7 @@ from application.command_context import CommandContext
 from application.effects.effect import ClaimedEffect, EffectHandler, EffectObsolete
 from application.effects.table import effect_handlers
 from application.effects.workers import Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.executor_protocol import (
     Health,
     JournalEntry,
@@ -29,11 +30,11 @@ from application.executor_protocol import (
 from application.forked_workspaces import CopiedWorkspace
 from application.ports import ContainerInfo, ContainerSpec, ExecutorError
 from application.process_managers.table import react
-from application.reactions import DequeueRun, EnqueueRun, PostponeRun, Reaction, WantedEffect
+from application.reactions import DequeueRun, EffectKind, EnqueueRun, PostponeRun, Reaction, WantedEffect
 from application.run_commands import Runs
 from application.run_execution import RunExecutions
 from application.run_limits import RunLimits
-from application.run_queue import QueueItem, RunLease
+from application.run_queue import LostRun, QueueItem, RunLease
 from application.session_commands import Sessions
 from domain.errors import DomainError
 from domain.identifiers import run_stream, session_stream
@@ -49,6 +50,7 @@ from tests.support.log_in_memory import LogInMemory
 from tests.support.runs import SCRIPTED
 
 SYNCED = SyncRef(manifest_key="p/manifests/1-1-0.json", manifest_hash="0" * 64)
+GRACE_S = 0.02
 NO_LIMITS = RunLimits(run=timedelta(), silence=timedelta())
 
 
@@ -265,6 +267,12 @@ class MemoryQueue:
     async def item(self, run_id: str) -> QueueItem | None:
         return None
 
+    async def missing(self, limit: int) -> Sequence[str]:
+        return ()
+
+    async def restore(self, lost: LostRun) -> bool:
+        return False
+
     async def wait_for_work(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
@@ -282,6 +290,7 @@ class World:
     ) -> None:
         self.log, self.queue, self.runtime = LogInMemory(), MemoryQueue(), MemoryRuntime()
         self.executors: dict[str, MemoryExecutor] = {}
+        self.left: set[EffectKind] = set()
         self.sessions: Sessions = Aggregates(
             store=self.log,
             clock=now,
@@ -294,9 +303,11 @@ class World:
         )
         directory: Any = self
         self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
+        syncs = WorkspaceSyncs(self.workers, first_after_s=None)
         self.executions = RunExecutions(
             runs=self.runs,
             workers=self.workers,
+            syncs=syncs,
             tail=self.log,
             clock=now,
             retry_delay=retry_delay,
@@ -307,7 +318,12 @@ class World:
         collector: Any = NoContent()
         copier: Any = NoForks()
         self._handlers = effect_handlers(
-            run_aggregates=self.runs, workers=self.workers, store=self.log, collector=collector, copier=copier
+            run_aggregates=self.runs,
+            workers=self.workers,
+            store=self.log,
+            collector=collector,
+            copier=copier,
+            syncs=syncs,
         )
 
     def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
@@ -326,19 +342,22 @@ class World:
         return RunLease(run_id=run_id, owner="w1", generation=1)
 
     async def react(self) -> None:
-        """The process managers and an effect worker, until cancelled."""
+        """The process managers and an effect worker, until cancelled. It performs no effects of the kinds in `left`,
+        and those that others are to do only when they did not."""
         done = 0
         while True:
             for recorded in self.log.events[done:]:
                 done += 1
                 for reaction in react(recorded):
                     self.queue.apply(reaction)
-                    if isinstance(reaction, WantedEffect):
+                    if isinstance(reaction, WantedEffect) and reaction.kind not in self.left:
                         await self._perform(recorded, reaction)
             if done == len(self.log.events):
                 await self.log.changed()
 
     async def _perform(self, recorded: RecordedEvent, wanted: WantedEffect) -> None:
+        if wanted.delay:
+            await asyncio.sleep(GRACE_S)
         handler: EffectHandler = self._handlers[wanted.kind]
         effect = ClaimedEffect(
             effect_id=wanted.effect_id,

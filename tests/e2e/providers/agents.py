@@ -1,10 +1,10 @@
 """A Fleetlog server whose agents are real CLIs with a scripted model, and what the proofs ask of it."""
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from infrastructure.runtimes.polling import wait_until
 from tests.e2e.providers.dialects import DIALECTS, Dialect
 from tests.e2e.providers.places import OnThisMachine, Place
 from tests.support.fleetlog_server import FleetlogServer, new_id
@@ -48,6 +48,11 @@ class Agents:
     def read(self, session_id: str, name: str) -> str | None:
         """A file of the workspace; None when there is none."""
         return self.place.read(self.server, session_id, name)
+
+    def until_written(self, session_id: str, name: str) -> None:
+        """As soon as an agent's tool has made this file of the workspace: nothing else tells what a tool is at."""
+        made = wait_until(lambda: self.read(session_id, name) is not None, WAIT_S)
+        assert made, f"no {name} within {WAIT_S:.0f} s"
 
     def session_with_worker(self) -> tuple[str, str]:
         """A new session's id, and the folder that its agents work in."""
@@ -105,13 +110,6 @@ class StartedRun:
         last = {"minPosition": frames[-1]["data"]["position"]}
         snapshot = self.agents.server.ok("GET", f"/api/runs/{self.run_id}", params=last)
         return FinishedRun(run_id=self.run_id, model=self.model, events=events, snapshot=snapshot)
-
-
-def wait_until(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not reached():
-        assert time.monotonic() < deadline, f"not within {WAIT_S:.0f} s: {what}"
-        time.sleep(0.02)
 
 
 def settings_of_all(model_url: str) -> Mapping[str, str]:

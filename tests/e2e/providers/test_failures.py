@@ -2,12 +2,13 @@
 
 import pytest
 
-from tests.e2e.providers.agents import Agents, wait_until
+from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET
 from tests.support.fleetlog_server import new_id
 from tests.support.model_server import (
     CutOff,
     Garbage,
+    HttpError,
     Reply,
     Text,
     Turn,
@@ -27,13 +28,14 @@ ENOUGH = 12
     ("reply", "error_class", "advice"),
     [
         (refused_key(), "auth_missing", "mend "),
+        (HttpError(404, "not_found_error", "model: this one does not exist"), "model_refused", "run's model"),
         (rate_limited(), "rate_limited", "rate limit"),
         (server_error(), "model_unavailable", "try"),
         (CutOff(), "network", "broke off"),
         (Garbage(), "protocol", "base URL"),
         (context_exceeded(), "context_exceeded", "resumeSessionId"),
     ],
-    ids=["401", "429", "500", "cut-off", "garbage", "context"],
+    ids=["401", "404", "429", "500", "cut-off", "garbage", "context"],
 )
 def test_a_model_that_fails_for_good_fails_the_run_with_its_class_and_advice(
     agents: Agents, reply: Reply, error_class: str, advice: str
@@ -83,7 +85,7 @@ def test_a_cancel_during_a_tool_ends_the_tool_too(agents: Agents) -> None:
     waiting = agents.dialect.run_command(f"touch {folder}/begun; tail -f {folder}/begun")
     run = agents.started(Turn(waiting), sessionId=session_id, executionProfile=agents.dialect.asking_profile)
     run.reply(run.until("human_loop.requested")["questionId"], "allow")
-    wait_until(lambda: agents.read(session_id, "begun") is not None, "the tool has begun")
+    agents.until_written(session_id, "begun")
 
     run.cancel()
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.providers.agents import Agents, wait_until
+from infrastructure.providers.redaction import SHORTEST_PART
+from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET
 from tests.e2e.providers.places import files_with
-from tests.support.model_server import HttpError, Reasoning, Text, Turn, refused_key
+from tests.support.model_server import Garbage, HttpError, Reasoning, Text, Turn, refused_key
 
 pytestmark = pytest.mark.proof
 TAIL = SECRET[-20:]
@@ -25,9 +26,9 @@ def test_a_planted_credential_is_in_no_event_log_journal_error_or_workspace(own_
         executionProfile=dialect.asking_profile,
     )
     asked.reply(asked.until("human_loop.requested")["questionId"], "allow")
-    wait_until(lambda: len(own_agents.models.requests(asked.model)) > 1, "the environment was told")
-    assert "done" in own_agents.models.requests(asked.model)[1].last_message
-    assert SECRET not in own_agents.models.requests(asked.model)[1].last_message
+    told = own_agents.models.wait_for_requests(asked.model, 2)[1].last_message
+    assert "done" in told
+    assert SECRET not in told
     asked.cancel()
     asked.end()
     refused = own_agents.finished(*[refused_key()] * 9, sessionId=session_id)
@@ -53,6 +54,34 @@ def test_a_credential_that_the_model_repeats_is_taken_out_of_every_event(own_age
     server = own_agents.server
     server.ok("POST", f"/api/session-workers/{session_id}/stop")
     assert_nowhere(own_agents, (server.home / "logs", server.home / "postgres", server.home.parent / "server.log"))
+
+
+def test_no_part_of_a_credential_is_left_where_a_text_is_cut(own_agents: Agents) -> None:
+    dialect, server = own_agents.dialect, own_agents.server
+    session_id, folder = own_agents.session_with_worker()
+    flood = f"{SECRET} " * 1500
+    once = {"sessionId": session_id, "retryPolicy": "never"}
+
+    worked = own_agents.finished(
+        Turn(dialect.write_file(folder, "flood.txt", f"{flood}\n")),
+        Turn(dialect.run_command(f"cat {folder}/flood.txt {folder}/flood.txt {folder}/flood.txt")),
+        Turn(Reasoning(flood[:500], pieces=71), Text(flood[:1800], pieces=250)),
+        **once,
+    )
+    refused = own_agents.finished(*[HttpError(400, "invalid_request_error", flood)] * 9, **once)
+    garbled = own_agents.finished(*[Garbage(flood.encode())] * 12, **once)
+
+    assert worked.outcome == ("succeeded", "")
+    assert worked.text.strip() == " ".join(["[secret]"] * 50)
+    assert len(worked.of("tool.end")) == 2
+    assert (refused.outcome[0], garbled.outcome[0]) == ("failed", "failed")
+    for start in range(len(SECRET) - SHORTEST_PART + 1):
+        part = SECRET[start : start + SHORTEST_PART]
+        for run in (worked, refused, garbled):
+            assert part not in str(run.events) + str(run.snapshot)
+        journals = own_agents.place.files_with(server, session_id, part)
+        assert not [path for path in journals if path.endswith(("journal.ndjson", "executor.log"))]
+        assert part not in (server.home.parent / "server.log").read_text()
 
 
 def assert_not_in_worker(agents: Agents, session_id: str) -> None:

@@ -18,7 +18,8 @@ from domain.event import encode
 from domain.record import Metadata, NewEvent, RecordedEvent
 from domain.run.events import RunFinished, RunQueued, RunRetryScheduled
 from domain.run.values import Message, RunError, RunSpec
-from domain.session.events import SessionRunDetached, SyncRequested
+from domain.session.events import SessionRunDetached, SessionSynced, SyncRequested
+from domain.workspace.sync import SyncRef
 from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
@@ -102,22 +103,43 @@ def test_reactions_are_recorded_with_what_caused_them(database: str) -> None:
 def test_an_effect_is_spared_by_what_happens_after_its_wish_alone(database: str) -> None:
     """Detached after its first attempt, a run wants the same again after its second."""
     again = RunRetryScheduled(attempt=1, error=RunError(error_class="network", message="m"), available_at=OCCURRED_AT)
-    history = [RunQueued(spec=SPEC), again, RunFinished(outcome="canceled", exported=False)]
+    detached = SessionRunDetached(generation=1, detached_run_id="r1")
+    effects = "SELECT caused_by, state, attempts, available_at > created_at FROM effects ORDER BY caused_by"
+
+    async def scenario() -> list[tuple[Any, ...]]:
+        await migrate(database)
+        async with running(database, runners=1) as store:
+            await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q"), new(again, "a")])
+            await until(database, effects, [(2, "ready", 0, True)])
+            await store.append("session:s1", 0, [new(detached, "d")])
+            await until(database, effects, [(2, "obsolete", 0, True)])
+            await store.append("run:r1", 2, [new(RunFinished(outcome="canceled", exported=False), "f")])
+            await until(database, "SELECT run_id, state FROM run_queue", [("r1", "done")])
+        return await rows(database, effects)
+
+    assert run(scenario()) == [(2, "obsolete", 0, True), (4, "ready", 0, True)]
+
+
+def test_an_effect_that_was_spared_before_the_wish_was_read_leaves_no_row(database: str) -> None:
+    requested = SyncRequested(generation=1, sync_id="r1/1/final", reason="run.finished", for_run_id="r1")
+    other = SyncRequested(generation=1, sync_id="r2/1/final", reason="run.finished", for_run_id="r2")
+    synced = SessionSynced(
+        generation=1, sync_id="r1/1/final", reason="run.finished", sync=SyncRef(manifest_key="k", manifest_hash="h")
+    )
     detached = SessionRunDetached(generation=1, detached_run_id="r1")
 
     async def scenario() -> list[tuple[Any, ...]]:
         await migrate(database)
         async with GroupCommitEventStore(database) as store:
-            await store.append("run:r1", 0, [new(event, f"{n}") for n, event in enumerate(history[:2])])
-            await store.append("session:s1", 0, [new(detached, "d")])
-            await store.append("run:r1", 2, [new(history[2], "f")])
+            await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q")])
+            await store.append("session:s1", 0, [new(requested, "q"), new(other, "o"), new(synced, "s")])
+            await store.append("run:r1", 1, [new(RunFinished(outcome="succeeded", exported=True), "f")])
+            await store.append("session:s1", 3, [new(detached, "d")])
         async with running(database, runners=1):
             await until(database, "SELECT run_id, state FROM run_queue", [("r1", "done")])
-        return await rows(
-            database, "SELECT caused_by, state, attempts, available_at > created_at FROM effects ORDER BY caused_by"
-        )
+        return await rows(database, "SELECT kind, params ->> 'syncId', state FROM effects")
 
-    assert run(scenario()) == [(2, "obsolete", 0, True), (4, "ready", 0, True)]
+    assert run(scenario()) == [("workspace.sync", "r2/1/final", "ready")]
 
 
 def test_several_runners_record_every_reaction_once(database: str) -> None:

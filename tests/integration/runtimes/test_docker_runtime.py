@@ -10,6 +10,7 @@ import pytest
 from application.ports import ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.runtimes.container_settings import LABEL_INSTALLATION, ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
+from infrastructure.runtimes.executor_health import probe
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from tests.contract.worker_runtime_contract import NEXT, SPEC, WorkerRuntimeContract
 from tests.support.async_run import run
@@ -133,6 +134,16 @@ def test_a_container_killed_by_hand_boots_anew(bench: DockerBench) -> None:
     info = run(bench.runtime.start(SPEC, container_id))
     assert info.status == "running"
     assert bench.written(SPEC, "kept")
+
+
+def test_a_container_that_was_started_without_its_configuration_gets_it(bench: DockerBench) -> None:
+    container = run(bench.runtime.create(SPEC))
+    bench.api.start(container.container_id)  # as a process that dies right after it
+
+    info = run(bench.runtime.start(SPEC, container.container_id))
+
+    assert info.status == "running"
+    assert probe(info.url, timeout_s=5).session_id == SPEC.session_id
 
 
 def test_a_missing_image_is_said_with_the_command_that_builds_it(bench: DockerBench) -> None:

@@ -297,3 +297,20 @@ def test_a_container_without_its_workspace_is_gone(bench: ProcessBench) -> None:
     assert not (bench.folder(SPEC).path / "workspace").exists()
     run(bench.runtime.remove(SPEC, container.container_id))
     assert not bench.folder(SPEC).exists()
+
+
+def test_the_end_of_a_log_is_told_in_whole_lines_without_secrets(bench: ProcessBench) -> None:
+    runtime = bench.another_process(replace(bench.setup, redact=lambda text: text.replace("sk-1234", "[secret]")))
+    container = run(runtime.create(SPEC))
+    bench.folder(SPEC).log_file.write_text("".join(f"sk-1234 {number:6d}" * 200 + "\n" for number in range(5)))
+    bench.break_start(SPEC)
+
+    with pytest.raises(StartFailed) as failure:
+        run(runtime.start(SPEC, container.container_id))
+
+    lines = str(failure.value).partition("the end of its log:\n")[2].splitlines()
+    assert lines[-1].endswith("told so by a test")
+    whole = [line for line in lines if "[secret]" in line]
+    assert [(line[:8], len(line)) for line in whole] == [("[secret]", 200 * len("[secret] 000000"))] * len(whole)
+    assert whole
+    assert "sk-" not in str(failure.value)

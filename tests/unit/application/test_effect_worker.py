@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from application.effect_ledger import EffectLease
 from application.effect_worker import EffectWorker
 from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
 from application.findings import Findings, Takeovers
+from application.ports import ExecutorError
 from application.reactions import EffectKind
 from application.work_context import bound_ids
 from domain.operations.events import ReconcileFinished
@@ -135,6 +136,27 @@ def test_how_a_try_ends(error: Exception, outcome: tuple[str, str]) -> None:
 
     assert worked(handler) == [outcome]
     assert handler.given_up == []
+
+
+def refused(*, kind: Literal["http", "network"] = "http", status: int | None = None, reason: str = "") -> ExecutorError:
+    return ExecutorError("no", kind=kind, path="/p", attempt=1, max_attempts=1, status=status, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (refused(kind="network"), "failed"),
+        (refused(status=409, reason="workspace_not_restored"), "failed"),
+        (refused(status=422, reason="recorded_content_unreadable"), "failed"),
+        (refused(status=422, reason="layer_missing"), "dead"),
+        (refused(status=400, reason="invalid_input"), "dead"),
+    ],
+)
+def test_what_an_executor_would_refuse_again_is_not_tried_again(error: ExecutorError, outcome: str) -> None:
+    handler = Handler(raising(error))
+
+    assert worked(handler) == [(outcome, "no")]
+    assert handler.given_up == (["no"] if outcome == "dead" else [])
 
 
 def test_the_last_try_that_fails_gives_the_effect_up() -> None:

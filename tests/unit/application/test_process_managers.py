@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from application.process_managers.session_life import SYNC_GRACE
 from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
 from application.reactions import (
     DequeueRun,
@@ -21,6 +22,7 @@ from domain.run import events as run
 from domain.run.values import Message, RunError, RunSpec
 from domain.session import events as session
 from domain.workspace.plan import RestorePlan
+from domain.workspace.sync import SyncRef
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PLAN = RestorePlan(layers=())
@@ -173,6 +175,29 @@ def test_a_run_that_has_let_go_of_its_session_needs_nobody_to_do_it() -> None:
     event = session.SessionRunDetached(generation=1, detached_run_id="r1")
 
     assert react(recorded("session:s1", event)) == (EffectNotNeeded(kind="session.detach_run", lane="run:r1"),)
+
+
+def test_a_final_sync_waits_a_moment_for_who_executes_the_run_to_do_it() -> None:
+    requested = session.SyncRequested(generation=3, sync_id="y", reason="run.finished", for_run_id="r1")
+    synced = session.SessionSynced(
+        generation=3, sync_id="y", reason="run.finished", sync=SyncRef(manifest_key="k", manifest_hash="h")
+    )
+
+    (wanted,) = react(recorded("session:s1", requested))
+
+    assert isinstance(wanted, WantedEffect)
+    assert (wanted.kind, wanted.params["syncId"], wanted.delay) == ("workspace.sync", "y", SYNC_GRACE)
+    assert react(recorded("session:s1", synced)) == (
+        EffectNotNeeded(kind="workspace.sync", lane="session:s1", sync_id="y"),
+    )
+
+
+def test_any_other_sync_is_the_effect_workers_alone() -> None:
+    synced = session.SessionSynced(
+        generation=3, sync_id="y", reason="manual", sync=SyncRef(manifest_key="k", manifest_hash="h")
+    )
+
+    assert react(recorded("session:s1", synced)) == ()
 
 
 def test_reacting_twice_wants_the_same_effect_ids() -> None:

@@ -252,3 +252,28 @@ def test_a_sync_that_fails_for_good_ends_the_run_without_an_export() -> None:
     finished = last(made, RunFinished)
     assert (finished.outcome, finished.exported) == ("succeeded", False)
     assert "run.warning" in made.log.types("run:r")
+
+
+def test_the_final_sync_is_done_by_who_executes_the_run() -> None:
+    async def script(made: World) -> None:
+        made.left.add("workspace.sync")
+        await speaks_and_ends(made)
+
+    made = executed(script)
+
+    synced = next(event for event in made.log.of("session:s") if event.event.wire_name == "session.synced")
+    assert synced.metadata.causation_id == "lease/r/1"
+    assert made.log.types("run:r") == LIFE
+
+
+def test_a_final_sync_that_fails_at_once_is_left_to_the_effect_worker() -> None:
+    async def script(made: World) -> None:
+        made.executor(session_id="s").troubles["sync"] = [executor_error()]
+        await speaks_and_ends(made)
+
+    made = executed(script)
+
+    synced = next(event for event in made.log.of("session:s") if event.event.wire_name == "session.synced")
+    assert synced.metadata.causation_id.startswith("workspace.sync/")
+    assert made.log.types("session:s").count("session.sync_failed") == 1
+    assert made.log.types("run:r") == LIFE

@@ -8,8 +8,10 @@ from typing import Any
 from application.command_context import CommandContext
 from application.content_collection import RequestCollections
 from application.findings import Findings
+from application.missing_runs import RestoreMissingRuns
 from application.orphans import CleanOrphans, OrphanCounts
 from application.run_commands import RunCommands
+from application.run_queue import LostRun
 from application.schedule import Schedule
 from application.session_commands import SessionCommands
 from domain.operations.events import ReconcileFinished
@@ -17,7 +19,7 @@ from domain.run.commands import ClaimRun, RecordJournalEntry, StartAgent
 from domain.run.events import HumanLoopRequested
 from domain.session.commands import ActivateSession
 from tests.support.async_run import run
-from tests.support.world_in_memory import World, context, executor_error, now, until, world
+from tests.support.world_in_memory import MemoryQueue, World, context, executor_error, now, until, world
 
 STALE_AFTER = timedelta(minutes=30)
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -70,6 +72,21 @@ class Collections(RequestCollections):
         return due, []
 
 
+class QueueWithGaps(MemoryQueue):
+    """The rows of these runs are gone, until they are restored."""
+
+    def __init__(self, *gone: str) -> None:
+        super().__init__()
+        self._gone = [*gone]
+
+    async def missing(self, limit: int) -> Sequence[str]:
+        return [*self._gone]
+
+    async def restore(self, lost: LostRun) -> bool:
+        self._gone.remove(lost.run_id)
+        return True
+
+
 class StaleEffects:
     def __init__(self, *found: str) -> None:
         self._found = found
@@ -80,7 +97,7 @@ class StaleEffects:
 
 
 def schedule(made: World, **parts: Any) -> Schedule:
-    numbers = iter(range(100))
+    numbers, findings = iter(range(100)), Findings(store=made.log, clock=now)
     candidates = parts.get("candidates", Candidates())
     commands = SessionCommands(
         sessions=made.sessions,
@@ -100,7 +117,10 @@ def schedule(made: World, **parts: Any) -> Schedule:
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
         collections=parts.get("collections", Collections()),
-        findings=Findings(store=made.log, clock=now),
+        missing_runs=RestoreMissingRuns(
+            runs=made.runs, queue=parts.get("queue", made.queue), store=made.log, findings=findings
+        ),
+        findings=findings,
         clock=parts.get("clock", now),
         new_id=lambda: f"id{next(numbers)}",
         idle_timeout=timedelta(0),
@@ -219,7 +239,7 @@ def test_idle_workers_are_stopped_side_by_side_and_one_that_fails_holds_up_nobod
 
 
 def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
-    findings = ("syncs", "orphans", "effects", "collections", "questions")
+    findings = ("syncs", "orphans", "effects", "runs", "collections", "questions")
 
     async def scene() -> World:
         async with world() as made:
@@ -232,6 +252,7 @@ def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
                 questions=Questions(("r", "q")),
                 orphans=Orphans(OrphanCounts(found=1, removed=1, container_ids=("c",))),
                 effects=StaleEffects("e"),
+                queue=QueueWithGaps("r"),
                 collections=Collections("old"),
                 clock=lambda: LATER,
             )

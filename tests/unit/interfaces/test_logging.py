@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from application.work_context import work_context
-from interfaces.logging import configure_logging
+from infrastructure.providers.redaction import Redactor
+from interfaces.logging import configure_logging, keep_out_of_logs
 from tests.support.async_run import run
 
 log = logging.getLogger("tests.lines")
@@ -78,3 +79,15 @@ def test_debug_is_left_out_and_lone_surrogates_do_not_break_a_line(lines: io.Str
     log.info("odd \udcff name", extra={"path": "\udcff"})
     (line,) = _decoded(lines)
     assert line["message"].startswith("odd ")
+
+
+def test_a_secret_is_kept_out_of_messages_ids_and_exceptions(lines: io.StringIO) -> None:
+    secret = "sk-planted-0123456789"
+    keep_out_of_logs(Redactor([secret]).json)
+    refused = ValueError(f"refused: {secret}")
+    log.error("with %s", secret, extra={"key": secret, "cut": secret[:-3]}, exc_info=refused)
+
+    (line,) = _decoded(lines)
+    assert (line["message"], line["key"], line["cut"]) == ("with [secret]", "[secret]", "[secret]")
+    assert "refused: [secret]" in line["exception"]
+    assert "planted" not in lines.getvalue()

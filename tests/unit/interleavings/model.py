@@ -15,6 +15,7 @@ from application.effect_worker import EffectWorker
 from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
 from application.effects.table import effect_handlers
 from application.effects.workers import Workers
+from application.effects.workspace_syncs import WorkspaceSyncs
 from application.findings import Findings, Takeovers
 from application.ports import AppendResult, ExecutorError, ExpectedSeqConflict, RuntimeUnavailable
 from application.process_managers.table import react
@@ -266,10 +267,12 @@ def _workers() -> Workers:
 def perform(effect: Effect) -> Coroutine[Any, Any, None]:
     ledger: Any = _Ledger()
     nothing: Any = None
+    workers = _workers()
+    syncs = WorkspaceSyncs(workers, first_after_s=None)
     worker = EffectWorker(
         ledger=ledger,
         handlers=effect_handlers(
-            run_aggregates=nothing, workers=_workers(), store=nothing, collector=nothing, copier=nothing
+            run_aggregates=nothing, workers=workers, store=nothing, collector=nothing, copier=nothing, syncs=syncs
         ),
         given_up=_given_up,
         takeovers=Takeovers(Findings(store=nothing, clock=lambda: T0)),

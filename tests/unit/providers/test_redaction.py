@@ -1,12 +1,15 @@
 """No credential of a model gets into an event, however it is cut."""
 
+import json
+
 import pytest
 
 from domain.run.events import MessageDelta, MessageStopped, ReasoningDelta, RunAgentFinished, RunWarning, ToolEnded
 from domain.run.values import RunError, Warn
-from infrastructure.providers.redaction import RedactedEvents, Redactor, secrets_in
+from infrastructure.providers.redaction import SHORTEST_PART, RedactedEvents, Redactor, StreamRedactor, secrets_in
 
 SECRET = "sk-ant-planted-0123456789"
+PARTS = [SECRET[start : start + SHORTEST_PART] for start in range(len(SECRET) - SHORTEST_PART + 1)]
 QUOTED = 'pass"word\\with escapes'
 
 
@@ -70,3 +73,59 @@ def test_a_secret_within_another_leaves_no_rest():
 def test_secrets_are_the_credentials_and_the_passwords_in_urls():
     variables = {"KEY": SECRET, "BASE": "https://u:hunter2hunter2@proxy/v1", "MODEL": "opus", "SHORT_KEY": "abc"}
     assert secrets_in(variables, ["KEY", "SHORT_KEY"]) == ("hunter2hunter2", SECRET)
+
+
+@pytest.mark.parametrize("at", range(0, len(SECRET) + 1, 3))
+def test_what_a_cut_leaves_of_a_secret_is_too_little_to_be_one(at):
+    redactor = Redactor([SECRET])
+    first, last = f"see {SECRET[:at]}", f"{SECRET[at:]} again"
+    for piece in (redactor.text(first), redactor.text(last)):
+        assert not any(part in piece for part in PARTS)
+    assert redactor.text(first).startswith("see ")
+    assert redactor.text(last).endswith(" again")
+
+
+@pytest.mark.parametrize("size", [3, 10, 20])
+def test_a_secret_that_is_interrupted_is_not_told_by_what_comes_before_and_after(size):
+    pieces = [MessageDelta(text=SECRET[start : start + size]) for start in range(0, len(SECRET), size)]
+    clean = told([MessageDelta(text="see "), *(each for piece in pieces for each in (piece, MessageStopped()))])
+    shown = text_of(event for event in clean if isinstance(event, MessageDelta))
+    assert shown.startswith("see ")
+    assert not any(part in shown for part in PARTS)
+
+
+def test_what_only_looked_like_a_secret_is_told_in_full_after_an_interruption():
+    clean = told([MessageDelta(text=SECRET[:9]), MessageStopped(), MessageDelta(text="!"), MessageDelta(text="?")])
+    assert text_of(event for event in clean if isinstance(event, MessageDelta)) == SECRET[:9] + "!?"
+
+
+@pytest.mark.parametrize("secret", [SECRET, QUOTED + " and long"])
+def test_json_stays_json_wherever_a_secret_is_in_it_and_however_deep(secret):
+    redactor = Redactor([secret])
+    inner = json.dumps({"key": secret, "half": secret[:-2]})
+    document = {"said": f"<{secret}>", secret: [inner, 3, None, 1.5], "cut": secret[1:]}
+
+    found = json.loads(redactor.json(json.dumps(document).encode()))
+
+    assert found["said"] == "<[secret]>"
+    assert found["[secret]"] == ['{"key": "[secret]", "half": "[secret]"}', 3, None, 1.5]
+    assert found["cut"] == "[secret]"
+
+
+def test_what_is_no_json_is_cleaned_as_text():
+    assert Redactor([SECRET]).json(b"{oops " + SECRET.encode() + b"\xff") == "{oops [secret]\ufffd".encode()
+
+
+@pytest.mark.parametrize("size", [1, 9, 24, 25, 60])
+def test_the_end_of_a_stream_is_cut_off_after_its_secrets(size):
+    stream, tail = StreamRedactor(Redactor([SECRET])), ""
+    text = f"{SECRET}, " * 12 + "the end"
+    for start in range(0, len(text), size):
+        tail = (tail + stream.feed(text[start : start + size]))[-100:]
+    tail += stream.rest()
+    assert tail.endswith("[secret], [secret], the end")
+    assert "sk-" not in tail
+
+
+def test_a_password_in_a_url_is_known_as_it_is_written_and_as_it_is_meant():
+    assert secrets_in({"BASE": "https://u:hunter2%40hunter2@proxy/v1"}, []) == ("hunter2%40hunter2", "hunter2@hunter2")

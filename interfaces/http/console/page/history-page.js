@@ -33,6 +33,8 @@ export class HistoryPage {
     main.append(el("article", { class: "history", "aria-label": `${kind} ${id}` },
       el("header", { class: "head" }, el("div", { class: "head-line" }, el("a", { class: "back", href: `#/${kind}s` }, "‹ All"), this.title, this.chip, this.actions), this.meta),
       el("div", { class: "columns" }, this.pane, this.inspector.element), this.scrubber.element));
+    this.forked = el("span", { class: "wrong", role: "alert" });
+    if (kind === "run") fill(this.scrubber.extra, el("button", { type: "button", class: "quiet", title: "A new session with the files and the conversation as they were here", on: { click: (event) => this.fork(event.target) } }, "Fork here"), this.forked);
     this.inspect = throttled(async () => this.inspector.show(this.seq, this.events.end, this.events.endPosition), INSPECT_MS);
     this.ready = this.load();
   }
@@ -128,7 +130,9 @@ export class HistoryPage {
     }
     this.view.mark(seq);
     const item = seq === null ? null : this.view.itemAt(seq);
-    if (item) item.scrollIntoView({ block: "nearest" });
+    // What is above it may take another height once it is drawn.
+    const into = (frames) => { item.scrollIntoView({ block: "nearest" }); if (frames && this.seq === seq) requestAnimationFrame(() => into(frames - 1)); };
+    if (item) into(3);
     else if (seq === null) this.toEnd();
   }
 
@@ -146,13 +150,16 @@ export class HistoryPage {
     item.scrollIntoView({ block: "center" });
   }
 
-  scroller() { return this.pane.scrollHeight > this.pane.clientHeight + 1 ? this.pane : document.scrollingElement; }
+  /** On a wide screen the timeline scrolls by itself, on a narrow one with the page. */
+  scrollsItself() { return getComputedStyle(this.pane).overflowY !== "visible"; }
+
+  scroller() { return this.scrollsItself() ? this.pane : document.scrollingElement; }
 
   atEnd() { const pane = this.scroller(); return pane.scrollHeight - pane.scrollTop - pane.clientHeight < NEAR_END_PX; }
 
   toEnd() {
     this.newest.hidden = true;
-    if (this.pane.scrollHeight <= this.pane.clientHeight + 1) return;
+    if (!this.scrollsItself()) return;
     // What comes into view takes its real height only when it is drawn: some frames until the end is the end.
     let frames = 0;
     const down = () => { this.pane.scrollTop = this.pane.scrollHeight; if ((frames += 1) < 4 && this.seq === null) requestAnimationFrame(down); };
@@ -170,6 +177,19 @@ export class HistoryPage {
     if (mayCancel !== Boolean(this.cancelButton)) {
       this.cancelButton = mayCancel ? el("button", { type: "button", class: "danger-quiet", on: { click: () => this.cancel() } }, "Cancel run") : null;
       fill(this.actions, this.cancelButton);
+    }
+  }
+
+  /** A new session that begins where the slider is; the page goes there. */
+  async fork(button) {
+    button.disabled = true;
+    this.forked.textContent = "";
+    try {
+      const answer = await command(`${this.path}/fork`, { atSeq: this.seq ?? this.events.end }, { waitMs: 5000 });
+      location.hash = `#/sessions/${encodeURIComponent(answer.sessionId)}`;
+    } catch (error) {
+      this.forked.textContent = error.message;
+      button.disabled = false;
     }
   }
 

@@ -41,13 +41,14 @@ export class Inspector {
 
   /** The state at `seq`; null: now, which is at `end` of the stream and `position` of the log. */
   show(seq, end, position) {
+    if (this.closed) return;
     Object.assign(this, { seq, end, position });
     this.title.textContent = seq === null ? "State now" : `State after event ${seq}`;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.refresh(), seq === null ? 0 : DEBOUNCE_MS);
   }
 
-  close() { clearTimeout(this.timer); this.reading?.abort(); }
+  close() { this.closed = true; clearTimeout(this.timer); this.reading?.abort(); }
 
   async refresh() {
     const asked = (this.asked += 1);

@@ -11,6 +11,7 @@ export class Timeline {
     this.blocks = [];
     this.tools = new Map();
     this.questions = new Map();
+    this.todos = new Map();
   }
 
   /** Folds one event in; the block that it made or changed. */
@@ -44,7 +45,8 @@ export class Timeline {
       }
       case "todo.update":
       case "todo.snapshot": {
-        const changes = type === "todo.update" ? [payload.todo] : payload.todos.map((todo) => ({ ...todo, listed: true }));
+        const changes = (type === "todo.update" ? [payload.todo] : payload.todos).filter((todo) => this.isNew(todo));
+        if (!changes.length) return this.step(event, "Todos unchanged");
         if (last?.kind === "todos") { last.changes.push(...changes); return extended(last, event); }
         return this.push(event, { kind: "todos", changes });
       }
@@ -63,6 +65,13 @@ export class Timeline {
       default:
         return type.startsWith("human_loop.") ? this.answered(event) : this.step(event, ...told(event));
     }
+  }
+
+  /** Whether an entry of a todo list is another than it was; agents send whole lists for one change. */
+  isNew({ todoId, content, status = "todo" }) {
+    const said = `${status} ${content}`, before = this.todos.get(todoId);
+    this.todos.set(todoId, said);
+    return said !== before;
   }
 
   answered(event) {

@@ -42,6 +42,7 @@ export class TimelineView {
   /** Show these blocks; `changed` are those to draw again. */
   show(blocks, changed, start) {
     this.start = start;
+    this.list.classList.toggle("is-long", blocks.length > 150);
     const wanted = new Set(blocks);
     for (const [block, made] of this.drawn) if (!wanted.has(block)) { made.item.remove(); this.drawn.delete(block); }
     let place = this.list.firstElementChild;

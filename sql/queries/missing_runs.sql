@@ -1,0 +1,11 @@
+-- Runs that go on by their read model, and that the process managers have seen, but that have no row in the queue. The log
+-- says what became of each. Outside runs enter the queue at their end alone.
+SELECT r.key
+FROM projection_versions v
+JOIN read_models.runs r ON r.version = v.version
+WHERE v.projection = 'runs' AND v.state = 'active' AND r.tenant = 'default'
+  AND r.state NOT IN ('succeeded', 'failed', 'canceled') AND r.state <> 'blocked' AND r.provider <> ''
+  AND r.created_position <= (SELECT position FROM process_manager_checkpoint WHERE name = 'run_life')
+  AND NOT EXISTS (SELECT FROM run_queue q WHERE q.run_id = r.key)
+ORDER BY r.created_position
+LIMIT %(limit)s

@@ -1,0 +1,6 @@
+-- Write rows, each of its own key. {table}: a table of read_models, with its {columns}; every parameter but the version is an
+-- array of texts, one per column, which become {values}.
+INSERT INTO {table} ({columns})
+SELECT {values}
+FROM unnest({arrays}) AS given ({given})
+ON CONFLICT (version, tenant, key) DO UPDATE SET {assignments}
