@@ -13,6 +13,7 @@ def test_a_worker_that_idles_is_stopped_and_removed_by_the_clock_and_its_files_c
 ) -> None:
     with FleetlogServer(tmp_path_factory.mktemp("clock") / "home", IDLE_TIMEOUT_MS="1", REMOVE_AFTER_MS="1") as server:
         output(server, "mkdir -p deep; echo work > deep/file; chmod 700 deep/file", "s")
+        server.until_session("s", "session.run_detached")
         folder = server.worker_folder("s")
 
         stopped = until(server, "session.stopped")
