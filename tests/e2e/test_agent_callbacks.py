@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -69,12 +70,30 @@ def test_the_token_is_neither_logged_nor_stored_nor_synced(server: FleetlogServe
     )
     server.ok("POST", f"/api/session-workers/{session}/stop")
 
-    token = worker_token(SECRET.encode(), session, 1, "callback").encode()
-    holding = [path for path in files_below(server.home.parent) if token in path.read_bytes()]
-    assert holding == []
-    assert any(b"called back" in path.read_bytes() for path in files_below(server.home / "workers"))
+    assert holding(server, worker_token(SECRET.encode(), session, 1, "callback")) == []
+    assert any("workers" in path.parts for path in holding(server, "called back"))
 
 
-def files_below(folder: Path) -> list[Path]:
-    """Logs, the database's files, the object store's, and the workers' folders."""
-    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+def test_the_executor_s_token_is_in_its_own_configuration_alone(server: FleetlogServer) -> None:
+    session = new_id("session")
+    token = worker_token(SECRET.encode(), session, 1, "executor")
+
+    output(server, "env > environment; echo started; cat /proc/$$/environ /proc/$PPID/cmdline > processes", session)
+    while_it_runs = holding(server, token)
+    folder = server.worker_folder(session)
+    server.ok("POST", f"/api/session-workers/{session}/stop")
+
+    assert while_it_runs == [folder / "executor.json"]
+    assert (folder / "executor.json").stat().st_mode & 0o777 == 0o600
+    assert set(holding(server, token)) <= {folder / "executor.json"}
+    assert any("workers" not in path.parts for path in holding(server, "FLEETLOG_CALLBACK_URL="))  # its sync
+
+
+def holding(server: FleetlogServer, text: str) -> list[Path]:
+    """Which files hold it: logs, the database's, the object store's, those of the workers' folders."""
+    found = []
+    for path in server.home.parent.rglob("*"):
+        with suppress(FileNotFoundError):  # the database removes some of its own
+            if path.is_file() and not path.is_symlink() and text.encode() in path.read_bytes():
+                found.append(path)
+    return found

@@ -61,6 +61,7 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
         self.outside: dict[str, ModelRun] = {}
         self.scripts: dict[str, ModelRun] = {}
         self.lines: dict[str, list[str]] = {session: [] for session in SESSIONS}
+        self.went_on: dict[str, list[str]] = {session: [] for session in SESSIONS}
         self.restarts_left = self.restarts
 
     @initialize()
@@ -182,6 +183,7 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
         run = self._first(session)
         self._reply(run, "own", answer)
         run.end("succeeded" if answer == "yes" else "failed", "expired")
+        self.went_on[session].append(f"{run.run_id} {answer}")
         self._ended(session, run)
 
     @precondition(lambda self: any(self.lines.values()))
@@ -250,11 +252,23 @@ class AnyOrderOfCalls(RuleBasedStateMachine):
         self._check_steps()
 
     def _check_steps(self) -> None:
-        """Whatever died: no script began twice, and each that was answered went on once."""
+        """Whatever died: no script began twice, and each that was answered went on once, with that answer."""
         for session in SESSIONS:
-            with suppress(FileNotFoundError, AssertionError):
-                steps = (self.server.worker_folder(session) / "workspace/steps").read_text().splitlines()
-                assert len(steps) == len(set(steps)), steps
+            steps = [step for step in self._steps(session) if step.startswith(f"{self.name}-")]
+            assert len(steps) == len(set(steps)), steps
+            begun = [step.removesuffix(" begins") for step in steps if step.endswith(" begins")]
+            went_on = [step for step in steps if not step.endswith(" begins")]
+            assert went_on == self.went_on[session]
+            assert {step.split()[0] for step in went_on} <= set(begun) <= set(self.scripts)
+
+    def _steps(self, session: str) -> list[str]:
+        """What the scripts of all examples wrote; nothing before the first of them began."""
+        worker = self.server.client.get(f"/api/session-workers/{session}")
+        if worker.status_code == 404:
+            return []
+        with suppress(FileNotFoundError):
+            return (self.server.worker_folder(session) / "workspace/steps").read_text().splitlines()
+        return []
 
 
 @pytest.fixture(scope="module")

@@ -220,14 +220,6 @@ def test_a_run_is_read_as_it_was(shared_fleetlog: FleetlogServer) -> None:
     assert (then["state"], then["seq"]) == ("running", int(started["id"]))
 
 
-def test_the_drain_endpoint_works_runs_to_their_end(shared_fleetlog: FleetlogServer) -> None:
-    counts = shared_fleetlog.ok("POST", "/api/runs/queue/drain", json={"limit": 5})
-
-    assert set(counts) >= {"claimed", "succeeded", "retried", "failed", "canceled"}
-    item = shared_fleetlog.ok("GET", f"/api/runs/queue/{shared_fleetlog.finished('echo x')['runId']}")
-    assert item["maxAttempts"] == 5
-
-
 def test_a_reconnect_at_the_end_of_a_finished_run_is_a_204(shared_fleetlog: FleetlogServer) -> None:
     run_id = shared_fleetlog.finished("echo x")["runId"]
     last = shared_fleetlog.history(run_id)[-1]["id"]

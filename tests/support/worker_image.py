@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -25,4 +26,6 @@ def built_image() -> str:
         [ROOT / "script/worker-image", "--tag", IMAGE], capture_output=True, text=True, timeout=280, check=False
     )
     assert built.returncode == 0, built.stderr
+    told = built.stdout + built.stderr
+    assert re.search(rf"{IMAGE}: \d+ MB, on \S+ \(Python \d+\.\d+\S*\), built in \d+ s$", told.strip()), told
     return IMAGE

@@ -283,9 +283,11 @@ class MemoryQueue:
 
 
 class World:
-    """`limits` of runs; `retry_delay` of attempts that failed."""
+    """`limits` of runs; `retry_delay` of attempts that failed, and its `jitter`, from 0 to 1."""
 
-    def __init__(self, *, limits: RunLimits = NO_LIMITS, retry_delay: timedelta = timedelta(minutes=5)) -> None:
+    def __init__(
+        self, *, limits: RunLimits = NO_LIMITS, retry_delay: timedelta = timedelta(minutes=5), jitter: float = 0.0
+    ) -> None:
         self.log, self.queue, self.runtime = LogInMemory(), MemoryQueue(), MemoryRuntime()
         self.executors: dict[str, MemoryExecutor] = {}
         self.left: set[EffectKind] = set()
@@ -311,7 +313,7 @@ class World:
             retry_delay=retry_delay,
             human_loop_timeout=timedelta(hours=1),
             limits=limits,
-            jitter=lambda: 0.0,
+            jitter=lambda: jitter,
         )
         collector: Any = NoContent()
         copier: Any = NoForks()

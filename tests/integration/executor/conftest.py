@@ -1,73 +1,69 @@
-"""A real S3 server for these tests, and real executor processes."""
+"""Real S3 servers for these tests, and real executor processes."""
 
-import shutil
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
+import os
+from contextlib import closing
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.s3 import S3ObjectStore
 from tests.integration.executor.worker import Worker
+from tests.support.servers import running_object_store
 
-ACCESS_KEY, SECRET_KEY = "fleetlog-test", "fleetlog-test-secret"
+EMBEDDED, CONFIGURED = "embedded", "configured"
+CONFIGURED_ENDPOINT = os.environ.get("S3_ENDPOINT", "").rstrip("/")
 
 
-class ServedBuckets:
-    def __init__(self, endpoint):
-        self.endpoint, self.access_key, self.secret_key, self.region = endpoint, ACCESS_KEY, SECRET_KEY, "us-east-1"
+class ConfiguredBuckets:
+    """The S3 server of `S3_ENDPOINT`, with the keys, the region and the bucket of the usual variables. Tests want empty
+    buckets: they make their own, named after `S3_BUCKET`, which they do not touch, and remove them at the end."""
+
+    def __init__(self, environment):
+        self.endpoint = environment["S3_ENDPOINT"].rstrip("/")
+        self.access_key, self.secret_key = environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+        self.region = environment.get("S3_REGION", "us-east-1")
+        self._prefix = environment.get("S3_BUCKET", "fleetlog")[:40]
+        self._made = []
 
     def create_bucket(self):
-        name = f"bucket-{uuid4().hex[:12]}"
-        store = S3ObjectStore(
-            S3Location(
-                endpoint=self.endpoint, bucket=name, region=self.region, access_key=ACCESS_KEY, secret_key=SECRET_KEY
-            )
-        )
-        store._rest.call("PUT")
-        store.close()
+        name = f"{self._prefix}-test-{uuid4().hex[:12]}"
+        with closing(S3ObjectStore(_location(self, name))) as store:
+            store._rest.call("PUT")
+        self._made.append(name)
         return name
 
+    def remove_buckets(self):
+        for name in self._made:
+            with closing(S3ObjectStore(_location(self, name))) as store:
+                store.delete([item.key for item in store.list_objects("")])
+                store._rest.call("DELETE")
 
-@pytest.fixture(scope="session")
-def object_store_server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("s3")
-    rclone = shutil.which("rclone") or str(Path(sys.executable).with_name("rclone"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [rclone, "serve", "s3", "--addr", address, "--auth-key", f"{ACCESS_KEY},{SECRET_KEY}", str(folder)],
-        stderr=subprocess.DEVNULL,
+
+def _location(server, bucket):
+    return S3Location(
+        endpoint=server.endpoint,
+        bucket=bucket,
+        region=server.region,
+        access_key=server.access_key,
+        secret_key=server.secret_key,
     )
-    try:
-        deadline = time.monotonic() + 15
-        while True:
-            try:
-                httpx.get(f"http://{address}/", timeout=1)
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline, "rclone does not answer"
-                time.sleep(0.02)
-        yield ServedBuckets(f"http://{address}")
-    finally:
-        server.terminate()
-        server.wait(10)
+
+
+@pytest.fixture(scope="session", params=[EMBEDDED, CONFIGURED] if CONFIGURED_ENDPOINT else [EMBEDDED])
+def object_store_server(request, tmp_path_factory):
+    """The embedded server and, where `S3_ENDPOINT` is set, that one too."""
+    if request.param == EMBEDDED:
+        with running_object_store(tmp_path_factory.mktemp("s3")) as server:
+            yield server
+    else:
+        configured = ConfiguredBuckets(os.environ)
+        yield configured
+        configured.remove_buckets()
 
 
 def _new_bucket(object_store_server):
-    return S3Location(
-        endpoint=object_store_server.endpoint,
-        bucket=object_store_server.create_bucket(),
-        region=object_store_server.region,
-        access_key=object_store_server.access_key,
-        secret_key=object_store_server.secret_key,
-    )
+    return _location(object_store_server, object_store_server.create_bucket())
 
 
 @pytest.fixture(scope="module")

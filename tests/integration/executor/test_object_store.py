@@ -90,6 +90,8 @@ def _pass_on(source, sink, limit):
 
 @pytest.fixture
 def through(location):
+    if location.endpoint.startswith("https:"):
+        pytest.skip("what stands in between speaks HTTP alone")
     made = []
 
     def make(*plans):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from infrastructure.workspace.errors import NotRestored
@@ -30,11 +30,42 @@ leaves = st.one_of(
         st.just("link"), st.sampled_from(["..", "/etc/passwd", "gone/nowhere", "a", "../../outside", "ü\n", "\udcff"])
     ),
 )
+# Two trees often share names then: what is a file in one is another, a folder or a link in the other.
+shared_or_not = st.sampled_from(["a", "b", "c"]) | names
 trees = st.recursive(
-    st.dictionaries(names, leaves, max_size=4),
-    lambda below: st.dictionaries(names, below | leaves, max_size=4),
+    st.dictionaries(shared_or_not, leaves, max_size=4),
+    lambda below: st.dictionaries(shared_or_not, below | leaves, max_size=4),
     max_leaves=10,
 )
+
+
+def file(content, mode=0o644):
+    return ("file", mode, content)
+
+
+BEFORE = {
+    "changed": file(b"one"),
+    "mode": file(b"m"),
+    "file to folder": file(b"f"),
+    "folder to file": {"below": {"deeper": file(b"d")}, "empty": {}},
+    "file to link": file(b"l"),
+    "link to file": ("link", "changed"),
+    "folder to link": {"below": file(b"b")},
+    "link to folder": ("link", "folder to link"),
+    "gone": {"below": file(b"g")},
+    "same": {"below": file(b"same")},
+}
+AFTER = {
+    "changed": file(b"two"),
+    "mode": file(b"m", 0o755),
+    "file to folder": {"below": {"deeper": file(b"f")}},
+    "folder to file": file(b"now a file"),
+    "file to link": ("link", "changed"),
+    "link to file": file(b"one"),
+    "folder to link": ("link", "same"),
+    "link to folder": {"below": file(b"b")},
+    "same": {"below": file(b"same")},
+}
 
 
 def build(folder, tree):
@@ -85,6 +116,8 @@ def box(store, generation=1):
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(first=trees, second=trees, gate=st.booleans())
+@example(first=BEFORE, second=AFTER, gate=False)
+@example(first=AFTER, second=BEFORE, gate=True)
 def test_any_tree_survives_bit_for_bit_and_so_does_what_replaces_it(counting, first, second, gate):
     with box(counting) as original:
         original.restore()

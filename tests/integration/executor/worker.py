@@ -45,6 +45,7 @@ class Worker:
             "stateDir": str(self.state),
             "s3Endpoint": location.endpoint,
             "s3Bucket": location.bucket,
+            "s3Region": location.region,
             "s3AccessKey": location.access_key,
             "s3SecretKey": location.secret_key,
             "idleExitS": 60,

@@ -120,6 +120,15 @@ def test_a_retry_waits_longer_with_each_attempt() -> None:
     assert made.executions.delay(3) == 3 * made.executions.delay(1)
 
 
+@pytest.mark.parametrize("attempt", [1, 2, 5])
+@pytest.mark.parametrize(("jitter", "factor"), [(0.0, 1.0), (0.5, 1.1), (1.0, 1.2)])
+def test_jitter_makes_a_retry_wait_up_to_a_fifth_longer(jitter: float, factor: float, attempt: int) -> None:
+    made = World(jitter=jitter)
+
+    assert made.executions.delay(attempt) == timedelta(minutes=5) * attempt * factor
+    assert made.executions.with_retry_delay(timedelta(minutes=1)).delay(attempt) == timedelta(minutes=attempt) * factor
+
+
 def test_a_run_that_is_canceled_while_it_waits_for_its_session_never_starts() -> None:
     async def scene() -> World:
         made = World()  # nobody performs its effects: the session stays on its way up

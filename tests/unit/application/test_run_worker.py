@@ -6,10 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from application.findings import Findings, Takeovers
+from application.run_queue import DrainCounts
 from application.run_worker import RunWorker
 from domain.operations.events import ReconcileFinished
+from domain.record import RecordedEvent
+from domain.run.commands import CancelRun
+from domain.run.events import RunRetryScheduled
 from tests.support.async_run import run
-from tests.support.world_in_memory import World, executor_error, now, until, world
+from tests.support.world_in_memory import World, context, executor_error, now, until, world
 
 OUTSIDE = timedelta(milliseconds=60)
 
@@ -135,13 +139,13 @@ def test_taking_over_on_request_leaves_what_is_not_stale_alone() -> None:
 
 
 def test_draining_counts_what_became_of_the_runs() -> None:
-    async def scene() -> dict[str, int]:
+    async def scene() -> tuple[DrainCounts, RecordedEvent]:
         async with world() as made:
             made.executor(session_id="s2").troubles["start_run"] = [executor_error("no", status=503)]
             made.executor(session_id="s3").troubles["start_run"] = [executor_error("no", status=400)]
-            for number in (1, 2, 3):
+            for number in (1, 2, 3, 4):
                 await made.queued(f"r{number}", f"s{number}")
-            await until(made.log, lambda: len(made.queue.waiting) == 3)
+            await until(made.log, lambda: len(made.queue.waiting) == 4)
             draining = asyncio.create_task(
                 worker(made).drain(
                     owner="d", limit=5, lease=timedelta(minutes=1), retry_delay=timedelta(minutes=9), wait_s=30
@@ -150,7 +154,13 @@ def test_draining_counts_what_became_of_the_runs() -> None:
             executor = made.executor(session_id="s1")
             await executor.started("r1")
             await executor.end("r1")
-            counts = await draining
-            return {"claimed": counts.claimed, "ok": counts.succeeded, "retried": counts.retried, "bad": counts.failed}
+            await made.executor(session_id="s4").started("r4")
+            await made.runs.handle("r4", CancelRun(), context("cancel"))
+            return await draining, made.log.of("run:r2")[-1]
 
-    assert run(scene()) == {"claimed": 3, "ok": 1, "retried": 1, "bad": 1}
+    counts, scheduled = run(scene())
+
+    assert counts == DrainCounts(claimed=4, succeeded=1, retried=1, failed=1, canceled=1)
+    assert isinstance(scheduled.event, RunRetryScheduled)
+    wait = scheduled.event.available_at - scheduled.occurred_at
+    assert timedelta(minutes=8) < wait <= timedelta(minutes=9)  # not the configured delay

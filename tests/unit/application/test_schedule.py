@@ -1,12 +1,17 @@
 """What is done by the clock: what each round finds, does and leaves in the log."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from application.command_context import CommandContext
+from application.content_collection import RequestCollections
 from application.findings import Findings
+from application.missing_runs import RestoreMissingRuns
 from application.orphans import CleanOrphans, OrphanCounts
 from application.run_commands import RunCommands
+from application.run_queue import LostRun
 from application.schedule import Schedule
 from application.session_commands import SessionCommands
 from domain.operations.events import ReconcileFinished
@@ -14,7 +19,7 @@ from domain.run.commands import ClaimRun, RecordJournalEntry, StartAgent
 from domain.run.events import HumanLoopRequested
 from domain.session.commands import ActivateSession
 from tests.support.async_run import run
-from tests.support.world_in_memory import World, context, executor_error, now, until, world
+from tests.support.world_in_memory import MemoryQueue, World, context, executor_error, now, until, world
 
 STALE_AFTER = timedelta(minutes=30)
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -56,6 +61,32 @@ class Orphans(CleanOrphans):
         return self._rounds.pop(0)
 
 
+class Collections(RequestCollections):
+    """Asks for what the test says, once."""
+
+    def __init__(self, *found: str) -> None:
+        self._due = [*found]
+
+    async def request_due(self, limit: int, context: CommandContext) -> tuple[list[str], list[str]]:
+        due, self._due = self._due, []
+        return due, []
+
+
+class QueueWithGaps(MemoryQueue):
+    """The rows of these runs are gone, until they are restored."""
+
+    def __init__(self, *gone: str) -> None:
+        super().__init__()
+        self._gone = [*gone]
+
+    async def missing(self, limit: int) -> Sequence[str]:
+        return [*self._gone]
+
+    async def restore(self, lost: LostRun) -> bool:
+        self._gone.remove(lost.run_id)
+        return True
+
+
 class StaleEffects:
     def __init__(self, *found: str) -> None:
         self._found = found
@@ -66,7 +97,7 @@ class StaleEffects:
 
 
 def schedule(made: World, **parts: Any) -> Schedule:
-    numbers = iter(range(100))
+    numbers, findings = iter(range(100)), Findings(store=made.log, clock=now)
     candidates = parts.get("candidates", Candidates())
     commands = SessionCommands(
         sessions=made.sessions,
@@ -85,9 +116,11 @@ def schedule(made: World, **parts: Any) -> Schedule:
         questions=parts.get("questions", Questions()),
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
-        collections=None,  # type: ignore[arg-type]
-        missing_runs=None,  # type: ignore[arg-type]
-        findings=Findings(store=made.log, clock=now),
+        collections=parts.get("collections", Collections()),
+        missing_runs=RestoreMissingRuns(
+            runs=made.runs, queue=parts.get("queue", made.queue), store=made.log, findings=findings
+        ),
+        findings=findings,
         clock=parts.get("clock", now),
         new_id=lambda: f"id{next(numbers)}",
         idle_timeout=timedelta(0),
@@ -105,6 +138,18 @@ async def running(made: World, *session_ids: str) -> None:
         command = ActivateSession(session_id=session_id, app_id="app", project_name="default", user_login_name="ada")
         await made.sessions.handle(session_id, command, context(f"activate/{session_id}"))
     await until(made.log, lambda: all("session.activated" in made.log.types(f"session:{one}") for one in session_ids))
+
+
+async def asked(made: World, run_id: str, question_id: str) -> None:
+    """A run has asked a question that waits a second for its answer."""
+    await made.queued(run_id, "s")
+    question = HumanLoopRequested(question_id=question_id, prompt="?", timeout_ms=1000)
+    commands: list[tuple[Any, str]] = [
+        (ClaimRun(lease_generation=1, owner="w"), ""),
+        (StartAgent(lease_generation=1, generation=1, boot_id="b"), ""),
+        (RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=question), f"{run_id}/1/b/1"),
+    ]
+    await made.runs.handle_batch(run_id, commands, context("asked"))
 
 
 def test_workers_whose_sync_is_too_old_are_synced_and_those_that_can_not_be_are_counted() -> None:
@@ -133,14 +178,7 @@ def test_workers_whose_sync_is_too_old_are_synced_and_those_that_can_not_be_are_
 def test_a_question_expires_once_its_time_is_over_by_its_own_stream() -> None:
     async def scene() -> tuple[Any, list[str]]:
         async with world() as made:
-            await made.queued("r", "s")
-            question = HumanLoopRequested(question_id="q", prompt="?", timeout_ms=1000)
-            commands: list[tuple[Any, str]] = [
-                (ClaimRun(lease_generation=1, owner="w"), ""),
-                (StartAgent(lease_generation=1, generation=1, boot_id="b"), ""),
-                (RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=question), "r/1/b/1"),
-            ]
-            await made.runs.handle_batch("r", commands, context("asked"))
+            await asked(made, "r", "q")
             early = await schedule(made, questions=Questions(("r", "q"))).expire_questions()
             assert "human_loop.expired" not in made.log.types("run:r"), early
             counts = await schedule(
@@ -198,3 +236,46 @@ def test_idle_workers_are_stopped_side_by_side_and_one_that_fails_holds_up_nobod
     assert (counts.total, counts.succeeded, counts.failed) == (3, 2, 1)
     assert stopped[-1] == "session.stopped"
     assert failed[-1] == "session.stop_canceled"
+
+
+def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
+    findings = ("syncs", "orphans", "effects", "runs", "collections", "questions")
+
+    async def scene() -> World:
+        async with world() as made:
+            await running(made, "idle", "old", "stopped")
+            await asked(made, "r", "q")
+            await schedule(made, candidates=Candidates(idle=["stopped"]), clock=lambda: LATER).stop_idle()
+            due = schedule(
+                made,
+                candidates=Candidates(idle=["idle"], stopped=["stopped"], stale_syncs=["old"]),
+                questions=Questions(("r", "q")),
+                orphans=Orphans(OrphanCounts(found=1, removed=1, container_ids=("c",))),
+                effects=StaleEffects("e"),
+                queue=QueueWithGaps("r"),
+                collections=Collections("old"),
+                clock=lambda: LATER,
+            )
+            working = asyncio.create_task(due.run())
+            await until(made.log, lambda: all(made.log.of(f"reconcile:{what}") for what in findings))
+            await until(made.log, lambda: "session.stopped" in made.log.types("session:idle"))
+            await until(made.log, lambda: "session.removed" in made.log.types("session:stopped"))
+            await until(made.log, lambda: "session.synced" in made.log.types("session:old"))
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            return made
+
+    made = run(scene())
+
+    for what in findings:
+        ((finding, actor),) = [(each.event, each.metadata.actor) for each in made.log.of(f"reconcile:{what}")]
+        assert isinstance(finding, ReconcileFinished)
+        assert (finding.what, finding.acted, finding.failed, actor) == (what, 1, 0, "schedule")
+    for stream, wanted in (
+        ("session:idle", "session.stop_requested"),
+        ("session:stopped", "session.remove_requested"),
+        ("session:old", "session.sync_requested"),
+        ("run:r", "human_loop.expired"),
+    ):
+        actors = [each.metadata.actor for each in made.log.of(stream) if each.event.wire_name == wanted]
+        assert actors == ["schedule"], stream
