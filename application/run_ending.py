@@ -77,8 +77,8 @@ class EndRun:
         session_id = run.session_id
         try:
             session = await self._requested(session_id, sync_id)
-            if session.settled_sync(sync_id) is not None:
-                return None
+            if session.settled_sync(sync_id) is not None or session.collection_id:
+                return None  # nothing is synced while content is collected: the effect worker waits for its turn
             worker = await self._workers.recent(session_id)
         except (NotFound, Conflict, EffectObsolete) as error:
             log.info("run %s: it can't be synced at once: %s", self._run_id, error)

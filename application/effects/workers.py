@@ -23,6 +23,9 @@ from domain.identifiers import worker_token
 from domain.session.commands import RecordContainerLost, RecordContainerStarted, SessionCommand
 from domain.session.state import Boot, Running, SessionWorker
 
+LOG_LIMIT = 4000
+"""How many characters of a dead executor's log are kept."""
+
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """A session's container of its current generation, as the log has it."""
@@ -90,18 +93,20 @@ class Workers:
 
     async def gone(self, worker: Worker, context: Callable[[str], CommandContext]) -> bool:
         """Whether the very daemon says that the container is gone; that is recorded then. Raises RuntimeUnavailable."""
+        return await self._inspected(worker, context) is None
+
+    async def _inspected(self, worker: Worker, context: Callable[[str], CommandContext]) -> ContainerInfo | None:
         container = worker.state.container
         if container is None:
-            return True
+            return None
         info = await self.runtime.inspect(self.spec(worker), container.container_id, container.daemon_id)
-        if info is not None:
-            return False
-        command = RecordContainerLost(
-            generation=worker.state.generation,
-            detail=f"{container.runtime} has no container {container.container_id} any more",
-        )
-        await self._record(worker, command, context("lost"))
-        return True
+        if info is None:
+            command = RecordContainerLost(
+                generation=worker.state.generation,
+                detail=f"{container.runtime} has no container {container.container_id} any more",
+            )
+            await self._record(worker, command, context("lost"))
+        return info
 
     async def start(
         self, worker: Worker, context: Callable[[str], CommandContext], *, maintenance: bool = False
@@ -149,11 +154,14 @@ class Workers:
         recorded. Raises EffectObsolete, RuntimeUnavailable, StartFailed, ExecutorError."""
         if not isinstance(worker.state.lifecycle, Running):
             raise EffectObsolete(f"session {worker.session_id} is {worker.state.public_state}")
-        info = None if await self.gone(worker, context) else await self.start(worker, context)
-        if info is None:
+        died = await self._inspected(worker, context)
+        info = None if died is None else await self.start(worker, context)
+        if died is None or info is None:
             return None
         boot = await self.boot_of(worker, info.url)
-        command = RecordContainerStarted(generation=worker.state.generation, boot=boot, purpose="revival")
+        command = RecordContainerStarted(
+            generation=worker.state.generation, boot=boot, purpose="revival", exit_log=died.exit_log[-LOG_LIMIT:]
+        )
         return await self._record(worker, command, context(f"revived/{boot.boot_id}"))
 
     async def boot_of(self, worker: Worker, url: str) -> Boot:

@@ -36,6 +36,7 @@ class RecordContainerStarted(_Command, frozen=True, kw_only=True):
     generation: int
     boot: Boot
     purpose: StartPurpose
+    exit_log: str = ""
 
 
 class RecordWorkspaceRestored(_Command, frozen=True, kw_only=True):

@@ -83,6 +83,7 @@ def _record_started(state: SessionWorker, command: c.RecordContainerStarted) -> 
             url=command.boot.url,
             purpose=command.purpose,
             restored=state.restored,
+            exit_log=command.exit_log,
         ),
     )
 

@@ -55,13 +55,14 @@ class ContainerCreated(GenerationEvent, frozen=True, kw_only=True):
 @wire("session.container_started")
 class ContainerStarted(GenerationEvent, frozen=True, kw_only=True):
     """`restored`: this generation's restore had completed before. `maintenance`: no runs, only to sync and remove;
-    `revival`: the executor of a running worker had died and was started again.
+    `revival`: the executor of a running worker had died and was started again; `exit_log` is the end of what it wrote.
     """
 
     boot_id: str
     url: str
     purpose: StartPurpose = "activation"
     restored: bool = False
+    exit_log: str = ""
 
 
 @wire("session.workspace_restored")

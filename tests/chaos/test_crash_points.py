@@ -37,6 +37,18 @@ LIFE_TIMEOUT_S = 180  # a life takes seconds
 PLACES = 3
 MOST_KILLS = 2
 FEWEST_POINTS = 150
+COMMITS = (
+    "run.claimed",
+    "session.run_attached",
+    "run.started",
+    "run.agent_finished",
+    "session.sync_requested",
+    "session.synced",
+    "run.exported",
+    "run.finished",
+    "session.run_detached",
+)
+"""What each life writes: whatever else was found, these must have been died at."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +187,10 @@ class Enumeration:
                     self._lived(kills, came_by)
         assert_nothing_is_left(place.parts)
 
+    def lived(self) -> set[str]:
+        """The points at which somebody has died."""
+        return {point for point, reached in self.reached.items() if reached}
+
     def _next(self) -> Kills | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or not self._under_way, LIFE_TIMEOUT_S * 2)
@@ -226,4 +242,5 @@ def test_a_run_survives_a_kill_before_and_after_every_effect_and_commit(
     missed = [point for point, reached in enumeration.reached.items() if not reached]
     log.info("%d points; these did not come again: %s", len(enumeration.reached), missed)
     assert len(enumeration.reached) > FEWEST_POINTS
+    assert {f"append {commit} #1 {when}" for commit in COMMITS for when in ("before", "after")} <= enumeration.lived()
     assert len(missed) < len(enumeration.reached) / 5, missed  # what a batch holds, and what a recovery does, varies

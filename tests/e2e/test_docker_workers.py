@@ -129,6 +129,9 @@ def test_a_container_that_was_killed_by_hand_is_started_again_with_its_files(doc
     assert server.activate("first")["action"] == "already_running"
 
     assert (server.container("first"), server.output_of("cat file", "first")) == (container, "kept\n")
+    events = server.ok("GET", "/api/streams/session:first/events", params={"limit": 1000})["events"]
+    revivals = [event["payload"] for event in events if event["payload"].get("purpose") == "revival"]
+    assert ["executor" in revival["exitLog"] for revival in revivals] == [True], revivals
 
 
 @pytest.mark.proof

@@ -8,7 +8,7 @@ folds into the read models the first few are: each is one transaction, and proje
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,28 @@ class FaultPoints:
         self._wrap_projections()
 
     def _wrap_appends(self) -> None:
-        append = GroupCommitEventStore.append
+        """An append is one commit; so are appends in turn, unless one of them is refused."""
+        append, append_in_turn = GroupCommitEventStore.append, GroupCommitEventStore.append_in_turn
 
-        async def wrapped(store: Any, stream: str, expected_seq: int, events: Sequence[Any]) -> Any:
-            if not self.concerns(stream):
-                return await append(store, stream, expected_seq, events)
+        async def committed(events: Iterable[Any], commit: Awaitable[Any]) -> Any:
             names = [self.count(f"append {kind}") for kind in dict.fromkeys(event.event.wire_name for event in events)]
             for name in names:
                 self.reached(name, "before")
-            result = await append(store, stream, expected_seq, events)
+            result = await commit
             for name in names:
                 self.reached(name, "after")
             return result
 
-        GroupCommitEventStore.append = wrapped  # type: ignore[method-assign, assignment]
+        async def one(store: Any, stream: str, expected_seq: int, events: Sequence[Any]) -> Any:
+            concerned = events if self.concerns(stream) else ()
+            return await committed(concerned, append(store, stream, expected_seq, events))
+
+        async def in_turn(store: Any, appends: Sequence[Any]) -> Any:
+            concerned = [event for each in appends if self.concerns(each.stream) for event in each.events]
+            return await committed(concerned, append_in_turn(store, appends))
+
+        GroupCommitEventStore.append = one  # type: ignore[method-assign, assignment]
+        GroupCommitEventStore.append_in_turn = in_turn  # type: ignore[method-assign, assignment]
 
     def _wrap_calls(self, owner: type, title: str, methods: Iterable[str], session_of: Callable[..., str]) -> None:
         def wrap(method: str, original: Any) -> Any:

@@ -12,8 +12,9 @@ from application.run_limits import RunLimits
 from domain.run.commands import CancelRun, ClaimRun
 from domain.run.events import RunAgentFinished, RunFinished, RunRetryScheduled, RunTailLost
 from domain.run.state import Run
+from domain.session.commands import RequestCollection, RequestSync
 from tests.support.async_run import run
-from tests.support.world_in_memory import World, context, executor_error, until, world
+from tests.support.world_in_memory import World, context, executor_error, now, until, world
 
 LIFE = [
     "run.queued",
@@ -277,3 +278,21 @@ def test_a_final_sync_that_fails_at_once_is_left_to_the_effect_worker() -> None:
     assert synced.metadata.causation_id.startswith("workspace.sync/")
     assert made.log.types("session:s").count("session.sync_failed") == 1
     assert made.log.types("run:r") == LIFE
+
+
+def test_a_final_sync_waits_for_its_turn_while_content_is_collected() -> None:
+    async def script(made: World) -> None:
+        made.left.add("workspace.collect")
+        executor = made.executor(session_id="s")
+        await executor.started("r")
+        await made.sessions.handle("s", RequestSync(sync_id="first", reason="manual"), context("sync"))
+        await until(made.log, lambda: "session.synced" in made.log.types("session:s"))
+        collection = RequestCollection(collection_id="c", kept_since=now())
+        await made.sessions.handle("s", collection, context("collect"))
+        await executor.end("r")
+
+    made = executed(script)
+
+    synced = [event for event in made.log.of("session:s") if event.event.wire_name == "session.synced"]
+    assert synced[-1].metadata.causation_id.startswith("workspace.sync/")
+    assert last(made, RunFinished).exported

@@ -267,9 +267,9 @@ class TestTheSteps:
         given.when(self.LINK).then(LINKED).when(self.VALIDATE).then(VALIDATED, UP)
 
     def test_an_executor_that_comes_up_again_is_known_by_its_boot(self):
-        revived = started(NEXT_BOOT, purpose="revival", restored=True)
-        given = session.given(*RUNNING)
-        given = given.when(c.RecordContainerStarted(generation=1, boot=NEXT_BOOT, purpose="revival")).then(revived)
+        revived = replace(started(NEXT_BOOT, purpose="revival", restored=True), exit_log="out of memory")
+        record = c.RecordContainerStarted(generation=1, boot=NEXT_BOOT, purpose="revival", exit_log="out of memory")
+        given = session.given(*RUNNING).when(record).then(revived)
         assert given.state.boot == NEXT_BOOT
 
     @pytest.mark.parametrize(
