@@ -15,6 +15,7 @@ from psycopg.pq.abc import PGconn, PGresult
 import sql
 from infrastructure.eventstore.batch import Answer, Call, answer
 from infrastructure.postgres.sessions import connect, connect_thread
+from infrastructure.postgres.socket_watch import SocketWatch
 
 # A process that is stopped between two statements must not hold the log's lock for long.
 _SETTINGS = {"idle_in_transaction_session_timeout": "5s"}
@@ -31,11 +32,10 @@ class AsyncAppendConnection:
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         self._connection, self._pgconn = connection, connection.pgconn
         self._loop = asyncio.get_running_loop()
-        self._socket = self._pgconn.socket
+        self._watch: SocketWatch | None = SocketWatch(self._pgconn)
         self._answered: asyncio.Future[list[PGresult]] | None = None
         self._results: list[PGresult] = []
-        self._loop.add_reader(self._socket, self._read)
-        self._watching = True
+        self._watch.readable(self._read)
 
     @classmethod
     async def open(cls, dsn: str) -> "AsyncAppendConnection":
@@ -54,8 +54,8 @@ class AsyncAppendConnection:
         watchdog = self._loop.call_later(timeout, self._fail, TimeoutError("the database did not answer in time"))
         try:
             _send(self._pgconn, call)
-            if self._pgconn.flush():
-                self._loop.add_writer(self._socket, self._write_rest)
+            if self._pgconn.flush() and self._watch is not None:
+                self._watch.writable(self._write_rest)
             return _answer(await answered)
         except (psycopg.OperationalError, TimeoutError, asyncio.CancelledError):
             self.close()
@@ -70,8 +70,8 @@ class AsyncAppendConnection:
 
     def _write_rest(self) -> None:
         try:
-            if not self._pgconn.flush():
-                self._loop.remove_writer(self._socket)
+            if not self._pgconn.flush() and self._watch is not None:
+                self._watch.writable(None)
         except psycopg.Error as error:
             self._fail(error)
 
@@ -98,10 +98,9 @@ class AsyncAppendConnection:
             self._answered.set_exception(error)
 
     def _stop_watching(self) -> None:
-        if self._watching:  # else the number may be another socket's by now
-            self._watching = False
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
 
 class AppendConnection:

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-import psycopg
 from psycopg.pq.abc import PGconn
+
+from infrastructure.postgres.socket_watch import SocketWatch
 
 
 class Notifications:
@@ -18,17 +19,16 @@ class Notifications:
 
     async def arrive(self, seconds: float) -> None:
         """For so long. Raises psycopg.OperationalError when the connection is lost, and what `notified` raises."""
-        loop = asyncio.get_running_loop()
-        self._ended = loop.create_future()
+        self._ended = asyncio.get_running_loop().create_future()
+        watch = SocketWatch(self._pgconn)
         self._read()  # what came with the answers of earlier statements
-        loop.add_reader(self._pgconn.socket, self._read)
+        watch.readable(self._read)
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._ended
         finally:
-            if self._pgconn.status == psycopg.pq.ConnStatus.OK:
-                loop.remove_reader(self._pgconn.socket)
+            watch.close()
 
     def _read(self) -> None:
         assert self._ended is not None

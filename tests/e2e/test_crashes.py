@@ -186,7 +186,7 @@ def test_an_embedded_server_that_was_killed_is_started_again_under_a_run(
     assert killed
     os.kill(killed, 9)
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while recorded_pid(own_fleetlog.home / pid_file) in {None, killed} or not is_ready(own_fleetlog):
         assert time.monotonic() < deadline, own_fleetlog.log_tail()
         time.sleep(0.05)
