@@ -8,8 +8,8 @@ from psycopg.pq.abc import PGconn
 
 
 class SocketWatch:
-    """Watches through a descriptor of its own, until `close`. libpq closes the connection's when the server is gone, and
-    the next socket may get its number; the event loop, which took the number for watched, would never hear of it.
+    """Watches through a descriptor of its own, until `close`. libpq closes the connection's when the server is gone,
+    and the next socket may get its number; the event loop, which took the number for watched, would never hear of it.
     """
 
     def __init__(self, pgconn: PGconn) -> None:
