@@ -42,6 +42,7 @@ class Measured(msgspec.Struct, frozen=True):
     """`starts`: milliseconds from a run's claim to its agent's start."""
 
     seconds: float
+    finished: float
     starts: Sequence[float]
 
 
@@ -108,6 +109,7 @@ async def _worked(plane: ControlPlane, directory: StubDirectory, runs: int, rate
     # The end is seen by polling on both sides.
     while await _number(plane, DEQUEUED) < runs:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
+    finished = loop.time() - began
     last = await _number(plane, FINISHED, runs)
     assert last, "not every run has a run.finished"
     while await _number(plane, BEHIND) < last:  # noqa: ASYNC110
@@ -115,7 +117,7 @@ async def _worked(plane: ControlPlane, directory: StubDirectory, runs: int, rate
     seconds = loop.time() - began
     failed = await _number(plane, FAILED)
     assert failed == 0, f"{failed} runs failed"
-    return Measured(seconds, await _starts(plane, directory))
+    return Measured(seconds, finished, await _starts(plane, directory))
 
 
 async def _number(plane: ControlPlane, statement: str, runs: int = 0) -> int:

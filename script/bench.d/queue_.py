@@ -3,7 +3,8 @@ no-op jobs of procrastinate.
 
 Each side is one process with 16 at a time, on a database of its own of the same server; the clock runs from the first
 that is queued to the last that has ended. Ours writes its whole log (fifteen events a run, hash chain and indexes),
-moves its process managers, folds its read models, indexes every event's words, and is done when all of that is.
+moves its process managers, folds its read models, indexes every event's words; it is told when every run has finished
+(as jobs have), and when all of that has followed, which is the ratio that counts.
 Half the rate so measured is then queued at an even pace, to see how long a claimed run takes to its agent's start.
 """
 
@@ -45,6 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = arguments.runs
     ours: list[float] = []
+    finished: list[float] = []
     baseline: list[float] = []
     with postgres() as server, tempfile.TemporaryDirectory() as library:
         host = machine(server)
@@ -54,16 +56,24 @@ def main() -> None:
             baseline.append(runs / seconds)
             whole = msgspec.json.decode(measured("_queue_ours.py", server.create_database(), runs, "0"), type=Measured)
             ours.append(runs / whole.seconds)
+            finished.append(runs / whole.finished)
         rate = statistics.median(ours)
         half = measured("_queue_ours.py", server.create_database(), runs // 2, str(rate / 2))
     starts = p99(list(msgspec.json.decode(half, type=Measured).starts))
     ratio = rate / statistics.median(baseline)
+    ratio_finished = statistics.median(finished) / statistics.median(baseline)
     show(
         f"queue: runs and jobs per second, {CONCURRENCY} at a time, medians of {arguments.rounds} rounds",
         ("side", "per second", "ratio", "rounds"),
         (
             ("procrastinate", f"{statistics.median(baseline):,.0f}", "", " ".join(f"{one:,.0f}" for one in baseline)),
-            ("fleetlog", f"{rate:,.0f}", f"{ratio:.2f}x", " ".join(f"{one:,.0f}" for one in ours)),
+            (
+                "fleetlog, all finished",
+                f"{statistics.median(finished):,.0f}",
+                f"{ratio_finished:.2f}x",
+                " ".join(f"{one:,.0f}" for one in finished),
+            ),
+            ("and all of it readable", f"{rate:,.0f}", f"{ratio:.2f}x", " ".join(f"{one:,.0f}" for one in ours)),
             ("claim to start, p99 at half load", f"{starts:,.0f} ms", "", ""),
         ),
         host,
@@ -74,6 +84,8 @@ def main() -> None:
         "ours": round(rate, 1),
         "baseline": round(statistics.median(baseline), 1),
         "ratio": round(ratio, 2),
+        "finished": round(statistics.median(finished), 1),
+        "ratio_finished": round(ratio_finished, 2),
         "claim_to_start_p99_ms": round(starts, 1),
         "machine": host,
     }
