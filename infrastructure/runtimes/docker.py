@@ -158,8 +158,8 @@ class DockerWorkerRuntime:
         if found["State"]["Status"] != "running":
             return False
         content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
-        if content is None:  # whoever started it died before it gave it its configuration
-            return False
+        if content is None:  # whoever started it is about to give it its configuration, or has died before
+            content = self._put_config(container_id, config)
         deadline = time.monotonic() + self._start_timeout_s
         while True:
             self._check_open()
@@ -221,8 +221,11 @@ class DockerWorkerRuntime:
     def _log_tail(self, container_id: str) -> str:
         return self._setup.redact(self._engine.log_tail(container_id))
 
-    def _put_config(self, container_id: str, config: ExecutorConfig) -> None:
-        self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, msgspec.json.encode(config))
+    def _put_config(self, container_id: str, config: ExecutorConfig) -> bytes:
+        """Its text."""
+        content = msgspec.json.encode(config)
+        self._engine.put_file(container_id, CONFIG_FOLDER, CONFIG_FILE, content)
+        return content
 
     def _check_open(self) -> None:
         if self._closing.is_set():
