@@ -41,6 +41,6 @@ class RestoreMissingRuns:
             position=queued.position,
             attempts=run.attempt,
             max_attempts=run.spec.max_attempts,
-            lease_generation=run.lease_generation,
+            lease_generation=run.lease_generation + 1,  # whoever had the row may have claimed it without a word yet
             available_at=run.stage.available_at if isinstance(run.stage, Queued) else None,
         )

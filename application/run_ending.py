@@ -4,6 +4,7 @@ The final sync is done at once by whoever executes the run. The ledger has it to
 dies at it or the executor does not answer: what it wants is obsolete as soon as the sync is recorded.
 """
 
+import asyncio
 import contextlib
 import logging
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 FINAL_SYNC_TIMEOUT_S = 900.0
+LAST_LOOK_S = 5.0
+"""For what another may have synced while no answer came here."""
 
 
 class EndRun:
@@ -38,10 +41,12 @@ class EndRun:
         self._parts, self._lease, self._run_id = parts, lease, lease.run_id
         self._runs, self._workers, self._sessions = parts.runs, parts.workers, parts.workers.sessions
         self.detached = False
+        self._deadline = 0.0
 
     async def to_its_end(self, run: Run, stage: Finishing) -> Run:
         """The run as it has ended, or waits for its next attempt. Past the limit of its final sync it ends without an
         export, with a warning."""
+        self._deadline = asyncio.get_running_loop().time() + FINAL_SYNC_TIMEOUT_S
         if stage.by_callback and not run.outside and not stage.exported:
             await self._end_agent(run.session_id)
         lease = self._lease.generation
@@ -84,9 +89,13 @@ class EndRun:
             log.info("run %s: it can't be synced at once: %s", self._run_id, error)
             return None
         try:
-            synced = await self._parts.syncs.made(worker, sync_id, self._context)
+            async with asyncio.timeout_at(self._deadline):
+                synced = await self._parts.syncs.made(worker, sync_id, self._context)
         except EffectObsolete:
             return None  # another has just done it
+        except TimeoutError:
+            log.warning("run %s: its final sync got no answer within %g s", self._run_id, FINAL_SYNC_TIMEOUT_S)
+            return None
         except ExecutorError as error:
             log.warning("run %s: its final sync failed and is left to the effect worker: %s", self._run_id, error)
             await self._record_failed_sync(worker, sync_id, str(error))
@@ -154,7 +163,7 @@ class EndRun:
                 state is not None
                 and (state.settled_sync(sync_id) is not None or not isinstance(state.lifecycle, Running))
             ),
-            timeout_s=FINAL_SYNC_TIMEOUT_S,
+            timeout_s=max(self._deadline - asyncio.get_running_loop().time(), LAST_LOOK_S),
             seen=True,
         )
         if loaded is None or loaded.state is None:

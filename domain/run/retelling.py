@@ -47,6 +47,7 @@ class Retelling:
         self._pieces: deque[_Piece] = deque()
         self._held = self._dropped = 0
         self._message: list[str] = []
+        self._message_chars = 0
         self._todos: dict[str, Todo] = {}
 
     def take(self, event: Event) -> None:
@@ -58,6 +59,7 @@ class Retelling:
                 self._say_before(told)
             case e.MessageDelta(text=text, channel="stdout"):
                 self._message.append(text)
+                self._message_chars += len(text)
                 self._bound_message()
             case e.MessageStopped(text=text):
                 self._end_message(text)
@@ -127,15 +129,15 @@ class Retelling:
 
     def _end_message(self, whole: str = "") -> None:
         text = whole or "".join(self._message)
-        self._message = []
+        self._message, self._message_chars = [], 0
         self._say("assistant", text)
 
     def _bound_message(self) -> None:
-        if len(self._message) > 4096:
+        if len(self._message) > 4096 or self._message_chars > 2 * _HELD_CHARS:
             text = "".join(self._message)
             kept = text[-_HELD_CHARS:]
             self._dropped += len(text) - len(kept)
-            self._message = [kept]
+            self._message, self._message_chars = [kept], len(kept)
 
     def _fitting(self, room: int) -> tuple[list[_Piece], int]:
         """The first piece and as many of the last ones as there is room for, and how much that leaves out."""

@@ -31,8 +31,9 @@ def check_kept(state: SessionWorker, moment: datetime | None, sync_position: int
 
 
 def request_collection(state: SessionWorker, command: c.RequestCollection) -> Sequence[Event]:
-    """Decided on the session's stream, so that no sync is dropped that a restore has just been asked for."""
-    if state.last_sync is None or state.collection_id or state.restoring is not None:
+    """Decided on the session's stream, so that no sync is dropped that a restore has just been asked for, and that
+    nothing is collected during a sync: the next round asks again."""
+    if state.last_sync is None or state.collection_id or state.restoring is not None or state.pending_syncs:
         return ()
     if state.fork is not None and state.fork.content in {"copying", "failed"}:
         return ()

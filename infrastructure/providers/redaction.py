@@ -196,12 +196,14 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _without_start(text: str, secret: str, replacement: str = REPLACEMENT) -> str:
-    """The text without each beginning of the secret that is long enough to count."""
-    at = text.find(secret[:SHORTEST_PART])
-    while at >= 0:
+    """The text without each beginning of the secret that is long enough to count, in one pass over it."""
+    start = secret[:SHORTEST_PART]
+    told: list[str] = []
+    after = 0
+    while (at := text.find(start, after)) >= 0:
         size = SHORTEST_PART
-        while size < len(secret) and text.startswith(secret[: size + 1], at):
+        while size < len(secret) and text[at + size : at + size + 1] == secret[size]:
             size += 1
-        text = text[:at] + replacement + text[at + size :]
-        at = text.find(secret[:SHORTEST_PART], at + len(replacement))
-    return text
+        told += (text[after:at], replacement)
+        after = at + size
+    return "".join((*told, text[after:])) if told else text

@@ -45,5 +45,6 @@ async def run_fork(arguments: argparse.Namespace, settings: Settings) -> int:
     out.print(f"  conversation  {CONVERSATIONS[origin['conversation']]}")
     for warning in origin["warnings"]:
         out.print(f"  [yellow]![/] {marked(warning['message'])}")
-    out.print("[dim]its next run goes on from there: POST /api/runs/start with this sessionId[/]")
+    out.print("[dim]its next run goes on from there: POST /api/runs/start with this sessionId, and the origin's appId,")
+    out.print("projectName and userLoginName[/]")
     return 0

@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -23,6 +22,7 @@ from _agent_streams import RUNS_AT_ONCE, delays
 from _bare_clis import DRIVERS, PROMPT
 from _measuring import command_line, conclude, machine, show
 
+from infrastructure.object_store.location import S3Location
 from tests.e2e.providers.dialects import DIALECTS, SECRET, Dialect
 from tests.integration.executor.worker import Worker
 from tests.support.agent_clis import installed_clis
@@ -93,9 +93,10 @@ def cold_start(
 ) -> dict[str, Any]:
     """Milliseconds and MB of both, in turn; the first round only fills caches."""
     access = store.create_bucket_access()
-    location = SimpleNamespace(
+    location = S3Location(
         endpoint=access.endpoint,
         bucket=access.bucket,
+        region=access.region,
         access_key=access.access_key_id,
         secret_key=access.secret_access_key,
     )

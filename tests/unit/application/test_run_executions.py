@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from application import run_ending
 from application.run_limits import RunLimits
 from domain.run.commands import CancelRun, ClaimRun
 from domain.run.events import RunAgentFinished, RunFinished, RunRetryScheduled, RunTailLost
@@ -296,3 +297,20 @@ def test_a_final_sync_waits_for_its_turn_while_content_is_collected() -> None:
     synced = [event for event in made.log.of("session:s") if event.event.wire_name == "session.synced"]
     assert synced[-1].metadata.causation_id.startswith("workspace.sync/")
     assert last(made, RunFinished).exported
+
+
+def test_a_final_sync_that_gets_no_answer_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_ending, "FINAL_SYNC_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(run_ending, "LAST_LOOK_S", 0.1)
+
+    async def script(made: World) -> None:
+        made.left.add("workspace.sync")
+        executor = made.executor(session_id="s")
+        monkeypatch.setattr(executor, "sync", lambda _request: asyncio.Event().wait())
+        await speaks_and_ends(made)
+
+    made = executed(script)
+
+    finished = last(made, RunFinished)
+    assert (finished.outcome, finished.exported) == ("succeeded", False)
+    assert "run.warning" in made.log.types("run:r")

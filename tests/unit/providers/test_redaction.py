@@ -129,3 +129,11 @@ def test_the_end_of_a_stream_is_cut_off_after_its_secrets(size):
 
 def test_a_password_in_a_url_is_known_as_it_is_written_and_as_it_is_meant():
     assert secrets_in({"BASE": "https://u:hunter2%40hunter2@proxy/v1"}, []) == ("hunter2%40hunter2", "hunter2@hunter2")
+
+
+def test_a_text_full_of_parts_of_a_secret_is_gone_through_once():
+    """Gone through anew for each part, this one would take minutes."""
+    start, end = SECRET[:SHORTEST_PART], SECRET[-SHORTEST_PART:]
+    redactor = Redactor([SECRET])
+    assert redactor.text(f"{start}." * 200_000) == "[secret]." * 200_000
+    assert redactor.text(f".{end}" * 200_000) == ".[secret]" * 200_000

@@ -50,6 +50,12 @@ def test_not_while_a_restore_is_under_way():
     session.given(*SYNCED, restore).when(ASK).then_nothing()
 
 
+def test_not_while_a_sync_is_under_way():
+    sync = e.SyncRequested(generation=1, sync_id="b", reason="run.finished")
+    session.given(*SYNCED, sync).when(ASK).then_nothing()
+    session.given(*SYNCED, sync, synced("b", "run.finished", 2)).when(ASK).then(ASKED)
+
+
 def test_what_is_kept_never_reaches_further_back_than_before():
     ended = e.ContentCollected(collection_id="one", kept_syncs=1, manifests=0, contents=0, bytes=0)
     earlier = c.RequestCollection(collection_id="two", kept_since=T0 - minutes(1))
