@@ -45,6 +45,6 @@ async def run_fork(arguments: argparse.Namespace, settings: Settings) -> int:
     out.print(f"  conversation  {CONVERSATIONS[origin['conversation']]}")
     for warning in origin["warnings"]:
         out.print(f"  [yellow]![/] {marked(warning['message'])}")
-    out.print("[dim]its next run goes on from there: POST /api/runs/start with this sessionId, and the origin's appId,")
-    out.print("projectName and userLoginName[/]")
+    how = "POST /api/runs/start with this sessionId, and the origin's appId, projectName and userLoginName"
+    out.print(f"[dim]its next run goes on from there: {how}[/]")
     return 0
