@@ -12,6 +12,15 @@ from domain.event import Event
 from domain.session import commands as c
 from domain.session import events as e
 from domain.session.activation import activate, request_activation
+from domain.session.activation_steps import (
+    fail_activation,
+    failed,
+    record_created,
+    record_linked,
+    record_restored,
+    record_started,
+    record_validated,
+)
 from domain.session.collection import fail_collection, record_collected, request_collection
 from domain.session.forking import fail_fork, fork_session, record_workspace_copied
 from domain.session.state import (
@@ -27,8 +36,6 @@ from domain.session.state import (
 )
 from domain.session.workspace_history import go_on_with_restore, record_orphan, removal, request_restore
 from domain.workspace.sync import GATE_REASONS
-
-OUT_OF_ORDER = "activation_step_out_of_order"
 
 
 def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[Event]:
@@ -48,108 +55,6 @@ def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[E
             raise Fenced(f"generation {generation} is not the current one, {state.generation}")
         events = _HANDLERS[type(command)](state, command)
     return go_on_with_restore(state, events) if state is not None and state.restoring is not None else events
-
-
-def _record_created(state: SessionWorker, command: c.RecordContainerCreated) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Activating) or state.container is not None:
-        return ()
-    container = command.container
-    return (
-        e.ContainerCreated(
-            generation=state.generation,
-            container_id=container.container_id,
-            runtime=container.runtime,
-            daemon_id=container.daemon_id,
-        ),
-    )
-
-
-def _record_started(state: SessionWorker, command: c.RecordContainerStarted) -> Sequence[Event]:
-    if state.boot == command.boot:
-        return ()
-    expected = {
-        "activation": isinstance(state.lifecycle, Activating),
-        "revival": isinstance(state.lifecycle, Running),
-        "maintenance": isinstance(state.lifecycle, Stopped) and state.lifecycle.remove is not None,
-    }
-    if not expected[command.purpose]:
-        raise Fenced(f"the worker is {type(state.lifecycle).__name__}, a start for {command.purpose} is not wanted")
-    if state.container is None:
-        raise Conflict("no container of this generation is recorded", OUT_OF_ORDER)
-    return (
-        e.ContainerStarted(
-            generation=state.generation,
-            boot_id=command.boot.boot_id,
-            url=command.boot.url,
-            purpose=command.purpose,
-            restored=state.restored,
-            exit_log=command.exit_log,
-        ),
-    )
-
-
-def _record_restored(state: SessionWorker, command: c.RecordWorkspaceRestored) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Activating) or state.restored:
-        return ()
-    if state.lifecycle.boot is None:
-        raise Conflict("the container of this activation has not started", OUT_OF_ORDER)
-    if command.sync != state.plan.session_sync:
-        raise Conflict("what was restored is not the session's last recorded sync", "other_sync_restored")
-    return (
-        e.WorkspaceRestored(generation=state.generation, files=command.files, bytes=command.bytes, sync=command.sync),
-    )
-
-
-def _record_linked(state: SessionWorker, command: c.RecordAgentDataLinked) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Activating) or state.lifecycle.linked:
-        return ()
-    _check_restored(state, state.lifecycle)
-    return (e.AgentDataLinked(generation=state.generation, linked=command.linked, migrated=command.migrated),)
-
-
-def _check_restored(state: SessionWorker, lifecycle: Activating) -> None:
-    if lifecycle.boot is None or not state.restored:
-        raise Conflict("the workspace of this container is not restored", OUT_OF_ORDER)
-
-
-def _record_validated(state: SessionWorker, command: c.RecordWorkspaceValidated) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Activating):
-        return ()
-    _check_restored(state, state.lifecycle)
-    if not state.lifecycle.linked:
-        raise Conflict("the agent data is not linked", OUT_OF_ORDER)
-    if command.missing_required_paths:
-        names = ", ".join(command.missing_required_paths)
-        return (_failed(state, state.lifecycle, "validate", f"required paths are missing: {names}", command),)
-    kind = state.lifecycle.kind
-    return (
-        e.WorkspaceValidated(generation=state.generation, required_paths=state.plan.required_paths),
-        e.SessionActivated(
-            generation=state.generation, action="created_and_started" if kind == "create" else "started"
-        ),
-    )
-
-
-def _fail_activation(state: SessionWorker, command: c.FailActivation) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Activating):
-        return ()
-    return (_failed(state, state.lifecycle, command.step, command.error, None),)
-
-
-def _failed(
-    state: SessionWorker,
-    lifecycle: Activating,
-    step: e.ActivationStep,
-    error: str,
-    validated: c.RecordWorkspaceValidated | None,
-) -> e.ActivationFailed:
-    return e.ActivationFailed(
-        generation=state.generation,
-        step=step,
-        error=error,
-        missing_required_paths=validated.missing_required_paths if validated else (),
-        discard=lifecycle.kind == "create" and not state.ever_active,
-    )
 
 
 def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
@@ -265,7 +170,7 @@ def _record_sync_failed(state: SessionWorker, command: c.RecordSyncFailed) -> Se
     wanted = wanted_sync(state, command.sync_id)
     if wanted is None:
         return ()
-    failed = e.SessionSyncFailed(
+    sync_failed = e.SessionSyncFailed(
         generation=state.generation,
         sync_id=command.sync_id,
         reason=wanted.reason,
@@ -275,10 +180,10 @@ def _record_sync_failed(state: SessionWorker, command: c.RecordSyncFailed) -> Se
         for_run_id=wanted.run_id,
     )
     if command.final and wanted.reason == "pre.stop":
-        return (failed, e.StopCanceled(generation=state.generation, reason="sync_failed"))
+        return (sync_failed, e.StopCanceled(generation=state.generation, reason="sync_failed"))
     if command.final and wanted.reason == "pre.remove":
-        return (failed, _remove_canceled(state, "sync_failed"))
-    return (failed,)
+        return (sync_failed, _remove_canceled(state, "sync_failed"))
+    return (sync_failed,)
 
 
 def _stop(state: SessionWorker, command: c.StopSession) -> Sequence[Event]:
@@ -348,7 +253,7 @@ def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequen
             return (lost, request_activation(state, "create", state.generation + 1, None))
         case Activating(kind="create") as lifecycle:
             # Not tried again by itself: a container that is lost while it comes up would be lost again and again.
-            return (_failed(state, lifecycle, "start", f"the container is gone: {command.detail}", None), lost)
+            return (failed(state, lifecycle, "start", f"the container is gone: {command.detail}", None), lost)
         case Stopping(reactivation=wish) | Removing(reactivation=wish) if wish is not None:
             return (lost, request_activation(state, "create", state.generation + 1, None))
         case _:
@@ -372,12 +277,12 @@ def _unanswerable(state: SessionWorker, detail: str) -> tuple[Event, ...]:
 
 
 _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
-    c.RecordContainerCreated: _record_created,
-    c.RecordContainerStarted: _record_started,
-    c.RecordWorkspaceRestored: _record_restored,
-    c.RecordAgentDataLinked: _record_linked,
-    c.RecordWorkspaceValidated: _record_validated,
-    c.FailActivation: _fail_activation,
+    c.RecordContainerCreated: record_created,
+    c.RecordContainerStarted: record_started,
+    c.RecordWorkspaceRestored: record_restored,
+    c.RecordAgentDataLinked: record_linked,
+    c.RecordWorkspaceValidated: record_validated,
+    c.FailActivation: fail_activation,
     c.AttachRun: _attach_run,
     c.DetachRun: _detach_run,
     c.RequestSync: _request_sync,

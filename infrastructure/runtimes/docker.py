@@ -44,6 +44,7 @@ FOLDERS = WorkerFolders(
     state=PurePosixPath("/var/lib/fleetlog"),
 )
 _PROBE_S = 5.0
+_SECOND_END_S = 2.0
 _LOOK_S = 0.25
 """How often the daemon is asked during a start whether the container runs; its executor is asked far more often."""
 
@@ -208,15 +209,23 @@ class DockerWorkerRuntime:
 
         if wait_until(served_or_died, self._start_timeout_s) and not died():
             return
-        state = found["State"]
-        what = (
-            f"ended with code {state['ExitCode']}{' (out of memory)' if state['OOMKilled'] else ''}"
-            if died()
-            else f"did not serve within {self._start_timeout_s:.0f} s"
-        )
+        what = self._ending(spec, container_id) if died() else f"did not serve within {self._start_timeout_s:.0f} s"
         log = self._log_tail(container_id)
         self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
         raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
+
+    def _ending(self, spec: ContainerSpec, container_id: str) -> str:
+        """How an executor ended. Docker starts it again and again, and knows the code of an end while it is down."""
+        state: dict[str, Any] = {}
+
+        def is_down() -> bool:
+            nonlocal state
+            state = self._found(spec, container_id)["State"]
+            return bool(state["Status"] != "running")
+
+        if not wait_until(is_down, _SECOND_END_S):
+            return "ended, and was started again by Docker"
+        return f"ended with code {state['ExitCode']}{' (out of memory)' if state['OOMKilled'] else ''}"
 
     def _log_tail(self, container_id: str) -> str:
         return self._setup.redact(self._engine.log_tail(container_id))

@@ -119,7 +119,7 @@ def _show(found: Verification, seconds: float) -> None:
     else:
         broken = found.broken
         where = f"{marked(broken.stream)} seq {broken.seq}, " if broken.stream else ""
-        out.print(f"[red]✗[/] [bold]{where}position {broken.position}[/]: {marked(broken.detail)}")
+        out.print(f"[red]✗[/] [bold]{where}position {broken.position}[/]: {whole(broken.detail)}")
         out.print(f"  the {found.position} events before it hold")
     if found.checkpoint is not None:
         out.print(f"{'[green]✓[/]' if found.checkpoint.ok else '[red]✗[/]'} checkpoint: {found.checkpoint.detail}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from interfaces.cli.console import marked, out, print_json
+from interfaces.cli.console import out, print_json, whole
 from interfaces.cli.server import add_server_options, answer_of, path_part
 from interfaces.settings import Settings
 
@@ -44,7 +44,7 @@ async def run_fork(arguments: argparse.Namespace, settings: Settings) -> int:
     out.print(f"  files         {FILES[origin['files']].format(origin['syncPosition'])}")
     out.print(f"  conversation  {CONVERSATIONS[origin['conversation']]}")
     for warning in origin["warnings"]:
-        out.print(f"  [yellow]![/] {marked(warning['message'])}")
+        out.print(f"  [yellow]![/] {whole(warning['message'])}")
     how = "POST /api/runs/start with this sessionId, and the origin's appId, projectName and userLoginName"
     out.print(f"[dim]its next run goes on from there: {how}[/]")
     return 0

@@ -149,7 +149,8 @@ def test_on_the_command_line(shared_fleetlog: FleetlogServer) -> None:
     made = json.loads(server.command("fork", run_id, "--at", end, "--session", (fork := new_id("fork")), "--json"))
     assert (made["sessionId"], made["origin"]["files"]) == (fork, "copied")
     assert fork in server.command("fork", run_id, "--at", end, "--session", fork)
-    assert "begins without the files" in " ".join(server.command("fork", run_id, "--at", "1").split())
+    shown = " ".join(server.command("fork", run_id, "--at", "1").split())
+    assert "begins without the files" in shown
     history = server.command("history", fork, "--session")
     assert "session.forked" in history
     assert f"from {run_id} at seq {end}" in history
