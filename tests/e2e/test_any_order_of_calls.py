@@ -295,6 +295,7 @@ def run_examples(server: FleetlogServer, *, examples: int, steps: int, restarts:
     )
 
 
+@pytest.mark.proof
 def test_calls_in_any_order_are_answered_as_the_model_does(mortal_fleetlog: FleetlogServer) -> None:
     run_examples(mortal_fleetlog, examples=8, steps=40, restarts=1)
 

@@ -8,6 +8,7 @@ from tests.support.fleetlog_server import FleetlogServer
 from tests.support.session_history import checked_history, output
 
 
+@pytest.mark.proof
 def test_a_worker_that_idles_is_stopped_and_removed_by_the_clock_and_its_files_come_back(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
