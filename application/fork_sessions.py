@@ -20,7 +20,7 @@ from domain.run.evolve import evolve
 from domain.run.state import Finished, Finishing, Run
 from domain.run.values import Warn
 from domain.session.commands import ForkSession
-from domain.session.forking import NearestSync, check_is_this_fork, nearest_sync
+from domain.session.forking import NearestSync, check_copied, check_is_this_fork, nearest_sync
 from domain.session.origin import ForkOrigin
 from domain.session.state import SessionWorker
 from domain.workspace.sync import ManifestEntry
@@ -154,7 +154,7 @@ class ForkSessions:
         nearest = NearestSync(found=None)
         entries: Sequence[ManifestEntry] = ()
         if state is not None:
-            _check_copied(from_session, state)
+            check_copied(from_session, state)
             history = await self._store.read_stream(session_stream(from_session))
             nearest = nearest_sync(history, point.at.position, state.kept_since)
         if nearest.found is not None:
@@ -230,14 +230,3 @@ def losses(point: _Point, nearest: NearestSync) -> tuple[Warn, ...]:
         message = f"these questions were open, and are not asked again: {', '.join(point.run.open_questions)}"
         warnings.append(Warn(code="question_not_carried", message=message))
     return tuple(warnings)
-
-
-def _check_copied(session_id: str, state: SessionWorker) -> None:
-    """A fork is forked once it has its own files. Raises Conflict."""
-    match state.fork.content if state.fork is not None else "":
-        case "copying":
-            raise Conflict(
-                f"the files of {session_id!r}, a fork itself, are still being copied; try again", "fork_copying"
-            )
-        case "failed":
-            raise Conflict(f"the files of {session_id!r}, a fork itself, could not be copied", "fork_failed")

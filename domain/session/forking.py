@@ -9,7 +9,7 @@ from datetime import datetime
 
 import msgspec
 
-from domain.errors import IdentityConflict
+from domain.errors import Conflict, IdentityConflict
 from domain.event import Event
 from domain.identifiers import check_id, workspace_prefix
 from domain.record import RecordedEvent
@@ -119,3 +119,14 @@ def fail_fork(state: SessionWorker, command: c.FailFork) -> Sequence[Event]:
     if state.fork is None or state.fork.content != "copying":
         return ()
     return (e.ForkFailed(error=command.error),)
+
+
+def check_copied(session_id: str, state: SessionWorker) -> None:
+    """A fork is forked once it has its own files. Raises Conflict."""
+    match state.fork.content if state.fork is not None else "":
+        case "copying":
+            raise Conflict(
+                f"the files of {session_id!r}, a fork itself, are still being copied; try again", "fork_copying"
+            )
+        case "failed":
+            raise Conflict(f"the files of {session_id!r}, a fork itself, could not be copied", "fork_failed")

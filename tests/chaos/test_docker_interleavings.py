@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.test_docker_workers import DockerFleetlog
 from tests.support.docker_containers import LABEL, docker, remove_everything
+from tests.support.docker_fleetlog import DockerFleetlog
 from tests.support.session_history import checked_history, removed
 
 SESSIONS = ("one", "two", "three", "four")

@@ -6,29 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.docker_containers import LABEL, containers, docker, remove_everything
-from tests.support.fleetlog_server import FleetlogServer, new_id
-from tests.support.session_history import removed
+from tests.support.docker_fleetlog import DockerFleetlog, running_docker_fleetlog
+from tests.support.fleetlog_server import new_id
 
 pytestmark = pytest.mark.timeout(400)
-
-
-class DockerFleetlog(FleetlogServer):
-    """`fleetlog up` with WORKER_RUNTIME=docker."""
-
-    def container(self, session_id: str) -> str:
-        return str(self.ok("GET", f"/api/session-workers/{session_id}")["containerId"])
-
-    def installation(self, session_id: str) -> str:
-        return docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', self.container(session_id))
-
-    def output_of(self, script: str, session_id: str) -> str:
-        events = self.finished(script, sessionId=session_id)["events"]
-        return "".join(event["payload"]["text"] for event in events if event["type"] == "message.delta")
-
-    def removed(self, session_id: str) -> None:
-        """Stop it and remove it, each through its gate."""
-        self.ok("POST", f"/api/session-workers/{session_id}/stop")
-        assert removed(self)["failed"] == 0, self.log_tail()
 
 
 @pytest.fixture
@@ -44,14 +25,8 @@ def image_that_dies(worker_image: str) -> Iterator[str]:
 
 @pytest.fixture
 def docker_fleetlog(worker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerFleetlog]:
-    home = tmp_path_factory.mktemp("docker") / "home"
-    with DockerFleetlog(home, WORKER_RUNTIME="docker", WORKER_IMAGE=worker_image) as server:
-        server.activate("first")
-        installation = server.installation("first")
-        try:
-            yield server
-        finally:
-            remove_everything(installation)
+    with running_docker_fleetlog(tmp_path_factory.mktemp("docker") / "home", worker_image, first="first") as server:
+        yield server
 
 
 def test_a_session_lives_in_a_container_and_leaves_none_behind(docker_fleetlog: DockerFleetlog) -> None:

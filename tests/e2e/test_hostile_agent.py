@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.test_docker_workers import DockerFleetlog
 from tests.support import hostile_agent
-from tests.support.docker_containers import docker, remove_everything
+from tests.support.docker_containers import docker
+from tests.support.docker_fleetlog import DockerFleetlog, running_docker_fleetlog
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -39,14 +39,8 @@ AT_MORE_RIGHTS = {
 
 @pytest.fixture
 def fleetlog(worker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerFleetlog]:
-    home = tmp_path_factory.mktemp("hostile") / "home"
-    with DockerFleetlog(home, WORKER_RUNTIME="docker", WORKER_IMAGE=worker_image) as server:
-        server.activate("victim")
-        installation = server.installation("victim")
-        try:
-            yield server
-        finally:
-            remove_everything(installation)
+    with running_docker_fleetlog(tmp_path_factory.mktemp("hostile") / "home", worker_image, first="victim") as server:
+        yield server
 
 
 def network_of(container: str) -> tuple[str, str, str]:

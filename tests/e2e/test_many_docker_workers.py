@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_docker_workers import DockerFleetlog
 from tests.support.docker_containers import containers, remove_everything
+from tests.support.docker_fleetlog import DockerFleetlog
 
 SESSIONS = 60
 STARTING = 8

@@ -1,12 +1,14 @@
 """The log in memory, and its tail: both ports, by their rules, for tests that need neither disk nor other processes."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from application.ports import Append, AppendResult, ExpectedSeqConflict
 from domain.event import Event
 from domain.record import NewEvent, RecordedEvent
+from tests.support.specification import occurrence
 
 
 class LogInMemory:
@@ -88,6 +90,12 @@ class LogInMemory:
         except TimeoutError:
             return
 
+    async def happened(self, stream: str, *events: Event) -> None:
+        """Others have appended these."""
+        first = len(self.of(stream))
+        new = [occurrence(event, event_id=f"world-{first + number}") for number, event in enumerate(events)]
+        await self.append(stream, first, new)
+
     def of(self, stream: str) -> list[RecordedEvent]:
         """What the stream holds."""
         return [event for event in self.events if event.stream == stream]
@@ -98,3 +106,21 @@ class LogInMemory:
 
     def last(self, stream: str) -> Event:
         return self.of(stream)[-1].event
+
+
+class SteppingTail:
+    """Implements LogTail: whoever waits for a stream lets the next of its steps happen; after the last of them nothing
+    does, and waiting ends at its time."""
+
+    def __init__(self, log: LogInMemory) -> None:
+        self._log = log
+        self._steps: dict[str, deque[tuple[Event, ...]]] = {}
+
+    def will(self, stream: str, *steps: tuple[Event, ...]) -> None:
+        self._steps.setdefault(stream, deque()).extend(steps)
+
+    async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
+        if steps := self._steps.get(stream):
+            await self._log.happened(stream, *steps.popleft())
+            return len(self._log.of(stream))
+        return await self._log.wait_for_stream(stream, after_seq, timeout)

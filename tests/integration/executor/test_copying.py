@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from threading import Event
 
 import pytest
 
@@ -62,6 +63,31 @@ def test_the_copy_holds_the_same_and_the_source_is_untouched(store, recorded):
     assert everything(store, PREFIX) == before
     store.delete([item.key for item in store.list_objects(f"{PREFIX}/")])
     assert everything(store, THERE) == before
+
+
+def test_a_copy_that_nobody_waits_for_any_more_leaves_no_manifest(store, recorded, monkeypatch):
+    target = moved(recorded, PREFIX, THERE)
+    begun, go_on = Event(), Event()
+    really = type(store).copy
+
+    def held(self, source, key):
+        begun.set()
+        assert go_on.wait(30)
+        really(self, source, key)
+
+    monkeypatch.setattr(type(store), "copy", held)
+    copier = S3WorkspaceCopier(store)
+
+    async def given_up():
+        copying_ = asyncio.create_task(copier.copy(recorded, target))
+        assert await asyncio.to_thread(begun.wait, 30)
+        copying_.cancel()
+        await asyncio.gather(copying_, return_exceptions=True)
+
+    asyncio.run(given_up())
+    go_on.set()
+    copier._copies.shutdown(wait=True)
+    assert target.manifest_key not in {item.key for item in store.list_objects(f"{THERE}/")}
 
 
 def test_done_again_it_copies_only_what_is_missing(store, recorded, monkeypatch):

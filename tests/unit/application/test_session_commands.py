@@ -18,7 +18,7 @@ from domain.session.commands import ActivateSession
 from domain.session.decide import decide
 from domain.session.evolve import evolve
 from tests.support.async_run import run
-from tests.support.memory_log import MemoryLog, World
+from tests.support.log_in_memory import LogInMemory, SteppingTail
 from tests.support.sessions import (
     ACTIVATE,
     ATTACHED,
@@ -56,14 +56,14 @@ INTO_MAINTENANCE = IN_MAINTENANCE[-1]
 class Scene:
     """Session commands on a log in memory. The id of every sync is `gate`. `ended`: runs that are over."""
 
-    log: MemoryLog = field(default_factory=MemoryLog)
+    log: LogInMemory = field(default_factory=LogInMemory)
     ended: set[str] = field(default_factory=set)
     gone: bool = False
     candidates: list[str] = field(default_factory=list)
     asked_before: datetime | None = None
 
     def __post_init__(self) -> None:
-        self.world = World(self.log)
+        self.world = SteppingTail(self.log)
         self.commands = SessionCommands(
             sessions=Aggregates(
                 store=self.log,  # type: ignore[arg-type]  # what Aggregates use of it
@@ -125,7 +125,7 @@ class TestActivate:
             "created_and_started",
             "running",
         )
-        assert settled.position == len(scene.log.streams[S1])
+        assert settled.position == len(scene.log.of(S1))
 
     def test_is_pending_when_it_takes_longer_than_the_caller_waits(self):
         settled = outcome(after().commands.activate(ACTIVATE, CONTEXT, wait_s=AT_ONCE))
@@ -141,7 +141,7 @@ class TestActivate:
         scene.world.will(S1, (created(2), started(generation=2)), (failed,))
         with pytest.raises(ActivationRefused):
             outcome(scene.commands.activate(ACTIVATE, CONTEXT, wait_s=PATIENT))
-        assert scene.log.types(S1).count(e.ActivationRequested) == 2
+        assert scene.log.types(S1).count(e.ActivationRequested.wire_name) == 2
 
     def test_that_failed_says_why(self):
         scene = after()
@@ -286,7 +286,7 @@ class TestCleanup:
             scene.commands.cleanup_idle(idle_timeout=timedelta(minutes=90), limit=1, context=CONTEXT, wait_s=PATIENT)
         )
         assert (counts.total, counts.skipped) == (1, 1)
-        assert e.StopRequested not in scene.log.types(S1)
+        assert e.StopRequested.wire_name not in scene.log.types(S1)
 
     def test_removes_what_was_stopped_for_long(self):
         scene = after(*STOPPED)
@@ -307,4 +307,4 @@ def test_each_command_of_a_cleanup_has_an_id_of_its_own():
     for _ in range(2):
         outcome(scene.commands.cleanup_idle(idle_timeout=timedelta(0), limit=2, context=CONTEXT, wait_s=AT_ONCE))
     for stream in (S1, session_stream("s2")):
-        assert scene.log.types(stream).count(e.StopRequested) == 1
+        assert scene.log.types(stream).count(e.StopRequested.wire_name) == 1

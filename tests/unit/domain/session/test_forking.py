@@ -13,7 +13,7 @@ from domain.run.values import Warn
 from domain.session import commands as c
 from domain.session import events as e
 from domain.session.collection import kept_syncs
-from domain.session.forking import KnownSync, nearest_sync
+from domain.session.forking import KnownSync, check_copied, nearest_sync
 from domain.session.origin import ForkOrigin
 from domain.session.state import Deleted
 from domain.workspace.sync import SyncRef
@@ -111,6 +111,18 @@ def test_the_end_of_the_copying_is_recorded_once():
 
 def test_a_fork_without_the_files_that_it_should_have_never_comes_up():
     session.given(FORKED, FAILED).when(ACTIVATE).then_error(Conflict, reason="fork_failed", saying="collected")
+
+
+@pytest.mark.parametrize(("history", "reason"), [((FORKED,), "fork_copying"), ((FORKED, FAILED), "fork_failed")])
+def test_it_is_not_forked_itself_before_its_files_are_its_own(history, reason):
+    with pytest.raises(Conflict) as refused:
+        check_copied("s1", session.given(*history).state)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("history", [(FORKED, DONE), (EMPTY,), RUNNING])
+def test_with_its_own_files_it_may_be_forked(history):
+    check_copied("s1", session.given(*history).state)
 
 
 def test_its_first_files_are_kept_like_those_of_any_sync_and_never_collected_while_they_come():
