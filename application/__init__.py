@@ -1,1 +1,1 @@
-"""Command handlers, process managers and effect handlers; they reach the world through `application.ports`."""
+"""What the programs do: commands to aggregates, process managers, effects; `application.ports` leads to the world."""

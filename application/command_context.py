@@ -1,4 +1,4 @@
-"""Who sends a command and why: what every event that it leads to carries in its metadata."""
+"""Who sends a command and why: the metadata of every event that it leads to."""
 
 import msgspec
 

@@ -1,29 +1,37 @@
-"""The HTTP protocol between the control plane and the executor in a worker: bodies and answers, version 1.
+"""The HTTP protocol between the control plane and the executor in a session worker, version 1.
 
-Both sides ignore unknown fields. Paths of plans are `/workspace/...` whatever folder that really is. Every call but
-`GET /health` carries the worker's bearer token; every call carries the `x-trace-*` headers and `traceparent`.
+Both sides ignore unknown fields. Paths of plans begin with `/workspace`, whatever folder the executor uses. Every call
+but `GET /health` carries the session worker's bearer token. The calls (`CALLS` holds them for both sides):
 
-    GET  /health                                   -> Health
+    GET  /health                                   -> ExecutorHealth
     POST /workspace/restore                        RestoreRequest -> RestoreResult
     POST /workspace/link-agent-data                WorkspaceCall -> LinkResult
     POST /workspace/validate                       ValidateRequest -> ValidateResult
     POST /workspace/sync                           SyncRequest -> SyncResult; 409 workspace_not_restored, 409 busy
-    GET  /workspace/tree?path=                     -> {entries: [TreeEntry]}
-    GET  /workspace/file?path=                     -> the bytes
+    GET  /workspace/sync                           -> SyncProgress of the sync under way
+    GET  /workspace/tree?path=                     -> TreeResult
+    GET  /workspace/file?path=                     -> the bytes; their number in the header x-fleetlog-size
     PUT  /workspace/file?path=                     the bytes -> 204
     GET  /workspace/download?path=                 -> a tar stream
     POST /provider-runs/start                      StartRequest -> RunState (idempotent by runId, attempt)
-    GET  /provider-runs/{runId}                    -> RunState; 404 unknown
-    GET  /provider-runs/{runId}/stream?cursor=     -> NDJSON of JournalEntry, n > cursor; follows to the run's end
-    POST /provider-runs/{runId}/stop               -> RunState at once; the journal ends with run.agent_finished
-    POST /provider-runs/{runId}/human-loop/reply   ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
+    GET  /provider-runs/{run_id}                   -> RunState; 404 unknown
+    GET  /provider-runs/{run_id}/stream?cursor=    -> NDJSON of JournalEntry, n > cursor, until the run's end
+    POST /provider-runs/{run_id}/stop              -> RunState at once; the journal ends with run.agent_finished
+    POST /provider-runs/{run_id}/human-loop/reply  ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
 
-Errors are problem+json with `error` and a machine-readable `reason`. A call for another session or generation than the
-executor's own gets 409 `fenced`.
+Every call carries trace headers: `traceparent` and `x-trace-id` (trace_context.py), and `TRACE_HEADERS`. A JSON body
+has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, every call also carries those of its
+moment (`CREDENTIALS_HEADER`), and the executor uses the last that came; executors of earlier releases ignore them.
+
+Errors are problem+json (`ExecutorProblem` holds what a caller reads of them). A call for another session or generation
+than the executor's own gets 409 `fenced`. Callers read `reason`, not `type`: executors of earlier releases, whose
+containers may still run, have the reason in `type`, too, where the API's problems have their kind.
 """
 
+from base64 import b64decode, b64encode
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -33,15 +41,54 @@ from domain.workspace.sync import SyncReason, SyncRef
 
 PROTOCOL_VERSION = 1
 SUPPORTED_PROTOCOLS = (1,)
+MAX_FILE_BYTES = 512 * 1024 * 1024
+SIZE_HEADER = "x-fleetlog-size"
+TRACE_HEADERS = {
+    "session_id": "x-trace-session-id",
+    "run_id": "x-trace-run-id",
+    "effect_id": "x-trace-effect-id",
+    "executor_id": "x-trace-executor-id",
+    "operation": "x-trace-operation",
+}
+"""Parameter of `diagnostic_context` → the header that carries it."""
+TRACE_TIME_HEADER = "x-trace-ts"
+"""The time of the call, sent with each call for tools that record the traffic."""
+
+
+CREDENTIALS_HEADER = "x-fleetlog-object-store"
+"""Carries `StoreCredentials`, as JSON in base64."""
+LONGEST_CREDENTIALS = 16 * 1024
+"""Characters of that header's value; AWS's session tokens have about 1,000, and no promised limit."""
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
     pass
 
 
-class Health(_Wire, frozen=True, kw_only=True):
-    """`boot_id` is new at every start of the executor process. `restored`: this generation's restore has completed.
-    An executor that serves all sessions names none, and generation 0."""
+class StoreCredentials(_Wire, frozen=True, kw_only=True):
+    """Temporary credentials for the object store."""
+
+    access_key: str
+    secret_key: str
+    session_token: str = ""
+
+    def header(self) -> str:
+        return b64encode(msgspec.json.encode(self)).decode()
+
+    @classmethod
+    def of_header(cls, text: str) -> "StoreCredentials":
+        """Raises ValueError."""
+        if len(text) > LONGEST_CREDENTIALS:
+            raise ValueError(f"{len(text)} characters, {LONGEST_CREDENTIALS} are allowed")
+        return msgspec.json.decode(b64decode(text, validate=True), type=cls)
+
+    def __repr__(self) -> str:
+        return "StoreCredentials(not shown)"
+
+
+class ExecutorHealth(_Wire, frozen=True, kw_only=True):
+    """`boot_id` is new at every start of the executor process. `restored`: this generation's restore has completed. An
+    executor that serves all sessions has an empty `session_id` and generation 0."""
 
     ok: bool = True
     protocol_version: int = PROTOCOL_VERSION
@@ -57,8 +104,8 @@ class Health(_Wire, frozen=True, kw_only=True):
 
 
 class WorkspaceCall(_Wire, frozen=True, kw_only=True):
-    """`session_seq` is the seq in the session's stream up to which the caller has read it. A gate sync that knows less
-    than the start of an agent did was overtaken by it: 409 `gate_overtaken`, and the agent lives."""
+    """`session_seq`: the seq up to which the caller has read the session's stream. A gate sync whose `session_seq` is
+    smaller than that of a run's start was asked for before it: it gets 409 `gate_overtaken`, and the agent goes on."""
 
     session_id: str
     container_id: str
@@ -72,7 +119,8 @@ class RestoreRequest(WorkspaceCall, frozen=True, kw_only=True):
 
 
 class RestoreResult(_Wire, frozen=True, kw_only=True):
-    """`bytes` fetched; `already`: this generation had been restored, nothing was touched."""
+    """Number of files and sum of their sizes in bytes. `already`: this generation had been restored before, nothing was
+    changed. `sync`: the sync that it was restored from."""
 
     ok: bool = True
     files: int = 0
@@ -82,6 +130,9 @@ class RestoreResult(_Wire, frozen=True, kw_only=True):
 
 
 class LinkResult(_Wire, frozen=True, kw_only=True):
+    """Links in the agents' home (`~/.claude`, …). `migrated`: real folders whose content was moved into the
+    workspace."""
+
     ok: bool = True
     linked: tuple[str, ...] = ()
     migrated: tuple[str, ...] = ()
@@ -97,8 +148,8 @@ class ValidateResult(_Wire, frozen=True, kw_only=True):
 
 
 class SyncRequest(WorkspaceCall, frozen=True, kw_only=True):
-    """`previous` is the log's last recorded sync of this session. `gate`: quiesce first, rehash everything, and fail
-    on files that are unreadable or keep changing."""
+    """`previous`: the session's last recorded sync. `gate`: quiesce first, rehash everything, and fail on files that
+    are unreadable or keep changing. `include`, `exclude`: paths or globs of a partial sync."""
 
     workspace_s3_prefix: str
     sync_id: str
@@ -110,7 +161,8 @@ class SyncRequest(WorkspaceCall, frozen=True, kw_only=True):
 
 
 class SyncResult(_Wire, frozen=True, kw_only=True):
-    """`unchanged`: nothing differs from `previous`, which `sync` then names."""
+    """`unchanged`: nothing differs from `previous`, and `sync` is the same. `files`, `bytes`: of the whole workspace;
+    `unstable_paths` changed while they were read or could not be read; `skipped_paths` are sockets, FIFOs, devices."""
 
     ok: bool = True
     sync: SyncRef
@@ -124,7 +176,8 @@ class SyncResult(_Wire, frozen=True, kw_only=True):
 
 
 class SyncProgress(_Wire, frozen=True, kw_only=True):
-    """How far the sync under way has got with the files that it has to read; `sync_id` is empty while there is none."""
+    """The files that the sync under way has to read, and how many of them it has stored; `sync_id` is "" while there is
+    none."""
 
     sync_id: str = ""
     files: int = 0
@@ -134,6 +187,9 @@ class SyncProgress(_Wire, frozen=True, kw_only=True):
 
 
 class TreeEntry(_Wire, frozen=True, kw_only=True):
+    """`path` begins with `/workspace`; `size` in bytes; `mode` are permission bits; `target` of a symlink. Bytes that
+    are not UTF-8 are escaped."""
+
     path: str
     kind: Literal["file", "dir", "symlink", "other"]
     size: int = 0
@@ -141,9 +197,13 @@ class TreeEntry(_Wire, frozen=True, kw_only=True):
     target: str = ""
 
 
+class TreeResult(_Wire, frozen=True, kw_only=True):
+    entries: tuple[TreeEntry, ...]
+
+
 class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
-    """The agent finds `callback_url` and `callback_token` in its environment (FLEETLOG_CALLBACK_URL and _TOKEN), and
-    nobody anywhere else; both are empty where workers have no way to the API."""
+    """`callback_url` and `callback_token` are given to the agent in its environment (FLEETLOG_CALLBACK_URL, _TOKEN) and
+    stored nowhere; both are "" where session workers can't reach the API."""
 
     run_id: str
     attempt: int
@@ -154,7 +214,8 @@ class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
 
 
 class RunState(_Wire, frozen=True, kw_only=True):
-    """`entries` is the number of the journal's last durable entry; `finished` once that is run.agent_finished."""
+    """`entries`: the number of the journal's last durable entry. `finished`: that entry is run.agent_finished.
+    `open_questions`: ids of questions without an answer."""
 
     run_id: str
     attempt: int
@@ -165,9 +226,9 @@ class RunState(_Wire, frozen=True, kw_only=True):
 
 
 class JournalEntry(_Wire, frozen=True, kw_only=True):
-    """One entry is one event. `type` is a wire name of domain/run/events.py, `payload` that event's fields in camelCase
-    (without leaseGeneration), at most 256 KiB. `n` counts from 1 within the attempt; `boot_id` is the executor boot
-    that wrote it. Served only after fsync."""
+    """One event. `type` is its wire name (domain/run/events.py), `payload` its fields in camelCase without
+    leaseGeneration, at most 256 KiB. `n` counts from 1 within the attempt; `boot_id` is the executor boot that wrote
+    it. Served only after it was flushed to the disk."""
 
     n: int
     boot_id: str
@@ -183,19 +244,108 @@ class ReplyRequest(_Wire, frozen=True, kw_only=True):
 
 
 class ReplyResult(_Wire, frozen=True, kw_only=True):
-    """`duplicate`: this question had been answered before; the first answer stands."""
+    """`duplicate`: this question had been answered before; the first answer counts."""
 
     ok: bool = True
     duplicate: bool = False
 
 
-class ExecutorConfig(_Wire, frozen=True, kw_only=True):
-    """The file, mode 0600, that a runtime hands to an executor: `python -m interfaces.executor --config FILE`.
+class ExecutorProblem(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller reads of an executor's problem document: `reason` is a stable snake_case word for machines, `error`
+    the text for people. Validation problems also have `errors[]{field, message}`, `files_not_stable` also `paths`."""
 
-    The executor listens on `host`:`port` (0 = any free one), writes the chosen address and its boot id to
-    `{state_dir}/endpoint.json` ({url, bootId, pid}) once it serves, and ends by itself after `idle_exit_s` seconds
-    without a run and without any call (0 = never). With `agent_user`, a numeric user (and group) id, agents run as that
-    user, and workspace and home are made its own before each starts; without, they run as the executor's own.
+    reason: str = ""
+    error: str = ""
+    detail: str = ""
+
+
+AnswerT = TypeVar("AnswerT")
+
+
+class ExecutorCall(msgspec.Struct, Generic[AnswerT], frozen=True, kw_only=True):
+    """One call: `operation` is its name in traces, `path` may hold `{run_id}`, `body` and `answer` are its JSON types;
+    the answer type `bytes` stands for a response that is not JSON."""
+
+    operation: str
+    method: Literal["GET", "POST", "PUT"]
+    path: str
+    answer: type[AnswerT]
+    body: type[msgspec.Struct] | None = None
+
+    def path_of(self, run_id: str = "") -> str:
+        """The path with the percent-encoded id of the run."""
+        return self.path.replace("{run_id}", quote(run_id, safe=""))
+
+
+HEALTH = ExecutorCall(operation="health", method="GET", path="/health", answer=ExecutorHealth)
+RESTORE = ExecutorCall(
+    operation="workspace.restore", method="POST", path="/workspace/restore", body=RestoreRequest, answer=RestoreResult
+)
+LINK_AGENT_DATA = ExecutorCall(
+    operation="workspace.link_agent_data",
+    method="POST",
+    path="/workspace/link-agent-data",
+    body=WorkspaceCall,
+    answer=LinkResult,
+)
+VALIDATE = ExecutorCall(
+    operation="workspace.validate",
+    method="POST",
+    path="/workspace/validate",
+    body=ValidateRequest,
+    answer=ValidateResult,
+)
+SYNC = ExecutorCall(
+    operation="workspace.sync", method="POST", path="/workspace/sync", body=SyncRequest, answer=SyncResult
+)
+SYNC_PROGRESS = ExecutorCall(
+    operation="workspace.sync_progress", method="GET", path="/workspace/sync", answer=SyncProgress
+)
+TREE = ExecutorCall(operation="workspace.tree", method="GET", path="/workspace/tree", answer=TreeResult)
+READ_FILE = ExecutorCall(operation="workspace.read_file", method="GET", path="/workspace/file", answer=bytes)
+WRITE_FILE = ExecutorCall(operation="workspace.write_file", method="PUT", path="/workspace/file", answer=bytes)
+DOWNLOAD = ExecutorCall(operation="workspace.download", method="GET", path="/workspace/download", answer=bytes)
+START_RUN = ExecutorCall(
+    operation="run.start", method="POST", path="/provider-runs/start", body=StartRequest, answer=RunState
+)
+RUN_STATE = ExecutorCall(operation="run.state", method="GET", path="/provider-runs/{run_id}", answer=RunState)
+FOLLOW_RUN = ExecutorCall(operation="run.follow", method="GET", path="/provider-runs/{run_id}/stream", answer=bytes)
+STOP_RUN = ExecutorCall(operation="run.stop", method="POST", path="/provider-runs/{run_id}/stop", answer=RunState)
+REPLY = ExecutorCall(
+    operation="run.reply",
+    method="POST",
+    path="/provider-runs/{run_id}/human-loop/reply",
+    body=ReplyRequest,
+    answer=ReplyResult,
+)
+CALLS: tuple[ExecutorCall[Any], ...] = (
+    HEALTH,
+    RESTORE,
+    LINK_AGENT_DATA,
+    VALIDATE,
+    SYNC,
+    SYNC_PROGRESS,
+    TREE,
+    READ_FILE,
+    WRITE_FILE,
+    DOWNLOAD,
+    START_RUN,
+    RUN_STATE,
+    FOLLOW_RUN,
+    STOP_RUN,
+    REPLY,
+)
+
+
+class ExecutorConfig(_Wire, frozen=True, kw_only=True):
+    """The configuration file, mode 0600, that a worker runtime writes for `python -m interfaces.executor --config
+    FILE`.
+
+    The executor listens on `host`:`port` (0: any free port), writes `ExecutorAddress` to `{state_dir}/endpoint.json`
+    once it serves, and ends by itself after `idle_exit_s` seconds without a run or a call with the token (0: never).
+    With `agent_user`, a numeric user and group id, agents run as that user, and workspace and home are given to it
+    before each start; without, they run as the executor's user. With `s3_credentials_renewed`, the S3 keys are those of
+    the moment when the file was written, and calls bring later ones.
     """
 
     session_id: str
@@ -212,6 +362,19 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     s3_region: str = "us-east-1"
     s3_access_key: str
     s3_secret_key: str
+    s3_session_token: str = ""
+    s3_credentials_renewed: bool = False
     maintenance: bool = False
     idle_exit_s: int = 600
     agent_user: int | None = None
+
+
+ADDRESS_FILE = "endpoint.json"
+
+
+class ExecutorAddress(_Wire, frozen=True, kw_only=True):
+    """The content of `ADDRESS_FILE` in the state folder while the executor serves."""
+
+    url: str
+    boot_id: str
+    pid: int

@@ -1,12 +1,13 @@
-"""Broken rules, each with what happened, which value, and what to do.
+"""Errors of the domain. Each message says what happened, with which value, and what to do.
 
 DomainError
 ├── InvalidInput            a value that can never be accepted; names its field (HTTP 400)
-├── NotFound                what is addressed does not exist (404)
-├── Conflict                the present state does not allow it; carries a machine-readable reason (409)
-│   ├── IdentityConflict        a known session or run with other properties
-│   └── RunAttached             a stop or remove while a run is attached
-└── Fenced                  a writer of an older generation or lease is refused
+├── NotFound                no such stream or item (404)
+├── Conflict                the current state does not allow it; carries a machine-readable reason (409)
+│   ├── IdentityConflict        this id is in use with other properties
+│   └── RunAttached             not while a run is attached to the session
+├── StoredWorkspaceUnreadable   a template or a recorded sync can't be read as it was stored; carries a reason (422)
+└── Fenced                  the writer holds an older generation or lease than the stream
 """
 
 
@@ -28,7 +29,7 @@ class NotFound(DomainError):
 
 
 class Conflict(DomainError):
-    """`reason` is a stable snake_case word for machines."""
+    """`reason` is a stable snake_case identifier, part of the API."""
 
     reason = "conflict"
 
@@ -44,6 +45,15 @@ class IdentityConflict(Conflict):
 
 class RunAttached(Conflict):
     reason = "run_attached"
+
+
+class StoredWorkspaceUnreadable(DomainError):
+    """A template or a recorded sync is missing, corrupt or of another format. `reason` is a stable snake_case
+    identifier; the message names the path, key or prefix."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Fenced(DomainError):

@@ -1,8 +1,8 @@
 """The base of every event, and the registry that maps wire names to event types.
 
-An event is stored data: its wire name and schema version never change with module paths. The stored payload is the JSON
-object of the event's own fields in camelCase, defaults left out. No payload has a top-level field named as one of
-`ENVELOPE_FIELDS`, so that a stream can splice its envelope around the stored bytes without decoding them.
+Events are stored data: their wire names and schema versions do not depend on module paths. The stored payload is the
+JSON object of the event's own fields in camelCase, defaults left out. No payload has a top-level field named like one
+of `ENVELOPE_FIELDS`, so that a live stream can put its envelope around the stored bytes without decoding them.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,12 +21,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     schema_version: ClassVar[int] = 1
 
 
-class UnknownEventType(LookupError):
-    """A stored event's wire name is not known to this code (its database was written by a newer version)."""
+class WrittenByNewerVersion(LookupError):
+    """Only a newer version of Fleetlog can read a stored event: a deploy is under way, or was rolled back."""
 
 
-class NewerSchemaVersion(LookupError):
-    """A stored event's schema version is newer than this code: a deploy is under way."""
+class UnknownEventType(WrittenByNewerVersion):
+    """This code has no event type of that wire name."""
+
+
+class NewerSchemaVersion(WrittenByNewerVersion):
+    """The stored schema version is newer than that of this code."""
 
 
 EventType = TypeVar("EventType", bound=type[Event])
@@ -77,9 +81,9 @@ def encode(event: Event) -> bytes:
 
 
 def decode(wire_name: str, schema_version: int, payload: bytes) -> Event:
-    """The event of a stored payload, upcast when it was written by an older version.
+    """The event of a stored payload, upcast if an older version wrote it.
 
-    Raises UnknownEventType, NewerSchemaVersion, or msgspec.ValidationError for a payload that doesn't fit its type.
+    Raises UnknownEventType, NewerSchemaVersion, or msgspec.ValidationError for a payload that does not match its type.
     """
     event_type = _types.get(wire_name)
     if event_type is None:

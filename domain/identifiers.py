@@ -13,7 +13,7 @@ _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}")
 
 
 def check_id(field: str, value: str) -> str:
-    """The value itself, when it is a valid caller's id; else InvalidInput for `field`."""
+    """`value`, if it is a valid id. Raises InvalidInput for `field` otherwise."""
     if not _ALLOWED.fullmatch(value):
         raise InvalidInput(
             field,

@@ -1,4 +1,4 @@
-"""Events on their way into the log, and as the log gives them back."""
+"""Events to append, and recorded events."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -9,7 +9,7 @@ from domain.event import Event
 
 
 class Occurrence(Protocol):
-    """What a fold needs to know of an event, whether it is recorded already or about to be."""
+    """What a fold reads of an event: common to recorded events and events to append."""
 
     @property
     def event(self) -> Event: ...
@@ -20,8 +20,8 @@ class Occurrence(Protocol):
 
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Who and what caused an event. `causation_id` is the event id, effect id or request id right before it;
-    `correlation_id` is shared by everything that one outside command led to."""
+    """Who and what caused an event. `causation_id`: the id of the event, effect or request that caused it directly;
+    `correlation_id`: shared by all consequences of one command from outside."""
 
     actor: str
     correlation_id: str
@@ -29,15 +29,15 @@ class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     trace_id: str = ""
 
 
-def time_text(moment: datetime) -> str:
-    """A time of an event as every answer writes it, such as 2026-03-04T05:06:07.89Z: UTC, no zeros at the end of the
-    fraction, as Postgres writes it in JSON."""
-    text = moment.astimezone(UTC).isoformat()[:-6]
-    return (text.rstrip("0") if moment.microsecond else text) + "Z"
+def time_text(time: datetime) -> str:
+    """The time format of all responses, such as 2026-03-04T05:06:07.89Z: UTC, without trailing zeros in the fraction,
+    as Postgres writes times in JSON."""
+    text = time.astimezone(UTC).isoformat()[:-6]
+    return (text.rstrip("0") if time.microsecond else text) + "Z"
 
 
 class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event to append. `event_id` is unique in its stream: appending it again changes nothing."""
+    """An event to append. `event_id` is unique in its stream: appending the same event again changes nothing."""
 
     event_id: str
     event: Event
@@ -46,8 +46,8 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of the log. `position` is its place in the global log, `seq` its place in its stream (from 1);
-    `recorded_at` is the database's clock and never decreases with the position."""
+    """An event of the log. `position`: its number in the whole log, `seq`: its number in its stream, both from 1.
+    `recorded_at` is the database's clock and never decreases as the position grows."""
 
     position: int
     stream: str

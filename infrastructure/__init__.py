@@ -1,1 +1,1 @@
-"""Adapters: event store, projector, effect queue, worker runtimes, executor client, S3, providers, embedded servers."""
+"""Adapters of both programs: each room is a technology or a program that the application speaks to."""

@@ -1,11 +1,12 @@
-"""Files that survive a crash: written beside their place, flushed to the disk, then moved there."""
+"""Atomic and durable file writes: a temporary file beside the target, fsync, rename, fsync of the folder."""
 
 import os
 from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace a file's content at once and for good: readers see the old or the new one, a power cut too."""
+    """Replace a file's content. Readers see the old or the new content, also after a crash; on return the new one is
+    durable. Blocks."""
     temporary = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:

@@ -1,1 +1,1 @@
-"""The edges: settings, composition root, HTTP API, command line and the executor service."""
+"""The edges of both programs: settings, composition roots, HTTP API, command line, executor service."""

@@ -1,5 +1,5 @@
-"""StartRefused: the system can't start as it is; the message says what is wrong and what to do."""
+"""StartRefused: a command can't start; its message says what is wrong and what to do."""
 
 
 class StartRefused(Exception):
-    """For people: no traceback is shown."""
+    """Shown to people as its message, without a traceback."""

@@ -1,6 +1,6 @@
-"""Logs as JSON lines: time, level, message, and what the line is about (traceId, sessionId, runId, effectId).
+"""Logs as JSON lines: time, level, message, and the ids that the line is about (traceId, sessionId, runId, effectId).
 
-`work_context` binds these ids for everything that a task logs below it, so that no call has to repeat them.
+`diagnostic_context` binds these ids for everything that a task logs below it, so that no call has to repeat them.
 """
 
 import json
@@ -12,19 +12,19 @@ from typing import TextIO
 
 import msgspec
 
-from application.work_context import bound_ids
+from application.diagnostic_context import diagnostic_ids
 
 Context = Callable[[], Mapping[str, str]]
 Redact = Callable[[bytes], bytes]
-"""A line of JSON without the secrets in it."""
-_ALREADY_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+"""Takes a line of JSON and returns it without secrets."""
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object per record; `extra` fields are members of it, an exception is the text `exception`. `context`:
-    what every line of the present task is about. `redact` may be set as soon as there are secrets to keep out."""
+    """One JSON object per record; `extra` fields are its members, a traceback is its member `exception`. `context`
+    returns members for every line of the current task. `redact` is applied to each line, and may be set later."""
 
-    def __init__(self, context: Context = bound_ids) -> None:
+    def __init__(self, context: Context = diagnostic_ids) -> None:
         super().__init__()
         self._context = context
         self.redact: Redact = bytes
@@ -36,7 +36,7 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
             "logger": record.name,
             **self._context(),
-            **{name: value for name, value in vars(record).items() if name not in _ALREADY_TOLD},
+            **{name: value for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES},
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -51,11 +51,11 @@ def configure_logging(
     level: str = "INFO",
     stream: TextIO | None = None,
     *,
-    context: Context = bound_ids,
+    context: Context = diagnostic_ids,
     quiet: Sequence[str] = (),
 ) -> None:
-    """Send everything that this process logs, the libraries included, to `stream` (stderr) as JSON lines. Of the
-    loggers in `quiet` only warnings."""
+    """Write all logs of this process, those of libraries included, to `stream` (stderr by default) as JSON lines; from
+    the loggers in `quiet`, only warnings and errors."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines(context))
     root = logging.getLogger()
@@ -65,13 +65,13 @@ def configure_logging(
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    # Every request is counted and logged by our own middleware; these repeat it or tell of each connection.
+    # Our own middleware logs every request; these repeat it, or log each connection.
     for name in ("uvicorn.access", "httpx", "httpcore", "urllib3", *quiet):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def keep_out_of_logs(redact: Redact) -> None:
-    """Whatever this process logs from now on passes `redact` first: the libraries' lines and exceptions, too."""
+    """From now on `redact` every line that this process logs, those of libraries and exceptions included."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, JsonLines):
             handler.formatter.redact = redact

@@ -1,5 +1,6 @@
-"""The kinds of values that settings take: how each is parsed and how it is described to a person."""
+"""The kinds of values that settings take: how each is parsed, and the text that says what is allowed."""
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ YEAR_MS: Final = 365 * 24 * 3600 * 1000
 SECRET_LENGTH: Final = 32
 
 
-class Refused(ValueError):  # errors are named after the broken rule
-    """A malformed value; its text says why, holds nothing secret and may be shown."""
+class InvalidValue(ValueError):  # errors are named after the broken rule
+    """A malformed value. Its text says why, and never contains the value, which may be secret."""
 
 
 @dataclass(frozen=True)
 class Kind(Generic[Value_co]):
-    """`parse` takes the trimmed text, never an empty one, and raises ValueError."""
+    """`parse` takes the trimmed text, which is never empty, and raises ValueError."""
 
     parse: Callable[[str], Value_co]
     allowed: str
@@ -27,21 +28,21 @@ class Kind(Generic[Value_co]):
 
 @dataclass(frozen=True)
 class ApiKey:
-    """Who may call: `name` is the actor in the log, `sha256` the hexadecimal hash of the key."""
+    """`name`: the actor in the log. `sha256`: the key's hash, in lower-case hexadecimal."""
 
     name: str
     sha256: str
 
 
 def integer(lowest: int, highest: int) -> Kind[int]:
-    """Whole numbers in ASCII digits, bounds included."""
+    """Whole numbers in ASCII digits, from `lowest` to `highest`, both included."""
 
     def parse(text: str) -> int:
         if re.fullmatch(r"-?[0-9]{1,20}", text) is None:
-            raise Refused("not a whole number")
+            raise InvalidValue("not a whole number")
         number = int(text)
         if not lowest <= number <= highest:
-            raise Refused("out of range")
+            raise InvalidValue("out of range")
         return number
 
     return Kind(parse, f"a whole number from {lowest} to {highest}")
@@ -51,9 +52,9 @@ def _url(schemes: frozenset[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         parts = urlsplit(text)
         if parts.scheme not in schemes:
-            raise Refused("another scheme")
+            raise InvalidValue("another scheme")
         if any(letter.isspace() for letter in text):
-            raise Refused("it holds a space")
+            raise InvalidValue("it holds a space")
         _ = parts.port  # raises ValueError when malformed
         return text
 
@@ -63,14 +64,14 @@ def _url(schemes: frozenset[str]) -> Callable[[str], str]:
 def _http_url(text: str) -> str:
     url = _url(frozenset({"http", "https"}))(text)
     if not urlsplit(url).hostname:
-        raise Refused("it names no host")
+        raise InvalidValue("it names no host")
     return url.rstrip("/")
 
 
 def _matching(pattern: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if re.fullmatch(pattern, text) is None:
-            raise Refused("malformed")
+            raise InvalidValue("malformed")
         return text
 
     return parse
@@ -78,7 +79,7 @@ def _matching(pattern: str) -> Callable[[str], str]:
 
 def _secret(text: str) -> str:
     if len(text) < SECRET_LENGTH:
-        raise Refused(f"it has {len(text)} characters")
+        raise InvalidValue(f"it has {len(text)} characters")
     return text
 
 
@@ -87,30 +88,32 @@ def _api_keys(text: str) -> tuple[ApiKey, ...]:
     for number, entry in enumerate((part.strip() for part in text.split(",")), start=1):
         name, _, digest = entry.partition(":")
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,119}", name) is None:
-            raise Refused(f"entry {number} has no usable name")
+            raise InvalidValue(f"entry {number} has no usable name")
         if re.fullmatch(r"[0-9a-fA-F]{64}", digest) is None:
-            raise Refused(f"entry {number} has no SHA-256; make it with `printf %s KEY | sha256sum`")
+            raise InvalidValue(
+                f"entry {number} has no SHA-256; make it with `printf %s KEY | sha256sum | cut -d' ' -f1`"
+            )
         if name in keys:
-            raise Refused(f"entry {number} repeats a name")
+            raise InvalidValue(f"entry {number} repeats a name")
         keys[name] = ApiKey(name, digest.lower())
     return tuple(keys.values())
 
 
 def _worker_runtime(text: str) -> Literal["process", "docker"]:
     if text not in {"process", "docker"}:
-        raise Refused("unknown")
+        raise InvalidValue("unknown")
     return cast("Literal['process', 'docker']", text)
 
 
 def _pull_policy(text: str) -> Literal["missing", "never", "always"]:
     if text not in {"missing", "never", "always"}:
-        raise Refused("no pull policy")
+        raise InvalidValue("no pull policy")
     return cast("Literal['missing', 'never', 'always']", text)
 
 
 def _cpus(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) is None or not (cpus := float(text)):
-        raise Refused("no number of CPUs")
+        raise InvalidValue("no number of CPUs")
     return cpus
 
 
@@ -142,3 +145,13 @@ CPUS: Final[Kind[float]] = Kind(_cpus, "a number of CPUs such as 1 or 0.5")
 SERVER_ERROR_CODES: Final[Kind[frozenset[int]]] = Kind(
     _server_error_codes, "HTTP statuses from 500 to 599 with commas between them"
 )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server on `host` can be reached from this machine only; of names, only localhost counts."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

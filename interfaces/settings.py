@@ -1,30 +1,29 @@
-"""Every setting of Fleetlog, read from the environment once, at the start. No other module reads a setting there; what
-bootstrap hands to Docker's client and to workers (DOCKER_HOST, model credentials) are other programs' variables.
+"""All settings of Fleetlog, read from the environment once, at the start. No other module reads a setting there;
+what bootstrap passes to Docker's client and to executors (DOCKER_HOST, model credentials) belongs to other programs.
 
-A setting is declared in one place, its field of `Settings`: variable, type, default, what it means. The reference page
-docs/reference/configuration.md is rendered from these declarations (interfaces/settings_reference.py).
+A setting is declared once, as a field of `Settings`: variable, type, default, what it means. The reference page
+docs/reference/configuration.md is rendered from these declarations (interfaces/cli/settings_reference.py).
 """
 
-# ruff: noqa: RUF009  # `_setting` makes a dataclass field, not a default value
+# ruff: noqa: RUF009  # `setting` makes a dataclass field, not a default value
 
 import dataclasses
 import difflib
-import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, cast
+from typing import Any, Final, Literal, cast
+from urllib.parse import urlsplit
 
 from interfaces import setting_values as values
+from interfaces.setting_declarations import DECLARATION, Declaration, setting
 
-Value = TypeVar("Value")
 WorkerRuntime = Literal["process", "docker"]
-DECLARATION: Final = "declaration"
 OWN_PREFIX: Final = "FLEETLOG_"
 
 
 class SettingsError(Exception):
-    """A setting that stops the start. `variable` names it; the text says what is wrong, what is allowed, what to do."""
+    """A setting prevents the start. `variable` names it; the text says what is wrong, what is allowed, what to do."""
 
     def __init__(self, variable: str, problem: str) -> None:
         super().__init__(f"{variable}: {problem}")
@@ -32,75 +31,43 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declaration:
-    """How one setting is read: `parse` raises ValueError for a malformed text, `allowed` says what it takes."""
-
-    variable: str
-    parse: Callable[[str], object]
-    allowed: str
-    doc: str
-    shown_default: str
-    secret: bool = False
-
-
-def _setting(
-    variable: str,
-    kind: values.Kind[Value],
-    doc: str,
-    *,
-    default: Value,
-    shown_default: str | None = None,
-    secret: bool = False,
-) -> Value:
-    declaration = Declaration(
-        variable=variable,
-        parse=kind.parse,
-        allowed=kind.allowed,
-        doc=doc,
-        shown_default=str(default) if shown_default is None else shown_default,
-        secret=secret,
-    )
-    # A dataclass turns this field object into a value of the declared type.
-    field = dataclasses.field(default=cast("Any", default), metadata={DECLARATION: declaration}, repr=not secret)
-    return cast("Value", field)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings, checked. None means "not set"; durations are milliseconds, as their names say."""
 
-    host: str = _setting(
+    host: str = setting(
         "FLEETLOG_HOST",
         values.TEXT,
         "Address to listen on. Any other than a loopback address needs `FLEETLOG_API_KEYS`.",
         default="127.0.0.1",
     )
-    port: int = _setting("FLEETLOG_PORT", values.integer(0, 65535), "Port; 0 takes a free one.", default=8080)
-    home: Path = _setting(
+    port: int = setting(
+        "FLEETLOG_PORT", values.integer(0, 65535), "Port to listen on; 0 takes a free one.", default=8080
+    )
+    home: Path = setting(
         "FLEETLOG_HOME",
         values.FOLDER,
-        "Folder of the embedded servers' data, the secrets and the logs of this installation.",
+        "Folder of this installation: the embedded servers' data, containers of the `process` runtime, secrets, logs.",
         default=Path(".fleetlog"),
     )
-    api_keys: tuple[values.ApiKey, ...] = _setting(
+    api_keys: tuple[values.ApiKey, ...] = setting(
         "FLEETLOG_API_KEYS",
         values.API_KEYS,
-        "Who may call the API: name (the actor in the log) and SHA-256 of the key, in hexadecimal. None: loopback "
-        "only, without keys.",
+        "Who may call the API: name (the actor in the log) and SHA-256 of the key, in hexadecimal. Without any, the "
+        "API listens on loopback only and asks for no key.",
         default=(),
         shown_default="none",
         secret=True,
     )
-    secret: str | None = _setting(
+    secret: str | None = setting(
         "FLEETLOG_SECRET",
         values.SECRET,
-        "Key of the tokens for executors and callbacks. With the embedded Postgres one is made and kept in "
-        "`FLEETLOG_HOME`; with `DATABASE_URL` it is required, and the same for all processes.",
+        "Secret from which the tokens for executors and callbacks are derived. With the embedded Postgres, one is made "
+        "and kept in `FLEETLOG_HOME`; with `DATABASE_URL` it is required, and must be the same for all processes.",
         default=None,
         shown_default="made once",
         secret=True,
     )
-    database_url: str | None = _setting(
+    database_url: str | None = setting(
         "DATABASE_URL",
         values.DATABASE_URL,
         "Postgres to use instead of the embedded one.",
@@ -108,127 +75,167 @@ class Settings:
         shown_default="embedded Postgres",
         secret=True,
     )
-    s3_endpoint: str | None = _setting(
+    s3_endpoint: str | None = setting(
         "S3_ENDPOINT",
         values.HTTP_URL,
-        "S3 server to use instead of the embedded one; needs both AWS keys.",
+        "S3 server to use instead of the embedded one. Without it, `S3_BUCKET` names a bucket at AWS itself.",
         default=None,
         shown_default="embedded S3 server",
     )
-    s3_bucket: str = _setting("S3_BUCKET", values.BUCKET, "Bucket of all workspaces.", default="fleetlog")
-    s3_region: str = _setting("S3_REGION", values.TEXT, "Region that requests are signed for.", default="us-east-1")
-    aws_access_key_id: str | None = _setting(
+    s3_bucket: str | None = setting(
+        "S3_BUCKET",
+        values.BUCKET,
+        "Bucket that holds all workspaces; it exists. Set without `S3_ENDPOINT`, it is at AWS.",
+        default=None,
+        shown_default="fleetlog",
+    )
+    s3_region: str | None = setting(
+        "S3_REGION",
+        values.TEXT,
+        "Region that requests are signed for. At AWS it is the bucket's, by default that of `AWS_DEFAULT_REGION` or of "
+        "the profile.",
+        default=None,
+        shown_default="us-east-1",
+    )
+    aws_access_key_id: str | None = setting(
         "AWS_ACCESS_KEY_ID",
         values.TEXT,
-        "Access key for `S3_ENDPOINT`; not used with the embedded server.",
+        "Access key for the S3 server; not used with the embedded one. Without it, AWS's chain is asked: profiles "
+        "(`AWS_PROFILE`), SSO, a process, a web identity, the role of a container or an instance.",
         default=None,
         shown_default="none",
     )
-    aws_secret_access_key: str | None = _setting(
+    aws_secret_access_key: str | None = setting(
         "AWS_SECRET_ACCESS_KEY",
         values.TEXT,
-        "Secret key for `S3_ENDPOINT`; not used with the embedded server.",
+        "Secret key that belongs to `AWS_ACCESS_KEY_ID`.",
         default=None,
         shown_default="none",
         secret=True,
     )
-    worker_runtime: WorkerRuntime = _setting(
+    aws_session_token: str | None = setting(
+        "AWS_SESSION_TOKEN",
+        values.TEXT,
+        "Session token, if `AWS_ACCESS_KEY_ID` is temporary. When it expires, nothing renews it: prefer AWS's chain.",
+        default=None,
+        shown_default="none",
+        secret=True,
+    )
+    worker_runtime: WorkerRuntime = setting(
         "WORKER_RUNTIME",
         values.WORKER_RUNTIME,
-        "Where sessions run: an executor process on this machine (trusted code only) or a Docker container each.",
+        "What each session runs in: an executor process on this machine (trusted code only) or a Docker container.",
         default="process",
     )
-    worker_image: str = _setting(
+    worker_image: str = setting(
         "WORKER_IMAGE",
         values.TEXT,
         "Image of the `docker` runtime; script/worker-image builds it.",
         default="fleetlog-worker:latest",
     )
-    worker_pull: Literal["missing", "never", "always"] = _setting(
+    worker_pull: Literal["missing", "never", "always"] = setting(
         "WORKER_PULL", values.PULL_POLICY, "When `WORKER_IMAGE` is pulled from its registry.", default="missing"
     )
-    worker_cpus: float = _setting("WORKER_CPUS", values.CPUS, "CPUs of a container.", default=1.0, shown_default="1")
-    worker_memory_mb: int = _setting(
+    worker_cpus: float = setting(
+        "WORKER_CPUS", values.CPUS, "CPU limit of a container.", default=1.0, shown_default="1"
+    )
+    worker_memory_mb: int = setting(
         "WORKER_MEMORY_MB",
         values.integer(64, 16_000_000),
-        "Memory of a container, in MiB; it gets no swap.",
+        "Memory limit of a container, in MiB; it gets no swap.",
         default=2048,
     )
-    worker_pids: int = _setting(
-        "WORKER_PIDS", values.integer(16, 4_000_000), "Processes and threads of a container.", default=512
+    worker_pids: int = setting(
+        "WORKER_PIDS", values.integer(16, 4_000_000), "Limit of processes and threads in a container.", default=512
     )
-    worker_network: str | None = _setting(
+    worker_network: str | None = setting(
         "WORKER_NETWORK",
         values.TEXT,
-        "A Docker network of your own for the containers; this process calls them at their addresses there, and no "
-        "port is published. By default one is made, and each container's port is published on loopback alone.",
+        "An existing Docker network for the containers; this process calls them at their addresses in it, and no port "
+        "is published. By default a network is made, and each container's port is published on loopback only.",
         default=None,
         shown_default="one of the installation's own",
     )
-    max_workers: int = _setting("MAX_WORKERS", values.COUNT, "Workers that may run at once.", default=100)
-    max_starting: int = _setting("MAX_STARTING", values.COUNT, "Workers that may start at once.", default=8)
-    max_streams: int = _setting(
-        "MAX_STREAMS", values.COUNT, "Live event streams that one process serves at once.", default=1000
+    max_workers: int = setting(
+        "MAX_WORKERS", values.COUNT, "Session workers that may run at the same time.", default=100
     )
-    max_runs: int = _setting(
-        "MAX_RUNS", values.integer(1, 100_000), "How many runs are executed at once, over all processes.", default=1000
+    max_starting: int = setting(
+        "MAX_STARTING", values.COUNT, "Session workers that may start at the same time.", default=8
     )
-    idle_timeout_ms: int = _setting(
-        "IDLE_TIMEOUT_MS", values.DURATION_MS, "How long a worker may idle before it is stopped.", default=900_000
+    max_streams: int = setting(
+        "MAX_STREAMS", values.COUNT, "Live event streams that one process serves at the same time.", default=1000
     )
-    remove_after_ms: int = _setting(
-        "REMOVE_AFTER_MS", values.DURATION_MS, "How long a stopped worker is kept.", default=86_400_000
+    max_runs: int = setting(
+        "MAX_RUNS",
+        values.integer(1, 100_000),
+        "Runs that may be executed at the same time, over all processes.",
+        default=1000,
     )
-    stale_sync_after_ms: int = _setting(
-        "STALE_SYNC_AFTER_MS",
+    idle_timeout_ms: int = setting(
+        "IDLE_TIMEOUT_MS",
         values.DURATION_MS,
-        "How old the last successful sync of a running worker may be before it is synced again.",
-        default=1_800_000,
+        "Milliseconds that a session worker may idle before it is stopped.",
+        default=900_000,
     )
-    workspace_retention_ms: int = _setting(
-        "WORKSPACE_RETENTION_MS",
-        values.integer(1, 10 * values.YEAR_MS),
-        "How long a recorded sync can still be restored after a later one took its place.",
-        default=2_592_000_000,
-    )
-    sync_progress_ms: int = _setting(
-        "SYNC_PROGRESS_MS",
+    remove_after_ms: int = setting(
+        "REMOVE_AFTER_MS",
         values.DURATION_MS,
-        "How long a sync takes before it tells how far it is; then it does so up to 20 times, less and less often.",
-        default=5000,
-    )
-    human_loop_timeout_ms: int = _setting(
-        "HUMAN_LOOP_TIMEOUT_MS", values.DURATION_MS, "How long a question waits for its answer.", default=3_600_000
-    )
-    run_timeout_ms: int = _setting(
-        "RUN_TIMEOUT_MS",
-        values.integer(0, values.YEAR_MS),
-        "How long an agent may run, questions included, before it is ended and its run fails; 0: no limit.",
+        "Milliseconds that a stopped session worker is kept before it is removed.",
         default=86_400_000,
     )
-    run_silence_timeout_ms: int = _setting(
+    stale_sync_after_ms: int = setting(
+        "STALE_SYNC_AFTER_MS",
+        values.DURATION_MS,
+        "Milliseconds after its last successful sync before a running session worker is synced again.",
+        default=1_800_000,
+    )
+    workspace_retention_ms: int = setting(
+        "WORKSPACE_RETENTION_MS",
+        values.integer(1, 10 * values.YEAR_MS),
+        "Milliseconds that a recorded sync can still be restored after a later one has replaced it.",
+        default=2_592_000_000,
+    )
+    sync_progress_ms: int = setting(
+        "SYNC_PROGRESS_MS",
+        values.DURATION_MS,
+        "Milliseconds before a running sync emits progress events (at most 20, at growing intervals).",
+        default=5000,
+    )
+    human_loop_timeout_ms: int = setting(
+        "HUMAN_LOOP_TIMEOUT_MS",
+        values.DURATION_MS,
+        "Milliseconds that a question waits for its answer before it expires.",
+        default=3_600_000,
+    )
+    run_timeout_ms: int = setting(
+        "RUN_TIMEOUT_MS",
+        values.integer(0, values.YEAR_MS),
+        "Milliseconds that an agent may run, waits for answers included, before its run fails; 0: no limit.",
+        default=86_400_000,
+    )
+    run_silence_timeout_ms: int = setting(
         "RUN_SILENCE_TIMEOUT_MS",
         values.integer(0, values.YEAR_MS),
-        "How long an agent may say nothing, open questions not counted; 0: no limit.",
+        "Milliseconds without an event of the agent, waits for answers not counted, before its run fails; 0: no limit.",
         default=21_600_000,
     )
-    public_url: str | None = _setting(
+    public_url: str | None = setting(
         "FLEETLOG_PUBLIC_URL",
         values.HTTP_URL,
-        "Where agents reach the API, for their callbacks. By default it is this process's own address where workers "
-        "reach that; `fleetlog worker` has none of its own.",
+        "URL at which agents reach the API for callbacks. By default this process's own address, if executors can "
+        "reach it; `fleetlog worker` has none.",
         default=None,
         shown_default="own address",
     )
-    executor_base_url: str | None = _setting(
+    executor_base_url: str | None = setting(
         "EXECUTOR_BASE_URL",
         values.HTTP_URL,
-        "One shared executor for all sessions, run by somebody else, instead of one per worker: nothing is started or "
-        "stopped for a session then, and `WORKER_RUNTIME` has no meaning. Needs `EXECUTOR_AUTH_TOKEN`.",
+        "URL of one executor for all sessions, run outside of Fleetlog, instead of one per session worker: nothing is "
+        "started or stopped for a session then, and `WORKER_RUNTIME` is ignored. Needs `EXECUTOR_AUTH_TOKEN`.",
         default=None,
         shown_default="one per worker",
     )
-    executor_auth_token: str | None = _setting(
+    executor_auth_token: str | None = setting(
         "EXECUTOR_AUTH_TOKEN",
         values.TEXT,
         "Bearer token of the shared executor.",
@@ -236,42 +243,45 @@ class Settings:
         shown_default="none",
         secret=True,
     )
-    executor_timeout_ms: int = _setting(
-        "EXECUTOR_TIMEOUT_MS", values.DURATION_MS, "How long one call of an executor may take.", default=30_000
+    executor_timeout_ms: int = setting(
+        "EXECUTOR_TIMEOUT_MS",
+        values.DURATION_MS,
+        "Milliseconds that one call to an executor may take; restores and syncs have a limit of their own.",
+        default=30_000,
     )
-    executor_max_retries: int = _setting(
-        "EXECUTOR_MAX_RETRIES", values.integer(0, 100), "How often a failed call is repeated.", default=3
+    executor_max_retries: int = setting(
+        "EXECUTOR_MAX_RETRIES", values.integer(0, 100), "How often a failed call to an executor is retried.", default=3
     )
-    executor_retry_delay_ms: int = _setting(
+    executor_retry_delay_ms: int = setting(
         "EXECUTOR_RETRY_DELAY_MS",
         values.integer(0, values.YEAR_MS),
-        "Pause before a repetition, times its number.",
+        "Milliseconds before the first retry of a call to an executor; before the n-th, n times as long.",
         default=500,
     )
-    executor_retry_status_codes: frozenset[int] = _setting(
+    executor_retry_status_codes: frozenset[int] = setting(
         "EXECUTOR_RETRY_STATUS_CODES",
         values.SERVER_ERROR_CODES,
-        "HTTP statuses of an executor that are worth a repetition.",
+        "HTTP statuses of an executor that are retried.",
         default=frozenset({500, 502, 503, 504}),
         shown_default="500,502,503,504",
     )
-    run_queue_owner: str | None = _setting(
+    run_queue_owner: str | None = setting(
         "RUN_QUEUE_OWNER",
         values.TEXT,
-        "Name under which this process claims runs; must differ between processes.",
+        "Name under which this process claims runs and effects; must differ between processes.",
         default=None,
         shown_default="host and process id",
     )
-    run_queue_lock_ms: int = _setting(
+    run_queue_lock_ms: int = setting(
         "RUN_QUEUE_LOCK_MS",
         values.integer(1000, values.YEAR_MS),
-        "Lease of a claimed run or effect; renewed while its worker lives.",
+        "Milliseconds of the lease of a claimed run or effect; renewed while the process that claimed it lives.",
         default=30_000,
     )
-    run_queue_retry_delay_ms: int = _setting(
+    run_queue_retry_delay_ms: int = setting(
         "RUN_QUEUE_RETRY_DELAY_MS",
         values.integer(0, values.YEAR_MS),
-        "Pause before a run that failed in passing is tried again.",
+        "Milliseconds before a run that failed for a transient reason is tried again.",
         default=5000,
     )
 
@@ -281,7 +291,7 @@ class Settings:
         return self.database_url is None
 
     def callbacks_at(self, *, serves_api: bool) -> str | None:
-        """The base URL of the API as agents reach it; None where they don't, as far as is known."""
+        """The base URL at which agents reach the API; None if they can't, or if it is unknown."""
         if self.public_url is not None:
             return self.public_url.rstrip("/")
         if not serves_api or self.port == 0 or self.executor_base_url is not None:
@@ -295,19 +305,24 @@ class Settings:
     @property
     def embedded_object_store(self) -> bool:
         """Whether Fleetlog brings its own S3 server."""
-        return self.s3_endpoint is None
+        return self.s3_endpoint is None and self.s3_bucket is None
+
+    @property
+    def bucket(self) -> str:
+        """The bucket's name, wherever it is."""
+        return self.s3_bucket or "fleetlog"
 
 
 def declarations() -> Mapping[str, Declaration]:
-    """Field name of `Settings` → how it is read, in the order of the reference page."""
+    """How each setting is read, by field name of `Settings`, in the order of the reference page."""
     return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in dataclasses.fields(Settings)}
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """The settings that `environ` gives; an empty value counts as not set.
 
-    Raises `SettingsError` for an unknown `FLEETLOG_*` variable, a malformed value, and values that do not go together.
-    The value of a secret never is part of the message.
+    Raises SettingsError for an unknown `FLEETLOG_*` variable, a malformed value, and values that contradict each
+    other. Its message never contains the value of a secret.
     """
     known = declarations()
     _refuse_unknown(environ, [declaration.variable for declaration in known.values()])
@@ -326,7 +341,7 @@ def _parsed(declaration: Declaration, text: str) -> object:
         return declaration.parse(text)
     except ValueError as error:
         shown = "the value (not shown: it is a secret)" if declaration.secret else f"`{text}`"
-        reason = f" ({error})" if isinstance(error, values.Refused) else ""
+        reason = f" ({error})" if isinstance(error, values.InvalidValue) else ""
         raise SettingsError(
             declaration.variable, f"{shown} is not allowed{reason}; allowed is {declaration.allowed}."
         ) from None
@@ -342,7 +357,7 @@ def _refuse_unknown(environ: Mapping[str, str], variables: list[str]) -> None:
 
 
 def _refuse_contradictions(settings: Settings) -> None:
-    if not settings.api_keys and not is_loopback(settings.host):
+    if not settings.api_keys and not values.is_loopback(settings.host):
         raise SettingsError(
             "FLEETLOG_HOST",
             f"`{settings.host}` can be reached from other machines, and no FLEETLOG_API_KEYS are set, so anyone there "
@@ -354,22 +369,22 @@ def _refuse_contradictions(settings: Settings) -> None:
             "it is required with DATABASE_URL, because every process on one database needs the same. "
             "Make one with `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`.",
         )
-    if settings.s3_endpoint is not None:
-        for variable, key in (
-            ("AWS_ACCESS_KEY_ID", settings.aws_access_key_id),
-            ("AWS_SECRET_ACCESS_KEY", settings.aws_secret_access_key),
-        ):
-            if key is None:
-                raise SettingsError(variable, "it is required with S3_ENDPOINT.")
+    if not settings.embedded_object_store:
+        _refuse_half_credentials(settings)
+    in_docker = settings.worker_runtime == "docker"
+    if settings.s3_endpoint and in_docker and values.is_loopback(urlsplit(settings.s3_endpoint).hostname or ""):
+        raise SettingsError(
+            "S3_ENDPOINT",
+            f"`{settings.s3_endpoint}` means the container itself inside a container (WORKER_RUNTIME=docker); "
+            "name an address at which both this process and containers reach the server.",
+        )
     if settings.executor_base_url is not None and settings.executor_auth_token is None:
         raise SettingsError("EXECUTOR_AUTH_TOKEN", "it is required with EXECUTOR_BASE_URL.")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a server on `host` can be reached from this machine alone; other names than localhost count as no."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+def _refuse_half_credentials(settings: Settings) -> None:
+    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
+    if secret is None and (key or settings.aws_session_token):
+        raise SettingsError("AWS_SECRET_ACCESS_KEY", "it is required with AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN.")
+    if key is None and secret:
+        raise SettingsError("AWS_ACCESS_KEY_ID", "it is required with AWS_SECRET_ACCESS_KEY.")

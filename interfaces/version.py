@@ -1,3 +1,3 @@
-"""The version of Fleetlog: the package, `fleetlog --version` and the OpenAPI document all take it from here."""
+"""The version of Fleetlog, for the package, `fleetlog --version` and the OpenAPI document."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Read models: which events they fold, their rows, and how reads show them.
+"""Read models: the events that they fold, their rows, and the views that the API returns.
 
-A fold is pure: the same one makes the rows live, in a rebuild and in time travel, so that all three answer alike.
+A fold is pure, and the same one is used live, in rebuilds and in time travel, so that all three give the same rows.
 """

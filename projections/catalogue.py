@@ -1,4 +1,4 @@
-"""All projections of this code: the one place that lists them."""
+"""The list of all projections."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ PROJECTIONS: tuple[Projection[Any], ...] = (SESSION_WORKERS, RUNS, TODOS, HUMAN_
 
 
 def projection_named(name: str) -> Projection[Any]:
-    """Raises LookupError, with the names that there are, for an unknown one."""
+    """The projection of this name. Raises LookupError, with the known names, if there is none."""
     for projection in PROJECTIONS:
         if projection.name == name:
             return projection

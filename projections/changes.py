@@ -1,4 +1,4 @@
-"""What differs between two documents: field by field, and as RFC 6902 JSON Patch. Pure."""
+"""The differences of two JSON documents, field by field and as JSON Patch (RFC 6902). Pure."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from projections.projection import View
 
 
 class Change(View, frozen=True, kw_only=True):
-    """`path` is a JSON Pointer (RFC 6901); `before` is null for what was added, `after` for what was removed."""
+    """`path`: a JSON Pointer (RFC 6901). `before` is null for an added value, `after` for a removed one."""
 
     path: str
     kind: Literal["added", "removed", "changed"]
@@ -18,7 +18,8 @@ class Change(View, frozen=True, kw_only=True):
 
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
-    """From one JSON value to another; lists by index, those at the end that are gone in the order of their removal."""
+    """The changes from one JSON value to another, in an order in which a patch can apply them. Lists are compared by
+    index; elements missing at the end are removed from the last one down."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in [*before, *(key for key in after if key not in before)]:
             place = f"{path}/{pointer_part(key)}"
@@ -35,7 +36,7 @@ def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
             yield Change(path=f"{path}/{index}", kind="removed", before=before[index])
         for index in range(len(before), len(after)):
             yield Change(path=f"{path}/{index}", kind="added", after=after[index])
-    elif before != after or type(before) is not type(after):  # false is not 0, though Python finds them equal
+    elif before != after or type(before) is not type(after):  # in Python False == 0
         yield Change(path=path, kind="changed", before=before, after=after)
 
 
@@ -44,7 +45,7 @@ def pointer_part(key: str) -> str:
 
 
 class PatchOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One operation of RFC 6902; `value` is left out of a `remove`."""
+    """One operation of RFC 6902. `remove` has no `value`."""
 
     op: Literal["add", "remove", "replace"]
     path: str
@@ -62,5 +63,5 @@ def patch_of(change: Change) -> PatchOperation:
 
 
 def concerns(changed_path: str, path: str) -> bool:
-    """Whether a change at one place is one of the value at another: the same place, above it or below it."""
+    """Whether a change at one path changes the value at another: the same path, one above it or one below it."""
     return changed_path == path or changed_path.startswith(f"{path}/") or path.startswith(f"{changed_path}/")

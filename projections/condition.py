@@ -1,17 +1,18 @@
-"""Conditions on a document, as bisect takes them: `state == "failed" and tools.failed > 2`. Pure, and safe: an
-expression is read into a tree of few kinds of nodes and walked; nothing of it is ever run as code.
+"""Conditions on a document, for bisect: `state == "failed" and tools.failed > 2`. Pure, and safe: an expression is
+parsed into a tree, of which only the node types below are accepted and interpreted; nothing is executed as code.
 
     literals     "text" 'text' 12 -1.5 true false null [1, 2]
-    fields       state   tools.failed   todos["t1"].status   warnings[0].code; what isn't there is null
+    fields       state   tools.failed   todos["t1"].status   warnings[0].code; null if missing
     comparisons  == != < <= > >= in, not in (a text in a text, a value in a list, a key in an object)
     logic        and or not ( )
-    functions    len(text, list or object; 0 for null)  lower(text)  any(list or object, field): an element has it true
+    functions    len(text, list or object; 0 for null)  lower(text)  any(list or object, field): true in an element
 
-Values of different kinds are not equal, and no order holds between them.
+Values of different JSON types are not equal, and every order between them is false.
 """
 
 import ast
 import operator
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -30,28 +31,43 @@ _FUNCTIONS = {"len": 1, "lower": 1, "any": 2}
 
 
 class Condition:
-    """`text` as it was given; `fields`: the top-level fields that it reads. Raises InvalidInput (field `where`) for
-    what is no condition."""
+    """A parsed condition. `text`: as given; `fields`: the top-level fields that it reads. Raises InvalidInput (field
+    `where`) if it can't be parsed."""
 
     def __init__(self, text: str) -> None:
         if not text.strip() or len(text) > MAX_LENGTH:
             raise InvalidInput("where", f"must be a condition of 1 to {MAX_LENGTH} characters")
         try:
-            with warnings.catch_warnings():  # of escapes in texts and the like: what is meant stays clear
+            with warnings.catch_warnings():  # such as those about invalid escapes in strings
                 warnings.simplefilter("ignore")
                 self._tree = ast.parse(text.strip(), mode="eval").body
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            raise InvalidInput("where", f"can't be read: {getattr(error, 'msg', None) or error}") from error
+        except SyntaxError as error:
+            raise InvalidInput("where", f"can't be read: {_place(text.strip(), error)}") from error
+        except (ValueError, MemoryError, RecursionError) as error:
+            raise InvalidInput("where", f"can't be read: {error}") from error
         self.text = text
         self.fields: frozenset[str] = frozenset(_checked(self._tree))
 
+    def check_fields(self, document: dict[str, Any]) -> None:
+        """Raises InvalidInput if it reads a top-level field that a document does not have."""
+        for field in sorted(self.fields - document.keys()):
+            raise InvalidInput("where", f"there is no field {field!r}; there are {', '.join(sorted(document))}")
+
     def holds(self, document: dict[str, Any]) -> bool:
-        """Whether it is true of a document; a value that is no truth value counts as true unless empty, 0 or null."""
+        """Whether it is true for a document. Values other than booleans are true unless empty, 0 or null."""
         return bool(_value(self._tree, document))
 
 
+def _place(text: str, error: SyntaxError) -> str:
+    """What is wrong, and where."""
+    at = error.offset - 1 if error.offset else len(text)
+    if re.match(r"=(?!=)", text[at:]):
+        return f"equality is `==`, not `=`: {text[at:][:40]!r}"
+    return f"{error.msg} at {text[at:][:40]!r}" if text[at:] else f"{error.msg} at the end"
+
+
 def _checked(node: ast.expr) -> list[str]:  # noqa: C901  # one case for each kind of node
-    """The top-level fields below a node. Raises InvalidInput."""
+    """The top-level fields that a node reads. Raises InvalidInput for a node that is not allowed."""
     match node:
         case ast.Constant(value=str() | int() | float()):
             return []
@@ -70,7 +86,8 @@ def _checked(node: ast.expr) -> list[str]:  # noqa: C901  # one case for each ki
                 return [name for value in (left, *values) for name in _checked(value)]
         case ast.Call(func=ast.Name(id=name), args=values, keywords=[]) if name in _FUNCTIONS:
             if len(values) == _FUNCTIONS[name]:
-                return [field for value in values for field in _checked(value)]
+                read = [_checked(value) for value in values]
+                return read[0]  # the names in the condition of any() are fields of the elements
             raise InvalidInput("where", f"{name}() takes {_FUNCTIONS[name]} values, not {len(values)}")
     raise InvalidInput("where", f"{ast.unparse(node)[:80]!r} is not possible in a condition")
 

@@ -1,7 +1,7 @@
-"""A run or a session as one document, as time travel compares and questions it. Pure.
+"""A run or session as one JSON document, which diff and bisect evaluate. Pure.
 
-A run's document has the fields of its snapshot, its `todos` by id and its `questions` by id; a session's has those of
-its worker. A fold steps through the stream's events, so that the document after each of them costs one step.
+A run's document has the fields of RunSnapshot, with `todos` and `questions` by id; a session's those of
+SessionWorkerView. A fold steps through the stream's events, so that each further document costs one step.
 """
 
 from collections import deque
@@ -14,47 +14,44 @@ from domain.run.events import MessageDelta, MessageStopped
 from projections.human_loop import HUMAN_LOOP, AskingRun, HumanLoopRow
 from projections.human_loop import view as question_view
 from projections.projection import Projection
-from projections.runs import MAX_PIECES, RUNS, Piece, RunRow, StreamEnd, snapshot
+from projections.runs import MAX_CHUNKS, RUNS, RunRow, StreamEnd, TextChunk, snapshot
 from projections.session_workers import SESSION_WORKERS, SessionWorkerRow
 from projections.session_workers import view as worker_view
 from projections.todos import TODOS
 from projections.todos import view as todos_view
 
 Rows = dict[str, Any]
-"""By key, of one projection."""
+"""The rows of one projection, by key."""
 
 Document = dict[str, Any]
 ALWAYS_CHANGING = ("seq", "position", "updatedAt")
 
 
 class DocumentFold(Protocol):
-    """Begins with the rows of its `projections` after some event, and steps on from there."""
+    """Begins with the rows of its `projections` as of some event, and steps on from there."""
 
     projections: tuple[Projection[Any], ...]
-    text_of: frozenset[str]
-    """The event types that change the document's text, which the fold itself does not have."""
 
     def begin(self, rows: dict[str, Rows]) -> None: ...
 
     def step(self, recorded: RecordedEvent) -> bool:
-        """Fold one more event; whether anything but the ALWAYS_CHANGING fields may have changed."""
+        """Fold one more event. Returns whether fields other than ALWAYS_CHANGING may have changed."""
         ...
 
     def document(self, end: StreamEnd) -> Document | None:
-        """After the last event, which is `end`; None while nothing is known."""
+        """The document as of the last event, `end`; None before the stream's first event."""
         ...
 
 
 class RunFold:
-    """`text` of the document is that of the pieces given to `tell_text`, and of the events that were stepped over."""
+    """The document's `text` comes from the chunks given to `begin_text` and from the events folded since."""
 
     projections: tuple[Projection[Any], ...] = (RUNS, TODOS, HUMAN_LOOP)
-    text_of = frozenset({MessageDelta.wire_name, MessageStopped.wire_name})
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
         self._rows: dict[str, Rows] = {projection.name: {} for projection in self.projections}
-        self._pieces: deque[Piece] = deque(maxlen=MAX_PIECES + 1)
+        self._chunks: deque[TextChunk] = deque(maxlen=MAX_CHUNKS + 1)
 
     def begin(self, rows: dict[str, Rows]) -> None:
         self._rows = {name: dict(of_projection) for name, of_projection in rows.items()}
@@ -64,14 +61,14 @@ class RunFold:
         row: RunRow | None = self._rows[RUNS.name].get(self._run_id)
         return row
 
-    def tell_text(self, pieces: list[Piece]) -> None:
-        """The pieces of the last message so far, newest first."""
-        self._pieces = deque(pieces, maxlen=MAX_PIECES + 1)
+    def begin_text(self, chunks: list[TextChunk]) -> None:
+        """`chunks`: those of the last message as of the beginning, newest first."""
+        self._chunks = deque(chunks, maxlen=MAX_CHUNKS + 1)
 
     def step(self, recorded: RecordedEvent) -> bool:
         match recorded.event:
             case MessageDelta(text=text, channel="stdout") | MessageStopped(text=text):
-                self._pieces.appendleft(Piece(recorded.seq, text))
+                self._chunks.appendleft(TextChunk(recorded.seq, text))
                 changed = True
             case _:
                 changed = False
@@ -81,8 +78,8 @@ class RunFold:
         row = self.row
         if row is None:
             return None
-        pieces = [piece for piece in self._pieces if piece.seq > row.message.begins_after]
-        document: Document = msgspec.to_builtins(snapshot(row, end, pieces))
+        chunks = [chunk for chunk in self._chunks if chunk.seq > row.message.begins_after]
+        document: Document = msgspec.to_builtins(snapshot(row, end, chunks))
         todos = todos_view(self._rows[TODOS.name].get(self._run_id))
         document["todos"] = {item["todoId"]: item for item in msgspec.to_builtins(todos)}
         asked = self._rows[HUMAN_LOOP.name]
@@ -99,7 +96,6 @@ class RunFold:
 
 class SessionFold:
     projections: tuple[Projection[Any], ...] = (SESSION_WORKERS,)
-    text_of: frozenset[str] = frozenset()
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
@@ -118,7 +114,7 @@ class SessionFold:
 
 
 def fold_into(rows: dict[str, Rows], projections: tuple[Projection[Any], ...], recorded: RecordedEvent) -> bool:
-    """Fold an event into the rows of several projections; whether any of them changed."""
+    """Fold an event into the rows of several projections. Returns whether any row changed."""
     changed = False
     for projection in projections:
         if recorded.event.wire_name in projection.event_types:

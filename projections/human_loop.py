@@ -1,7 +1,7 @@
-"""Questions that agents asked people, each in a row of its own, and for every run the row that says whose they are.
+"""Questions of agents to people: one row per question, and one per run with the run's session.
 
-A question's events don't name its session; the run's first event does. Both rows have the run's id, so that a read
-joins them within one read model and one snapshot.
+A question's events don't name the session, the run's first event does. A read joins the two rows by run id, within one
+read model and so one snapshot.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ PENDING: frozenset[str] = frozenset({"open", "answering"})
 
 
 class AskingRun(RowStruct, frozen=True, kw_only=True, tag="run"):
-    """The run that questions belong to. Its key is the run id."""
+    """The run that questions belong to. Key: the run id."""
 
     run_id: str
     session_id: str
 
 
 class HumanLoopRow(RowStruct, frozen=True, kw_only=True, tag="request"):
-    """One question. Its key is `{runId} {digest of the question id}`: an agent chooses that id, of any length."""
+    """One question. Key: `{runId} {digest of the question id}`, because agents choose question ids of any length."""
 
     run_id: str
     question_id: str
@@ -51,8 +51,9 @@ class OptionView(View, frozen=True, kw_only=True):
 
 
 class HumanLoopRequest(View, frozen=True, kw_only=True):
-    """`status`: `answering` while an accepted answer is on its way to the agent. `resolvedAt`: when it ended, whatever
-    the end; `reason`: why it was canceled or expired. `seq` and `position` are those of the event that asked."""
+    """`status`: `answering` while an accepted answer is being delivered to the agent. `resolvedAt`: when it was
+    resolved, canceled or expired; `reason`: why it was canceled or expired. `seq`, `position`: of
+    `human_loop.requested`."""
 
     run_id: str
     session_id: str
@@ -100,7 +101,7 @@ def fold(row: AskingRun | HumanLoopRow | None, recorded: RecordedEvent) -> Askin
         case e.RunBound(bound_session_id=session_id) if row is None:
             return AskingRun(run_id=id_of_stream(recorded), session_id=session_id)
         case e.HumanLoopRequested() if not (isinstance(row, HumanLoopRow) and row.status in PENDING):
-            # A later attempt may ask the same again.
+            # A later attempt may ask the same question again.
             return HumanLoopRow(
                 run_id=id_of_stream(recorded),
                 question_id=event.question_id,
@@ -129,14 +130,15 @@ def fold(row: AskingRun | HumanLoopRow | None, recorded: RecordedEvent) -> Askin
 
 
 def columns(row: AskingRun | HumanLoopRow) -> tuple[Column, ...]:
-    """In the order of the table: the run, the status (null in a run's row), the request's position (0 there)."""
+    """In the order of the table: run id, status (null in a run's row), position of the request (0 in a run's row), time
+    of expiry (null unless the question is open and has a timeout)."""
     if isinstance(row, AskingRun):
-        return (row.run_id, None, 0)
-    return (row.run_id, row.status, row.position)
+        return (row.run_id, None, 0, None)
+    return (row.run_id, row.status, row.position, expires_at(row) if row.status == "open" else None)
 
 
 def view(row: HumanLoopRow, run: AskingRun | None) -> HumanLoopRequest:
-    """The question as the API shows it, with the session of its run."""
+    """The view of a question, with the session of its run."""
     return HumanLoopRequest(
         run_id=row.run_id,
         session_id=run.session_id if run else "",
@@ -157,7 +159,7 @@ def view(row: HumanLoopRow, run: AskingRun | None) -> HumanLoopRequest:
 
 
 def expires_at(row: HumanLoopRow) -> datetime | None:
-    """When nobody's answer counts any more; None: never, or so late that no calendar has it."""
+    """When the question expires; None if it does not, or beyond the year 9999."""
     if row.timeout_ms is None:
         return None
     try:
@@ -168,7 +170,7 @@ def expires_at(row: HumanLoopRow) -> datetime | None:
 
 HUMAN_LOOP: Projection[AskingRun | HumanLoopRow] = Projection(
     name="human_loop",
-    version=2,
+    version=3,
     row_type=AskingRun | HumanLoopRow,
     events=[e.RunQueued, e.RunBlocked, e.RunBound, *_QUESTION_EVENTS],
     key=key,

@@ -1,12 +1,12 @@
-"""What reads need: the read models, waiting for them, and their administration. Adapters live in infrastructure.
+"""The Protocols of reads: read models, waiting for them, administering them. Adapters are in infrastructure/postgres.
 
-Every answer says how far its read model had got when it was read, `as_of_position`, from the same snapshot as its rows.
-Lists are newest first; `cursor` is the `next_cursor` of the page before. Bad cursors, and moments beyond the end, raise
-InvalidInput; all else that isn't there is None or empty.
+Every result has `as_of_position`, the checkpoint of its read model in the database snapshot that the rows came from.
+Lists are newest first; `cursor` is the `next_cursor` of the page before. A bad cursor, or a point beyond the end of the
+log or stream, raises InvalidInput; what does not exist is None or empty.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
@@ -29,43 +29,44 @@ MAX_LIMIT = 500
 
 
 class NotProjectedYet(Exception):
-    """The read models of this database are still to be made: the same read will work once a projector runs."""
+    """This database has no read models yet: the same read will work once a projector has run."""
 
 
 class NotBuiltYet(Exception):
-    """The state of that moment is still being made out of the log: the same read will work soon."""
+    """The past read model is still being built from the log: the same read will work soon."""
 
 
 class AtSeq(msgspec.Struct, frozen=True):
-    """After the stream's event with this seq."""
+    """As of the event with this seq in the stream that is read."""
 
     seq: int
 
 
 class AtPosition(msgspec.Struct, frozen=True):
-    """After the log's event at this position."""
+    """As of the event at this position of the log."""
 
     position: int
 
 
 class AtTime(msgspec.Struct, frozen=True):
-    """After the last event that was recorded at or before this time."""
+    """As of the last event that was recorded at or before this time."""
 
     time: datetime
 
 
-Moment = AtSeq | AtPosition | AtTime
+AsOf = AtSeq | AtPosition | AtTime
+"""A point in the log, for time travel; its event is included."""
 
 
-class Answer(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
-    """One thing, or None when it isn't known. At a past moment, `as_of_position` is the position that it stands for."""
+class ReadResult(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """One value, or None if it is not known. In time travel, `as_of_position` is the position that was read as of."""
 
     value: Item | None
     as_of_position: int
 
 
 class Page(View, Generic[Item], frozen=True, kw_only=True):
-    """`{items, nextCursor, asOfPosition}`; `nextCursor` is null on the last page."""
+    """One page of a list. `nextCursor` is null on the last page."""
 
     items: tuple[Item, ...]
     next_cursor: str | None
@@ -79,7 +80,7 @@ class TodoList(View, frozen=True, kw_only=True):
 
 
 class TodoHistory(View, frozen=True, kw_only=True):
-    """`total` changes in all; `events` those after the asked seq, in order, as many as the limit allows."""
+    """`total`: the number of all changes; `events`: those after the given seq, in order, up to the limit."""
 
     run_id: str
     total: int
@@ -87,7 +88,7 @@ class TodoHistory(View, frozen=True, kw_only=True):
 
 
 class HumanLoopRequests(View, frozen=True, kw_only=True):
-    """`total` of all that match; `requests` those of this page."""
+    """`total`: the number of all matches; `requests`: those of this page."""
 
     total: int
     requests: tuple[HumanLoopRequest, ...]
@@ -96,8 +97,8 @@ class HumanLoopRequests(View, frozen=True, kw_only=True):
 
 
 class UsageReport(View, frozen=True, kw_only=True):
-    """Settled usage. Each group has the dimensions asked for, `runs`, `inputTokens`, `outputTokens`,
-    `cachedInputTokens` and `costUsd` (null where no run told); `total` has the same over all groups."""
+    """Usage of ended runs. Each group has the requested dimensions, `runs`, `inputTokens`, `outputTokens`,
+    `cachedInputTokens` and `costUsd` (both null if no run reported them); `total` has the same numbers over all."""
 
     group_by: tuple[Dimension, ...]
     groups: tuple[dict[str, Any], ...]
@@ -122,7 +123,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """`from_day` and `to_day`, both included, such as 2026-03-04 (UTC)."""
+    """`from_day`, `to_day`: days in UTC such as 2026-03-04, both included."""
 
     session_id: str | None = None
     app_id: str | None = None
@@ -135,10 +136,10 @@ class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadModels(Protocol):
-    """`at` asks for the state as it was. AtSeq is a moment of one stream, so of reads that are about one. Reads of
-    lists raise NotBuiltYet while a past read model is being made."""
+    """`at`: time travel, None for the present. AtSeq is for reads of one stream only. Time travel of lists raises
+    NotBuiltYet while the past read model is being built."""
 
-    async def session_worker(self, session_id: str, *, at: Moment | None = None) -> Answer[SessionWorkerView]: ...
+    async def session_worker(self, session_id: str, *, at: AsOf | None = None) -> ReadResult[SessionWorkerView]: ...
 
     async def session_workers(
         self,
@@ -146,30 +147,30 @@ class ReadModels(Protocol):
         *,
         limit: int = 50,
         cursor: str | None = None,
-        at: Moment | None = None,
+        at: AsOf | None = None,
     ) -> Page[SessionWorkerView]: ...
 
     async def sync_history(
-        self, session_id: str, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
+        self, session_id: str, *, limit: int = 50, cursor: str | None = None, at: AsOf | None = None
     ) -> Page[SyncRecord]:
-        """Raises NotFound for a session that was not known at a moment of the past."""
+        """With `at`, raises NotFound for a session that did not exist then."""
         ...
 
-    async def end_of_stream(self, stream: str, *, at: Moment) -> Answer[StreamEnd]:
-        """The stream's last event at a moment."""
+    async def end_of_stream(self, stream: str, *, at: AsOf) -> ReadResult[StreamEnd]:
+        """The stream's last event as of `at`."""
         ...
 
-    async def run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunSnapshot]: ...
+    async def run(self, run_id: str, *, at: AsOf | None = None) -> ReadResult[RunSnapshot]: ...
 
     async def runs(
-        self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: Moment | None = None
+        self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: AsOf | None = None
     ) -> Page[RunSummary]: ...
 
-    async def todos(self, run_id: str, *, at: Moment | None = None) -> Answer[TodoList]: ...
+    async def todos(self, run_id: str, *, at: AsOf | None = None) -> ReadResult[TodoList]: ...
 
     async def todo_history(
-        self, run_id: str, *, after_seq: int = 0, limit: int = 500, at: Moment | None = None
-    ) -> Answer[TodoHistory]: ...
+        self, run_id: str, *, after_seq: int = 0, limit: int = 500, at: AsOf | None = None
+    ) -> ReadResult[TodoHistory]: ...
 
     async def human_loop_requests(
         self,
@@ -178,13 +179,13 @@ class ReadModels(Protocol):
         statuses: Sequence[str] | None = None,
         limit: int = 50,
         cursor: str | None = None,
-        at: Moment | None = None,
+        at: AsOf | None = None,
     ) -> HumanLoopRequests: ...
 
-    async def usage_of_run(self, run_id: str, *, at: Moment | None = None) -> Answer[RunUsage]: ...
+    async def usage_of_run(self, run_id: str, *, at: AsOf | None = None) -> ReadResult[RunUsage]: ...
 
     async def usage(
-        self, matching: UsageFilter, *, group_by: Sequence[Dimension] = (), at: Moment | None = None
+        self, matching: UsageFilter, *, group_by: Sequence[Dimension] = (), at: AsOf | None = None
     ) -> UsageReport: ...
 
 
@@ -192,7 +193,7 @@ HistoryKind = Literal["run", "session"]
 
 
 class CausingEvent(View, frozen=True, kw_only=True):
-    """The last event before the later moment that touched a field."""
+    """The last event, up to the later of two points, that changed a field."""
 
     seq: int
     position: int
@@ -202,14 +203,14 @@ class CausingEvent(View, frozen=True, kw_only=True):
 
 
 class FieldChange(Change, frozen=True, kw_only=True):
-    """`by` is null only where a field follows from none of the events, which no field does today."""
+    """`by`: the event that changed the field; null for one that no event changes, of which there is none today."""
 
     by: CausingEvent | None
 
 
 class Difference(View, frozen=True, kw_only=True):
-    """From the state after seq `fromSeq` to that after `toSeq`: `changes` for people, `patch` (RFC 6902) turns the
-    document `before` into `after`. Before its first event a stream's document is empty."""
+    """The difference between the states as of `fromSeq` and `toSeq`: `changes` for people, and `patch` (RFC 6902),
+    which turns the document `before` into `after`. At seq 0 the document is empty."""
 
     from_seq: int
     to_seq: int
@@ -221,8 +222,8 @@ class Difference(View, frozen=True, kw_only=True):
 
 
 class Bisection(View, frozen=True, kw_only=True):
-    """The first event after which the condition holds, null when it never does up to `lastSeq`. `evaluated`: for how
-    many states it was looked at."""
+    """`first`: the first event as of which the condition holds; null if it does not, up to `lastSeq`. `evaluated`: the
+    number of states that it was evaluated for."""
 
     where: str
     found: bool
@@ -233,16 +234,17 @@ class Bisection(View, frozen=True, kw_only=True):
 
 
 class TooManyEvents(Conflict):
-    """More than can be looked at in one answer; ask for a smaller part."""
+    """The range has more events than one request may process; ask for a smaller one."""
 
     reason = "too_many_events"
 
 
 class History(Protocol):
-    """One stream step by step. Raises NotFound for an unknown one, InvalidInput for a seq beyond its end."""
+    """The states of one stream, event by event. Raises NotFound for an unknown stream, InvalidInput for a seq beyond
+    its end."""
 
     async def difference(self, kind: HistoryKind, key: str, from_seq: int, to_seq: int | None) -> Difference:
-        """`to_seq` is the stream's end by default. Raises TooManyEvents."""
+        """`to_seq`: None for the stream's end. Raises TooManyEvents."""
         ...
 
     async def bisect(
@@ -255,38 +257,15 @@ class History(Protocol):
         from_seq: int = 1,
         to_seq: int | None = None,
     ) -> Bisection:
-        """`monotone`: once it holds it holds for good; then a binary search looks at few states. Else all are looked
-        at, in order. Raises TooManyEvents."""
-        ...
-
-
-class HousekeepingReads(Protocol):
-    """Candidates, each a session id, the longest waiting first. The session's stream decides; these only point."""
-
-    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
-        """Running, last active before then; no run attached, no stop under way, no open question of its runs."""
-        ...
-
-    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
-        """Stopped before then, no removal under way."""
-        ...
-
-    async def sessions_to_collect(
-        self, *, now: datetime, retention: timedelta, again_after: timedelta, limit: int
-    ) -> list[str]:
-        """With a sync; longer than `again_after` after their last collection (before the first: after their creation
-        and the retention); and with syncs that may have run out since."""
-        ...
-
-    async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
-        """Running, last synced successfully (or created) before then, no sync and no stop under way."""
+        """`monotone`: once the condition holds, it holds in all later states, so a binary search evaluates few of them.
+        Otherwise all are evaluated in order. Raises TooManyEvents."""
         ...
 
 
 class ProjectionStatus(View, frozen=True, kw_only=True):
-    """`state`: building, active (what readers see) or retired. `status`: running, paused (the event at `errorPosition`
-    can't be applied) or waiting (newer code wrote it). `lagEvents` and `lagSeconds` are what it is behind the log;
-    `holder` is the process that projects it now, null when none does."""
+    """`state`: building, active (readers use it) or retired. `status`: running, paused (the event at `errorPosition`
+    can't be applied) or waiting (newer code wrote it). `lagEvents`, `lagSeconds`: how far it is behind the log's end.
+    `holder`: the process that updates it now, null if none does."""
 
     projection: str
     version: int
@@ -303,38 +282,41 @@ class ProjectionStatus(View, frozen=True, kw_only=True):
 
 
 WORK = "work"
-"""What ProjectionProgress calls the effect ledger and the run queue, which the process managers move."""
+"""The name in ProjectionProgress of the process managers, which write the effect ledger and the run queue."""
 EVENT_INDEX = "event-index"
-"""What it calls the index that texts, actors and correlations are searched in."""
+"""The name in ProjectionProgress of the index for searches by text, actor and correlation."""
 
 
 class ProjectionProgress(Protocol):
     async def wait_for(self, projection: str, position: int, timeout: float) -> bool:
-        """True as soon as the read model that readers see holds everything up to `position`; False after `timeout`
-        seconds. Also for WORK and EVENT_INDEX."""
+        """True as soon as the checkpoint of the active version is at or after `position`; False after `timeout`
+        seconds. `projection` may also be WORK or EVENT_INDEX."""
         ...
 
 
 class ProjectionAdministration(Protocol):
-    """All of it is in the log: stream `projection:{name}`, with `by` as metadata; the same `command_id` again changes
-    nothing. Unknown names raise NotFound. Each answers with a position but `rebuild`.
+    """Names are those of Fleetlog's projections; `retry` and `skip` also take those of users.
+
+    Every command is recorded in the stream `projection:{name}` (or `user_projection:{name}`), with `by` as its
+    metadata; a repeated `command_id` changes nothing. Unknown names raise NotFound. Commands but `rebuild` return the
+    position of their event.
     """
 
     async def status(self) -> list[ProjectionStatus]: ...
 
     async def retry(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
-        """Try the event again at which each paused version stands. Raises NotPaused (Conflict) when none is."""
+        """Let each stopped version try its event again. Raises NotStopped (a Conflict) if none is stopped."""
         ...
 
     async def skip(self, name: str, at_position: int, *, by: Metadata, command_id: str, reason: str = "") -> int:
-        """Go on without that event, now and in rebuilds by the same fold. Raises NotPaused (Conflict)."""
+        """Skip the event, now and in rebuilds with the same fold version. Raises NotStopped (a Conflict)."""
         ...
 
     async def rebuild(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
-        """Begin a new version beside the present one (or find it begun); returns its number. Projectors build it, and
-        readers see it once it holds all that the present one holds."""
+        """Begin a new version, unless one is being built already; returns its number. Projectors build it while readers
+        use the active one, which it replaces once it has caught up."""
         ...
 
     async def content_hash(self, name: str, *, version: int | None = None) -> tuple[int, str]:
-        """Number of rows, and a hash of them that any difference changes; of the active version by default."""
+        """The number of rows and a hash over them, of the active version by default."""
         ...

@@ -1,7 +1,7 @@
-"""What a projection is: a name, the events it folds, the key of the row that each of them touches, and the fold.
+"""A projection: name, version, the events that it folds, the key of the row that each event changes, and the fold.
 
-Rows are frozen msgspec structs; their JSON is what the database keeps. `version` is raised by hand with every change of
-a fold or of its row: the next start then rebuilds the read model beside the old one.
+Rows are frozen msgspec structs, stored as JSON. Raise `version` with every change of a fold or its row type: the next
+start then rebuilds the read model, while readers use the old one.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,16 +18,16 @@ Column = str | int | float | bool | datetime | None
 
 
 class RowStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of rows: stored as JSON, defaults left out."""
+    """Base of rows: JSON without defaults."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Base of what the API shows: camelCase, every field always there."""
+    """Base of what reads return to the API: camelCase, with every field, defaults included."""
 
 
 class Projection(Generic[Row]):
-    """One read model. `fold` gives the row after one more event, or what it was given when nothing changes; None while
-    there is none. `columns` are what the table keeps beside the row, for filters and order, in the table's order.
+    """`fold`: the row after one more event, the very row it was given if nothing changes, None while there is no row.
+    `columns`: the values of the table's further columns, for filters and order, in the table's order.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Projection(Generic[Row]):
         self._decoder: msgspec.json.Decoder[Row] = msgspec.json.Decoder(row_type)
 
     def encode(self, row: Row) -> bytes:
-        """The row as the database keeps it: UTF-8 JSON."""
+        """The row as stored: UTF-8 JSON."""
         return _encode(row)
 
     def decode(self, body: bytes | str) -> Row:
-        """The row that `encode` was given. Raises msgspec.ValidationError for a row of another fold."""
+        """The inverse of `encode`. Raises msgspec.ValidationError for a row of another type."""
         return self._decoder.decode(body)
 
     def fold_all(self, events: Iterable[RecordedEvent]) -> dict[str, Row]:
-        """All rows that these events make, by key: a small rebuild in memory, as time travel does it."""
+        """The rows that these events fold to, by key: what time travel does."""
         rows: dict[str, Row] = {}
         for recorded in events:
             if recorded.event.wire_name in self.event_types:

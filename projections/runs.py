@@ -1,7 +1,7 @@
-"""Runs: their snapshots.
+"""Runs.
 
-Deltas are no part of the row: they would rewrite it twenty times a second and say nothing new about the run's state.
-The text of a snapshot is read off the log where it is shown (`last_message`), and so is the stream's end.
+`message.delta` is not folded: it would rewrite the row twenty times a second without a change of the run's state. The
+text of the last message and the stream's end are read from the log when a run is shown.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from domain.record import RecordedEvent
 from domain.run import events as e
 from domain.run.evolve import evolve
 from domain.run.state import Active, Blocked, Finished, Finishing, Question, Queued, Run
-from domain.run.values import Outcome, RunError, RunSpec, Usage, Warn
+from domain.run.values import RunError, RunOutcome, RunSpec, Usage, Warn
 from projections.projection import Column, Projection, RowStruct, View, id_of_stream
 
 MAX_TEXT = 64 * 1024
-MAX_PIECES = 4000
+MAX_CHUNKS = 4000
 MAX_WARNINGS = 100
 
 
@@ -30,8 +30,8 @@ class ToolCounts(View, frozen=True, kw_only=True):
 
 
 class MessageMarks(RowStruct, frozen=True, kw_only=True):
-    """Where the last message lies in the stream: after seq `begins_after`; the last message.stop is at `ends_at`, 0
-    when none came since. `count` of messages that ended."""
+    """Where the last message is in the stream: after seq `begins_after`; `ends_at`: the seq of the last `message.stop`,
+    0 if there is none since the agent's start. `count`: the number of ended messages."""
 
     begins_after: int = 0
     ends_at: int = 0
@@ -39,7 +39,7 @@ class MessageMarks(RowStruct, frozen=True, kw_only=True):
 
 
 class RunRow(RowStruct, frozen=True, kw_only=True):
-    """`run` is the aggregate's own state, of its spec only what reads show, of its questions only the open ones."""
+    """`run`: the aggregate's state, with a spec without messages, options and tools, and with open questions only."""
 
     run_id: str
     run: Run
@@ -54,7 +54,7 @@ class RunRow(RowStruct, frozen=True, kw_only=True):
 
 
 class StreamEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """The last event of a run's stream, as far as the answer goes."""
+    """The last event of a stream, as of the position that was read."""
 
     seq: int
     position: int
@@ -62,7 +62,7 @@ class StreamEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UsageView(View, frozen=True, kw_only=True):
-    """Null where the provider doesn't tell."""
+    """`cachedInputTokens` and `costUsd`: null if the provider does not report them."""
 
     input_tokens: int
     output_tokens: int
@@ -70,17 +70,18 @@ class UsageView(View, frozen=True, kw_only=True):
     cost_usd: float | None
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """A part of a message's text: a delta of stdout, or what a message.stop said itself."""
+class TextChunk(msgspec.Struct, frozen=True):
+    """A part of a message's text: a delta of stdout, or the whole text in a `message.stop`."""
 
     seq: int
     text: str
 
 
 class RunSummary(View, frozen=True, kw_only=True):
-    """`state` as SPEC §3 names it. `error`: why it failed, or why its last attempt did. `availableAt`: not before,
-    while it is queued again. `seq` is the last event of its stream (a cursor for the live stream), `position` its place
-    in the log, `updatedAt` its time."""
+    """`state`: queued, blocked, claimed, restoring, linking, preparing, running, waiting_human, syncing, exported,
+    succeeded, failed or canceled. `error`: of the run, or else of its last attempt. `availableAt`: the earliest time of
+    the next attempt, while it is queued for one. `seq` (a cursor for the live stream), `position`, `updatedAt`: of the
+    last event of its stream."""
 
     run_id: str
     session_id: str
@@ -98,7 +99,7 @@ class RunSummary(View, frozen=True, kw_only=True):
     updated_at: datetime
     available_at: datetime | None
     blocked_reason: str
-    outcome: Outcome | None
+    outcome: RunOutcome | None
     error: RunError | None
     exported: bool
     warnings: tuple[Warn, ...]
@@ -114,7 +115,7 @@ class RunSummary(View, frozen=True, kw_only=True):
 
 
 class RunSnapshot(RunSummary, frozen=True, kw_only=True):
-    """A summary with the text of the last message (so far); `textTruncated` when that is only its end."""
+    """A summary, with the text of the last message so far. `textTruncated`: `text` is only the end of it."""
 
     text: str
     text_truncated: bool
@@ -133,11 +134,11 @@ def fold(row: RunRow | None, recorded: RecordedEvent) -> RunRow | None:
         )
     elif run is not row.run:
         row = replace(row, run=_slim_questions(run) if run.questions else run)
-    return _told(row, recorded)
+    return _with_details(row, recorded)
 
 
-def _told(row: RunRow, recorded: RecordedEvent) -> RunRow:
-    """What reads show beyond the aggregate's state."""
+def _with_details(row: RunRow, recorded: RecordedEvent) -> RunRow:
+    """The row's fields that are not part of the aggregate's state."""
     match recorded.event:
         case e.ToolStarted():
             return replace(row, tools=replace(row.tools, started=row.tools.started + 1))
@@ -194,25 +195,26 @@ def columns(row: RunRow) -> tuple[Column, ...]:
     )
 
 
-def last_message(marks: MessageMarks, pieces: Sequence[Piece]) -> tuple[str, bool]:
-    """The text of the last message, so far, and whether it is only its end. `pieces` are those of the stream after
-    `marks.begins_after`, newest first, MAX_PIECES + 1 at most. What a message.stop says itself replaces its deltas."""
-    chosen = [piece for piece in pieces if piece.seq > marks.ends_at]
+def last_message(marks: MessageMarks, chunks: Sequence[TextChunk]) -> tuple[str, bool]:
+    """The text of the last message so far, at most MAX_TEXT characters of its end, and whether it was cut. `chunks`: of
+    the stream after `marks.begins_after`, newest first, at most MAX_CHUNKS + 1. The text of a `message.stop` replaces
+    that of its deltas."""
+    chosen = [chunk for chunk in chunks if chunk.seq > marks.ends_at]
     if not chosen:
-        whole = [piece for piece in pieces if piece.seq == marks.ends_at and piece.text]
-        chosen = whole or list(pieces)
-    text = "".join(piece.text for piece in reversed(chosen[:MAX_PIECES]))
-    return text[-MAX_TEXT:], len(text) > MAX_TEXT or len(chosen) > MAX_PIECES
+        whole = [chunk for chunk in chunks if chunk.seq == marks.ends_at and chunk.text]
+        chosen = whole or list(chunks)
+    text = "".join(chunk.text for chunk in reversed(chosen[:MAX_CHUNKS]))
+    return text[-MAX_TEXT:], len(text) > MAX_TEXT or len(chosen) > MAX_CHUNKS
 
 
 def summary(row: RunRow, end: StreamEnd) -> RunSummary:
-    """The row as lists show it."""
+    """The view of a row in lists."""
     return RunSummary(**_fields(row, end))
 
 
-def snapshot(row: RunRow, end: StreamEnd, pieces: Sequence[Piece]) -> RunSnapshot:
-    """The row as the run's own page shows it; `pieces` as `last_message` takes them."""
-    text, truncated = last_message(row.message, pieces)
+def snapshot(row: RunRow, end: StreamEnd, chunks: Sequence[TextChunk]) -> RunSnapshot:
+    """The view of a single run; `chunks` as in `last_message`."""
+    text, truncated = last_message(row.message, chunks)
     return RunSnapshot(**_fields(row, end), text=text, text_truncated=truncated)
 
 
@@ -245,7 +247,7 @@ def _fields(row: RunRow, end: StreamEnd) -> dict[str, Any]:
         "usage": usage_view(run.usage),
         "provider_session_id": run.provider_session_id,
         "cancel_requested": run.cancel_requested,
-        "outside": run.outside,
+        "outside": run.is_external,
         "open_questions": run.open_questions if isinstance(stage, Active) else (),
         "tools": row.tools,
         "messages": row.message.count,

@@ -1,4 +1,4 @@
-"""Session workers: where each one is in its life, for the API and for housekeeping."""
+"""Session workers, for the API and for the idle stop, scheduled removal and sync reconciler."""
 
 from datetime import datetime
 from typing import Literal
@@ -37,8 +37,8 @@ Phase = Literal[
 
 
 class SessionWorkerRow(RowStruct, frozen=True, kw_only=True):
-    """`worker` is the aggregate's own state, without its plan and manifest: those are in the log. `created_position` is
-    that of the session's first event; `seq` and `position` are those of its last."""
+    """`worker`: the aggregate's state, without plan, manifest and settled syncs. `created_position`: of the session's
+    first event; `seq`, `position`: of its last one."""
 
     session_id: str
     worker: SessionWorker
@@ -48,10 +48,10 @@ class SessionWorkerRow(RowStruct, frozen=True, kw_only=True):
 
 
 class SessionOrigin(View, frozen=True, kw_only=True):
-    """Where a forked session comes from: after event `atSeq` of run `runId`, at `position` in the log; with the files
-    of the sync at `syncPosition` (null: none). `files`: whether they are there, and the `error` if not.
-    `conversation`: whether a first run with the same provider resumes the agent's own, or is told it again.
-    `warnings`: what could not be carried over."""
+    """The fork point of a forked session: event `atSeq` of run `runId`, at `position` in the log. `syncPosition`: of
+    the sync whose files are copied, null if none. `files`: how far the copying is; `error`: why it failed.
+    `conversation`: whether the agent of the first run, with the same provider, resumes its own conversation (`resumed`)
+    or gets a transcript (`retold`). `warnings`: what could not be taken over."""
 
     run_id: str
     session_id: str
@@ -65,9 +65,9 @@ class SessionOrigin(View, frozen=True, kw_only=True):
 
 
 class SessionWorkerView(View, frozen=True, kw_only=True):
-    """`state` is running, stopped or deleted; `phase` is where in it the worker is. `lastError`: why the last
-    activation failed, else "". `restoringSyncPosition`: the sync that is becoming the workspace again. `origin`: null
-    unless the session was forked. `seq` and `position` are those of the session's last event."""
+    """`state`: running, stopped or deleted; `phase` is finer. `lastError`: why the last activation failed, else "".
+    `restoringSyncPosition`: of the sync that is being restored, else null. `origin`: null unless the session is a fork.
+    `seq`, `position`: of the session's last event."""
 
     session_id: str
     app_id: str
@@ -119,8 +119,9 @@ def _slim(worker: SessionWorker) -> SessionWorker:
 
 
 def columns(row: SessionWorkerRow) -> tuple[Column, ...]:
-    """In the order of the table. The last three: since when the worker is idle (null while something keeps it up), when
-    it stopped (null while a removal is under way), and since when no sync covers it (null while one is under way)."""
+    """In the order of the table. The last three: since when the worker is idle (null while a run is attached or it is
+    not running), since when it is stopped (null while a removal is pending), and the time of its last sync or else its
+    creation (null while a sync is pending or it is not running)."""
     worker = row.worker
     return (
         row.created_position,
@@ -152,7 +153,7 @@ def _unsynced_since(worker: SessionWorker) -> datetime | None:
 
 
 def view(row: SessionWorkerRow) -> SessionWorkerView:
-    """The row as the API shows it."""
+    """The view of a row."""
     worker = row.worker
     container = worker.container or Container(container_id="", runtime="", daemon_id="")
     return SessionWorkerView(

@@ -1,4 +1,4 @@
-"""Every recorded sync of a session's workspace: each is a state that can be restored."""
+"""The recorded syncs of each session: the states of its workspace that may be restored."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from projections.projection import Column, Projection, RowStruct, View, id_of_st
 
 
 class SyncRow(RowStruct, frozen=True, kw_only=True):
-    """One session.synced; its key is `{sessionId} {seq}`."""
+    """One `session.synced` event. Key: `{sessionId} {seq}`."""
 
     session_id: str
     seq: int
@@ -19,7 +19,7 @@ class SyncRow(RowStruct, frozen=True, kw_only=True):
 
 
 class SyncRecord(View, frozen=True, kw_only=True):
-    """`unchanged`: it names the same manifest as the sync before. `files` and `bytes` of the whole workspace."""
+    """`unchanged`: same manifest as the sync before. `files`, `bytes`: of the whole workspace."""
 
     session_id: str
     seq: int

@@ -1,4 +1,5 @@
-"""The current todo list of each run. The history of its changes is in the log: `todo.update` and `todo.snapshot`."""
+"""The current todo list of each run. The history of its changes is read from the log: `todo.update`,
+`todo.snapshot`."""
 
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from projections.projection import Column, Projection, RowStruct, View, id_of_st
 
 
 class TodoRow(RowStruct, frozen=True, kw_only=True):
-    """`items` in the order of their first appearance."""
+    """`items`: in the order of their first appearance."""
 
     run_id: str
     items: tuple[Todo, ...]
@@ -24,7 +25,7 @@ class TodoView(View, frozen=True, kw_only=True):
 
 
 class TodoChange(View, frozen=True, kw_only=True):
-    """One event of the history: an update of one item, or the list that replaced all."""
+    """One event of the history: `todo`, if one item changed, or `todos`, if the whole list was replaced."""
 
     seq: int
     position: int
@@ -56,7 +57,7 @@ def _put(items: tuple[Todo, ...], todo: Todo) -> tuple[Todo, ...]:
 
 
 def _dated(todo: Todo, at: datetime) -> Todo:
-    """An item that doesn't say when it changed changed when its event occurred."""
+    """The item; without an `updated_at` of its own it gets the time of its event."""
     if todo.updated_at is not None:
         return todo
     return Todo(todo_id=todo.todo_id, content=todo.content, status=todo.status, order=todo.order, updated_at=at)
@@ -67,13 +68,13 @@ def columns(_row: TodoRow) -> tuple[Column, ...]:
 
 
 def view(row: TodoRow | None) -> tuple[TodoView, ...]:
-    """The list as the API shows it: by order, ties by first appearance. None is a run without todos."""
+    """The list for the API, by `order`, then by first appearance; empty for None, a run without todos."""
     items = row.items if row else ()
     return tuple(_item(item) for item in sorted(items, key=lambda item: item.order))
 
 
 def change(recorded: RecordedEvent) -> TodoChange:
-    """An event of the history as the API shows it."""
+    """The view of a `todo.update` or `todo.snapshot` event."""
     event = recorded.event
     return TodoChange(
         seq=recorded.seq,

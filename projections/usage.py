@@ -1,4 +1,4 @@
-"""What each run used, settled once, by the event that ends it."""
+"""Tokens and cost of each run, as the event that ends it reports them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from domain.record import RecordedEvent
 from domain.run import events as e
-from domain.run.values import Outcome, Usage
+from domain.run.values import RunOutcome, Usage
 from projections.projection import Column, Projection, RowStruct, View, id_of_stream
 
 MAX_TOKENS = 2**62
@@ -16,7 +16,7 @@ Dimension = Literal["runId", "sessionId", "appId", "projectName", "userLoginName
 
 
 class UsageRow(RowStruct, frozen=True, kw_only=True):
-    """Not settled while `outcome` is None. An outside run has neither app, project, user, provider nor model: ""."""
+    """`outcome`: None until the run has ended. App, project, user, provider and model of an external run are empty."""
 
     run_id: str
     session_id: str
@@ -25,13 +25,13 @@ class UsageRow(RowStruct, frozen=True, kw_only=True):
     user_login_name: str = ""
     provider: str = ""
     model: str = ""
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
     usage: Usage = Usage()
     finished_at: datetime | None = None
 
 
 class RunUsage(View, frozen=True, kw_only=True):
-    """`day` (UTC) and `finishedAt` are null while the run goes on, and all numbers 0 or null until then."""
+    """`settled`: the run has ended. Until then `day` (UTC) and `finishedAt` are null, and all numbers 0 or null."""
 
     run_id: str
     session_id: str
@@ -41,7 +41,7 @@ class RunUsage(View, frozen=True, kw_only=True):
     provider: str
     model: str
     settled: bool
-    outcome: Outcome | None
+    outcome: RunOutcome | None
     day: str | None
     finished_at: datetime | None
     input_tokens: int
@@ -72,7 +72,7 @@ def fold(row: UsageRow | None, recorded: RecordedEvent) -> UsageRow | None:
 
 
 def columns(row: UsageRow) -> tuple[Column, ...]:
-    """In the order of the table; the day is null until the run's usage is settled."""
+    """In the order of the table; the day is null until the run has ended."""
     return (
         row.session_id,
         row.app_id,
@@ -89,12 +89,12 @@ def columns(row: UsageRow) -> tuple[Column, ...]:
 
 
 def _bounded(tokens: int) -> int:
-    """Whatever a provider claims, a sum of it stays a number that Postgres can hold."""
+    """Bounded, so that sums fit into Postgres' numbers, whatever a provider reports."""
     return max(-MAX_TOKENS, min(tokens, MAX_TOKENS))
 
 
 def day(row: UsageRow) -> str | None:
-    """The day in UTC, such as 2026-03-04, on which the usage was settled."""
+    """The day in UTC on which the run ended, such as 2026-03-04."""
     return row.finished_at.date().isoformat() if row.finished_at else None
 
 
@@ -133,8 +133,8 @@ _DIMENSIONS: tuple[Dimension, ...] = (
 def report(
     group_by: Sequence[Dimension], sums: Iterable[Sequence[Any]]
 ) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
-    """The groups of a report, and their total. `sums` are rows of the eight dimensions, then runs, input, output and
-    cached tokens, and the cost; the last two are None where no run told."""
+    """The groups of a report, and their total. `sums`: rows of the eight dimensions, then the number of runs, input,
+    output and cached tokens, and the cost; the last two are None if no run reported them."""
     rows = [list(row) for row in sums]
     groups = tuple(
         {
@@ -149,8 +149,8 @@ def report(
 def _numbers(rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
     added: list[Any] = []
     for column in range(5):
-        told = [row[column] for row in rows if row[column] is not None]
-        added.append(sum(told) if told or column < 3 else None)
+        known = [row[column] for row in rows if row[column] is not None]
+        added.append(sum(known) if known or column < 3 else None)
     runs, tokens_in, tokens_out, cached, cost = added
     return {
         "runs": runs,

@@ -1,7 +1,8 @@
 """The only home of DDL: numbered migrations, functions, views and named queries, shipped as package data.
 
-`migrations/NNNN_name.sql` run once, in order. `functions/*.sql` and `views/*.sql` hold one CREATE OR REPLACE each and
-are applied again whenever their text changes. `queries/*.sql` hold one statement each, with psycopg's placeholders.
+`migrations/NNNN_name.sql` run once, in the order of their numbers, and are never edited. `functions/*.sql` and
+`views/*.sql` hold one CREATE OR REPLACE each and are applied again whenever their text changes. `queries/*.sql` hold
+one statement each, with psycopg's placeholders.
 """
 
 from functools import cache

@@ -1,9 +1,10 @@
-"""The effect that collects the content of a session's workspace which no kept sync names."""
+"""The effect that deletes stored content of a session's workspace which no kept sync names."""
 
-from application.content_collection import ContentCollector
-from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
-from application.effects.workers import Workers
-from application.ports import EventStore
+from application.ports.content_collection import ContentCollector
+from application.ports.effect_handler import EffectFailed, EffectObsolete
+from application.ports.effect_ledger import ClaimedEffect
+from application.ports.event_store import EventStore
+from application.sessions.session_workers import SessionWorkers
 from domain.identifiers import session_stream
 from domain.session.collection import kept_syncs
 from domain.session.commands import FailCollection, RecordCollected
@@ -11,10 +12,10 @@ from domain.session.state import Running, SessionWorker, Stopped
 
 
 class CollectContent:
-    """It stands in its session's lane, so no sync of the session is performed meanwhile; one that waits to be tried
-    again goes first, since its executor may still be at work."""
+    """Its effect key is the session's, so no sync of the session is performed at the same time. A sync that waits for
+    its next try goes first, since its executor may still be uploading."""
 
-    def __init__(self, *, workers: Workers, store: EventStore, collector: ContentCollector) -> None:
+    def __init__(self, *, workers: SessionWorkers, store: EventStore, collector: ContentCollector) -> None:
         self._workers, self._store, self._collector = workers, store, collector
 
     async def perform(self, effect: ClaimedEffect) -> None:

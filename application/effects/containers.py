@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from application.effects.effect import ClaimedEffect, EffectObsolete
-from application.effects.workers import Worker, Workers
-from application.ports import ContainerGone
+from application.ports.effect_handler import EffectObsolete
+from application.ports.effect_ledger import ClaimedEffect
+from application.ports.worker_runtime import ContainerGone
+from application.sessions.session_workers import LoadedWorker, SessionWorkers
 from domain.session.commands import (
     CancelRemove,
     FailActivation,
@@ -17,10 +18,10 @@ from domain.session.state import Activating, Container, Removing, Stopped, Stopp
 
 
 class _ContainerEffect:
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: SessionWorkers) -> None:
         self._workers = workers
 
-    async def _worker(self, effect: ClaimedEffect) -> Worker:
+    async def _worker(self, effect: ClaimedEffect) -> LoadedWorker:
         return await self._workers.find(effect.params["sessionId"], effect.params["generation"])
 
 
@@ -98,7 +99,7 @@ class StopContainer(_ContainerEffect):
         )
 
     async def give_up(self, effect: ClaimedEffect, error: str) -> None:
-        """Nothing to record: the worker stays on its way down, and the dead letter shows why."""
+        """Nothing to record: the worker stays in Stopping, and the dead letter shows why."""
 
 
 class RemoveContainer(_ContainerEffect):
@@ -112,11 +113,11 @@ class RemoveContainer(_ContainerEffect):
         )
 
     async def give_up(self, effect: ClaimedEffect, error: str) -> None:
-        """Nothing to record: the worker stays in removal, and the dead letter shows why."""
+        """Nothing to record: the worker stays in Removing, and the dead letter shows why."""
 
 
 async def fail_activation(
-    workers: Workers,
+    workers: SessionWorkers,
     effect: ClaimedEffect,
     step: Literal["create", "start", "restore", "link", "validate"],
     error: str,

@@ -1,13 +1,14 @@
-"""The effect that gives a forked session the files that it begins with."""
+"""The effect that copies the files that a forked session begins with."""
 
-from application.effects.effect import ClaimedEffect, EffectObsolete
-from application.forked_workspaces import WorkspaceCopier, WorkspaceGone
-from application.session_commands import Sessions
+from application.ports.effect_handler import EffectObsolete
+from application.ports.effect_ledger import ClaimedEffect
+from application.ports.workspace_copier import WorkspaceCopier, WorkspaceGone
+from application.sessions.commands import Sessions
 from domain.session.commands import FailFork, RecordWorkspaceCopied
 
 
 class CopyWorkspace:
-    """It stands in the fork's lane: a worker that is wanted meanwhile comes up with the files that it brings."""
+    """Its effect key is the forked session's, so the effects that bring up its session worker wait for the files."""
 
     def __init__(self, *, sessions: Sessions, copier: WorkspaceCopier) -> None:
         self._sessions, self._copier = sessions, copier

@@ -1,62 +1,25 @@
-"""Effects that a run asks of its session and its agent."""
+"""The effect of a run on its agent: an answer is delivered."""
 
-from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
-from application.effects.workers import Workers
 from application.executor_protocol import ReplyRequest
-from application.ports import ExecutorError
-from application.run_commands import Runs
-from domain.errors import Conflict, NotFound
+from application.ports.effect_handler import EffectFailed, EffectObsolete
+from application.ports.effect_ledger import ClaimedEffect
+from application.ports.executor import ExecutorError
+from application.runs.commands import Runs
+from application.sessions.session_workers import SessionWorkers
 from domain.run.commands import RecordReplyUndeliverable
-from domain.run.state import Run
-from domain.session.commands import DetachRun, RequestSync
 
 
-class _RunEffect:
-    def __init__(self, *, runs: Runs, workers: Workers) -> None:
+class DeliverReply:
+    """Deliver an accepted answer to the running agent. Its arrival is recorded through the agent's journal."""
+
+    def __init__(self, *, runs: Runs, workers: SessionWorkers) -> None:
         self._runs, self._workers = runs, workers
 
-    async def _run(self, effect: ClaimedEffect) -> Run:
-        loaded = await self._runs.load(effect.params["runId"])
-        if loaded.state is None:
-            raise EffectObsolete(f"no run {effect.params['runId']} is known")
-        return loaded.state
-
-
-class RequestSyncOfRun(_RunEffect):
-    """After a `message.stop`: an incremental sync of the run's session, if its worker runs."""
-
     async def perform(self, effect: ClaimedEffect) -> None:
-        run = await self._run(effect)
-        command = RequestSync(sync_id=effect.params["syncId"], reason="message.stop", run_id=effect.params["runId"])
-        try:
-            await self._workers.sessions.handle(run.session_id, command, effect.context("requested"))
-        except (NotFound, Conflict) as error:
-            raise EffectObsolete(str(error)) from error
-
-    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
-        """Nothing to record: the run's final sync follows anyway."""
-
-
-class DetachRunFromSession(_RunEffect):
-    async def perform(self, effect: ClaimedEffect) -> None:
-        run = await self._run(effect)
-        try:
-            await self._workers.sessions.handle(
-                run.session_id, DetachRun(run_id=effect.params["runId"]), effect.context("detached")
-            )
-        except NotFound as error:
-            raise EffectObsolete(str(error)) from error
-
-    async def give_up(self, effect: ClaimedEffect, error: str) -> None:
-        """Nothing to record: the dead letter shows which run still holds its session."""
-
-
-class DeliverReply(_RunEffect):
-    """Bring an accepted answer into the running agent. That it arrived is in the agent's journal, and so in the log."""
-
-    async def perform(self, effect: ClaimedEffect) -> None:
-        run = await self._run(effect)
         run_id, question_id = effect.params["runId"], effect.params["questionId"]
+        run = (await self._runs.load(run_id)).state
+        if run is None:
+            raise EffectObsolete(f"no run {run_id} is known")
         question = run.questions.get(question_id)
         if question is None or question.status != "answering":
             raise EffectObsolete("the question is closed")
@@ -66,7 +29,7 @@ class DeliverReply(_RunEffect):
             await self._workers.executor(worker, run_id).reply(run_id, reply)
         except ExecutorError as error:
             if error.reason == "question_not_open":
-                # Perhaps by this very answer, delivered by a try that died before it could tell.
+                # Perhaps by this answer, if an earlier attempt delivered it and died before it was settled.
                 raise EffectObsolete("the question is closed; the agent's journal tells how") from error
             if error.kind == "http" and error.status in {404, 409}:
                 command = RecordReplyUndeliverable(question_id=question_id, reason=f"not delivered: {error}")

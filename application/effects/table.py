@@ -1,27 +1,30 @@
 """The table of contents: which handler performs which kind of effect."""
 
-from application.content_collection import ContentCollector
 from application.effects import containers, runs, workspaces
 from application.effects.collection import CollectContent
-from application.effects.effect import EffectHandler
 from application.effects.forks import CopyWorkspace
-from application.effects.workers import Workers
-from application.effects.workspace_syncs import WorkspaceSyncs
-from application.forked_workspaces import WorkspaceCopier
-from application.ports import EventStore
-from application.reactions import EffectKind
-from application.run_commands import Runs
+from application.effects.former_kinds import SendCommand
+from application.ports.content_collection import ContentCollector
+from application.ports.effect_handler import EffectHandler
+from application.ports.effect_kinds import LedgerKind
+from application.ports.event_store import EventStore
+from application.ports.workspace_copier import WorkspaceCopier
+from application.process_managers.commands import ProcessManagerCommands
+from application.runs.commands import Runs
+from application.sessions.session_workers import SessionWorkers
+from application.sessions.workspace_syncs import WorkspaceSyncs
 
 
 def effect_handlers(
     *,
     run_aggregates: Runs,
-    workers: Workers,
+    workers: SessionWorkers,
     store: EventStore,
     collector: ContentCollector,
     copier: WorkspaceCopier,
     syncs: WorkspaceSyncs,
-) -> dict[EffectKind, EffectHandler]:
+    commands: ProcessManagerCommands,
+) -> dict[LedgerKind, EffectHandler]:
     sync = workspaces.SyncWorkspace(workers, syncs)
     return {
         "container.create": containers.CreateContainer(workers),
@@ -36,7 +39,7 @@ def effect_handlers(
         "workspace.collect": CollectContent(workers=workers, store=store, collector=collector),
         "workspace.copy": CopyWorkspace(sessions=workers.sessions, copier=copier),
         "agent_data.link": workspaces.LinkAgentData(workers),
-        "session.request_sync": runs.RequestSyncOfRun(runs=run_aggregates, workers=workers),
-        "session.detach_run": runs.DetachRunFromSession(runs=run_aggregates, workers=workers),
+        "session.request_sync": SendCommand(commands),
+        "session.detach_run": SendCommand(commands),
         "human_loop.deliver_reply": runs.DeliverReply(runs=run_aggregates, workers=workers),
     }

@@ -1,11 +1,13 @@
 """Effects on workspaces: restore, link agent data, validate, and sync with its gate."""
 
 from application.effects.containers import fail_activation
-from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
-from application.effects.workers import Worker, Workers
-from application.effects.workspace_syncs import WorkspaceSyncs
 from application.executor_protocol import RestoreRequest, ValidateRequest
-from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
+from application.ports.effect_handler import EffectFailed, EffectObsolete
+from application.ports.effect_ledger import ClaimedEffect
+from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
+from application.sessions.session_workers import LoadedWorker, SessionWorkers
+from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.session.commands import (
     RecordAgentDataLinked,
     RecordSyncFailed,
@@ -15,15 +17,15 @@ from domain.session.commands import (
 from domain.session.state import Activating, Running, Stopped
 
 NOT_OURS = frozenset({"", "unauthorized", "fenced", "bad_answer"})
-"""A worker's own executor takes its token and generation, and gives each refusal a reason. Whoever has got its address
-refuses for one of these."""
+"""The reasons of refusals that show that another program answers at the executor's address: the right executor accepts
+its token and generation, and gives each refusal a reason."""
 
 
 class _WorkspaceEffect:
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: SessionWorkers) -> None:
         self._workers = workers
 
-    async def _activating(self, effect: ClaimedEffect) -> Worker:
+    async def _activating(self, effect: ClaimedEffect) -> LoadedWorker:
         worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
         if not isinstance(worker.state.lifecycle, Activating):
             raise EffectObsolete("the worker is not being activated any more")
@@ -94,9 +96,10 @@ class ValidateWorkspace(_WorkspaceEffect):
 
 
 class SyncWorkspace:
-    """Every sync, the gates' own included. A worker whose executor has died is revived for it."""
+    """Every sync, gate syncs included. If its executor has died, a running session worker is revived for the next
+    try."""
 
-    def __init__(self, workers: Workers, syncs: WorkspaceSyncs) -> None:
+    def __init__(self, workers: SessionWorkers, syncs: WorkspaceSyncs) -> None:
         self._workers, self._syncs = workers, syncs
 
     async def perform(self, effect: ClaimedEffect) -> None:
@@ -109,10 +112,10 @@ class SyncWorkspace:
             await self._look_after(effect, worker, error)
             raise EffectFailed(str(error)) from error
 
-    async def _look_after(self, effect: ClaimedEffect, worker: Worker, error: ExecutorError) -> None:
-        """A container that is gone is recorded as lost: nothing of it can be synced any more, whatever its executor,
-        which may outlive it for a while, answers. One whose executor has died, or has another one in its place, is
-        started again."""
+    async def _look_after(self, effect: ClaimedEffect, worker: LoadedWorker, error: ExecutorError) -> None:
+        """After a failed sync: a container that is gone is recorded as lost (its executor may still answer for a while,
+        but nothing can be synced any more). An executor that has died, or that another one answers for, is started
+        again."""
         try:
             if await self._workers.gone(worker, effect.context):
                 raise EffectObsolete(f"the container is gone; its sync had failed: {error}")
@@ -127,7 +130,7 @@ class SyncWorkspace:
         await self._record_failure(effect, worker, self._sync_id(effect, worker), error, final=True)
 
     async def _record_failure(
-        self, effect: ClaimedEffect, worker: Worker, sync_id: str, error: str, *, final: bool
+        self, effect: ClaimedEffect, worker: LoadedWorker, sync_id: str, error: str, *, final: bool
     ) -> None:
         await self._workers.sessions.handle(
             worker.session_id,
@@ -141,7 +144,7 @@ class SyncWorkspace:
             effect.context("given_up" if final else f"failed/{effect.attempt}"),
         )
 
-    def _sync_id(self, effect: ClaimedEffect, worker: Worker) -> str:
+    def _sync_id(self, effect: ClaimedEffect, worker: LoadedWorker) -> str:
         if effect.kind == "workspace.sync":
             return str(effect.params["syncId"])
         if isinstance(worker.state.lifecycle, Stopped) and worker.state.lifecycle.remove is not None:

@@ -1,1 +1,2 @@
-"""Process managers: pure functions from an event to what it makes wanted, named as sentences."""
+"""Process managers: pure functions from an event to its outcomes, each named after what it does on which event; and how
+their commands are sent."""

@@ -1,63 +1,62 @@
-"""How a run's events move the queue, ask for syncs, deliver replies and let go of the session."""
+"""What a run's events lead to: rows of the run queue, commands to its session, deliveries of answers."""
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Any
 
-import msgspec
-
-from application.reactions import (
+from application.process_managers.outcomes import (
     DequeueRun,
-    EffectKind,
     EnqueueFinish,
     EnqueueRun,
+    Outcome,
     PostponeRun,
-    Reaction,
-    WantedEffect,
+    SendToSession,
+    wanted_effect,
 )
 from domain.record import RecordedEvent
 from domain.run import events as e
+from domain.session.commands import DetachRun, RequestSync
 
 
 def _run_id(recorded: RecordedEvent) -> str:
     return recorded.stream.removeprefix("run:")
 
 
-DETACH_GRACE = timedelta(seconds=2)
-"""Whoever executes a run lets go of its session at once; the effect is for when that one has died."""
-
-
-def _detach(recorded: RecordedEvent) -> WantedEffect:
-    return msgspec.structs.replace(_wanted(recorded, "session.detach_run"), delay=DETACH_GRACE)
-
-
-def _wanted(recorded: RecordedEvent, kind: EffectKind, **params: Any) -> WantedEffect:
-    return WantedEffect(
-        effect_id=f"{kind}/{recorded.stream}/{recorded.seq}",
-        kind=kind,
-        lane=recorded.stream,
-        params={"runId": _run_id(recorded), **params},
+def _detach(recorded: RecordedEvent) -> SendToSession:
+    """The run worker detaches the run itself, usually in the commit of this event; this is for when it has died."""
+    run_id = _run_id(recorded)
+    return SendToSession(
+        command_id=f"session.detach_run/{recorded.stream}/{recorded.seq}:detached",
+        run_id=run_id,
+        command=DetachRun(run_id=run_id),
     )
 
 
-def enqueue_run_on_queued(recorded: RecordedEvent, event: e.RunQueued) -> Sequence[Reaction]:
+def enqueue_run_on_queued(recorded: RecordedEvent, event: e.RunQueued) -> Sequence[Outcome]:
     spec = event.spec
     return (EnqueueRun(run_id=_run_id(recorded), session_id=spec.session_id, max_attempts=spec.max_attempts),)
 
 
-def sync_workspace_on_message_stop(recorded: RecordedEvent, _event: e.MessageStopped) -> Sequence[Reaction]:
-    return (_wanted(recorded, "session.request_sync", syncId=f"{recorded.stream}/{recorded.seq}"),)
+def sync_workspace_on_message_stop(recorded: RecordedEvent, _event: e.MessageStopped) -> Sequence[Outcome]:
+    run_id = _run_id(recorded)
+    sync_id = f"{recorded.stream}/{recorded.seq}"
+    return (
+        SendToSession(
+            command_id=f"session.request_sync/{sync_id}:requested",
+            run_id=run_id,
+            command=RequestSync(sync_id=sync_id, reason="message.stop", run_id=run_id),
+        ),
+    )
 
 
-def deliver_reply_on_accepted(recorded: RecordedEvent, event: e.HumanLoopReplyAccepted) -> Sequence[Reaction]:
-    return (_wanted(recorded, "human_loop.deliver_reply", questionId=event.question_id, answer=event.answer),)
+def deliver_reply_on_accepted(recorded: RecordedEvent, event: e.HumanLoopReplyAccepted) -> Sequence[Outcome]:
+    reply = {"questionId": event.question_id, "answer": event.answer}
+    return (wanted_effect(recorded, "human_loop.deliver_reply", runId=_run_id(recorded), **reply),)
 
 
-def finish_outside_run_on_agent_finished(recorded: RecordedEvent, event: e.RunAgentFinished) -> Sequence[Reaction]:
+def finish_external_run_on_agent_finished(recorded: RecordedEvent, event: e.RunAgentFinished) -> Sequence[Outcome]:
     return (EnqueueFinish(run_id=_run_id(recorded)),) if event.lease_generation == 0 else ()
 
 
-def postpone_and_detach_on_retry_scheduled(recorded: RecordedEvent, event: e.RunRetryScheduled) -> Sequence[Reaction]:
+def postpone_and_detach_on_retry_scheduled(recorded: RecordedEvent, event: e.RunRetryScheduled) -> Sequence[Outcome]:
     run_id = _run_id(recorded)
     return (
         PostponeRun(run_id=run_id, available_at=event.available_at),
@@ -65,5 +64,5 @@ def postpone_and_detach_on_retry_scheduled(recorded: RecordedEvent, event: e.Run
     )
 
 
-def dequeue_and_detach_on_finished(recorded: RecordedEvent, _event: e.RunFinished) -> Sequence[Reaction]:
+def dequeue_and_detach_on_finished(recorded: RecordedEvent, _event: e.RunFinished) -> Sequence[Outcome]:
     return (DequeueRun(run_id=_run_id(recorded)), _detach(recorded))

@@ -1,1 +1,1 @@
-"""What people decide about the work itself: effects that were given up, and the switch of the run queue."""
+"""What operators decide, as events: dead letters, the queue's pause, stopped consumers of the log, rebuilds."""

@@ -1,4 +1,4 @@
-"""Effects that were given up and wait for a person: stream `effects:dead_letters`. Pure."""
+"""Dead letters, effects that failed too often and wait for an operator: stream `effects:dead_letters`. Pure."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ class NotGivenUp(Conflict):
 
 
 class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
-    """The ids of the effects that wait."""
+    """`waiting`: the ids of the effects that are dead letters now."""
 
     waiting: frozenset[str] = frozenset()
 
@@ -47,7 +47,7 @@ DeadLetterCommand = GiveUpEffect | RetryEffect | DropEffect
 
 
 def decide(state: DeadLetters | None, command: DeadLetterCommand) -> Sequence[Event]:
-    """Raises NotGivenUp for an effect that does not wait."""
+    """The events of a command. Raises NotGivenUp for a retry or drop of an effect that is no dead letter."""
     match command:
         case GiveUpEffect():
             return (

@@ -1,4 +1,7 @@
-"""The events of operations: the audit of dead letters, of the queue's switch and of the reconcilers. Stored data."""
+"""The events of operations: dead letters, queue pauses, reconcilers, stopped process managers and projections of users.
+
+Their wire names are stored data.
+"""
 
 from typing import Literal
 
@@ -7,7 +10,7 @@ from domain.event import Event, wire
 
 @wire("effect.given_up")
 class EffectGivenUp(Event, frozen=True, kw_only=True):
-    """A wanted effect has failed `attempts` times; it waits for a person now."""
+    """An effect has failed `attempts` times and is a dead letter now: only an operator retries or drops it."""
 
     effect_id: str
     kind: str
@@ -17,7 +20,7 @@ class EffectGivenUp(Event, frozen=True, kw_only=True):
 
 @wire("effect.retry_requested")
 class EffectRetryRequested(Event, frozen=True, kw_only=True):
-    """It gets one more try."""
+    """The dead letter is tried once more."""
 
     effect_id: str
     reason: str = ""
@@ -25,7 +28,7 @@ class EffectRetryRequested(Event, frozen=True, kw_only=True):
 
 @wire("effect.dropped")
 class EffectDropped(Event, frozen=True, kw_only=True):
-    """Nobody performs it any more."""
+    """The dead letter is never performed."""
 
     effect_id: str
     reason: str = ""
@@ -33,7 +36,7 @@ class EffectDropped(Event, frozen=True, kw_only=True):
 
 @wire("queue.paused")
 class QueuePaused(Event, frozen=True, kw_only=True):
-    """No run is claimed from here; those that run go on."""
+    """No run is claimed from now on; running ones continue."""
 
     reason: str = ""
 
@@ -45,7 +48,7 @@ class QueueResumed(Event, frozen=True, kw_only=True):
 
 @wire("reconcile.finished")
 class ReconcileFinished(Event, frozen=True, kw_only=True):
-    """What a reconciler found and did; a round that found nothing leaves no event."""
+    """What one round of a reconciler found and did. A round that found nothing records no event."""
 
     what: Literal["runs", "syncs", "questions", "orphans", "effects", "collections"]
     examined: int
@@ -56,7 +59,7 @@ class ReconcileFinished(Event, frozen=True, kw_only=True):
 
 @wire("process_manager.stopped")
 class ProcessManagerStopped(Event, frozen=True, kw_only=True):
-    """It can't take the event at `at_position`; it has reacted to everything before it."""
+    """It can't process the event at `at_position`; it has processed everything before."""
 
     at_position: int
     event_type: str
@@ -65,7 +68,7 @@ class ProcessManagerStopped(Event, frozen=True, kw_only=True):
 
 @wire("process_manager.retried")
 class ProcessManagerRetried(Event, frozen=True, kw_only=True):
-    """Somebody wants it to try the event at `at_position` again."""
+    """Somebody asked for another try of the event at `at_position`."""
 
     at_position: int
     reason: str = ""
@@ -73,7 +76,43 @@ class ProcessManagerRetried(Event, frozen=True, kw_only=True):
 
 @wire("process_manager.skipped")
 class ProcessManagerSkipped(Event, frozen=True, kw_only=True):
-    """It goes on without the event at `at_position`: what that one made wanted is not done."""
+    """It continues after the event at `at_position`, whose outcomes are lost."""
+
+    at_position: int
+    reason: str = ""
+
+
+@wire("process_manager.command_refused")
+class ProcessManagerCommandRefused(Event, frozen=True, kw_only=True):
+    """The command that the event at `at_position` led to was refused by its aggregate (the stream `refused_by`); it is
+    not sent again."""
+
+    at_position: int
+    command_id: str
+    refused_by: str
+    error: str
+
+
+@wire("user_projection.stopped")
+class UserProjectionStopped(Event, frozen=True, kw_only=True):
+    """A user's own projection can't process the event at `at_position`; it has processed everything before."""
+
+    at_position: int
+    event_type: str
+    error: str
+
+
+@wire("user_projection.retried")
+class UserProjectionRetried(Event, frozen=True, kw_only=True):
+    """Somebody asked for another try of the event at `at_position`."""
+
+    at_position: int
+    reason: str = ""
+
+
+@wire("user_projection.skipped")
+class UserProjectionSkipped(Event, frozen=True, kw_only=True):
+    """It continues after the event at `at_position`, without having processed it."""
 
     at_position: int
     reason: str = ""

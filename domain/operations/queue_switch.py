@@ -1,4 +1,4 @@
-"""The switch of the run queue: stream `queue:runs`. Pure."""
+"""Pausing and resuming the run queue: stream `queue:runs`. Pure."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ QueueCommand = PauseQueue | ResumeQueue
 
 
 def decide(state: QueueSwitch | None, command: QueueCommand) -> Sequence[Event]:
-    """Nothing when the queue is so already; but the first command ever always leaves its event."""
+    """No event if the queue is in that state already, except that the first command of all is always recorded."""
     match command:
         case PauseQueue(reason=reason):
             return () if state is not None and state.paused else (e.QueuePaused(reason=reason),)

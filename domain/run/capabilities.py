@@ -1,4 +1,4 @@
-"""What a provider can do, and what that means for a run. Which providers there are is not the domain's to know."""
+"""What a provider can do, and what follows for a run. The domain does not know which providers exist."""
 
 import msgspec
 
@@ -6,8 +6,8 @@ from domain.run.values import RunSpec, Warn
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`execution_profiles`: those that the provider maps; another one gives a warning and its default.
-    `human_loop_hint`: what gives a run of this provider a human loop, where something does."""
+    """`execution_profiles`: those that the provider knows; with any other, a run gets a warning and the default.
+    `human_loop_hint`: how a run of this provider gets a human loop; empty if it can't."""
 
     provider: str
     resume: bool = False
@@ -19,7 +19,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 def blocked_reason(spec: RunSpec, capabilities: Capabilities) -> str:
-    """Why the run can't start, in words that a person can act on; empty when it can."""
+    """Why the run can't start and what to do about it; empty if it can."""
     if spec.require_human_loop and not capabilities.human_loop:
         hint = capabilities.human_loop_hint or "choose a provider with humanLoop (GET /api/providers)"
         return f"the run requires humanLoop and {capabilities.provider} has none: {hint}, or drop requireHumanLoop"
@@ -27,7 +27,7 @@ def blocked_reason(spec: RunSpec, capabilities: Capabilities) -> str:
 
 
 def degradations(spec: RunSpec, capabilities: Capabilities) -> tuple[Warn, ...]:
-    """What the run goes on without, one warning each."""
+    """One warning for each option of the spec that the provider does not support; the run goes on without it."""
     warnings = []
     if spec.resume_session_id and not capabilities.resume:
         warnings.append(

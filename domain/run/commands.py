@@ -1,4 +1,5 @@
-"""The commands of a run. Those with a `lease_generation` come from the worker that holds it; an older one is fenced."""
+"""The commands of a run. Those with a `lease_generation` come from the run worker that holds the lease: ClaimRun brings
+a newer generation; any other command is refused (Fenced) unless it has the current one."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -37,7 +38,7 @@ class EnterPhase(_Leased, frozen=True, kw_only=True):
     phase: Phase
 
 
-class CarryConversation(_Leased, frozen=True, kw_only=True):
+class InheritConversation(_Leased, frozen=True, kw_only=True):
     """The run takes up the conversation of the run that its session was forked from. `warnings`: what is lost."""
 
     carried: ConversationCarried
@@ -58,14 +59,15 @@ class RecordJournalEntry(_Leased, frozen=True, kw_only=True):
 
 
 class RecordCallback(_Command, frozen=True, kw_only=True):
-    """An event from outside the executor. Its event id makes it idempotent; the stream knows that, not the state."""
+    """An event from outside the executor. Its event id makes it idempotent, checked by the append, not by the state."""
 
     event: Event
 
 
 class FailAttempt(_Leased, frozen=True, kw_only=True):
-    """The attempt could not go on: before the agent started, or because its executor is lost. `never_started`: although
-    the log says that the agent was about to start, the executor knows for certain that it did not."""
+    """The attempt failed before the agent started, or because its executor is lost. `never_started`: the log says that
+    the agent was about to start, but the executor is certain that it did not. `tail_lost`: journal entries were
+    lost."""
 
     error: RunError
     retry_at: datetime
@@ -74,7 +76,7 @@ class FailAttempt(_Leased, frozen=True, kw_only=True):
 
 
 class TimeOutRun(_Leased, frozen=True, kw_only=True):
-    """The follower's clock says that the agent has run, or been silent, for too long."""
+    """The agent has run, or been silent, for longer than `limit_ms`, by the clock of the run worker."""
 
     what: Literal["run", "silence"]
     limit_ms: int
@@ -89,15 +91,16 @@ class RecordExported(_Leased, frozen=True, kw_only=True):
 
 
 class FinishRun(_Leased, frozen=True, kw_only=True):
-    """`warning`: why the workspace was not exported."""
+    """`warning`: why the final sync was not recorded; required in that case. `retry_at`: when a next attempt may
+    start."""
 
     retry_at: datetime
     warning: Warn | None = None
 
 
 class RecordLeaseLost(_Command, frozen=True, kw_only=True):
-    """The holder of a lease could not renew it: another has taken over, or it had run out. Not fenced: it is the old
-    holder who says so."""
+    """The holder of a lease could not renew it: another holder has taken over, or it had run out. It comes from the old
+    holder, so it is not fenced."""
 
     lost_lease_generation: int
     owner: str
@@ -127,7 +130,7 @@ RunCommand = (
     | BindRun
     | ClaimRun
     | EnterPhase
-    | CarryConversation
+    | InheritConversation
     | StartAgent
     | RecordJournalEntry
     | RecordCallback

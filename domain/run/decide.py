@@ -1,4 +1,4 @@
-"""What each command makes happen to a run: the rules of its life."""
+"""The decisions of a run: from state and command to events."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -13,14 +13,14 @@ from domain.run import events as e
 from domain.run.capabilities import blocked_reason, degradations
 from domain.run.questions import (
     answered,
+    changes_nothing,
     close_questions,
+    end_after_request,
+    ended_before_request,
     not_answered,
-    overtook_its_request,
-    repeats,
-    told_before,
 )
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
-from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, Outcome, RunError, Warn, unanswered
+from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, RunError, RunOutcome, Warn, unanswered_error
 
 LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
 PHASES = ("claimed", "restoring", "linking", "preparing", "running")
@@ -29,7 +29,7 @@ PHASES = ("claimed", "restoring", "linking", "preparing", "running")
 def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
     """The events that `command` leads to in `state`; none when it changes nothing.
 
-    Raises InvalidInput, NotFound, Conflict or Fenced (errors.py).
+    Raises InvalidInput, NotFound, Conflict or Fenced (domain/errors.py).
     """
     if isinstance(command, c.QueueRun):
         return _queue(state, command)
@@ -83,7 +83,7 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
             died = RunError(error_class="executor_lost", message="its worker died before the agent started")
             return (claimed, *_end(state, command.lease_generation, "failed", _exhausted(state, died)))
         case Active():
-            # The holder died before the agent started: nothing has happened, but it counts as an attempt.
+            # The lease's holder died before the agent started: nothing was done, but it counts as an attempt.
             attempt, resumed = state.attempt + 1, False
         case _:
             return ()
@@ -98,7 +98,7 @@ def _enter_phase(state: Run, command: c.EnterPhase) -> Sequence[Event]:
     return (e.RunPhaseEntered(lease_generation=command.lease_generation, phase=command.phase),)
 
 
-def _carry(state: Run, command: c.CarryConversation) -> Sequence[Event]:
+def _carry(state: Run, command: c.InheritConversation) -> Sequence[Event]:
     """Once: a later attempt begins with the very same."""
     if state.carried is not None or not isinstance(state.stage, Active) or state.stage.phase == "running":
         return ()
@@ -128,15 +128,15 @@ def _record_entry(state: Run, command: c.RecordJournalEntry) -> Sequence[Event]:
         raise Conflict(f"journal entry {command.n} came right after entry {state.entries}", "journal_gap")
     if isinstance(event, e.RunAgentFinished) and isinstance(state.stage, Finishing):
         return ()
-    if repeats(state, event):
-        # Recorded all the same: one entry is one event, and the cursor moves on.
+    if changes_nothing(state, event):
+        # Recorded as a warning: each entry becomes one event, so that the count of entries stays right.
         message = f"{event.wire_name} of a question that is closed or was asked before"
         event = e.RunWarning(warning=Warn(code="entry_ignored", message=message))
     return _agent_event(state, replace(event, lease_generation=command.lease_generation))
 
 
 def _followed(state: Run) -> bool:
-    """Whether the agent's journal is still read: to its end, even when a callback has reported that end before."""
+    """Whether journal entries are still recorded: up to the journal's end, even if a callback reported it earlier."""
     return isinstance(state.stage, Finishing) or (isinstance(state.stage, Active) and state.stage.phase == "running")
 
 
@@ -144,11 +144,11 @@ def _record_callback(state: Run, command: c.RecordCallback) -> Sequence[Event]:
     event = _reported(command.event, "type")
     if isinstance(state.stage, Finished | Finishing | Blocked):
         return ()
-    if repeats(state, event) and not overtook_its_request(state, event):
+    if changes_nothing(state, event) and not ended_before_request(state, event):
         return ()
     event = replace(event, lease_generation=0)
     if isinstance(event, e.HumanLoopRequested) and event.question_id in state.questions:
-        return (event, *told_before(event.question_id, state.questions[event.question_id]))
+        return (event, *end_after_request(event.question_id, state.questions[event.question_id]))
     return _agent_event(state, event)
 
 
@@ -203,7 +203,7 @@ def _time_out(state: Run, command: c.TimeOutRun) -> Sequence[Event]:
 
 
 def _retry_or_finish(
-    state: Run, lease: int, outcome: Outcome, error: RunError | None, *, exported: bool, retry_at: datetime
+    state: Run, lease: int, outcome: RunOutcome, error: RunError | None, *, exported: bool, retry_at: datetime
 ) -> Sequence[Event]:
     if outcome == "failed" and error is not None and state.spec is not None and _may_retry(state, error):
         if state.attempt < state.spec.max_attempts:
@@ -232,7 +232,7 @@ def _exhausted(state: Run, error: RunError) -> RunError:
 
 
 def _end(
-    state: Run, lease: int, outcome: Outcome, error: RunError | None = None, *, exported: bool = False
+    state: Run, lease: int, outcome: RunOutcome, error: RunError | None = None, *, exported: bool = False
 ) -> tuple[Event, ...]:
     finished = e.RunFinished(
         lease_generation=lease,
@@ -290,14 +290,14 @@ def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
             return (requested, *_end(canceled, 0, "canceled"))
         case _ if state.cancel_requested:
             return ()
-        case Active() if state.outside:
-            return (requested, *_end_outside(canceled, e.RunAgentFinished(outcome="canceled"), "run canceled"))
+        case Active() if state.is_external:
+            return (requested, *_end_external(canceled, e.RunAgentFinished(outcome="canceled"), "run canceled"))
         case _:
             return (requested, *close_questions(canceled, 0, "run canceled"))
 
 
-def _end_outside(state: Run, finished: e.RunAgentFinished, reason: str) -> tuple[Event, ...]:
-    """Nobody here drives the agent of an outside run: it has ended as far as the log is concerned."""
+def _end_external(state: Run, finished: e.RunAgentFinished, reason: str) -> tuple[Event, ...]:
+    """Nobody here drives the agent of an external run: it has ended as far as the log is concerned."""
     return (*close_questions(state, 0, reason), finished)
 
 
@@ -327,17 +327,17 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
     if question.default_answer is not None:
         return answered(state, command.question_id, question.default_answer)
     expired = e.HumanLoopExpired(question_id=command.question_id, reason="timeout")
-    if state.outside and isinstance(state.stage, Active):
-        error = unanswered(command.question_id)
+    if state.is_external and isinstance(state.stage, Active):
+        error = unanswered_error(command.question_id)
         rest = replace(state, questions={k: q for k, q in state.questions.items() if k != command.question_id})
-        return (expired, *_end_outside(rest, e.RunAgentFinished(outcome="failed", error=error), error.message))
+        return (expired, *_end_external(rest, e.RunAgentFinished(outcome="failed", error=error), error.message))
     return (expired,)
 
 
 _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.ClaimRun: _claim,
     c.EnterPhase: _enter_phase,
-    c.CarryConversation: _carry,
+    c.InheritConversation: _carry,
     c.StartAgent: _start_agent,
     c.RecordJournalEntry: _record_entry,
     c.RecordCallback: _record_callback,

@@ -1,7 +1,7 @@
 """The events of a run, in the order of its life. Wire names are stored data.
 
-`lease_generation` is that of the queue lease under which a worker wrote the event; an older one is refused by the
-stream. Events that come from the executor's journal have the event id `{runId}/{attempt}/{bootId}/{n}`.
+`lease_generation`: of the lease under which a run worker wrote the event; older ones are refused (decide.py). Events
+that come from the executor's journal have the event id `{runId}/{attempt}/{bootId}/{n}`.
 """
 
 from datetime import datetime
@@ -11,11 +11,11 @@ from domain.event import Event, wire
 from domain.run.values import (
     Message,
     Option,
-    Outcome,
     OutputRef,
     Phase,
     QuestionKind,
     RunError,
+    RunOutcome,
     RunSpec,
     Todo,
     Usage,
@@ -25,7 +25,7 @@ from domain.workspace.sync import SyncRef
 
 
 class LeasedEvent(Event, frozen=True, kw_only=True):
-    """An event that a worker wrote under a queue lease; 0 when it came otherwise (a command, a callback)."""
+    """An event that a run worker wrote under a lease; 0 if it came from elsewhere (a user's command, a callback)."""
 
     lease_generation: int = 0
 
@@ -37,7 +37,7 @@ class RunQueued(Event, frozen=True, kw_only=True):
 
 @wire("run.bound")
 class RunBound(Event, frozen=True, kw_only=True):
-    """An outside run, driven by callbacks alone, was tied to a session."""
+    """An external run, driven by callbacks alone, was tied to a session."""
 
     bound_session_id: str
 
@@ -65,7 +65,7 @@ class RunClaimed(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.lease_lost")
 class RunLeaseLost(Event, frozen=True, kw_only=True):
-    """`owner` could not renew its lease and has let go of the run; whatever it writes still is refused."""
+    """`owner` could not renew its lease and has stopped executing the run; what it still writes is refused."""
 
     lost_lease_generation: int
     owner: str
@@ -85,9 +85,9 @@ class RunPhaseEntered(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.conversation_carried")
 class ConversationCarried(LeasedEvent, frozen=True, kw_only=True):
-    """The run goes on with what was said in another session, from which its own was forked, up to event `origin_seq`
-    of run `origin_run_id`. `resumed`: the agent's own conversation `resume_session_id` came along with the files;
-    `retold`: the agent is told `told` before the run's messages; `cut` characters were left out of it."""
+    """The run continues a conversation of the session that its own was forked from, up to event `origin_seq` of run
+    `origin_run_id`. `how`: `resumed`, if the agent resumes its own conversation `resume_session_id`, which was copied
+    with the files; `retold`, if it gets the transcript `told` before the run's messages, without `cut` characters."""
 
     how: Literal["resumed", "retold"]
     origin_run_id: str
@@ -153,7 +153,7 @@ class TodosReplaced(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("human_loop.requested")
 class HumanLoopRequested(LeasedEvent, frozen=True, kw_only=True):
-    """`timeout_ms`: after it the question expires; with a `default_answer` the agent goes on with that."""
+    """`timeout_ms`: how long it stays open; then the `default_answer` is given, or, without one, it expires."""
 
     question_id: str
     kind: QuestionKind = "question"
@@ -165,7 +165,7 @@ class HumanLoopRequested(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("human_loop.reply_accepted")
 class HumanLoopReplyAccepted(Event, frozen=True, kw_only=True):
-    """The first of all replies; it is now on its way into the agent."""
+    """The first reply to the question, the one that counts; it is now delivered to the agent."""
 
     question_id: str
     answer: Any
@@ -196,7 +196,7 @@ class RunCancelRequested(Event, frozen=True, kw_only=True):
 
 @wire("run.timed_out")
 class RunTimedOut(LeasedEvent, frozen=True, kw_only=True):
-    """The agent has run, or been silent, for longer than `limit_ms`; it is being ended, and the run fails for it."""
+    """The agent has run, or been silent, for longer than `limit_ms`: it is ended, and the run fails."""
 
     what: Literal["run", "silence"]
     limit_ms: int
@@ -204,7 +204,7 @@ class RunTimedOut(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.tail_lost")
 class RunTailLost(LeasedEvent, frozen=True, kw_only=True):
-    """The container is gone with journal entries after `recorded_entries` that nobody has read."""
+    """The container is gone, and with it any journal entries after number `recorded_entries`."""
 
     attempt: int
     recorded_entries: int
@@ -213,7 +213,7 @@ class RunTailLost(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.agent_finished")
 class RunAgentFinished(LeasedEvent, frozen=True, kw_only=True):
-    outcome: Outcome
+    outcome: RunOutcome
     error: RunError | None = None
     usage: Usage = Usage()
     provider_session_id: str = ""
@@ -232,9 +232,9 @@ class RunExported(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.finished")
 class RunFinished(LeasedEvent, frozen=True, kw_only=True):
-    """The last event of a run, once. Usage is settled here."""
+    """The last event of a run, recorded once. `usage` is final: reports sum it up."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     exported: bool
     error: RunError | None = None
     usage: Usage = Usage()
@@ -258,12 +258,12 @@ AGENT_EVENTS: frozenset[type[Event]] = frozenset(
         RunAgentFinished,
     }
 )
-"""What an executor's journal or a callback may report; all else is the control plane's own to say."""
+"""The events that an executor's journal or a callback may report; the control plane alone records all others."""
 
 
 @wire("callback.kept")
 class CallbackKept(Event, frozen=True, kw_only=True):
-    """In the stream `unmatched:{runId}`: a callback for a run that is not known, or that had ended already."""
+    """In the stream `unmatched:{runId}`: a callback for a run that is unknown or has ended."""
 
     for_run_id: str
     callback_type: str

@@ -1,4 +1,4 @@
-"""How each event changes the state of a run. Total: what an event says has happened."""
+"""The fold of a run's events to its state. It accepts every event in every state: events are facts."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from domain.event import Event
 from domain.record import Occurrence
 from domain.run import events as e
-from domain.run.state import Active, Blocked, CarriedConversation, Finished, Finishing, Question, Queued, Run
-from domain.run.values import too_long, unanswered
+from domain.run.state import Active, Blocked, Finished, Finishing, InheritedConversation, Question, Queued, Run
+from domain.run.values import timeout_error, unanswered_error
 
 
 def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
-    """The state after one more event. The journal's cursor is read off the event ids of its entries."""
+    """The state after one more event. `entries`, the journal's cursor, is taken from the event ids of its entries."""
     event = occurrence.event
     if state is None:
         return _created(event)
@@ -22,7 +22,7 @@ def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
     if handler is not None:
         state = handler(state, event, occurrence.occurred_at)
     if type(event) in e.AGENT_EVENTS and isinstance(event, e.LeasedEvent) and event.lease_generation > 0:
-        # A callback carries no lease: whatever its event id looks like, it is no journal entry.
+        # A callback has lease 0; its event id may look like that of a journal entry, so it must not be read.
         entry = journal_entry_number(occurrence.event_id, state.attempt)
         if entry > state.entries:
             state = replace(state, entries=entry)
@@ -35,7 +35,7 @@ def journal_event_id(run_id: str, attempt: int, boot_id: str, n: int) -> str:
 
 
 def journal_entry_number(event_id: str, attempt: int) -> int:
-    """The n of a journal entry's event id of this attempt; 0 for any other event id."""
+    """The `n` in the event id of a journal entry of this attempt; 0 for any other event id."""
     parts = event_id.split("/")
     if len(parts) == 4 and parts[1] == str(attempt) and parts[3].isdigit():
         return int(parts[3])
@@ -71,7 +71,7 @@ def _phase(state: Run, event: e.RunPhaseEntered, _at: datetime) -> Run:
 
 
 def _carried(state: Run, event: e.ConversationCarried, _at: datetime) -> Run:
-    carried = CarriedConversation(
+    carried = InheritedConversation(
         origin_run_id=event.origin_run_id,
         origin_seq=event.origin_seq,
         resume_session_id=event.resume_session_id,
@@ -122,7 +122,7 @@ def _question_expired(state: Run, event: e.HumanLoopExpired, at: datetime) -> Ru
     was_open = event.question_id in state.open_questions
     state = _closed(state, event.question_id, at, status="expired", reason=event.reason)
     if was_open and event.reason == "timeout" and isinstance(state.stage, Active):
-        return replace(state, abort=unanswered(event.question_id))
+        return replace(state, abort=unanswered_error(event.question_id))
     return state
 
 
@@ -137,7 +137,7 @@ def _closed(
 ) -> Run:
     known = state.questions.get(key)
     if known is None:
-        # Its request comes later, or never.
+        # Its end arrived before its request, which may never come.
         known = Question(status=status, requested_at=at, attempt=state.attempt, by_callback=True, asked=False)
     elif key not in state.open_questions:
         return state
@@ -146,7 +146,7 @@ def _closed(
 
 
 def _timed_out(state: Run, event: e.RunTimedOut, _at: datetime) -> Run:
-    return replace(state, abort=too_long(event.what, event.limit_ms)) if state.abort is None else state
+    return replace(state, abort=timeout_error(event.what, event.limit_ms)) if state.abort is None else state
 
 
 def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:

@@ -1,4 +1,4 @@
-"""The rules of questions: which reports of them are news, what an answer leads to, and how they are closed."""
+"""The rules of questions: which reports change something, what an answer leads to, how questions are closed."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from domain.run import events as e
 from domain.run.state import Finishing, Question, Run
 
 
-def repeats(state: Run, event: Event) -> bool:
-    """Whether a report about a question changes nothing."""
+def changes_nothing(state: Run, event: Event) -> bool:
+    """Whether a reported event about a question changes nothing: a repeated request, or the end of one not open."""
     match event:
         case e.HumanLoopRequested(question_id=key):
             return state.knows_question(key) or isinstance(state.stage, Finishing)
@@ -21,8 +21,8 @@ def repeats(state: Run, event: Event) -> bool:
             return False
 
 
-def overtook_its_request(state: Run, event: Event) -> bool:
-    """The end of a question that nobody has asked yet: callbacks come in any order."""
+def ended_before_request(state: Run, event: Event) -> bool:
+    """Whether the event is the end of a question whose request has not arrived: callbacks come in any order."""
     match event:
         case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
             return key not in state.questions
@@ -32,8 +32,8 @@ def overtook_its_request(state: Run, event: Event) -> bool:
             return False
 
 
-def told_before(question_id: str, question: Question) -> tuple[Event, ...]:
-    """The end of a question once more, right after its request that it overtook; none for one that was asked before."""
+def end_after_request(question_id: str, question: Question) -> tuple[Event, ...]:
+    """If a question's end arrived before its request: that end again, to be recorded after the request."""
     if question.asked:
         return ()
     match question.status:
@@ -48,7 +48,7 @@ def told_before(question_id: str, question: Question) -> tuple[Event, ...]:
 
 
 def not_answered(question_id: str, question: Question) -> Conflict:
-    """Why an answer can't count any more, or did not reach the agent."""
+    """The error for an answer that came too late, or that did not reach the agent."""
     why = f": {question.reason}" if question.reason else ""
     return Conflict(
         f"question {question_id!r} is {question.status}{why}; the answer did not count", f"question_{question.status}"
@@ -56,9 +56,10 @@ def not_answered(question_id: str, question: Question) -> Conflict:
 
 
 def answered(state: Run, question_id: str, answer: Any) -> tuple[Event, ...]:
-    """Who was asked by a callback reads the answer here; into an agent of our own it is delivered first."""
+    """The events of an accepted answer. A question asked by callback is resolved at once: its asker reads the answer
+    from the log. Any other is resolved when the answer has been delivered to the agent."""
     accepted = e.HumanLoopReplyAccepted(question_id=question_id, answer=answer)
-    if state.outside or state.questions[question_id].by_callback:
+    if state.is_external or state.questions[question_id].by_callback:
         return (accepted, e.HumanLoopResolved(question_id=question_id, answer=answer))
     return (accepted,)
 

@@ -1,19 +1,20 @@
-"""The state of a run: what was asked for, and where in its life it is."""
+"""The state of a run: its spec, its stage, its questions and its usage."""
 
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
-from domain.run.values import Message, Outcome, Phase, RunError, RunSpec, Usage
+from domain.run.values import Message, Phase, RunError, RunOutcome, RunSpec, Usage
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """Tagged, so that a read model can store a state and find its stage again."""
+    """Tagged, so that stored JSON says which stage it holds. The tag is the class's name, and stored in read models:
+    give a renamed class its old tag."""
 
 
 class Queued(_Value, frozen=True, kw_only=True):
-    """`available_at`: not before, after a failed attempt."""
+    """`available_at`: after a failed attempt, the earliest time of the next one."""
 
     available_at: datetime | None = None
 
@@ -23,7 +24,8 @@ class Blocked(_Value, frozen=True, kw_only=True):
 
 
 class Active(_Value, frozen=True, kw_only=True):
-    """A worker holds it. `running` once executor `boot_id` of container `generation` was told to start the agent."""
+    """A run worker executes it. `running`: from just before executor `boot_id` in the container of `generation` is
+    asked to start the agent."""
 
     phase: Literal["claimed", "running"] | Phase = "claimed"
     generation: int = 0
@@ -32,10 +34,10 @@ class Active(_Value, frozen=True, kw_only=True):
 
 
 class Finishing(_Value, frozen=True, kw_only=True):
-    """The agent has ended; the final sync comes. `exported` once that is recorded. `by_callback`: a callback says so;
-    the agent's own processes may still be there."""
+    """The agent has ended; the final sync follows. `exported`: it is recorded. `by_callback`: a callback reported the
+    end, so the agent's processes may still be running."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     error: RunError | None
     sync_id: str = ""
     exported: bool = False
@@ -43,7 +45,7 @@ class Finishing(_Value, frozen=True, kw_only=True):
 
 
 class Finished(_Value, frozen=True, kw_only=True):
-    outcome: Outcome
+    outcome: RunOutcome
     exported: bool
     error: RunError | None
 
@@ -52,9 +54,10 @@ Stage = Queued | Blocked | Active | Finishing | Finished
 
 
 class Question(_Value, frozen=True, kw_only=True):
-    """`answering`: a reply was accepted and is on its way into the agent. `attempt`: the one that asked; a later one
-    may ask the same again. `by_callback`: its asker learns the answer from us, nobody here can bring it. `asked` is
-    false when its end was reported before its request was. `reason`: why it was canceled or expired.
+    """Status `answering`: a reply was accepted and is being delivered to the agent. `attempt`: the attempt that asked;
+    a later one may ask the same question again. `by_callback`: a callback asked, so the answer is not delivered but
+    read by the asker. `asked`: false if its end arrived and its request did not. `reason`: why it was canceled or
+    expired.
     """
 
     status: Literal["open", "answering", "resolved", "canceled", "expired"]
@@ -68,9 +71,9 @@ class Question(_Value, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class CarriedConversation(_Value, frozen=True, kw_only=True):
-    """What the agent begins with: its own conversation to resume, or what it is told before the run's messages; up to
-    event `origin_seq` of run `origin_run_id`, from which the session was forked."""
+class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConversation"):
+    """The conversation that a run in a forked session continues, up to event `origin_seq` of run `origin_run_id`: the
+    agent's own one, to be resumed, or `told`, messages for the agent before those of the run."""
 
     origin_run_id: str
     origin_seq: int
@@ -79,9 +82,9 @@ class CarriedConversation(_Value, frozen=True, kw_only=True):
 
 
 class Run(_Value, frozen=True, kw_only=True):
-    """`spec` is None for an outside run, which callbacks drive. `entries` counts the recorded journal entries of this
-    attempt. `abort`: why the agent must end although nobody canceled it. `questions` by question id. `usage` sums up
-    the attempts so far.
+    """`spec`: None for an external run, which callbacks drive. `entries`: the number of the attempt's journal entries
+    that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: by question id.
+    `usage`: of the attempts so far.
     """
 
     session_id: str
@@ -95,14 +98,14 @@ class Run(_Value, frozen=True, kw_only=True):
     questions: dict[str, Question] = {}
     usage: Usage = Usage()
     provider_session_id: str = ""
-    carried: CarriedConversation | None = None
+    carried: InheritedConversation | None = None
 
     @property
-    def outside(self) -> bool:
+    def is_external(self) -> bool:
         return self.spec is None
 
     def knows_question(self, question_id: str) -> bool:
-        """Whether this attempt has asked it, or an earlier one's is still open."""
+        """Whether this attempt has asked the question, or an earlier one did and it is still open."""
         question = self.questions.get(question_id)
         if question is None or not question.asked:
             return False
@@ -110,12 +113,12 @@ class Run(_Value, frozen=True, kw_only=True):
 
     @property
     def open_questions(self) -> tuple[str, ...]:
-        """Questions that nobody has answered, or whose answer has not arrived yet."""
+        """The ids of questions that are not answered, or whose answer has not reached the agent yet."""
         return tuple(key for key, question in self.questions.items() if question.status in {"open", "answering"})
 
     @property
     def public_state(self) -> str:
-        """The state as SPEC §3 names it."""
+        """The `state` of the run in the API."""
         match self.stage:
             case Queued():
                 return "queued"

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-Outcome = Literal["succeeded", "failed", "canceled"]
+RunOutcome = Literal["succeeded", "failed", "canceled"]
 TodoStatus = Literal["todo", "doing", "done", "canceled"]
 Phase = Literal["restoring", "linking", "preparing"]
 RetryPolicy = Literal["transient", "always", "never"]
@@ -30,9 +30,9 @@ ErrorClass = Literal[
     "internal",
 ]
 TRANSIENT_ERRORS: frozenset[str] = frozenset({"rate_limited", "model_unavailable", "network"})
-"""Provider errors that pass: tried again even after the agent has started."""
+"""Temporary errors of the provider, retried even after the agent has started."""
 FINAL_ERRORS: frozenset[str] = frozenset({"auth_missing", "bad_input", "cli_missing"})
-"""Not tried again even before the agent has started; whatever else fails before that is tried again."""
+"""Not retried even before the agent has started; all other errors before that are retried."""
 
 
 class Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -45,7 +45,7 @@ class Message(Wire, frozen=True, kw_only=True):
 
 
 class RunSpec(Wire, frozen=True, kw_only=True):
-    """What a caller asked for, with its defaults filled in. Two starts of one run id must be equal in this."""
+    """What a caller asked for, with defaults filled in. A second start of the same run id must have an equal spec."""
 
     session_id: str
     app_id: str = "default"
@@ -64,7 +64,7 @@ class RunSpec(Wire, frozen=True, kw_only=True):
 
 
 class Warn(Wire, frozen=True, kw_only=True):
-    """`code` is a stable snake_case word; `message` is for people."""
+    """`code`: a stable snake_case identifier; `message`: text for people."""
 
     code: str
     message: str
@@ -75,7 +75,7 @@ class RunError(Wire, frozen=True, kw_only=True):
     message: str
 
 
-def unanswered(question_id: str) -> RunError:
+def unanswered_error(question_id: str) -> RunError:
     message = (
         f"nobody answered question {question_id!r} in time; start the run again when somebody can, "
         "or let its questions have a default answer"
@@ -83,14 +83,14 @@ def unanswered(question_id: str) -> RunError:
     return RunError(error_class="human_loop_expired", message=message)
 
 
-def too_long(what: str, limit_ms: int) -> RunError:
+def timeout_error(what: str, limit_ms: int) -> RunError:
     did, setting = ("was silent", "RUN_SILENCE_TIMEOUT_MS") if what == "silence" else ("ran", "RUN_TIMEOUT_MS")
     message = f"the agent {did} for more than {limit_ms / 1000:g} s and was ended; {setting} is the limit"
     return RunError(error_class="timeout", message=message)
 
 
 class Usage(Wire, frozen=True, kw_only=True):
-    """Sums over the attempts of a run; None where no attempt reported it."""
+    """Sums over the attempts of a run; None if no attempt reported the value."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -129,7 +129,7 @@ class Option(Wire, frozen=True, kw_only=True):
 
 
 class OutputRef(Wire, frozen=True, kw_only=True):
-    """Output too large for an event: an object of the store, by the SHA-256 of its content; `size` in bytes."""
+    """Output too large for an event, in the object store under `key`. `sha256`: of the content; `size`: in bytes."""
 
     sha256: str
     size: int

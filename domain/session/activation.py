@@ -1,4 +1,4 @@
-"""Activation: what a message to a session makes of its worker, whatever state that is in."""
+"""Activation: bringing up the worker of a session, whatever state it is in."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,8 @@ from domain.workspace.plan import build_restore_plan
 
 
 def activate(state: SessionWorker | None, command: ActivateSession) -> Sequence[Event]:
-    """Create, start, touch, or, on a worker that is on its way down, ask for its return."""
+    """Create or start the worker, record activity of a running one, or request reactivation of one that is going
+    down."""
     if not command.project_name:
         command = replace(command, project_name=DEFAULT_PROJECT)
     if state is not None:
@@ -43,7 +44,7 @@ def _bring_up(state: SessionWorker, manifest: RuntimeManifest | None) -> Sequenc
         case Stopped(remove=None):
             return (request_activation(state, "start", state.generation, manifest),)
         case Stopped(remove=PendingRemove()):
-            # The container may be up in maintenance: it goes down first, then the worker comes back.
+            # The container may be running in maintenance: it is stopped first, then the worker is activated again.
             return (
                 e.RemoveCanceled(generation=state.generation, reason="activated", in_maintenance=True),
                 e.ReactivationRequested(generation=state.generation, manifest=manifest),
@@ -64,7 +65,7 @@ def _bring_up(state: SessionWorker, manifest: RuntimeManifest | None) -> Sequenc
 def request_activation(
     state: SessionWorker, kind: e.ActivationKind, generation: int, manifest: RuntimeManifest | None
 ) -> e.ActivationRequested:
-    """The request for a known session; without a manifest the last one counts."""
+    """The request for a known session. Without a manifest, the session's last one applies."""
     manifest = manifest or state.manifest
     return e.ActivationRequested(
         generation=generation,
@@ -111,7 +112,8 @@ def _first_activation(command: ActivateSession, manifest: RuntimeManifest | None
 
 
 def _checked_manifest(state: SessionWorker | None, command: ActivateSession) -> RuntimeManifest | None:
-    """The manifest that this call brings; without one its `runtime_version` speaks of the one that is remembered."""
+    """The command's manifest, checked. If it has none, its `runtime_version` is checked against the session's
+    manifest."""
     if command.manifest is None:
         if state is not None and state.manifest is not None:
             check_runtime_version(command.runtime_version, state.manifest)
@@ -120,7 +122,7 @@ def _checked_manifest(state: SessionWorker | None, command: ActivateSession) -> 
 
 
 def _check_has_files(state: SessionWorker) -> None:
-    """A fork whose files could not be copied must not pass for one that has none."""
+    """Raises Conflict for a fork whose files could not be copied: it must not come up empty."""
     if state.fork is not None and state.fork.content == "failed":
         raise Conflict(
             f"the files of this fork could not be copied ({state.fork.error}); fork again into a new session",

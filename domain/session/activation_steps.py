@@ -1,4 +1,4 @@
-"""The steps of an activation as they are recorded: created, started, restored, linked, validated, in this order."""
+"""Recording the steps of an activation: created, started, restored, linked, validated, in this order."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
-"""Which recorded syncs of a session are kept, and that the content which none of them names is collected.
+"""Retention of a session's recorded syncs, and the collection of content that no kept one names.
 
-A sync is kept while it is the workspace, and for a retention time after it stopped being that.
+A sync is kept while it is the workspace, and for a retention time after another one has replaced it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,23 +16,23 @@ from domain.workspace.sync import SyncRef
 
 
 class SyncNotKept(Conflict):
-    """A sync that stopped being the workspace too long ago: its content may be gone."""
+    """The sync was replaced too long ago: its content may be deleted."""
 
     reason = "sync_not_kept"
 
 
-def check_kept(state: SessionWorker, moment: datetime | None, sync_position: int) -> None:
-    """Raises SyncNotKept for a sync that stopped being the workspace at `moment` (None: it is the workspace)."""
-    if state.kept_since is not None and moment is not None and moment < state.kept_since:
+def check_kept(state: SessionWorker, replaced_at: datetime | None, sync_position: int) -> None:
+    """Raises SyncNotKept if a sync that was replaced at that time (None: it is the workspace) is not kept."""
+    if state.kept_since is not None and replaced_at is not None and replaced_at < state.kept_since:
         raise SyncNotKept(
             f"the sync of position {sync_position} is not kept any more: it stopped being the workspace "
-            f"at {moment.isoformat()}"
+            f"at {replaced_at.isoformat()}"
         )
 
 
 def request_collection(state: SessionWorker, command: c.RequestCollection) -> Sequence[Event]:
-    """Decided on the session's stream, so that no sync is dropped that a restore has just been asked for, and that
-    nothing is collected during a sync: the next round asks again."""
+    """No event during a sync, a restore or the copying of a fork; the next round asks again. As the session's own
+    stream decides it, a collection can't overlap with a restore of a sync that it drops."""
     if state.last_sync is None or state.collection_id or state.restoring is not None or state.pending_syncs:
         return ()
     if state.fork is not None and state.fork.content in {"copying", "failed"}:
@@ -64,8 +64,8 @@ def fail_collection(state: SessionWorker, command: c.FailCollection) -> Sequence
 
 
 def superseded_at(history: Iterable[Occurrence]) -> Mapping[SyncRef, datetime | None]:
-    """Every sync that was a session's workspace, by its events in order: when it last stopped being that, None for the
-    present one."""
+    """When each sync that was a session's workspace was last replaced by another; None for the present workspace.
+    `history`: the session's events in order."""
     found: dict[SyncRef, datetime | None] = {}
     present: SyncRef | None = None
     for occurrence in history:
@@ -81,5 +81,5 @@ def superseded_at(history: Iterable[Occurrence]) -> Mapping[SyncRef, datetime | 
 
 
 def kept_syncs(history: Iterable[Occurrence], kept_since: datetime) -> tuple[SyncRef, ...]:
-    """The syncs that can be restored. The present workspace is one of them, however old it is."""
-    return tuple(sync for sync, moment in superseded_at(history).items() if moment is None or moment >= kept_since)
+    """The syncs that are kept: the present workspace, and all that were replaced at `kept_since` or later."""
+    return tuple(sync for sync, time in superseded_at(history).items() if time is None or time >= kept_since)

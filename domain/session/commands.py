@@ -1,4 +1,5 @@
-"""The commands of a session worker. `Record…` commands report what an effect saw, with the generation it worked for."""
+"""The commands of a session worker. `Record…` commands report what an effect observed, with the generation of the
+container that it was about."""
 
 from datetime import datetime
 
@@ -17,7 +18,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ActivateSession(_Command, frozen=True, kw_only=True):
-    """A user's message or call: make the worker run, whatever state it is in. An empty `project_name` is `default`."""
+    """Bring up the worker for a message or call, whatever state it is in. An empty `project_name` means `default`."""
 
     session_id: str
     app_id: str
@@ -72,7 +73,7 @@ class DetachRun(_Command, frozen=True, kw_only=True):
 
 
 class RequestSync(_Command, frozen=True, kw_only=True):
-    """`sync_id` is new in this session, here as in the commands that ask for a gate sync."""
+    """`sync_id` must be new in this session; so must the ids of gate syncs in the commands below."""
 
     sync_id: str
     reason: SyncReason
@@ -110,7 +111,7 @@ class RecordSyncFailed(_Command, frozen=True, kw_only=True):
 
 
 class StopSession(_Command, frozen=True, kw_only=True):
-    """`idle_before`: only when the worker was last active before it (the idle stop)."""
+    """`idle_before`: no stop unless the worker was last active before this time (the idle stop)."""
 
     reason: StopReason
     sync_id: str
@@ -122,14 +123,14 @@ class RecordStopped(_Command, frozen=True, kw_only=True):
 
 
 class RemoveSession(_Command, frozen=True, kw_only=True):
-    """`stopped_before`: only when it was stopped before it (the scheduled removal)."""
+    """`stopped_before`: no removal unless the worker was stopped before this time (the scheduled removal)."""
 
     sync_id: str
     stopped_before: datetime | None = None
 
 
 class CancelRemove(_Command, frozen=True, kw_only=True):
-    """The container could not be started in maintenance."""
+    """Give up the pending removal: the container could not be started in maintenance."""
 
     generation: int
     reason: str
@@ -153,9 +154,9 @@ class RecordOrphanRemoved(_Command, frozen=True, kw_only=True):
 
 
 class RequestRestore(_Command, frozen=True, kw_only=True):
-    """Make a recorded sync of this session, that of the event at `sync_position`, its workspace again. `sync_id` is the
-    first part of the ids of the gate syncs that come before. `superseded_at`: when it last stopped being the workspace;
-    None where it is."""
+    """Make a sync of this session, recorded by the event at `sync_position`, its workspace again. `superseded_at`: when
+    another sync last replaced it, None if it is the workspace. `sync_id`: of the gate sync of the stop; that of the
+    removal adds `-remove`."""
 
     sync: SyncRef
     sync_position: int
@@ -164,7 +165,7 @@ class RequestRestore(_Command, frozen=True, kw_only=True):
 
 
 class RequestCollection(_Command, frozen=True, kw_only=True):
-    """Keep no sync that stopped being the workspace before `kept_since`, and delete what no kept one names."""
+    """Stop keeping syncs that were replaced before `kept_since`, and delete content that no kept one names."""
 
     collection_id: str
     kept_since: datetime
@@ -185,8 +186,8 @@ class FailCollection(_Command, frozen=True, kw_only=True):
 
 
 class ForkSession(_Command, frozen=True, kw_only=True):
-    """Begin a session with another one's past. The identity and the manifest are those of the origin, whose prefix is
-    `origin_prefix`."""
+    """Begin a session as a fork. Its app, project, user and manifest are those of the origin, whose workspace has the
+    key prefix `origin_prefix`."""
 
     session_id: str
     origin: ForkOrigin

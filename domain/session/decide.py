@@ -1,7 +1,7 @@
-"""What each command makes happen to a session worker: the rules of its life, and the sync gate.
+"""The decisions of a session worker, from state and command to events, with the sync gate.
 
-A worker goes down only from `Running` with a stop pending, by the very gate sync that this stop asked for, with no run
-attached; it is removed only from `Stopped` with a removal pending, by the very gate sync that this removal asked for.
+The sync gate: a worker is stopped only from `Running`, with no run attached, after the gate sync of the pending stop
+has succeeded; it is removed only from `Stopped`, after the gate sync of the pending removal has succeeded.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,14 +34,14 @@ from domain.session.state import (
     Stopped,
     Stopping,
 )
-from domain.session.workspace_history import go_on_with_restore, record_orphan, removal, request_restore
+from domain.session.workspace_history import continue_restore, record_orphan, removal, request_restore
 from domain.workspace.sync import GATE_REASONS
 
 
 def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[Event]:
     """The events that `command` leads to in `state`; none when it changes nothing.
 
-    Raises InvalidInput, NotFound, Conflict or Fenced (errors.py).
+    Raises InvalidInput, NotFound, Conflict or Fenced (domain/errors.py).
     """
     if isinstance(command, c.ForkSession):
         return fork_session(state, command)
@@ -54,7 +54,7 @@ def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[E
         if generation != state.generation:
             raise Fenced(f"generation {generation} is not the current one, {state.generation}")
         events = _HANDLERS[type(command)](state, command)
-    return go_on_with_restore(state, events) if state is not None and state.restoring is not None else events
+    return continue_restore(state, events) if state is not None and state.restoring is not None else events
 
 
 def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
@@ -94,7 +94,7 @@ def _request_sync(state: SessionWorker, command: c.RequestSync) -> Sequence[Even
 
 
 def wanted_sync(state: SessionWorker, sync_id: str) -> PendingSync | None:
-    """The sync of this id that somebody still waits for, a gate's own included."""
+    """The pending sync of this id, including gate syncs; None if its result is not awaited (any more)."""
     match state.lifecycle:
         case Running(stop=PendingStop(sync_id=gate)) if gate == sync_id:
             return PendingSync(sync_id=gate, reason="pre.stop")
@@ -157,9 +157,9 @@ def _record_synced(state: SessionWorker, command: c.RecordSynced) -> Sequence[Ev
 
 
 def _covered(state: SessionWorker, done: PendingSync) -> tuple[PendingSync, ...]:
-    """The pending syncs that `done` answers too: those asked for before it, and all of them where it is a gate's.
+    """The other pending syncs that `done` completes: all that were requested before it; for a gate sync, all there are.
 
-    Their own results, should they still come, are older than what is recorded now, and are dropped.
+    Should results of their own still arrive, they are ignored: they would be older than what is recorded now.
     """
     if done.reason in GATE_REASONS:
         return state.pending_syncs
@@ -229,7 +229,7 @@ def _cancel_remove(state: SessionWorker, command: c.CancelRemove) -> Sequence[Ev
 
 
 def _remove_canceled(state: SessionWorker, reason: str) -> e.RemoveCanceled:
-    # A start in maintenance may have happened without having been recorded yet: the container is stopped in any case.
+    # The container may have been started in maintenance without a recorded start: it is stopped in any case.
     return e.RemoveCanceled(generation=state.generation, reason=reason, in_maintenance=True)
 
 
@@ -252,16 +252,16 @@ def _record_lost(state: SessionWorker, command: c.RecordContainerLost) -> Sequen
         case Activating(kind="start"):
             return (lost, request_activation(state, "create", state.generation + 1, None))
         case Activating(kind="create") as lifecycle:
-            # Not tried again by itself: a container that is lost while it comes up would be lost again and again.
+            # Not retried automatically: what kills a container during its start would kill the next one, too.
             return (failed(state, lifecycle, "start", f"the container is gone: {command.detail}", None), lost)
-        case Stopping(reactivation=wish) | Removing(reactivation=wish) if wish is not None:
+        case Stopping(reactivation=reactivation) | Removing(reactivation=reactivation) if reactivation is not None:
             return (lost, request_activation(state, "create", state.generation + 1, None))
         case _:
             return (*_unanswerable(state, command.detail), lost)
 
 
 def _unanswerable(state: SessionWorker, detail: str) -> tuple[Event, ...]:
-    """The end of every sync that a lost container leaves open, so that whoever waits for one hears of it."""
+    """The final failure of every pending sync of a lost container, so that nobody waits for them in vain."""
     return tuple(
         e.SessionSyncFailed(
             generation=state.generation,

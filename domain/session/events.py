@@ -1,7 +1,7 @@
 """The events of a session worker. Wire names are stored data.
 
-A generation is one creation of the session's container, counted from 1. Whatever an effect saw carries the generation
-and is refused when that is not the current one.
+`generation`: the number of the session's container, counted from 1. What an effect reports carries it, and is refused
+unless it is the current one.
 """
 
 from datetime import datetime
@@ -40,7 +40,7 @@ class ActivationRequested(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.reactivation_requested")
 class ReactivationRequested(GenerationEvent, frozen=True, kw_only=True):
-    """A message came while the worker was already on its way down: it is activated again as soon as it is there."""
+    """The worker was already going down: it is activated again as soon as it is down."""
 
     manifest: RuntimeManifest | None = None
 
@@ -54,8 +54,8 @@ class ContainerCreated(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.container_started")
 class ContainerStarted(GenerationEvent, frozen=True, kw_only=True):
-    """`restored`: this generation's restore had completed before. `maintenance`: no runs, only to sync and remove;
-    `revival`: the executor of a running worker had died and was started again; `exit_log` is the end of what it wrote.
+    """`restored`: the workspace of this generation was restored earlier. `purpose`: `maintenance` runs no agents and is
+    for a gate sync before the removal; `revival` replaces a dead executor, of whose output `exit_log` is the end.
     """
 
     boot_id: str
@@ -90,8 +90,7 @@ class SessionActivated(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.activation_failed")
 class ActivationFailed(GenerationEvent, frozen=True, kw_only=True):
-    """`discard`: the container was new and never activated, so no agent ever wrote into it: it is removed. Else the
-    container is stopped again and kept."""
+    """`discard`: the container is removed, as no agent ever ran in it. Otherwise it is stopped and kept."""
 
     step: ActivationStep
     error: str
@@ -101,7 +100,7 @@ class ActivationFailed(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.touched")
 class SessionTouched(GenerationEvent, frozen=True, kw_only=True):
-    """`manifest`: the one that this call brought; it is remembered for the next container."""
+    """An activation of a running worker. `manifest`: the one it brought, for the next container."""
 
     manifest: RuntimeManifest | None = None
 
@@ -125,7 +124,7 @@ class SyncRequested(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.sync_progress")
 class SyncProgressed(GenerationEvent, frozen=True, kw_only=True):
-    """A long sync has stored so many of the files, and of their bytes, that it had to read; a few per sync at most."""
+    """A long sync has stored `files_done` of `files`, and `bytes_done` of `bytes`, at most 20 times per sync."""
 
     sync_id: str
     files: int
@@ -136,8 +135,8 @@ class SyncProgressed(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.synced")
 class SessionSynced(GenerationEvent, frozen=True, kw_only=True):
-    """`sync` is the session's workspace from now on. `unchanged`: it equals the one before, which may be that of a
-    later request that answers this one too."""
+    """`sync` is the session's workspace from now on. `unchanged`: it is the same as before; also in the events of
+    further requests that one sync completes."""
 
     sync_id: str
     reason: SyncReason
@@ -154,7 +153,7 @@ class SessionSynced(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.sync_failed")
 class SessionSyncFailed(GenerationEvent, frozen=True, kw_only=True):
-    """`final`: it is not tried again by itself. `attempt` 0: the container was lost before it could be tried."""
+    """`final`: it is not retried automatically. `attempt`: 0 if the container was lost before the sync was tried."""
 
     sync_id: str
     reason: SyncReason
@@ -166,7 +165,7 @@ class SessionSyncFailed(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.stop_requested")
 class StopRequested(GenerationEvent, frozen=True, kw_only=True):
-    """The gate sync `sync_id` comes first."""
+    """The worker is to be stopped, after the gate sync `sync_id`."""
 
     reason: StopReason
     sync_id: str
@@ -179,7 +178,7 @@ class StopCanceled(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.stopping")
 class SessionStopping(GenerationEvent, frozen=True, kw_only=True):
-    """The gate sync succeeded and nothing came in between: from here the container goes down."""
+    """The gate sync of the stop succeeded: from now on the container is stopped, without return."""
 
     reason: StopReason
 
@@ -191,8 +190,8 @@ class SessionStopped(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.remove_requested")
 class RemoveRequested(GenerationEvent, frozen=True, kw_only=True):
-    """The container is started in maintenance, then the gate sync `sync_id` comes first. `never_restored`: there is
-    nothing to sync.
+    """The container is to be removed, after it was started in maintenance for the gate sync `sync_id`.
+    `never_restored`: without that, there is nothing to sync.
     """
 
     sync_id: str
@@ -201,7 +200,7 @@ class RemoveRequested(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.remove_canceled")
 class RemoveCanceled(GenerationEvent, frozen=True, kw_only=True):
-    """`in_maintenance`: the container had been started for the sync and is stopped again."""
+    """`in_maintenance`: the container may have been started for the gate sync, and is stopped again."""
 
     reason: str
     in_maintenance: bool = False
@@ -209,19 +208,20 @@ class RemoveCanceled(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.removing")
 class SessionRemoving(GenerationEvent, frozen=True, kw_only=True):
-    """The gate sync succeeded and nothing came in between: from here the container is removed."""
+    """The gate sync of the removal succeeded, or there was nothing to sync: from now on the container is removed."""
 
 
 @wire("session.removed")
 class SessionRemoved(GenerationEvent, frozen=True, kw_only=True):
-    """`discarded`: it was a container whose activation had failed."""
+    """`discarded`: it was removed because its activation failed."""
 
     discarded: bool = False
 
 
 @wire("session.container_lost")
 class ContainerLost(GenerationEvent, frozen=True, kw_only=True):
-    """The very daemon that created the container has none of its id. What the last sync holds is what is left."""
+    """The Docker daemon that created the container has none with its id. The last recorded sync is all that is left;
+    `unsynced`: the worker was running, so later changes may be lost."""
 
     detail: str
     unsynced: bool = True
@@ -229,7 +229,7 @@ class ContainerLost(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.orphan_removed")
 class OrphanRemoved(Event, frozen=True, kw_only=True):
-    """A container of this session that was not its current one was removed: it held nothing that is not synced."""
+    """A container of this session that is not its current one was removed: it held nothing unsynced."""
 
     of_generation: int
     container_id: str
@@ -238,9 +238,9 @@ class OrphanRemoved(Event, frozen=True, kw_only=True):
 
 @wire("session.restore_requested")
 class RestoreRequested(GenerationEvent, frozen=True, kw_only=True):
-    """Somebody wants `sync`, recorded by the event at `sync_position`, to be the workspace again. First the present one
-    passes the gates of the worker's stop and removal, the removal under the sync id `remove_sync_id`. `reactivate`: the
-    worker ran, and runs again then."""
+    """`sync`, recorded by the event at `sync_position`, is to be the workspace again; a worker is stopped and removed
+    through its gate syncs first, that of the removal with the id `remove_sync_id`. `reactivate`: the worker was
+    running, and is activated afterwards."""
 
     sync: SyncRef
     sync_position: int
@@ -250,7 +250,8 @@ class RestoreRequested(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.restore_canceled")
 class RestoreCanceled(GenerationEvent, frozen=True, kw_only=True):
-    """The worker did not go down for it: a message came, or a gate sync failed. The workspace is what it was."""
+    """The restore was given up because of an activation, an attached run or a failed gate sync; the workspace is the
+    same as before."""
 
     reason: str
 
@@ -258,7 +259,7 @@ class RestoreCanceled(GenerationEvent, frozen=True, kw_only=True):
 @wire("session.workspace_rewound")
 class WorkspaceRewound(Event, frozen=True, kw_only=True):
     """`sync`, recorded by the event at `sync_position`, is the session's workspace from now on; the next container
-    restores it. The one before is still in the log and in the object store."""
+    restores it. The one before stays in the history."""
 
     sync: SyncRef
     sync_position: int
@@ -266,8 +267,8 @@ class WorkspaceRewound(Event, frozen=True, kw_only=True):
 
 @wire("session.collection_requested")
 class CollectionRequested(Event, frozen=True, kw_only=True):
-    """From here on no sync is kept that stopped being the workspace before `kept_since`; what is kept can be restored.
-    Content in the object store that no kept sync names may be deleted."""
+    """From now on, syncs that were replaced before `kept_since` are not kept and can't be restored. Content in the
+    object store that no kept sync names may be deleted."""
 
     collection_id: str
     kept_since: datetime
@@ -275,8 +276,8 @@ class CollectionRequested(Event, frozen=True, kw_only=True):
 
 @wire("session.content_collected")
 class ContentCollected(Event, frozen=True, kw_only=True):
-    """What was deleted of the object store below the session's prefix; `contents` counts objects and packs. `more`: the
-    round reached its bound, the rest is left for the next one."""
+    """The numbers of what was deleted in the object store below the session's prefix; `contents`: objects and packs.
+    `more`: the round reached its limit, the rest is left to the next one."""
 
     collection_id: str
     kept_syncs: int
@@ -288,7 +289,7 @@ class ContentCollected(Event, frozen=True, kw_only=True):
 
 @wire("session.collection_failed")
 class CollectionFailed(Event, frozen=True, kw_only=True):
-    """Nothing that is kept was touched; a later collection starts anew."""
+    """No kept content was deleted; a later collection starts from the beginning."""
 
     collection_id: str
     error: str
@@ -296,9 +297,9 @@ class CollectionFailed(Event, frozen=True, kw_only=True):
 
 @wire("session.forked")
 class SessionForked(Event, frozen=True, kw_only=True):
-    """The first event of a session that begins with the past of another one. `sync`: its workspace, the origin's
-    manifest under its own prefix, once the content is copied there; None: it begins without files. `warnings`: what of
-    that past could not be taken along; its first run tells them."""
+    """The first event of a fork. `sync`: its workspace, once the content is copied: the origin's manifest under the
+    fork's prefix; None: it begins without files. `warnings`: what could not be taken over; the run that continues the
+    conversation records them as `run.warning`."""
 
     origin: ForkOrigin
     app_id: str
@@ -312,8 +313,8 @@ class SessionForked(Event, frozen=True, kw_only=True):
 
 @wire("session.workspace_copied")
 class WorkspaceCopied(Event, frozen=True, kw_only=True):
-    """All content of the origin's sync lies under the fork's own prefix. `files` and `bytes` of the workspace;
-    `contents` counts the objects and packs that hold them."""
+    """All content of the origin's sync is copied under the fork's prefix. `files`, `bytes`: of the workspace;
+    `contents`: the number of objects and packs."""
 
     files: int
     contents: int
@@ -322,6 +323,6 @@ class WorkspaceCopied(Event, frozen=True, kw_only=True):
 
 @wire("session.fork_failed")
 class ForkFailed(Event, frozen=True, kw_only=True):
-    """The content could not be copied: this session never becomes one with a workspace. The origin is as it was."""
+    """The content could not be copied: this session can't be activated. The origin is unaffected."""
 
     error: str

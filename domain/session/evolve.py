@@ -1,4 +1,4 @@
-"""How each event changes the state of a session worker. Total: what an event says has happened."""
+"""The fold of a session worker's events to its state. It accepts every event in every state: events are facts."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -76,7 +76,7 @@ def _activation_requested(state: SessionWorker | None, event: e.ActivationReques
 
 
 def _forked(event: e.SessionForked, at: datetime) -> SessionWorker:
-    """It has no worker yet: the next activation makes its first one."""
+    """A fork begins without a container (Deleted): its first activation creates one."""
     return SessionWorker(
         app_id=event.app_id,
         project_name=event.project_name,
@@ -234,7 +234,7 @@ def _stop_canceled(state: SessionWorker, _event: e.StopCanceled, _at: datetime) 
 
 
 def _sync_settled(state: SessionWorker) -> SessionWorker:
-    """A sync that is no longer wanted leaves no `running` behind."""
+    """Replaces the sync status `running` if the sync that it was about is no longer pending."""
     if state.last_sync_status != "running" or state.pending_syncs:
         return state
     known = "failed" if state.last_sync_error else "success" if state.last_sync else "idle"

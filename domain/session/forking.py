@@ -1,7 +1,7 @@
-"""Forks: which recorded sync a session had at a point of its past, and a new session that begins with it.
+"""Forks: the recorded sync that a session had at a point of its past, and a new session that begins with it.
 
-The fork has the origin's manifest, byte for byte, and a copy of all content that it names under a prefix of its own:
-whatever becomes of the origin's syncs later, and whatever the fork makes of its files, neither touches the other.
+The fork gets the origin's sync manifest, byte for byte, and a copy of all content that it names, under its own prefix:
+after that, neither session's syncs or collections affect the other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,18 +21,18 @@ from domain.workspace.sync import SyncRef
 
 
 class KnownSync(msgspec.Struct, frozen=True, kw_only=True):
-    """A sync that was the workspace from the event at `position` on. It holds the files of some moment after
-    `asked_at`, the position of its request. `left_out`: paths that it could not take, or that changed meanwhile."""
+    """A sync that was the workspace from the event at `position` on. Its files were read after its request, event
+    `requested_position` of the log. `left_out`: paths that could not be read, or that changed while they were."""
 
     sync: SyncRef
     position: int
-    asked_at: int
+    requested_position: int
     left_out: tuple[str, ...] = ()
 
 
 class NearestSync(msgspec.Struct, frozen=True, kw_only=True):
-    """The sync to begin with, None without any; `not_kept` is the position of a nearer one whose content may be gone
-    already, 0 where there is none."""
+    """`found`: the sync to begin with, None if there is none. `not_kept`: the position of a later one whose content may
+    be deleted, 0 if there is none."""
 
     found: KnownSync | None
     not_kept: int = 0
@@ -43,8 +43,8 @@ def nearest_sync(history: Sequence[RecordedEvent], before: int, kept_since: date
     superseded = superseded_at(history)
     not_kept = 0
     for known in reversed(tuple(_known_syncs(event for event in history if event.position <= before))):
-        moment = superseded[known.sync]
-        if kept_since is None or moment is None or moment >= kept_since:
+        replaced_at = superseded[known.sync]
+        if kept_since is None or replaced_at is None or replaced_at >= kept_since:
             return NearestSync(found=known, not_kept=not_kept)
         not_kept = not_kept or known.position
     return NearestSync(found=None, not_kept=not_kept)
@@ -52,24 +52,29 @@ def nearest_sync(history: Sequence[RecordedEvent], before: int, kept_since: date
 
 def _known_syncs(history: Iterable[RecordedEvent]) -> Iterable[KnownSync]:
     asked: dict[str, int] = {}
+    last: KnownSync | None = None
     for recorded in history:
         event, position = recorded.event, recorded.position
         match event:
             case e.SyncRequested() | e.StopRequested() | e.RemoveRequested():
                 asked[event.sync_id] = position
             case e.SessionSynced():
-                yield KnownSync(
+                requested = asked.get(event.sync_id, position)
+                if last is not None and last.sync == event.sync and requested < last.requested_position:
+                    continue  # one sync completed both requests, and told of the later one first
+                last = KnownSync(
                     sync=event.sync,
                     position=position,
-                    asked_at=asked.get(event.sync_id, position),
+                    requested_position=requested,
                     left_out=(*event.unstable_paths, *event.skipped_paths),
                 )
+                yield last
             case e.SessionForked(sync=sync) | e.WorkspaceRewound(sync=sync) if sync is not None:
-                yield KnownSync(sync=sync, position=position, asked_at=position)
+                yield KnownSync(sync=sync, position=position, requested_position=position)
 
 
 def fork_session(state: SessionWorker | None, command: c.ForkSession) -> Sequence[Event]:
-    """The same fork asked for again changes nothing; any other session under this id is a conflict."""
+    """No event if this very fork exists. Raises IdentityConflict if the id is that of any other session."""
     check_id("sessionId", command.session_id)
     if state is not None:
         check_is_this_fork(state, command.session_id, command.origin.run_id, command.origin.at_seq)
@@ -103,7 +108,7 @@ def check_is_this_fork(state: SessionWorker, session_id: str, run_id: str, at_se
 
 
 def moved(sync: SyncRef, from_prefix: str, to_prefix: str) -> SyncRef:
-    """The same manifest, byte for byte, below another prefix."""
+    """The reference to the same manifest below another prefix."""
     return SyncRef(
         manifest_key=to_prefix + sync.manifest_key.removeprefix(from_prefix), manifest_hash=sync.manifest_hash
     )
@@ -122,7 +127,7 @@ def fail_fork(state: SessionWorker, command: c.FailFork) -> Sequence[Event]:
 
 
 def check_copied(session_id: str, state: SessionWorker) -> None:
-    """A fork is forked once it has its own files. Raises Conflict."""
+    """Raises Conflict if a session is a fork whose files are not copied (yet)."""
     match state.fork.content if state.fork is not None else "":
         case "copying":
             raise Conflict(

@@ -1,4 +1,4 @@
-"""The state of a session worker: its identity and history, and where in its life the container is."""
+"""The state of a session worker: identity, lifecycle of its container, syncs, restore, fork."""
 
 from datetime import datetime
 from typing import Literal
@@ -14,11 +14,12 @@ from domain.workspace.sync import SyncReason, SyncRef
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
-    """Tagged, so that a read model can store a state and find its stage again."""
+    """Tagged, so that stored JSON says which lifecycle it holds. The tag is the class's name, and stored in read
+    models: give a renamed class its old tag."""
 
 
 class Container(_Value, frozen=True, kw_only=True):
-    """`daemon_id` is that of the daemon that made it: only its word that the container is gone counts."""
+    """`daemon_id`: of the Docker daemon that created it, the only one that can tell that the container is gone."""
 
     container_id: str
     runtime: str
@@ -26,7 +27,7 @@ class Container(_Value, frozen=True, kw_only=True):
 
 
 class Boot(_Value, frozen=True, kw_only=True):
-    """One start of the executor: its id, and where it listens."""
+    """One life of an executor process: its id, and the URL where it listens."""
 
     boot_id: str
     url: str
@@ -38,18 +39,18 @@ class PendingStop(_Value, frozen=True, kw_only=True):
 
 
 class PendingRemove(_Value, frozen=True, kw_only=True):
-    """`boot` once the container runs in maintenance."""
+    """`boot`: None until the container runs in maintenance."""
 
     sync_id: str
     boot: Boot | None = None
 
 
 class Reactivation(_Value, frozen=True, kw_only=True):
-    """A message waits for a worker that is on its way down. What manifest it brought, the session remembers."""
+    """An activation was requested while the worker was going down; it follows as soon as the worker is down."""
 
 
 class Activating(_Value, frozen=True, kw_only=True):
-    """`linked`: the agent data is linked, since this boot."""
+    """`linked`: the agent data was linked since the start of this boot."""
 
     kind: ActivationKind
     boot: Boot | None = None
@@ -62,7 +63,8 @@ class Running(_Value, frozen=True, kw_only=True):
 
 
 class Stopping(_Value, frozen=True, kw_only=True):
-    """The container goes down. `stopped_since`: it ran in maintenance or a failed activation, and counts as stopped."""
+    """The container is being stopped. `stopped_since`: set if it was up for maintenance or a failed activation only;
+    the worker counts as stopped since then."""
 
     reason: str
     stopped_since: datetime | None = None
@@ -75,7 +77,7 @@ class Stopped(_Value, frozen=True, kw_only=True):
 
 
 class Removing(_Value, frozen=True, kw_only=True):
-    """The container is being removed. `discarded`: its activation had failed, so it counts as deleted already."""
+    """The container is being removed. `discarded`: because its activation failed; it counts as deleted already."""
 
     discarded: bool = False
     reactivation: Reactivation | None = None
@@ -95,7 +97,8 @@ class PendingSync(_Value, frozen=True, kw_only=True):
 
 
 class PendingRestore(_Value, frozen=True, kw_only=True):
-    """A recorded sync that becomes the workspace as soon as the worker is gone; it runs again then if `reactivate`."""
+    """The sync that becomes the workspace as soon as the container is removed. `reactivate`: the worker is activated
+    then."""
 
     sync: SyncRef
     sync_position: int
@@ -104,7 +107,7 @@ class PendingRestore(_Value, frozen=True, kw_only=True):
 
 
 class SettledSync(_Value, frozen=True, kw_only=True):
-    """How a sync ended: `sync` is None when it failed for good, with the `error`."""
+    """How a sync ended. `sync`: None if it failed for good, for the reason `error`."""
 
     sync_id: str
     sync: SyncRef | None
@@ -112,8 +115,8 @@ class SettledSync(_Value, frozen=True, kw_only=True):
 
 
 class Fork(_Value, frozen=True, kw_only=True):
-    """Of a session that was forked. `content`: whether the files of the origin lie under its own prefix; `error` when
-    that failed. `runs`: the first runs that were attached to it, in order; one of them takes up the conversation."""
+    """Set in a session that is a fork. `content`: whether the origin's files are copied; `error`: why copying failed.
+    `runs`: the first FORK_RUNS_KEPT runs that were attached, in order; one of them continues the conversation."""
 
     origin: ForkOrigin
     content: Literal["none", "copying", "copied", "failed"]
@@ -127,9 +130,9 @@ SETTLED_SYNCS_KEPT = 20
 
 
 class SessionWorker(_Value, frozen=True, kw_only=True):
-    """All times are the events' times of occurrence. `last_sync` is the workspace as the log knows it; `restored` and
-    `ever_active` speak of the current generation. Syncs that stopped being the workspace before `kept_since` are not
-    kept; `collection_id`: content is being collected. `fork`: the session began with another one's past.
+    """All times are `occurred_at` of events. `last_sync`: the session's workspace. `restored` and `ever_active` are
+    about the current generation. `kept_since`: syncs that were replaced before that time are not kept. `collection_id`:
+    of the collection under way, else empty. `fork`: set if the session is a fork.
     """
 
     app_id: str
@@ -163,12 +166,12 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     fork: Fork | None = None
 
     def settled_sync(self, sync_id: str) -> SettledSync | None:
-        """How the sync of this id ended, if it was one of the last few."""
+        """How the sync of this id ended; None if it is not among the last SETTLED_SYNCS_KEPT."""
         return next((sync for sync in self.settled_syncs if sync.sync_id == sync_id), None)
 
     @property
     def public_state(self) -> str:
-        """`running`, `stopped` or `deleted`, as the API names it."""
+        """The `state` of the session worker in the API: `running`, `stopped` or `deleted`."""
         match self.lifecycle:
             case Running() | Stopping(stopped_since=None):
                 return "running"
@@ -182,19 +185,19 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
                 return "deleted"
 
     @property
-    def on_the_way_up(self) -> bool:
-        """Whether the worker is being activated, or will be as soon as it is down."""
+    def activation_pending(self) -> bool:
+        """Whether the worker is being activated, or will be as soon as it has gone down."""
         match self.lifecycle:
             case Activating():
                 return True
-            case Stopping(reactivation=wish) | Removing(reactivation=wish):
-                return wish is not None
+            case Stopping(reactivation=reactivation) | Removing(reactivation=reactivation):
+                return reactivation is not None
             case _:
                 return False
 
     @property
     def boot(self) -> Boot | None:
-        """The executor that runs now, as far as the log knows."""
+        """The executor that is running according to the log; None if none is."""
         match self.lifecycle:
             case Running(boot=boot) | Activating(boot=boot):
                 return boot

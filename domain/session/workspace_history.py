@@ -1,8 +1,8 @@
-"""What happens to a session outside the life of its worker: its workspace goes back in time, an orphan is removed.
+"""Restoring an earlier sync as a session's workspace, and recording removed orphans.
 
-Going back is made of what is there. The worker is stopped and removed through its gates, so that the present workspace
-is synced first and stays in the history; in the very append that says that the container is gone, the other sync
-becomes the workspace. A message in between wins: then the worker comes back and nothing has changed.
+A restore stops and removes the session worker through its gate syncs, so that the present workspace is synced first and
+stays in the history. The append that records the container's end also makes the other sync the workspace. An activation
+in between cancels the restore: the worker comes back with the workspace that it had.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ from domain.session.state import Deleted, PendingRestore, Running, SessionWorker
 
 
 def request_restore(state: SessionWorker, command: c.RequestRestore) -> Sequence[Event]:
-    """Refused while a run is attached or the worker is being activated."""
+    """Raises InvalidInput for another session's sync, and Conflict while a run is attached, while another restore or an
+    activation is under way, or if the sync is not kept."""
     if state.restoring is not None and state.restoring.sync == command.sync:
         return ()
     _check_restorable(state, command)
@@ -52,12 +53,12 @@ def _check_restorable(state: SessionWorker, command: c.RequestRestore) -> None:
     if state.restoring is not None:
         raise Conflict(f"the sync of position {state.restoring.sync_position} is being restored", "restore_under_way")
     check_kept(state, command.superseded_at, command.sync_position)
-    if state.on_the_way_up:
+    if state.activation_pending:
         raise Conflict("the worker is being activated; restore when it runs", "activating")
 
 
-def go_on_with_restore(state: SessionWorker, events: Sequence[Event]) -> Sequence[Event]:
-    """`events`, and what a restore that is under way in `state` adds to them."""
+def continue_restore(state: SessionWorker, events: Sequence[Event]) -> Sequence[Event]:
+    """`events`, with those that they cause in the restore that is under way in `state`."""
     restoring = state.restoring
     assert restoring is not None
     activation = next((event for event in events if isinstance(event, e.ActivationRequested)), None)
@@ -80,7 +81,8 @@ def _rewound(
     events: Sequence[Event],
     activation: e.ActivationRequested | None,
 ) -> Sequence[Event]:
-    """The container is gone. An activation that comes with that restores the other sync."""
+    """The container is gone, so the other sync is the workspace now; an activation among `events` is decided anew with
+    it."""
     gone = [event for event in events if event is not activation]
     rewound = e.WorkspaceRewound(sync=restoring.sync, sync_position=restoring.sync_position)
     if activation is None and not restoring.reactivate:
@@ -90,7 +92,7 @@ def _rewound(
 
 
 def removal(state: SessionWorker, sync_id: str) -> Sequence[Event]:
-    """What asks for the removal of a stopped worker. One that was never restored has nothing to sync."""
+    """The request to remove a stopped worker; without a gate sync if its workspace was never restored."""
     never_restored = not (state.restored or state.ever_active)
     requested = e.RemoveRequested(generation=state.generation, sync_id=sync_id, never_restored=never_restored)
     return (requested, e.SessionRemoving(generation=state.generation)) if never_restored else (requested,)

@@ -1,4 +1,4 @@
-"""The runtime manifest: what an app wants of a workspace. It comes with an activation and is remembered."""
+"""The runtime manifest: what an app wants of a workspace. An activation brings it; the session keeps it."""
 
 from typing import Literal
 
@@ -24,7 +24,7 @@ class SeedFile(_Wire, frozen=True, kw_only=True):
 
 
 class MountPoint(_Wire, frozen=True, kw_only=True):
-    """Moves the target of the layer of this name; never a Docker mount."""
+    """Another target path for the layer of this name. Files are copied there; nothing is mounted by Docker."""
 
     name: MountName
     target_path: str
@@ -37,8 +37,8 @@ class CleanupRule(_Wire, frozen=True, kw_only=True):
 
 
 class RuntimeManifest(_Wire, frozen=True, kw_only=True):
-    """Shapes as in the API. `workspace_template_prefix` is a key prefix of the object store; paths are absolute,
-    under /workspace."""
+    """As in the API. `workspace_template_prefix` is a key prefix of the object store; paths are absolute, below
+    /workspace."""
 
     app_id: str
     runtime_version: str
@@ -91,7 +91,7 @@ def check_manifest(
 
 
 def check_runtime_version(runtime_version: str | None, manifest: RuntimeManifest) -> None:
-    """InvalidInput when a request names another version than the manifest that it works with."""
+    """Raises InvalidInput if a request names another runtime version than the manifest that applies."""
     if runtime_version is not None and runtime_version != manifest.runtime_version:
         raise InvalidInput(
             "runtimeVersion", f"{runtime_version!r} does not equal the manifest's, {manifest.runtime_version!r}"

@@ -1,7 +1,4 @@
-"""The restore plan: which layers a new container's workspace is made of, in which order.
-
-`build_restore_plan` is pure; the plan that was used is in the log.
-"""
+"""The restore plan: the layers that a new container's workspace is filled from, in order. The log keeps each plan."""
 
 from typing import Literal
 
@@ -27,8 +24,8 @@ class RestoreLayer(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 
 
 class RestorePlan(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """`session_sync` is the log's last recorded sync of the session: L1 restores exactly that; without one, L1 reads
-    the plain keys under its prefix."""
+    """`session_sync`: the session's last recorded sync, which layer L1 restores; without one, L1 copies the objects
+    under its prefix as they are."""
 
     layers: tuple[RestoreLayer, ...]
     conflict_policy: ConflictPolicy = "keep_session"
@@ -49,7 +46,7 @@ def build_restore_plan(
     manifest: RuntimeManifest | None,
     session_sync: SyncRef | None,
 ) -> RestorePlan:
-    """The plan of one session. Without a manifest there is no template layer; everything else stays."""
+    """The plan of one session. Without a manifest it has no template layer, and the defaults for the rest."""
     moved = {mount.name: mount for mount in manifest.mount_points} if manifest else {}
 
     def knowledge(mount: str, source: str, target: str) -> RestoreLayer:
@@ -93,6 +90,6 @@ def build_restore_plan(
 
 
 def missing_required_paths(plan: RestorePlan, existing_paths: frozenset[str]) -> tuple[str, ...]:
-    """Required paths that neither exist nor come from a seed, nor have something like that below them."""
+    """The required paths at and below which nothing exists and no seed file goes."""
     existing = existing_paths | {seed.to for seed in plan.seed_files}
     return tuple(path for path in plan.required_paths if not any(is_under(known, path) for known in existing))

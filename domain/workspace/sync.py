@@ -1,4 +1,4 @@
-"""What a sync leaves in the object store, as the log and the executor speak of it."""
+"""What a sync stores: the manifest with its entries, and the reference to it that events carry."""
 
 from typing import Literal
 
@@ -9,16 +9,17 @@ GATE_REASONS: frozenset[str] = frozenset({"pre.stop", "pre.remove"})
 
 
 class SyncRef(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The manifest object that is a workspace's content at one moment: its full key and the SHA-256 of its bytes."""
+    """Reference to a sync manifest, and so to one state of a workspace: the object's full key, the SHA-256 of its
+    bytes."""
 
     manifest_key: str
     manifest_hash: str
 
 
 class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One path of a sync manifest. `path` is relative to the workspace. Where it or a link's target isn't UTF-8, it is
-    stored in a form for people, and `path_bytes` or `target_bytes` holds the very bytes in base64. `hash` is the
-    content's SHA-256 in hex, `pack` and `offset` say where a packed small file lies; else it is the object
+    """One path of a sync manifest. `path` is relative to the workspace. If it or a link's `target` is not UTF-8, it
+    is readable text only, and `path_bytes` or `target_bytes` has the exact bytes in base64. `hash`: the content's
+    SHA-256 in hex. `pack` and `offset`: where a small file lies in a pack; other files are objects
     `objects/{hash[:2]}/{hash}`."""
 
     path: str
@@ -34,8 +35,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
 
 
 class SyncManifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The body of `manifests/{generation}-{n}-{hash}.json`. `tombstones` are template files that the session deleted;
-    `template` maps the template's paths to the hashes that were applied, which `merge` compares with."""
+    """The body of `manifests/{generation}-{n}-{hash}.json`. `tombstones`: template files that the session deleted.
+    `template`: path to hash of the template that was applied, to which the conflict policy `merge` compares."""
 
     format_version: int = 1
     session_id: str

@@ -1,1 +1,1 @@
-"""Is the log what was written? Its hash chain walked, checkpoints of it signed, exports, read models compared."""
+"""Audits of the log: verification of its hash chain, signed checkpoints, exports, read models against a rebuild."""

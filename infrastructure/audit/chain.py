@@ -1,4 +1,4 @@
-"""The walk along the hash chain: every event against its payload, its predecessor in its stream, and its place.
+"""The walk along the hash chain: checks each event's payload, predecessor in its stream, and position.
 
 sql/migrations/0001_event_log.sql says what a hash is made of. Pure: it takes pages as Postgres's COPY gives them in
 binary (sql/queries/audit/chain_page.sql).
@@ -8,7 +8,7 @@ import hashlib
 import struct
 from typing import Literal
 
-import msgspec
+from application.ports.log_audit import BrokenEvent
 
 BreakKind = Literal["missing", "payload", "sequence", "time", "chain"]
 _FILE_HEAD = 19
@@ -20,7 +20,7 @@ _length = struct.Struct(">i").unpack_from
 _numbers = struct.Struct(">hiqiqiqi").unpack_from
 _big = struct.Struct(">q").pack
 
-_SAID = {
+_DETAILS = {
     "missing": "the event at this position is missing",
     "payload": "the payload is not the one whose hash was recorded",
     "sequence": "its seq does not follow from the event before it in its stream",
@@ -29,24 +29,13 @@ _SAID = {
 }
 
 
-class ChainBreak(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The first event that is not what was written. `stream` and `seq` are what its row says, empty and 0 where there
-    is no row."""
-
-    position: int
-    stream: str
-    seq: int
-    kind: BreakKind
-    detail: str
-
-
 class ChainWalk:
     """Walks from the log's first event, page by page. After the first break (`broken`) it goes no further."""
 
     def __init__(self) -> None:
         self.position = 0
         self.recorded_at = -(2**63)
-        self.broken: ChainBreak | None = None
+        self.broken: BrokenEvent | None = None
         self._heads: dict[bytes, tuple[int, bytes]] = {}
 
     @property
@@ -105,7 +94,7 @@ class ChainWalk:
 
     def _break(self, kind: BreakKind, position: int, stream: bytes = b"", seq: int = 0) -> None:
         name = stream.partition(b"\0")[2].decode("utf-8", "backslashreplace")
-        self.broken = ChainBreak(position=position, stream=name, seq=seq, kind=kind, detail=_SAID[kind])
+        self.broken = BrokenEvent(position=position, stream=name, seq=seq, kind=kind, detail=_DETAILS[kind])
 
 
 def merkle_root(leaves: list[bytes]) -> str:

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 import sql
+from infrastructure.postgres.sessions import Pool
 
 PAGE_EVENTS = 1000
 PAGE_BYTES = 8 * 1024 * 1024
@@ -35,7 +34,7 @@ class ExportedEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     chain_hash: str
 
 
-async def exported(pool: AsyncConnectionPool[AsyncConnection[Any]], *, after: int, up_to: int) -> AsyncIterator[bytes]:
+async def exported(pool: Pool, *, after: int, up_to: int) -> AsyncIterator[bytes]:
     """The lines of the events in (after, up_to], some at a time."""
     while after < up_to:
         arguments = {"after": after, "up_to": up_to, "limit": PAGE_EVENTS, "max_bytes": PAGE_BYTES}

@@ -1,4 +1,4 @@
-"""The LogAudit port on Postgres: the walk in a process of its own, checkpoints, and read models against a rebuild."""
+"""The LogAudit port on Postgres: verification in a process of its own, checkpoints, read models against a rebuild."""
 
 import asyncio
 import sys
@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from psycopg import AsyncConnection
 from psycopg import sql as composing
-from psycopg_pool import AsyncConnectionPool
 
 import sql
-from application.audit import (
+from application.ports.log_audit import (
     AuditBusy,
-    BrokenEvent,
     BrokenLog,
     Checkpoint,
     CheckpointFinding,
@@ -29,8 +26,9 @@ from domain.errors import InvalidInput
 from infrastructure.audit.export import exported
 from infrastructure.audit.signing import CheckpointKey, signed_by
 from infrastructure.audit.walker import WalkOrder, WalkReport
-from infrastructure.projector.row_tables import RowTables, table, template
-from infrastructure.readmodels.past_versions import CannotBeBuilt, PastVersions
+from infrastructure.postgres.projector.row_tables import RowTables, table, template
+from infrastructure.postgres.read_models.past_versions import CannotBeBuilt, PastVersions
+from infrastructure.postgres.sessions import Pool
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
 
@@ -43,7 +41,7 @@ _ROOT = Path(sql.__file__).resolve().parent.parent
 
 
 class WalkFailed(Exception):
-    """The process that walks the log ended without a report; the message holds what it said."""
+    """The process that walks the log ended without a report; the message holds its error output."""
 
 
 class PostgresLogAudit:
@@ -52,7 +50,7 @@ class PostgresLogAudit:
     def __init__(
         self,
         dsn: str,
-        pool: AsyncConnectionPool[AsyncConnection[Any]],
+        pool: Pool,
         past: PastVersions,
         *,
         secret: bytes,
@@ -80,7 +78,7 @@ class PostgresLogAudit:
             as_of_position=report.end,
             streams=report.streams,
             root="" if broken else report.roots[-1],
-            broken=msgspec.convert(broken, BrokenEvent, from_attributes=True) if broken else None,
+            broken=broken,
             checkpoint=finding,
             projections=tuple(projections),
         )
@@ -203,8 +201,8 @@ async def _reports(walker: asyncio.subprocess.Process, order: bytes, progress: P
             progress(report.position, report.end)
         if report.done:
             return report
-    said = (await walker.stderr.read()).decode("utf-8", "replace")
-    raise WalkFailed(f"the walk along the log ended early: {said[-2000:].strip()}")
+    error_output = (await walker.stderr.read()).decode("utf-8", "replace")
+    raise WalkFailed(f"the walk along the log ended early: {error_output[-2000:].strip()}")
 
 
 def _statement(checkpoint: Checkpoint) -> CheckpointStatement:

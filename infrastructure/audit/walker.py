@@ -1,4 +1,4 @@
-"""The walk along the hash chain as a program: it takes a core for itself, and leaves the server's alone.
+"""The walk along the hash chain as a program of its own, so that the server keeps its core.
 
 python -m infrastructure.audit.walker   reads a WalkOrder as JSON from standard input, writes a WalkReport as JSON per
 line: `position` grows, the last one has `done`.
@@ -10,7 +10,8 @@ import msgspec
 from psycopg import Connection
 
 import sql
-from infrastructure.audit.chain import ChainBreak, ChainWalk
+from application.ports.log_audit import BrokenEvent
+from infrastructure.audit.chain import ChainWalk
 from infrastructure.postgres.sessions import connect_thread
 
 PAGE_POSITIONS = 10_000
@@ -31,7 +32,7 @@ class WalkReport(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     end: int
     streams: int = 0
     done: bool = False
-    broken: ChainBreak | None = None
+    broken: BrokenEvent | None = None
     marks: tuple[int, ...] = ()
     roots: tuple[str, ...] = ()
     recorded_at: int | None = None
@@ -48,10 +49,10 @@ def walk(order: WalkOrder) -> None:
             while chain.position < mark and chain.broken is None:
                 up_to = min(chain.position + PAGE_POSITIONS, mark)
                 chain.page(_page(connection, chain.position, up_to), up_to)
-                _say(WalkReport(position=chain.position, end=end))
+                _write_report(WalkReport(position=chain.position, end=end))
             if chain.broken is None:
                 roots.append(chain.root())
-    _say(
+    _write_report(
         WalkReport(
             position=chain.position,
             end=end,
@@ -71,7 +72,7 @@ def _page(connection: Connection, after: int, up_to: int) -> bytes:
         return b"".join(copy)
 
 
-def _say(report: WalkReport) -> None:
+def _write_report(report: WalkReport) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
     sys.stdout.buffer.flush()
 

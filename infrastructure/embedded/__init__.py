@@ -1,1 +1,1 @@
-"""A real Postgres and a real S3 server out of pip-installed binaries, for an installation that configures neither."""
+"""A real Postgres and a real S3 server, from pip-installed binaries, where the settings name none."""

@@ -1,4 +1,4 @@
-"""Server processes that outlive the process that started them, and can be found, watched and ended by a later one."""
+"""Server processes that outlive the process that started them; a later process can find, watch and end them."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ LOG_KEPT_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """How to start a server: `user` and `group` are numeric ids to change to, None to stay as we are."""
+    """How to start a server. `user` and `group`: numeric ids to run as; None: those of this process."""
 
     argv: Sequence[str]
     cwd: Path
@@ -25,7 +25,8 @@ class Command:
 
 
 def start_detached(command: Command, log: Path) -> subprocess.Popen[bytes]:
-    """Start the command in a session of its own, out of reach of our terminal's Ctrl-C; its output goes to `log`."""
+    """Start the command in a session of its own, which our terminal's Ctrl-C does not reach. Its output is appended to
+    `log`, which is renamed to `{log}.1` first if it is larger than LOG_KEPT_BYTES."""
     log.parent.mkdir(mode=0o700, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LOG_KEPT_BYTES:
@@ -60,7 +61,7 @@ def log_tail(log: Path, lines: int = 20) -> str:
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process, its arguments joined by spaces; empty when there is none or it is a zombie."""
+    """The command line of a process, joined by spaces; empty if there is no such process or it is a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except (FileNotFoundError, ProcessLookupError):
@@ -73,7 +74,7 @@ def command_line(pid: int) -> str:
 
 
 def is_ending(pid: int) -> bool:
-    """Whether the process runs nothing any more but has its id yet: it is dying, or nobody asks for its result."""
+    """Whether the process has ended but still has its id: it is exiting, or a zombie."""
     if command_line(pid):
         return False
     try:
@@ -86,13 +87,13 @@ def is_ending(pid: int) -> bool:
 
 
 async def reap_if_ended(child: subprocess.Popen[bytes] | None) -> None:
-    """Take the result of a child that ended, so that its id is free; one that still runs is left alone."""
+    """Reap a child that has ended, so that its process id is free; one that still runs is left alone."""
     if child is not None and not command_line(child.pid):
         await asyncio.to_thread(child.wait, 5)
 
 
-def works_in(folder: Path) -> list[int]:
-    """The processes whose working folder it is, as far as we may see (Linux only)."""
+def processes_in(folder: Path) -> list[int]:
+    """The ids of the processes whose working folder is `folder`, as far as we may read them. Linux only."""
     found = []
     for entry in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):
@@ -108,9 +109,9 @@ async def end_process(
     child: subprocess.Popen[bytes] | None,
     signals: Sequence[tuple[signal.Signals, float]],
 ) -> bool:
-    """Send the signals in turn, each followed by its wait in seconds, until the process is gone; False when it stays.
+    """Send each signal and wait its number of seconds, until the process has ended; False if it survives all of them.
 
-    `marker` is a part of its command line: a process without it is another one that got the same id, and is left alone.
+    `marker`: a part of its command line. A process without it is another one with the same id, and is left alone.
     """
     for number, patience in signals:
         if marker not in command_line(pid):

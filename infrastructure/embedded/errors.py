@@ -1,14 +1,14 @@
 """What can go wrong with the embedded servers.
 
 EmbeddedServerError
-├── HomeInUse                  another process runs on this home
+├── HomeInUse                  another process holds the lock of this home
 ├── HomeUnusable               the home can't be made, is no folder or can't be written
 ├── UnsafeSecretFile           other users may read a file that holds a secret
 ├── BinaryMissing              the pip package with the server's program is not installed
 ├── NoUsableAccount            as root: no ordinary user can reach the binaries and the home
 ├── IncompatibleData           the data folder belongs to another major version
-├── ServerFailedToStart        it exited or was not ready in time; carries the tail of its log
-├── PortTaken                  it ended, and another process has its port now
+├── ServerFailedToStart        it exited or was not ready in time; the text ends with the tail of its log
+├── PortTaken                  the server has ended, and another process listens on its port
 └── ServerFailedToStop         it outlived every signal
 """
 

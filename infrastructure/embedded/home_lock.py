@@ -1,4 +1,4 @@
-"""One Fleetlog per home: the folder itself and the lock that a running Fleetlog holds on it."""
+"""One Fleetlog per home: makes the folder, and locks it while a Fleetlog runs on it."""
 
 import fcntl
 import os
@@ -14,8 +14,8 @@ LOCK_FILE = "lock"
 def prepare_home(home: Path) -> Path:
     """Create the folder where it is missing and return its absolute path.
 
-    A home made by root can be entered, not listed, by other users (0711), because an ordinary user then runs Postgres
-    below it; whatever holds data or secrets in it is closed by itself. Raises HomeUnusable.
+    Other users can enter, but not list, a home that root makes (0711), because an ordinary user runs Postgres below it
+    then; files and folders with data or secrets have modes of their own. Raises HomeUnusable.
     """
     home = home.absolute()
     try:
@@ -42,7 +42,7 @@ class HomeLock:
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock at once, or raise `HomeInUse` with the process that holds it."""
+        """Take the lock without waiting. Raises HomeInUse, which names the process that holds it, and HomeUnusable."""
         path = prepare_home(self._home) / LOCK_FILE
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -56,7 +56,7 @@ class HomeLock:
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back; without one this does nothing."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""A random port, on loopback at least, that is remembered, so that clients find the server again after a restart."""
+"""A random port that is kept in a file, so that clients find the server again after a restart."""
 
 import contextlib
 import socket
@@ -9,8 +9,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def remembered_port(path: Path, hosts: Sequence[str] = (LOOPBACK,)) -> int:
-    """The port stored in `path` when nobody listens on it, on any of `hosts`; else one that is free on the first,
-    stored there."""
+    """The port stored in `path` if it is free on all of `hosts`; else one that is free on loopback, which is stored."""
     with contextlib.suppress(FileNotFoundError, ValueError):
         port = int(path.read_text(encoding="ascii"))
         if 0 < port < 2**16 and all(_is_free(host, port) for host in hosts):
@@ -21,14 +20,14 @@ def remembered_port(path: Path, hosts: Sequence[str] = (LOOPBACK,)) -> int:
 
 
 def is_free_again(path: Path, hosts: Sequence[str] = (LOOPBACK,)) -> bool:
-    """Whether a server that ended could listen on the port stored in `path` once more."""
+    """Whether the port stored in `path` is free on all of `hosts`."""
     port = int(path.read_text(encoding="ascii"))
     return all(_is_free(host, port) for host in hosts)
 
 
 def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
-        # As the servers do: a port whose last connections are still winding down is free.
+        # As the servers set it: connections in TIME_WAIT don't make the port taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))

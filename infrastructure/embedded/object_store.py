@@ -1,8 +1,8 @@
-"""The embedded S3 server (`rclone serve s3`): started on a home folder, adopted when it still runs, stopped on request.
+"""The embedded S3 server (`rclone serve s3`): started on a home, adopted if it still runs, stopped on request.
 
 In the home: `s3/{bucket}/…` (0700; one file per object), `s3.credentials` (0600), `s3.port`, `s3.pid`, `logs/s3.log`.
-What a client of it must know: keys are paths (no `a` beside `a/b`, no `//`, `.`, `..` segments), user metadata is lost
-at a restart, conditional writes (`If-None-Match`) are not checked, and files put into `s3/` by hand are not seen.
+Its limits: keys are paths (no `a` beside `a/b`, no empty, `.` or `..` segments), user metadata is lost at a restart,
+conditional writes (`If-None-Match`) are not checked, and files put into `s3/` by hand are not seen.
 """
 
 import asyncio
@@ -34,16 +34,17 @@ from infrastructure.embedded.home_lock import prepare_home
 from infrastructure.embedded.loopback_port import LOOPBACK, is_free_again, remembered_port
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.embedded.secret_file import read_or_make_secret
+from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.signing import encoded_path, signed_headers
 
 REGION: Final = "us-east-1"
 
-# The shell records its process id and becomes the server: no crash in between leaves one that nobody knows.
-RECORD_PID_AND_BECOME: Final = 'echo $$ > "$0" && exec "$@"'
+# The shell records its process id, then execs the server: a crash in between leaves no server without a pid file.
+RECORD_PID_AND_EXEC: Final = 'echo $$ > "$0" && exec "$@"'
 
 OPTIONS: Final = (
-    "--config=",  # nobody's own rclone.conf
-    "--vfs-cache-mode=off",  # an answered PUT is in its file, not in a cache that is written back later
+    "--config=",  # ignore the user's rclone.conf
+    "--vfs-cache-mode=off",  # a PUT is answered once its file is written, not when it is in a write-back cache
     "--dir-cache-time=24h",  # the only writer is the server; ETags (MD5) are kept as long; 0 is 46 times slower
     "--poll-interval=0",
     "--file-perms=0600",
@@ -54,7 +55,7 @@ OPTIONS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectStoreAccess:
-    """What an S3 client needs. Addressing is by path (`{endpoint}/{bucket}/{key}`)."""
+    """What an S3 client needs. Buckets are addressed by path (`{endpoint}/{bucket}/{key}`)."""
 
     endpoint: str
     region: str
@@ -62,13 +63,23 @@ class ObjectStoreAccess:
     secret_access_key: str = field(repr=False)
     bucket: str
 
+    @property
+    def location(self) -> S3Location:
+        return S3Location(
+            endpoint=self.endpoint,
+            bucket=self.bucket,
+            region=self.region,
+            access_key=self.access_key_id,
+            secret_key=self.secret_access_key,
+        )
+
 
 class EmbeddedObjectStore:
-    """One S3 server for one home, with one bucket, reachable with its keys alone: on loopback, and on the address
-    `also_on` of this machine when one is given (containers can't reach our loopback).
+    """One S3 server for one home, with one bucket. Every request must be signed with its keys. It listens on loopback
+    and, if `also_on` is given, on that address of this machine: containers can't reach our loopback.
 
-    The caller holds the `HomeLock`. As with the embedded Postgres, the server survives a Ctrl-C and the death of the
-    caller, and the next `start` adopts it. Timeouts are in seconds.
+    The caller holds the `HomeLock`. The server survives a Ctrl-C and the death of the caller; the next `start` adopts
+    it. Timeouts are in seconds.
     """
 
     title: Final = "object store"
@@ -94,10 +105,10 @@ class EmbeddedObjectStore:
         self._child: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self.adopted = False
-        """Whether the last `start` found the server running."""
+        """Whether the last `start` adopted a running server."""
 
     async def start(self) -> ObjectStoreAccess:
-        """Have the server run with its bucket; raises `BinaryMissing`, or `ServerFailedToStart` with the log's tail."""
+        """Start or adopt the server and make its bucket if missing. Raises UnsafeSecretFile, ServerFailedToStart."""
         deadline = time.monotonic() + self._start_timeout
         await reap_if_ended(self._child)
         self._root.mkdir(mode=0o700, exist_ok=True)
@@ -111,28 +122,28 @@ class EmbeddedObjectStore:
             if not self.adopted:
                 await self.stop()
         if not self.adopted:
-            # Only now: while an adopted server listens there, the port is not free.
+            # Not before: a server to be adopted would make its own port look taken.
             access = self._access(remembered_port(self._port_file, self._hosts))
             await self._launch(access, deadline)
         return access
 
     def endpoint_on(self, host: str) -> str:
-        """Where the server is called on another of its addresses."""
+        """The server's URL at another of its addresses."""
         return f"http://{host}:{self._port()}"
 
     def has_ended(self) -> bool:
-        """Whether the server that the last `start` left running is not there any more."""
+        """Whether the server that the last `start` started or adopted has ended."""
         return self._pid is not None and self._marker not in command_line(self._pid)
 
     async def start_again(self) -> None:
-        """Start a server that ended, at the address that its clients know. Raises as `start`, and PortTaken."""
+        """Start a server that has ended, on its previous port. Raises as `start`, and PortTaken."""
         await reap_if_ended(self._child)
         if not is_free_again(self._port_file, self._hosts):
             raise PortTaken(self.title, self._port_file)
         await self.start()
 
     async def running(self) -> ObjectStoreAccess | None:
-        """The way into the server that runs on this home, started by whomever; None when none answers."""
+        """Access to the server that runs on this home, whichever process started it; None if none answers."""
         pid = self._recorded_pid()
         if pid is None or self._marker not in command_line(pid):
             return None
@@ -140,7 +151,8 @@ class EmbeddedObjectStore:
         return access if await self._health_complaint(access) is None else None
 
     async def stop(self) -> None:
-        """End the server; requests under way are cut. Waits at most the stop timeout and 5 s."""
+        """End the server; requests under way are cut. Waits at most the stop timeout plus 5 s. Raises
+        ServerFailedToStop."""
         pid = self._pid or self._recorded_pid()
         if pid is None:
             return
@@ -173,12 +185,12 @@ class EmbeddedObjectStore:
             return 0
 
     def _listening(self, access: ObjectStoreAccess) -> str:
-        """The arguments that say where the server listens, and nowhere else, as its command line shows them."""
+        """The arguments for exactly the addresses on which the server listens, as they stand in its command line."""
         port = access.endpoint.rpartition(":")[2]
         return " ".join([*(f"--addr={host}:{port}" for host in self._hosts), OPTIONS[0]])
 
     def _access(self, port: int | None = None) -> ObjectStoreAccess:
-        """Keys, and the port given or else the one stored (0 when there is none)."""
+        """Access with the stored keys, made if missing, and `port`, by default the stored one (0 if there is none)."""
         keys = json.loads(read_or_make_secret(self._home / "s3.credentials", _random_keys))
         return ObjectStoreAccess(
             endpoint=f"http://{LOOPBACK}:{self._port() if port is None else port}",
@@ -191,12 +203,12 @@ class EmbeddedObjectStore:
     async def _launch(self, access: ObjectStoreAccess, deadline: float) -> None:
         serve = [str(self._program), "serve", "s3", str(self._root), *self._listening(access).split(" "), *OPTIONS[1:]]
         command = Command(
-            argv=["/bin/sh", "-c", RECORD_PID_AND_BECOME, str(self._pid_file), *serve],
+            argv=["/bin/sh", "-c", RECORD_PID_AND_EXEC, str(self._pid_file), *serve],
             cwd=self._home,
             environment={
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(self._home),
-                # Not an argument: those are open to every user of the machine. The list's items are CSV.
+                # Not an argument: every user of the machine can read those. The value is CSV, hence the quotes.
                 "RCLONE_AUTH_KEY": f'"{access.access_key_id},{access.secret_access_key}"',
             },
         )
@@ -216,7 +228,7 @@ class EmbeddedObjectStore:
             pause = min(pause * 1.5, 0.5)
 
     async def _health_complaint(self, access: ObjectStoreAccess) -> str | None:
-        """None when a signed HEAD finds the bucket, which is made where it is missing; else what went wrong."""
+        """None if a signed HEAD finds the bucket, which is made if it is missing; else what went wrong."""
         try:
             status = await bucket_request("HEAD", access)
             if status == httpx.codes.NOT_FOUND:
@@ -237,7 +249,7 @@ class EmbeddedObjectStore:
 
 
 async def bucket_request(method: str, access: ObjectStoreAccess, *, timeout: float = 5.0) -> int:
-    """One signed request (`HEAD`, `PUT`, …) for the bucket itself; returns the status or raises `httpx.HTTPError`."""
+    """One signed request (`HEAD`, `PUT`, …) for the bucket itself; returns the status. Raises httpx.HTTPError."""
     path = encoded_path(f"/{access.bucket}")
     headers = signed_headers(
         method=method,
@@ -250,12 +262,12 @@ async def bucket_request(method: str, access: ObjectStoreAccess, *, timeout: flo
         secret_key=access.secret_access_key,
         now=datetime.now(UTC),
     )
-    # No proxy of the environment stands between us and loopback.
+    # trust_env: a proxy of the environment must not be used for loopback.
     async with httpx.AsyncClient(trust_env=False, timeout=timeout) as client:
         response = await client.request(method, f"{access.endpoint}{path}", headers=headers)
         return response.status_code
 
 
 def _random_keys() -> str:
-    # rclone takes a short access key for none at all; these have the lengths of Amazon's.
+    # rclone silently ignores short access keys; these have the lengths of Amazon's.
     return json.dumps({"accessKeyId": f"FL{secrets.token_hex(9).upper()}", "secretAccessKey": secrets.token_hex(20)})

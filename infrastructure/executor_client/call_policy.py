@@ -1,23 +1,27 @@
-"""How often and how long executors are called."""
+"""Timeouts and retries of calls to executors."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallPolicy:
-    """Durations in seconds. A call is tried `1 + max_retries` times; before the n-th repetition it waits
-    `retry_delay_s * n`. Network errors and timeouts are repeated, and of the statuses only `retry_statuses`."""
+    """Durations in seconds. A call is tried `1 + max_retries` times, with a pause of `retry_delay_s * n` before the
+    n-th retry. Network errors, timeouts and the statuses in `retry_statuses` are retried.
+
+    `failures_to_open` failures in a row open an executor's circuit breaker for `open_pause_s`."""
 
     timeout_s: float = 30.0
     long_timeout_s: float = 1800.0
-    """For restore and sync, which answer when all is moved."""
+    """The timeout of restore and sync, which answer when they are done."""
     silence_s: float = 40.0
-    """For a followed journal: the executor sends a heartbeat every 15 seconds."""
+    """The longest silence of a followed journal; the executor sends a heartbeat every 15 seconds."""
     connect_timeout_s: float = 5.0
     max_retries: int = 3
     retry_delay_s: float = 0.5
     retry_statuses: frozenset[int] = frozenset({500, 502, 503, 504})
     failures_to_open: int = 5
+    pass_credentials_every_s: float = 60.0
+    """How often a long call (restore, sync, a followed journal) has the executor get credentials that expire."""
     open_pause_s: float = 10.0
 
     @property
@@ -25,5 +29,5 @@ class CallPolicy:
         return 1 + self.max_retries
 
     def repeats(self, status: int) -> bool:
-        """Whether a call with this answer is worth a repetition; one that the executor refuses (4xx) never is."""
+        """Whether a call that was answered with this HTTP status is retried; 4xx never is."""
         return status >= 500 and status in self.retry_statuses

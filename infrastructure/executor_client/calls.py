@@ -1,43 +1,36 @@
-"""One executor's calls: each attempt with its headers and breaker, repeated as the policy says."""
+"""Calls of one executor over HTTP: trace headers, circuit breaker, retries, and every failure as an ExecutorError."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any
 
 import httpx
 import msgspec
 
-from application.ports import ExecutorError
+from application.executor_protocol import CREDENTIALS_HEADER, AnswerT, ExecutorCall, ExecutorProblem
+from application.ports.executor import ExecutorError
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
 from infrastructure.executor_client.journal_stream import StreamCut
-from infrastructure.executor_client.trace import trace_headers
+from infrastructure.executor_client.trace_headers import trace_headers
 
-Answer = TypeVar("Answer")
 _LONGEST_DETAIL = 2000
 LONGEST_ANSWER = 32 * 1024 * 1024
-"""No answer of an executor is longer; a journal is read as it comes, and counts by the line."""
-_SAYS_NOTHING = frozenset({"", "internal"})
+"""Bytes of the longest answer that is accepted; a journal is streamed instead and limited by the line."""
+CredentialsHeader = Callable[[], Awaitable[str]]
+"""The value of CREDENTIALS_HEADER now; "" when there is nothing to pass on. Raises nothing."""
+_UNSPECIFIC_REASONS = frozenset({"", "internal"})
 
 
 class AnswerTooLong(Exception):
-    """An answer without an end, or with one that nobody would wait for."""
-
-
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What of an executor's problem+json we read."""
-
-    reason: str = ""
-    error: str = ""
-    detail: str = ""
+    """An answer is longer than LONGEST_ANSWER."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The executor that is called, and for whom. `executor_id` is its name in traces."""
+    """Which executor is called, and what for. `executor_id`: its name in traces, the container's name."""
 
     base_url: str
     token: str = field(repr=False)
@@ -47,9 +40,18 @@ class Target:
 
 
 class ExecutorCalls:
-    """Every failure is an ExecutorError with the attempt that it ended at."""
+    """Methods raise ExecutorError for every failure, with the number of the last attempt."""
 
-    def __init__(self, client: httpx.AsyncClient, target: Target, policy: CallPolicy, breaker: CircuitBreaker) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        target: Target,
+        policy: CallPolicy,
+        breaker: CircuitBreaker,
+        credentials: CredentialsHeader | None = None,
+    ) -> None:
+        self.passes_credentials = credentials is not None
+        self._credentials = credentials
         self._client = client
         self._target = target
         self._policy = policy
@@ -57,27 +59,25 @@ class ExecutorCalls:
 
     async def ask(
         self,
-        operation: str,
-        method: str,
-        path: str,
-        answer: type[Answer],
+        call: ExecutorCall[AnswerT],
         *,
         body: msgspec.Struct | None = None,
         timeout_s: float | None = None,
         run_id: str = "",
-    ) -> Answer:
-        """Call and decode the answer; unknown fields in it are ignored."""
+    ) -> AnswerT:
+        """Call and decode the JSON answer; unknown fields in it are ignored. `timeout_s`: the policy's by default."""
         content = msgspec.json.encode(body) if body is not None else None
         limits = self._timeout(timeout_s or self._policy.timeout_s)
-        async with self._answered(operation, method, path, content=content, limits=limits, run_id=run_id) as (
+        path = call.path_of(run_id)
+        async with self._answered(call.operation, call.method, path, content=content, limits=limits, run_id=run_id) as (
             response,
             attempt,
         ):
             try:
-                return msgspec.json.decode(response.content, type=answer)
+                return msgspec.json.decode(response.content, type=call.answer)
             except msgspec.MsgspecError as error:
                 raise self._error(
-                    f"{operation}: the executor's answer is not understood: {error}",
+                    f"{call.operation}: the executor's answer is not understood: {error}",
                     path=path,
                     attempt=attempt,
                     kind="http",
@@ -87,13 +87,13 @@ class ExecutorCalls:
 
     @asynccontextmanager
     async def stream(
-        self, operation: str, path: str, *, params: Mapping[str, int], run_id: str
+        self, call: ExecutorCall[bytes], *, params: Mapping[str, int], run_id: str
     ) -> AsyncIterator[tuple[httpx.Response, int]]:
-        """An open answer, its body not read yet. Only what happens before it comes is repeated."""
+        """The response with its body unread, and the number of the attempt. Failures of the body are not retried."""
         limits = self._timeout(self._policy.silence_s)
-        query = "&".join(f"{name}={value}" for name, value in params.items())
+        path = f"{call.path_of(run_id)}?{'&'.join(f'{name}={value}' for name, value in params.items())}"
         async with self._answered(
-            operation, "GET", f"{path}?{query}", content=None, limits=limits, run_id=run_id, stream=True
+            call.operation, call.method, path, content=None, limits=limits, run_id=run_id, stream=True
         ) as answered:
             yield answered
 
@@ -168,21 +168,23 @@ class ExecutorCalls:
             run_id=run_id or target.run_id,
             operation=operation,
         )
-        headers["accept-encoding"] = "identity"  # what is packed can be of any length when it is unpacked
+        headers["accept-encoding"] = "identity"  # a compressed answer could expand past LONGEST_ANSWER
         headers["authorization"] = f"Bearer {target.token}"
+        if self._credentials is not None and (credentials := await self._credentials()):
+            headers[CREDENTIALS_HEADER] = credentials
         if content is not None:
             headers["content-type"] = "application/json"
         try:
             request = self._client.build_request(
                 method, f"{target.base_url}{path}", headers=headers, content=content, timeout=limits
             )
-            # One that sends a byte now and then is no better than one that sends none.
+            # A limit for the whole answer: httpx limits only the time between two reads.
             async with asyncio.timeout((limits.read or 0) + (limits.connect or 0)):
                 response = await self._client.send(request, stream=True)
                 if response.status_code >= 300 or not stream:
                     response = await _read(response)
         except httpx.PoolTimeout as error:
-            # Our own connections are all in use: that is nothing the executor did.
+            # Our own connections are all in use: so the executor has not failed, and its breaker counts nothing.
             raise self._error(f"{operation}: no free connection", path=path, attempt=attempt, kind="timeout") from error
         except AnswerTooLong as error:
             permit.failed()
@@ -200,10 +202,10 @@ class ExecutorCalls:
                 f"{operation}: {type(error).__name__}: {error}", path=path, attempt=attempt, kind="network"
             ) from error
         refused = self._refused(operation, path, attempt, response) if response.status_code >= 300 else None
-        if refused is not None and response.status_code >= 500 and refused.reason in _SAYS_NOTHING:
+        if refused is not None and response.status_code >= 500 and refused.reason in _UNSPECIFIC_REASONS:
             permit.failed()
         else:
-            # An executor that can tell what it lacks (its object store, room on the disk) is well itself.
+            # An executor that names what failed (its object store, a full disk) works itself.
             permit.succeeded()
         if refused is not None:
             raise refused
@@ -211,9 +213,9 @@ class ExecutorCalls:
 
     def _refused(self, operation: str, path: str, attempt: int, response: httpx.Response) -> ExecutorError:
         try:
-            problem = msgspec.json.decode(response.content, type=Problem)
+            problem = msgspec.json.decode(response.content, type=ExecutorProblem)
         except msgspec.MsgspecError:
-            problem = Problem(detail=response.content[:_LONGEST_DETAIL].decode(errors="replace"))
+            problem = ExecutorProblem(detail=response.content[:_LONGEST_DETAIL].decode(errors="replace"))
         said = (problem.error or problem.detail)[:_LONGEST_DETAIL]
         return self._error(
             f"{operation}: the executor answered {response.status_code}: {said}",
@@ -233,11 +235,11 @@ class ExecutorCalls:
             **details,
         )
 
-    def cut(self, operation: str, path: str, attempt: int, error: StreamCut) -> ExecutorError:
-        """The error of a stream that ended before its end."""
+    def cut(self, call: ExecutorCall[bytes], run_id: str, attempt: int, error: StreamCut) -> ExecutorError:
+        """The ExecutorError for a journal stream that was cut."""
         return self._error(
-            f"{operation}: {error}",
-            path=path,
+            f"{call.operation}: {error}",
+            path=call.path_of(run_id),
             attempt=attempt,
             kind="timeout" if error.timed_out else "network",
             reason="stream_garbled" if error.garbled else "stream_cut",
@@ -248,7 +250,7 @@ class ExecutorCalls:
 
 
 async def _read(response: httpx.Response) -> httpx.Response:
-    """The same answer with its body read. Raises AnswerTooLong; httpx.HTTPError."""
+    """The same response with its body read. Raises AnswerTooLong, httpx.HTTPError."""
     body = bytearray()
     try:
         async for chunk in response.aiter_raw():
@@ -258,8 +260,3 @@ async def _read(response: httpx.Response) -> httpx.Response:
     finally:
         await response.aclose()
     return httpx.Response(response.status_code, content=bytes(body), request=response.request)
-
-
-def run_path(run_id: str, action: str = "") -> str:
-    """The path of a run, its id quoted."""
-    return f"/provider-runs/{quote(run_id, safe='')}{action}"

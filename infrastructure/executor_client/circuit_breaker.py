@@ -1,4 +1,4 @@
-"""A circuit breaker: after several failures in a row it stops asking for a while, then lets one probe through.
+"""A circuit breaker: after several failures in a row it refuses attempts for a pause, then lets one probe through.
 
 closed ──(failures in a row)──▶ open ──(pause is over)──▶ half_open ──(probe succeeds)──▶ closed
                                   ▲──────────(probe fails)─────┘
@@ -12,7 +12,7 @@ CircuitState = Literal["closed", "open", "half_open"]
 
 
 class CircuitOpen(Exception):
-    """Not asked: it failed too often just now. `retry_in_s` seconds are left of the pause (0 while a probe is out)."""
+    """No attempt is permitted now. `retry_in_s`: seconds left of the pause; 0 while a probe is under way."""
 
     def __init__(self, retry_in_s: float) -> None:
         super().__init__(f"the circuit is open for {retry_in_s:.1f} s more")
@@ -20,33 +20,33 @@ class CircuitOpen(Exception):
 
 
 class Permit:
-    """Leave for one attempt. Tell exactly one of `succeeded`, `failed` and `abandoned`; later words are ignored."""
+    """Permission for one attempt. Call `succeeded`, `failed` or `abandoned` once; later calls are ignored."""
 
     def __init__(self, breaker: "CircuitBreaker", *, probe: bool) -> None:
         self._breaker = breaker
         self._probe = probe
-        self._told = False
+        self._reported = False
 
     def succeeded(self) -> None:
-        if self._tell():
-            self._breaker._close()  # noqa: SLF001 - a permit is the breaker's own hand
+        if self._report_once():
+            self._breaker._close()  # noqa: SLF001 - a permit is part of its breaker
 
     def failed(self) -> None:
-        if self._tell():
+        if self._report_once():
             self._breaker._count_failure(probe=self._probe)  # noqa: SLF001
 
     def abandoned(self) -> None:
-        """The attempt says nothing about the other side: it was cancelled, or never left this process."""
-        if self._tell() and self._probe:
+        """The attempt shows nothing about the other side: it was cancelled, or never left this process."""
+        if self._report_once() and self._probe:
             self._breaker._release_probe()  # noqa: SLF001
 
-    def _tell(self) -> bool:
-        first, self._told = not self._told, True
+    def _report_once(self) -> bool:
+        first, self._reported = not self._reported, True
         return first
 
 
 class CircuitBreaker:
-    """For one event loop; not for threads. Opens after `threshold` failures in a row, for `pause_s` seconds."""
+    """For one event loop; not thread-safe. Opens after `threshold` failures in a row, for `pause_s` seconds."""
 
     def __init__(
         self, *, threshold: int = 5, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic
@@ -58,7 +58,7 @@ class CircuitBreaker:
         self._opened_at: float | None = None
         self._probing = False
         self.last_failure = ""
-        """What the last failure was, for whoever is not let through."""
+        """The text of the last failure, for the errors of refused calls; set by the caller."""
 
     @property
     def state(self) -> CircuitState:
@@ -67,7 +67,7 @@ class CircuitBreaker:
         return "half_open" if self._pause_left() <= 0 else "open"
 
     def permit(self) -> Permit:
-        """Leave for an attempt; CircuitOpen when there is none now."""
+        """Permission for an attempt. Raises CircuitOpen."""
         if self._opened_at is None:
             return Permit(self, probe=False)
         if self._pause_left() > 0 or self._probing:

@@ -1,4 +1,4 @@
-"""Where executors are found: one client and its connections for all, one circuit breaker for each."""
+"""Finds the executor of a session worker: one HTTP client for all executors, one circuit breaker for each."""
 
 import time
 from collections import OrderedDict
@@ -11,7 +11,7 @@ import httpx
 
 from domain.identifiers import container_name, worker_token
 from infrastructure.executor_client.call_policy import CallPolicy
-from infrastructure.executor_client.calls import ExecutorCalls, Target
+from infrastructure.executor_client.calls import CredentialsHeader, ExecutorCalls, Target
 from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitState
 from infrastructure.executor_client.http_executor import HttpExecutor
 
@@ -20,7 +20,7 @@ _REMEMBERED_BREAKERS = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class SharedExecutor:
-    """One executor for all sessions, run by somebody else (EXECUTOR_BASE_URL, EXECUTOR_AUTH_TOKEN)."""
+    """One executor for all sessions, run outside of Fleetlog (EXECUTOR_BASE_URL, EXECUTOR_AUTH_TOKEN)."""
 
     base_url: str
     token: str = field(repr=False)
@@ -29,8 +29,9 @@ class SharedExecutor:
 class HttpExecutorDirectory:
     """Implements ExecutorDirectory. Close it when done.
 
-    The bearer token of a worker is derived from `secret`, its session and its generation. With `shared` all sessions
-    lead to that one executor, whatever address their worker has.
+    The bearer token of an executor is derived from `secret`, the session and the generation. With `shared`, all
+    sessions use that one executor, whatever address their worker has; its credentials for the object store are its own.
+    The others get those of `credentials` with each call.
     """
 
     def __init__(
@@ -41,14 +42,17 @@ class HttpExecutorDirectory:
         shared: SharedExecutor | None = None,
         max_connections: int = 1000,
         clock: Callable[[], float] = time.monotonic,
+        credentials: CredentialsHeader | None = None,
     ) -> None:
         self._secret = secret
+        self._credentials = None if shared else credentials
         self._clock = clock
         self._policy = policy or CallPolicy()
         self._shared = shared
         self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
         self._client = httpx.AsyncClient(
-            # Servers close idle connections, uvicorn after 5 seconds unless told otherwise: ours must go first.
+            # Executors of earlier releases close idle connections after 5 seconds, uvicorn's default; those of this
+            # one after KEEP_ALIVE_S (interfaces/http_conventions/server.py).
             limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=200, keepalive_expiry=4.0),
             trust_env=False,
             follow_redirects=False,
@@ -64,10 +68,10 @@ class HttpExecutorDirectory:
             base_url=base_url.rstrip("/"), token=token, session_id=session_id, executor_id=name, run_id=run_id
         )
         breaker = self._breaker("shared" if self._shared else f"{name} {target.base_url}")
-        return HttpExecutor(ExecutorCalls(self._client, target, self._policy, breaker), self._policy)
+        return HttpExecutor(ExecutorCalls(self._client, target, self._policy, breaker, self._credentials), self._policy)
 
     def circuit_states(self) -> Mapping[str, CircuitState]:
-        """The breaker of each executor that was called lately, for metrics."""
+        """The state of each executor's breaker, by its key, for metrics; the most recently called executors only."""
         return {key: breaker.state for key, breaker in self._breakers.items()}
 
     async def close(self) -> None:

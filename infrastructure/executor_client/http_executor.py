@@ -1,10 +1,15 @@
-"""One worker's executor over HTTP."""
+"""The Executor port over HTTP."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from application import executor_protocol as protocol
 from application.executor_protocol import (
     SUPPORTED_PROTOCOLS,
-    Health,
+    ExecutorCall,
+    ExecutorHealth,
     JournalEntry,
     LinkResult,
     ReplyRequest,
@@ -20,10 +25,13 @@ from application.executor_protocol import (
     ValidateResult,
     WorkspaceCall,
 )
-from application.ports import ExecutorError
+from application.ports.executor import ExecutorError
+from application.task_cancellation import cancel_and_wait
 from infrastructure.executor_client.call_policy import CallPolicy
-from infrastructure.executor_client.calls import ExecutorCalls, run_path
+from infrastructure.executor_client.calls import ExecutorCalls
 from infrastructure.executor_client.journal_stream import StreamCut, entries
+
+_log = logging.getLogger("fleetlog.executor_client")
 
 
 class HttpExecutor:
@@ -33,14 +41,14 @@ class HttpExecutor:
         self._calls = calls
         self._policy = policy
 
-    async def health(self) -> Health:
-        """ExecutorError with reason `unsupported_protocol` when it speaks one that this code does not."""
-        health = await self._calls.ask("health", "GET", "/health", Health)
+    async def health(self) -> ExecutorHealth:
+        """Raises ExecutorError with reason `unsupported_protocol` if this code does not support the executor's."""
+        health = await self._calls.ask(protocol.HEALTH)
         if health.protocol_version not in SUPPORTED_PROTOCOLS:
             raise ExecutorError(
                 f"the executor speaks protocol {health.protocol_version}, this control plane {SUPPORTED_PROTOCOLS}",
                 kind="http",
-                path="/health",
+                path=protocol.HEALTH.path,
                 attempt=1,
                 max_attempts=self._policy.max_attempts,
                 status=200,
@@ -49,70 +57,70 @@ class HttpExecutor:
         return health
 
     async def restore(self, request: RestoreRequest) -> RestoreResult:
-        return await self._calls.ask(
-            "workspace.restore",
-            "POST",
-            "/workspace/restore",
-            RestoreResult,
-            body=request,
-            timeout_s=self._policy.long_timeout_s,
-        )
+        async with self._kept_supplied():
+            return await self._calls.ask(protocol.RESTORE, body=request, timeout_s=self._policy.long_timeout_s)
 
     async def link_agent_data(self, request: WorkspaceCall) -> LinkResult:
-        return await self._calls.ask(
-            "workspace.link_agent_data", "POST", "/workspace/link-agent-data", LinkResult, body=request
-        )
+        return await self._calls.ask(protocol.LINK_AGENT_DATA, body=request)
 
     async def validate(self, request: ValidateRequest) -> ValidateResult:
-        return await self._calls.ask("workspace.validate", "POST", "/workspace/validate", ValidateResult, body=request)
+        return await self._calls.ask(protocol.VALIDATE, body=request)
 
     async def sync(self, request: SyncRequest) -> SyncResult:
-        return await self._calls.ask(
-            "workspace.sync",
-            "POST",
-            "/workspace/sync",
-            SyncResult,
-            body=request,
-            timeout_s=self._policy.long_timeout_s,
-        )
+        async with self._kept_supplied():
+            return await self._calls.ask(protocol.SYNC, body=request, timeout_s=self._policy.long_timeout_s)
 
     async def sync_progress(self) -> SyncProgress:
-        return await self._calls.ask("workspace.sync_progress", "GET", "/workspace/sync", SyncProgress)
+        return await self._calls.ask(protocol.SYNC_PROGRESS)
 
     async def start_run(self, request: StartRequest) -> RunState:
-        return await self._calls.ask(
-            "run.start", "POST", "/provider-runs/start", RunState, body=request, run_id=request.run_id
-        )
+        return await self._calls.ask(protocol.START_RUN, body=request, run_id=request.run_id)
 
     async def run_state(self, run_id: str) -> RunState | None:
-        try:
-            return await self._calls.ask("run.state", "GET", run_path(run_id), RunState, run_id=run_id)
-        except ExecutorError as error:
-            if error.status == 404:
-                return None
-            raise
+        return await self._known(protocol.RUN_STATE, run_id)
 
     async def follow(self, run_id: str, cursor: int) -> AsyncIterator[list[JournalEntry]]:
-        path = run_path(run_id, "/stream")
-        async with self._calls.stream("run.follow", path, params={"cursor": cursor}, run_id=run_id) as (
-            response,
-            attempt,
+        async with (
+            self._kept_supplied(),
+            self._calls.stream(protocol.FOLLOW_RUN, params={"cursor": cursor}, run_id=run_id) as (response, attempt),
         ):
             try:
                 async for batch in entries(response):
                     yield batch
             except StreamCut as error:
-                raise self._calls.cut("run.follow", path, attempt, error) from error
+                raise self._calls.cut(protocol.FOLLOW_RUN, run_id, attempt, error) from error
 
     async def stop_run(self, run_id: str) -> RunState | None:
+        return await self._known(protocol.STOP_RUN, run_id)
+
+    async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult:
+        return await self._calls.ask(protocol.REPLY, body=request, run_id=run_id)
+
+    @asynccontextmanager
+    async def _kept_supplied(self) -> AsyncIterator[None]:
+        """While the block runs, the executor gets credentials that expire again and again: a run, a restore or a sync
+        may outlive those with which it began."""
+        if not self._calls.passes_credentials:
+            yield
+            return
+        supplying = asyncio.create_task(self._supply())
         try:
-            return await self._calls.ask("run.stop", "POST", run_path(run_id, "/stop"), RunState, run_id=run_id)
+            yield
+        finally:
+            await cancel_and_wait([supplying])
+
+    async def _supply(self) -> None:
+        while True:
+            await asyncio.sleep(self._policy.pass_credentials_every_s)
+            try:
+                await self._calls.ask(protocol.SYNC_PROGRESS)  # any call brings them
+            except ExecutorError as error:
+                _log.warning("the executor did not get renewed credentials, the next try follows: %s", error)
+
+    async def _known(self, call: ExecutorCall[RunState], run_id: str) -> RunState | None:
+        try:
+            return await self._calls.ask(call, run_id=run_id)
         except ExecutorError as error:
             if error.status == 404:
                 return None
             raise
-
-    async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult:
-        return await self._calls.ask(
-            "run.reply", "POST", run_path(run_id, "/human-loop/reply"), ReplyResult, body=request, run_id=run_id
-        )

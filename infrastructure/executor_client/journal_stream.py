@@ -1,4 +1,4 @@
-"""A run's journal as an executor streams it: lines of JSON, blank ones in between as heartbeats."""
+"""A run's journal as an executor streams it: one entry of JSON per line; blank lines are heartbeats."""
 
 from collections.abc import AsyncIterator
 
@@ -13,8 +13,8 @@ _decoder = msgspec.json.Decoder(JournalEntry)
 
 
 class StreamCut(Exception):
-    """The stream ended before the run did. `timed_out`: not even a heartbeat came any more. `garbled`: what came is no
-    journal; it will not be one the next time."""
+    """The stream ended before the run's last entry. `timed_out`: no entry and no heartbeat came in time. `garbled`: the
+    data is no journal, so that another try is pointless."""
 
     def __init__(self, why: str, *, timed_out: bool = False, garbled: bool = False) -> None:
         super().__init__(why)
@@ -22,7 +22,7 @@ class StreamCut(Exception):
 
 
 async def entries(response: httpx.Response) -> AsyncIterator[list[JournalEntry]]:
-    """All entries that have come whole, as they come, to the run's last; StreamCut when the stream ends before it."""
+    """Complete entries as they arrive, in batches, up to the run's last one. Raises StreamCut."""
     rest = b""
     try:
         async for chunk in response.aiter_raw():

@@ -30,12 +30,16 @@ def signed_headers(
     region: str,
     access_key: str,
     secret_key: str,
+    session_token: str = "",
     now: datetime,
 ) -> dict[str, str]:
     """`headers` (their names in lower case, `host` among them) with the signature added. `path` and `query` come from
-    the functions above; `payload_hash` is the body's SHA-256 in hex; `now` is in UTC."""
+    the functions above; `payload_hash` is the body's SHA-256 in hex; `now` is in UTC. Temporary credentials have a
+    `session_token`, which is sent and signed."""
     moment, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
     signed = {**headers, "x-amz-date": moment, "x-amz-content-sha256": payload_hash}
+    if session_token:
+        signed["x-amz-security-token"] = session_token
     names = sorted(signed)
     listed = ";".join(names)
     lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in names)

@@ -1,1 +1,4 @@
-"""What every user of the database shares: sessions with bounded waits, and the migrations runner."""
+"""The control plane's tables on Postgres: the log, read models, process managers, effects, the run queue, search.
+
+Readers of the log in other rooms use its connections (sessions.py).
+"""

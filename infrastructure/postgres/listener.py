@@ -1,7 +1,7 @@
 """One LISTEN connection per process, with a timed poll behind it.
 
-A notification is only ever a hint to look: subscribers are also woken once per poll interval and after every reconnect,
-so a lost connection delays them by no more than the interval and loses nothing.
+Subscribers are also woken once per poll interval and after every reconnect, so a lost connection or notification delays
+them by no more than the interval and loses nothing.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import psycopg
 from psycopg import sql as identifiers
 
 import sql
+from application.task_cancellation import cancel_and_wait
 from infrastructure.postgres.notifications import Notifications
 from infrastructure.postgres.sessions import connect
 
@@ -51,8 +52,8 @@ class ChannelSignal:
 class PositionSignal:
     """The end of the log as this process knows it. It only ever grows.
 
-    `follower`, if there is one, is called with each position that is heard of and with what its notification says
-    behind it, or nothing; see infrastructure/eventstore/announcement.py.
+    `follower`, if there is one, is called with each position that becomes known and the announcement that came with it,
+    or empty bytes; see infrastructure/postgres/event_store/announcement.py.
     """
 
     def __init__(self) -> None:
@@ -76,10 +77,10 @@ class PositionSignal:
             self._forget_abandoned()
         return self._last_position
 
-    def advance(self, position: int, said: bytes = b"") -> None:
-        """The log is known to reach `position`; lower positions than the last wake nobody."""
+    def advance(self, position: int, announcement: bytes = b"") -> None:
+        """The log is known to reach `position`; a position that was known already wakes nobody."""
         if self.follower is not None:
-            self.follower(position, said)
+            self.follower(position, announcement)
         if position <= self._last_position:
             return
         self._last_position = position
@@ -119,9 +120,7 @@ class PostgresListener:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait([self._task])
             self._task = None
 
     @contextlib.contextmanager
@@ -144,14 +143,14 @@ class PostgresListener:
             except (psycopg.Error, TimeoutError) as error:
                 _logger.warning("the LISTEN connection was lost, connecting again", extra={"error": str(error)})
             except Exception:
-                # Without this task nobody in the process would ever be woken again, and nobody would say so.
+                # If this task ended, no subscriber in this process would be woken again, and nothing would report it.
                 _logger.exception("listening stopped at an error, connecting again")
             await asyncio.sleep(delay)
             delay = min(2 * delay + 0.05, LAST_RETRY_DELAY_SECONDS)
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:
         listening: set[str] = set()
-        # For what comes with the answer of a statement.
+        # For notifications that arrive together with a statement's result.
         connection.add_notify_handler(lambda notify: self._notified(notify.channel, notify.payload.encode()))
         while True:
             for channel in self._signals.keys() - listening:
@@ -167,8 +166,8 @@ class PostgresListener:
 
     def _notified(self, channel: str, payload: bytes) -> None:
         if channel == EVENTS_CHANNEL:
-            digits, _, said = payload.partition(b" ")
-            self.position.advance(int(digits), said)
+            digits, _, announcement = payload.partition(b" ")
+            self.position.advance(int(digits), announcement)
         self._wake(channel)
 
     def _wake(self, channel: str) -> None:

@@ -2,10 +2,11 @@
 
 Numbered migrations run once each, in order, all in one transaction under an advisory lock, so that any number of
 processes may start at once. What ran is recorded in `schema_migrations` with its checksum; functions and views are
-applied again whenever their text, or any table under them, changes.
+applied again whenever their text, or any table under them, changes. docs/how-to/add-a-migration.md has the rules.
 
 MigrationRefused
 ├── ChangedMigration    a migration's text is not what this database ran
+├── LateMigration       a migration has a lower number than one that this database ran without it
 └── NewerDatabase       the database has migrations that this code doesn't know
 """
 
@@ -20,6 +21,9 @@ from infrastructure.postgres.sessions import connect
 
 _LOCK = 5067271820452198
 _LOCK_TIMEOUT = "120s"
+LAST_BY_TOPIC = 721
+"""Up to here a number stood for a topic, and a database may have run later ones before it. From here on each migration
+has the next free number, whatever it is about."""
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)")
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -42,6 +46,10 @@ class MigrationRefused(Exception):
 
 class ChangedMigration(MigrationRefused):
     """A migration's text is not what this database ran. Restore the file and put the change into a new migration."""
+
+
+class LateMigration(MigrationRefused):
+    """A migration has a lower number than one that this database ran without it. Give it the next free number."""
 
 
 class NewerDatabase(MigrationRefused):
@@ -123,6 +131,13 @@ def _refuse_surprises(migrations: list[Migration], ran: dict[int, tuple[str, str
             raise ChangedMigration(
                 f"sql/migrations/{number:04}_{name}.sql is not what this database ran: restore the file and put the "
                 "change into a new migration"
+            )
+    newest = max(ran, default=0)
+    for number, migration in sorted(known.items()):
+        if LAST_BY_TOPIC < number < newest and number not in ran:
+            raise LateMigration(
+                f"sql/migrations/{number:04}_{migration.name}.sql was added behind {newest:04}_{ran[newest][0]}, which "
+                "this database ran without it: give it the next free number"
             )
 
 

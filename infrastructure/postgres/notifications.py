@@ -18,10 +18,11 @@ class Notifications:
         self._ended: asyncio.Future[None] | None = None
 
     async def arrive(self, seconds: float) -> None:
-        """For so long. Raises psycopg.OperationalError when the connection is lost, and what `notified` raises."""
+        """Deliver notifications for `seconds`. Raises psycopg.OperationalError when the connection is lost, and what
+        `notified` raises."""
         self._ended = asyncio.get_running_loop().create_future()
         watch = SocketWatch(self._pgconn)
-        self._read()  # what came with the answers of earlier statements
+        self._read()  # what arrived together with earlier statements' results
         watch.readable(self._read)
         try:
             with contextlib.suppress(TimeoutError):
@@ -36,6 +37,6 @@ class Notifications:
             self._pgconn.consume_input()
             while notification := self._pgconn.notifies():
                 self._notified(notification.relname.decode(), notification.extra)
-        except Exception as error:  # noqa: BLE001  # it belongs to who waits
+        except Exception as error:  # noqa: BLE001  # raised by `arrive`
             if not self._ended.done():
                 self._ended.set_exception(error)

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+Pool = AsyncConnectionPool[AsyncConnection[Any]]
 CONNECT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 10
 STATEMENT_TIMEOUT_SECONDS = 30
@@ -53,23 +54,23 @@ def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
     return Connection.connect(bounded(dsn, **settings), autocommit=True)
 
 
-async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
+async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> Pool:
     """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds. Each is
     tried, by a round trip, before it is given out."""
     return await _open(_pool(dsn, size, settings, check=AsyncConnectionPool.check_connection))
 
 
-async def open_untried_pool(dsn: str, *, size: int = 4, **settings: str) -> AsyncConnectionPool[AsyncConnection[Any]]:
+async def open_untried_pool(dsn: str, *, size: int = 4, **settings: str) -> Pool:
     """`open_pool` for callers who try again themselves when a connection turns out dead: no round trip before."""
     return await _open(_pool(dsn, size, settings, check=None))
 
 
-async def _open(pool: AsyncConnectionPool[AsyncConnection[Any]]) -> AsyncConnectionPool[AsyncConnection[Any]]:
+async def _open(pool: Pool) -> Pool:
     await pool.open()
     return pool
 
 
-def _pool(dsn: str, size: int, settings: dict[str, str], *, check: Any) -> AsyncConnectionPool[AsyncConnection[Any]]:
+def _pool(dsn: str, size: int, settings: dict[str, str], *, check: Any) -> Pool:
     return AsyncConnectionPool(
         bounded(dsn, **settings),
         min_size=1,

@@ -1,4 +1,4 @@
-"""Hearing from the event loop that a connection's socket has something to read, or room for more."""
+"""Callbacks of the event loop when a connection's socket is readable or writable."""
 
 import asyncio
 import os
@@ -8,8 +8,8 @@ from psycopg.pq.abc import PGconn
 
 
 class SocketWatch:
-    """Watches through a descriptor of its own, until `close`. libpq closes the connection's when the server is gone,
-    and the next socket may get its number; the event loop, which took the number for watched, would never hear of it.
+    """Watches a duplicate of the socket's descriptor, until `close`. libpq closes its own when the server is gone, and
+    the next socket may get the same number; the event loop would take it as registered and never report its events.
     """
 
     def __init__(self, pgconn: PGconn) -> None:
@@ -17,11 +17,11 @@ class SocketWatch:
         self._descriptor = os.dup(pgconn.socket)
 
     def readable(self, call: Callable[[], None]) -> None:
-        """Call it whenever there is something to read, or the connection has ended."""
+        """Call `call` whenever there is something to read, or the connection has ended."""
         self._loop.add_reader(self._descriptor, call)
 
     def writable(self, call: Callable[[], None] | None) -> None:
-        """Call it whenever there is room; None: no more."""
+        """Call `call` whenever there is room to write; None ends that."""
         if call is None:
             self._loop.remove_writer(self._descriptor)
         else:

@@ -1,1 +1,1 @@
-"""Runtimes: where the containers of session workers live."""
+"""Worker runtimes: they make, find and end the containers of session workers."""

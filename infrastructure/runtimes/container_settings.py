@@ -1,10 +1,10 @@
-"""How containers of session workers are made: limits, rights, labels, network (SPEC §1)."""
+"""How containers of session workers are made: limits, capabilities, labels, network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from application.ports import ContainerSpec
+from application.ports.worker_runtime import ContainerSpec
 from domain.identifiers import container_name
 
 EXECUTOR_PORT: Final = 8700
@@ -18,15 +18,15 @@ LABEL_SESSION: Final = "fleetlog.session"
 LABEL_GENERATION: Final = "fleetlog.generation"
 
 EXECUTOR_CAPABILITIES: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
-"""What the executor (root in its container) needs to own the workspace and to start and end agents as another user.
-An agent, started as an ordinary user under no-new-privileges, has none of them."""
+"""What the executor, root in its container, needs to own the workspace and to start and end agents as another user.
+Agents run as an ordinary user under no-new-privileges and have none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerSettings:
     """`network`: None publishes the executor's port on this machine's loopback; a name attaches the container to that
-    private network instead, and the executor is called at its address there. `credentials` are what agent CLIs need
-    for their models: the only secrets that a container's environment holds."""
+    Docker network instead, and the executor is called at its address there. `credentials`: environment variables of
+    the container, what agent CLIs need for their models; it holds no other secrets."""
 
     image: str
     pull: Literal["missing", "never", "always"] = "missing"

@@ -1,4 +1,4 @@
-"""The id that tells one home of the `process` runtime from every other, as a Docker daemon's id does."""
+"""The id of one home of the `process` runtime, which distinguishes it from others as a Docker daemon's id does."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ FILE_NAME = "daemon-id"
 
 
 def make_daemon_id(workers: Path) -> str:
-    """The id of this home; made by the first who asks, the same for all who ask at once, and never changed."""
+    """The id of this home, made by the first call. It never changes, and concurrent first calls return the same one."""
     path = workers / FILE_NAME
     if not path.exists():
         draft = workers / f".{FILE_NAME}-{os.urandom(6).hex()}"
@@ -29,7 +29,7 @@ def make_daemon_id(workers: Path) -> str:
 
 
 def read_daemon_id(workers: Path) -> str | None:
-    """The id that is there now: None when the home is gone, such as a disk that is not mounted."""
+    """The id in this home now; None if it is missing, for example because a disk is not mounted."""
     try:
         return (workers / FILE_NAME).read_text().strip()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The `docker` runtime: one hardened container per generation of a session's worker."""
+"""The `docker` runtime: one hardened container per generation of a session worker."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from application.executor_protocol import ExecutorConfig
-from application.ports import (
+from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
@@ -35,7 +35,7 @@ from infrastructure.runtimes.container_settings import (
 )
 from infrastructure.runtimes.docker_engine import DockerEngine, published_url
 from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
-from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders
+from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders, serves_as
 from infrastructure.runtimes.polling import wait_until
 
 FOLDERS = WorkerFolders(
@@ -46,17 +46,17 @@ FOLDERS = WorkerFolders(
 _PROBE_S = 5.0
 _SECOND_END_S = 2.0
 _LOOK_S = 0.25
-"""How often the daemon is asked during a start whether the container runs; its executor is asked far more often."""
+"""Seconds between two questions to the daemon, during a start, whether the container still runs."""
 
 Result = TypeVar("Result")
 Status = Literal["created", "running", "exited"]
 
 
 class DockerWorkerRuntime:
-    """Implements WorkerRuntime. `installation` tells our containers from those of others on the same daemon.
+    """Implements WorkerRuntime. `installation` distinguishes our containers from others on the same daemon.
 
-    `environment` is this process's, for DOCKER_HOST and its like. A container's id is Docker's own. Starts of one
-    container are taken one after another within this process; between processes the effect's lease sees to that.
+    `environment` is this process's, for DOCKER_HOST and its like. A container's id is Docker's own. Starts, stops and
+    removals of one container run one at a time within this process; between processes the effect's lease ensures it.
     """
 
     name = "docker"
@@ -82,22 +82,22 @@ class DockerWorkerRuntime:
         self._locks: dict[str, tuple[Lock, int]] = {}
         self._locks_lock = Lock()
         self._closing = Event()
-        self._daemon_id = ""  # as it was last asked for: good for telling, never for deciding that something is gone
+        self._daemon_id = ""  # as last read: good enough to report, never to decide that a container is gone
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
-        """StartFailed when the image is missing or the daemon refuses."""
+        """Raises StartFailed if the image is missing or the daemon refuses."""
         return await self._call(self._create, spec)
 
     async def start(self, spec: ContainerSpec, container_id: str, *, maintenance: bool = False) -> ContainerInfo:
-        """ContainerGone says what the daemon says that answers now; `inspect` tells whether it is the very one."""
+        """Raises ContainerGone if the daemon that answers now has no such container; `inspect` also checks its id."""
         return await self._call(self._start, spec, container_id, maintenance)
 
     async def stop(self, spec: ContainerSpec, container_id: str) -> None:
-        """RuntimeUnavailable when that container is not of this session and generation: it is left alone."""
+        """Raises RuntimeUnavailable, and leaves it alone, if it is not of this session and generation."""
         await self._call(self._stop, spec, container_id)
 
     async def remove(self, spec: ContainerSpec, container_id: str) -> None:
-        """RuntimeUnavailable when that container is not of this session and generation: it is left alone."""
+        """Raises RuntimeUnavailable, and leaves it alone, if it is not of this session and generation."""
         await self._call(self._remove, spec, container_id)
 
     async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
@@ -107,18 +107,18 @@ class DockerWorkerRuntime:
         return await self._call(self._own_containers)
 
     def image_labels(self) -> dict[str, str] | None:
-        """The labels of the workers' image; None without such an image. Blocks. Raises RuntimeUnavailable."""
+        """The labels of the session workers' image; None if there is none. Blocks. Raises RuntimeUnavailable."""
         return self._engine.image_labels(self._settings.image)
 
     async def shutdown(self) -> None:
-        """Leave containers as they are: Docker looks after them (`unless-stopped`), and the next start goes on with
-        their runs."""
+        """Do nothing: Docker keeps the containers running (`unless-stopped`), and the next process goes on with their
+        runs."""
 
     async def end_idle(self) -> None:
-        """The same."""
+        """Do nothing, as `shutdown`."""
 
     def close(self) -> None:
-        """Give threads and connections back; a start under way is given up. Containers stay."""
+        """Release threads and connections and abort starts under way. Containers stay."""
         self._closing.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._engine.close()
@@ -154,12 +154,12 @@ class DockerWorkerRuntime:
             return self._info(self._found(spec, container_id), self._daemon_id or self._engine.daemon_id())
 
     def _adopted(self, found: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> bool:
-        """Whether the container runs, answers in time, and is as it should be."""
+        """Whether the container runs, its executor answers in time, and its configuration will do."""
         container_id = found["Id"]
         if found["State"]["Status"] != "running":
             return False
         content = self._engine.file(container_id, f"{CONFIG_FOLDER}/{CONFIG_FILE}")
-        if content is None:  # whoever started it is about to give it its configuration, or has died before
+        if content is None:  # another process is about to write its configuration, or died before it did
             content = self._put_config(container_id, config)
         deadline = time.monotonic() + self._start_timeout_s
         while True:
@@ -176,11 +176,13 @@ class DockerWorkerRuntime:
         if not belongs_to(health, spec) or health.maintenance != config.maintenance:
             return False
         present = msgspec.json.decode(content, type=ExecutorConfig)
-        return present == config or (present.token == config.token and bool(health.active_runs))
+        return serves_as(present, config) or (present.token == config.token and bool(health.active_runs))
 
     def _boot(self, before: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> None:
-        """A new container gets its configuration while its executor is loaded, which waits for it. One that has been
-        started before may hold that of another mode or token: it gets the present one first."""
+        """Start the container and wait until its executor serves. Raises StartFailed.
+
+        A new container gets its configuration after its start: the executor waits for the file, and loads meanwhile.
+        One that ran before may hold a file with another mode or token, so it gets the current one first."""
         container_id, new = before["Id"], _status(before) == "created"
         if not new:
             self._put_config(container_id, config)
@@ -189,33 +191,41 @@ class DockerWorkerRuntime:
         if new:
             self._put_config(container_id, config)
         restarts, looked_at = found["RestartCount"], time.monotonic()
+        last_answer = "it was not asked"
 
         def died() -> bool:
             return found["RestartCount"] != restarts or _status(found) != "running"
 
         def served_or_died() -> bool:
-            nonlocal found, looked_at
+            nonlocal found, looked_at, last_answer
             self._check_open()
             if time.monotonic() - looked_at > _LOOK_S:
                 found, looked_at = self._found(spec, container_id), time.monotonic()
             if died():
                 return True
             try:
-                return belongs_to(probe(published_url(found, self._settings.network), timeout_s=_PROBE_S), spec)
+                health = probe(published_url(found, self._settings.network), timeout_s=_PROBE_S)
+                last_answer = f"session {health.session_id}, generation {health.generation}"
+                return belongs_to(health, spec)
             except ProbeFailed as failure:
+                last_answer = str(failure)
                 if isinstance(failure.__cause__, ConnectionRefusedError):
-                    looked_at = 0.0  # perhaps it has ended: Docker knows how, until it starts it again 100 ms later
+                    looked_at = 0.0  # it may have ended: ask at once, before Docker restarts it 100 ms later
                 return False
 
         if wait_until(served_or_died, self._start_timeout_s) and not died():
             return
-        what = self._ending(spec, container_id) if died() else f"did not serve within {self._start_timeout_s:.0f} s"
+        what = (
+            self._ending(spec, container_id)
+            if died()
+            else f"did not serve within {self._start_timeout_s:.0f} s (last: {last_answer})"
+        )
         log = self._log_tail(container_id)
         self._engine.stop(container_id, patience_s=0)  # or Docker would restart it again and again
         raise StartFailed(f"the executor in {container_id[:12]} {what}; the end of its log:\n{log}")
 
     def _ending(self, spec: ContainerSpec, container_id: str) -> str:
-        """How an executor ended. Docker starts it again and again, and knows the code of an end while it is down."""
+        """How an executor ended, as text. Docker restarts it again and again; it has an exit code only while down."""
         state: dict[str, Any] = {}
 
         def is_down() -> bool:
@@ -256,7 +266,7 @@ class DockerWorkerRuntime:
 
     def _inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
         found = self._find(spec, container_id)
-        # Asked after the answer: only the daemon that says so now can have said that there is none.
+        # Read after `_find`: if the id matches now, that daemon also gave the answer that there is no container.
         present = self._engine.daemon_id()
         self._daemon_id = present
         if present != daemon_id:

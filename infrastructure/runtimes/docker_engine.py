@@ -1,4 +1,4 @@
-"""The Docker Engine over its API: connected when first needed, every trouble with reaching it one error. Blocking."""
+"""The Docker Engine over its API. Connects when first needed; all failures to reach it are one error. Blocking."""
 
 import io
 import tarfile
@@ -13,7 +13,7 @@ from docker.api.client import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig
 
-from application.ports import ContainerSpec, RuntimeUnavailable, StartFailed
+from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.runtimes.container_settings import (
     EXECUTOR_PORT,
     LABEL_INSTALLATION,
@@ -28,8 +28,8 @@ _LOG_LINES = 40
 
 
 class DockerEngine:
-    """`environment` may hold DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. Methods raise RuntimeUnavailable when
-    the daemon can't be reached or breaks, StartFailed when it refuses to make or start a container."""
+    """`environment` may hold DOCKER_HOST, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH. Methods raise RuntimeUnavailable if
+    the daemon can't be reached or fails, StartFailed if it refuses to make or start a container."""
 
     def __init__(self, environment: Mapping[str, str], *, installation: str, connections: int = 16) -> None:
         self._environment = dict(environment)
@@ -39,13 +39,13 @@ class DockerEngine:
         self._connected: APIClient | None = None
 
     def daemon_id(self) -> str:
-        """Its own id and its data folder: daemons of one machine, up to Docker 20.10, have the same id."""
+        """The daemon's id and data folder: up to Docker 20.10, all daemons of one machine have the same id."""
         with self._reached() as api:
             info = api.info()
             return f"{info['ID']} {info['DockerRootDir']}"
 
     def find(self, container: str) -> dict[str, Any] | None:
-        """What the daemon knows of a container, by id or name."""
+        """What `docker inspect` shows of a container, by id or name; None if there is none."""
         with self._reached() as api:
             try:
                 return dict(api.inspect_container(container))
@@ -68,7 +68,7 @@ class DockerEngine:
             return [dict(each) for each in found]
 
     def create(self, spec: ContainerSpec, settings: ContainerSettings) -> None:
-        """Make the container; one of this name that is there already stays."""
+        """Make the container; if there is one of this name, keep it."""
         if settings.pull == "always":
             self._pull(settings.image)
         try:
@@ -80,7 +80,7 @@ class DockerEngine:
             self._create(spec, settings)
 
     def put_file(self, container: str, folder: str, name: str, content: bytes) -> None:
-        """Write a file into a container, running or not; only its root may read it."""
+        """Write a file into a container, running or not; only root in it may read the file."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             member = tarfile.TarInfo(name)
@@ -114,7 +114,7 @@ class DockerEngine:
                 raise StartFailed(f"{container} did not start: {error.explanation}") from error
 
     def stop(self, container: str, *, patience_s: int) -> None:
-        """SIGTERM to its first process, SIGKILL to all of them after `patience_s`; fine when it is stopped or gone."""
+        """SIGTERM to its first process, SIGKILL to all after `patience_s` seconds; no error if stopped or gone."""
         with self._reached() as api:
             try:
                 api.stop(container, timeout=patience_s)
@@ -122,7 +122,7 @@ class DockerEngine:
                 return
 
     def remove(self, container: str) -> None:
-        """Fine when it is gone, or on its way out."""
+        """No error if it is gone or is being removed already."""
         with self._reached() as api:
             try:
                 api.remove_container(container, v=True, force=True)
@@ -165,7 +165,7 @@ class DockerEngine:
                     raise StartFailed(f"no container for {spec.session_id}: {error.explanation}") from error
 
     def _own_network(self) -> str:
-        """A bridge of this installation's own, on which containers reach the outside but not each other."""
+        """The name of this installation's own bridge, made if missing: containers reach the outside, not each other."""
         name = f"fleetlog-{self._installation}"
         with self._reached() as api:
             try:
@@ -212,7 +212,7 @@ class DockerEngine:
 
 
 def published_url(found: Mapping[str, Any], network: str | None) -> str:
-    """Where a running container's executor can be called; empty when nowhere (yet)."""
+    """The URL of a running container's executor; empty if it has none yet."""
     if network is not None:
         address = found["NetworkSettings"]["Networks"].get(network, {}).get("IPAddress")
         return f"http://{address}:{EXECUTOR_PORT}" if address else ""

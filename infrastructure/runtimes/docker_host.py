@@ -1,4 +1,4 @@
-"""Where containers find servers of this machine: the gateway of Docker's own bridge."""
+"""The address at which containers reach servers of this machine: the gateway of Docker's default bridge."""
 
 import ipaddress
 import socket
@@ -12,12 +12,12 @@ _CALL_S = 30
 
 
 class ContainersCannotCall(Exception):
-    """Containers have no way to a server of this machine; the message says why and what to do."""
+    """Containers can't reach a server of this machine; the message says why and what to do."""
 
 
 def address_for_containers(environment: Mapping[str, str]) -> str:
-    """The address on which a server of this machine must listen for containers to reach it, and they alone beside
-    this machine itself. `environment` is this process's, for DOCKER_HOST. Blocks. Raises ContainersCannotCall."""
+    """The address on which a server must listen so that containers and this machine, and no others, reach it.
+    `environment` is this process's, for DOCKER_HOST. Blocks. Raises ContainersCannotCall."""
     where = environment.get("DOCKER_HOST") or "the local socket"
     try:
         client = docker.from_env(environment=dict(environment), timeout=_CALL_S)
@@ -38,7 +38,7 @@ def address_for_containers(environment: Mapping[str, str]) -> str:
 
 
 def _gateway(network: Mapping[str, object]) -> str:
-    # Some versions tell the gateway only once a container is on the bridge; its subnet always.
+    # Some versions list the gateway only once a container is on the bridge, but the subnet always.
     ipam = network.get("IPAM")
     ranges = (ipam.get("Config") if isinstance(ipam, dict) else None) or []
     for each in ranges:

@@ -1,4 +1,4 @@
-"""One look at an executor's /health, for runtimes that wait for it or want to know which one they have found."""
+"""One request of an executor's /health, for runtimes that wait for an executor or identify one. Blocking."""
 
 import http.client
 import time
@@ -6,29 +6,29 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from application.executor_protocol import SUPPORTED_PROTOCOLS, Health
-from application.ports import ContainerSpec
+from application.executor_protocol import HEALTH, SUPPORTED_PROTOCOLS, ExecutorHealth
+from application.ports.worker_runtime import ContainerSpec
 
 _LONGEST_ANSWER = 1024 * 1024
 _CHUNK = 64 * 1024
 
 
 class ProbeFailed(Exception):
-    """There was no answer, or it was none of an executor that this code understands."""
+    """No answer, or not one of an executor with a supported protocol."""
 
 
-def probe(url: str, *, timeout_s: float) -> Health:
-    """What the executor at `url` says of itself; ProbeFailed when it says nothing usable within `timeout_s` seconds."""
+def probe(url: str, *, timeout_s: float) -> ExecutorHealth:
+    """The health of the executor at `url`. Raises ProbeFailed without a usable answer within `timeout_s` seconds."""
     address = urlsplit(url)
     over = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
     connection = over(address.hostname or "", address.port, timeout=timeout_s)
     try:
-        connection.request("GET", f"{address.path.rstrip('/')}/health")
+        connection.request(HEALTH.method, f"{address.path.rstrip('/')}{HEALTH.path}")
         answer = connection.getresponse()
         body = _read(answer, time.monotonic() + timeout_s)
         if answer.status != 200:
             raise ProbeFailed(f"{url}/health answered {answer.status}")
-        health = msgspec.json.decode(body, type=Health)
+        health = msgspec.json.decode(body, type=ExecutorHealth)
     except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
         raise ProbeFailed(f"{url}/health: {type(error).__name__}: {error}") from error
     finally:
@@ -39,7 +39,7 @@ def probe(url: str, *, timeout_s: float) -> Health:
 
 
 def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
-    """The body, however slowly it comes. ProbeFailed when it is not whole by the deadline, or too long."""
+    """The whole body. Raises ProbeFailed if it is too long or not complete at the deadline."""
     body = b""
     while chunk := answer.read1(_CHUNK):
         body += chunk
@@ -48,6 +48,6 @@ def _read(answer: http.client.HTTPResponse, deadline: float) -> bytes:
     return body
 
 
-def belongs_to(health: Health, spec: ContainerSpec) -> bool:
+def belongs_to(health: ExecutorHealth, spec: ContainerSpec) -> bool:
     """Whether this is the executor of that session and generation."""
     return health.session_id == spec.session_id and health.generation == spec.generation

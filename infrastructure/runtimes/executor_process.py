@@ -1,6 +1,6 @@
-"""The executor of one container of the `process` runtime: found, started, adopted and ended. Blocking code.
+"""The executor process of one container of the `process` runtime: found, started, adopted and ended. Blocking.
 
-Whoever starts or ends one holds the folder's lock.
+The caller holds the folder's lock while it starts, adopts or ends one.
 """
 
 import os
@@ -13,14 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from application.executor_protocol import ExecutorConfig, Health
-from application.ports import ContainerSpec, StartFailed
+from application.executor_protocol import ExecutorAddress, ExecutorConfig, ExecutorHealth
+from application.ports.worker_runtime import ContainerSpec, StartFailed
 from infrastructure.durable_file import write_durably
-from infrastructure.providers.process_tree import ProcessInfo, descendants, kill_below, marked, process_info, send
+from infrastructure.process_tree import ProcessInfo, descendants, kill_below, marked, process_info, send
 from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
+from infrastructure.runtimes.executor_setup import serves_as
 from infrastructure.runtimes.polling import wait_until
 from infrastructure.runtimes.process_identity import ProcessIdentity, alive, identify, still_there
-from infrastructure.runtimes.worker_folder import Endpoint, WorkerFolder
+from infrastructure.runtimes.worker_folder import WorkerFolder
 
 _PROBE_S = 5.0
 _KILL_S = 10.0
@@ -28,8 +29,8 @@ _KILL_S = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorProgram:
-    """How an executor is started: `argv` before `--config FILE`, and its whole environment but HOME. `redact` takes
-    the environment's secrets out of what it printed."""
+    """How an executor is started: `argv` before `--config FILE`, and its whole environment but HOME. `redact` removes
+    the environment's secrets from its output."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
@@ -37,11 +38,11 @@ class ExecutorProgram:
 
 
 class LeftoversSurvive(Exception):
-    """Processes of a container are still there after SIGKILL (they may wait for a disk that does not answer)."""
+    """Processes of a container survive SIGKILL, for example while they wait for a disk that does not answer."""
 
 
-class Children:
-    """The executors that this process started itself: their exits are collected, so that none stays a zombie."""
+class ChildProcesses:
+    """The executors that this process started: `collect` reaps those that have ended, so that none stays a zombie."""
 
     def __init__(self) -> None:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -58,25 +59,25 @@ class Children:
 class ExecutorProcess:
     """Timeouts are in seconds. `running`, `endpoint` and `health` change nothing and need no lock."""
 
-    def __init__(self, folder: WorkerFolder, program: ExecutorProgram, children: Children) -> None:
+    def __init__(self, folder: WorkerFolder, program: ExecutorProgram, children: ChildProcesses) -> None:
         self._folder = folder
         self._program = program
         self._children = children
 
     def running(self) -> ProcessIdentity | None:
-        """The living executor process, whoever started it."""
+        """The executor process if it is alive, whichever control plane started it."""
         self._children.collect()
         process = self._folder.process()
         return process if process and alive(process) else None
 
-    def endpoint(self) -> Endpoint | None:
-        """Where the living executor serves; None before it does. What an earlier boot left behind does not count."""
+    def endpoint(self) -> ExecutorAddress | None:
+        """The address of the running executor; None until it serves. A file of an earlier boot does not count."""
         process = self.running()
         endpoint = self._folder.endpoint()
         return endpoint if process and endpoint and endpoint.pid == process.pid else None
 
-    def health(self, spec: ContainerSpec) -> Health | None:
-        """What the living executor says of itself, None when it does not answer or is another one than expected."""
+    def health(self, spec: ContainerSpec) -> ExecutorHealth | None:
+        """The health of the running executor; None if it does not answer or is not the one of `spec` and this boot."""
         endpoint = self.endpoint()
         if endpoint is None:
             return None
@@ -86,11 +87,11 @@ class ExecutorProcess:
             return None
         return health if belongs_to(health, spec) and health.boot_id == endpoint.boot_id else None
 
-    def adopt(self, spec: ContainerSpec, config: ExecutorConfig, *, timeout_s: float) -> Endpoint | None:
-        """The endpoint of the executor that runs already, when it answers in time and is one that `config` wants."""
+    def adopt(self, spec: ContainerSpec, config: ExecutorConfig, *, timeout_s: float) -> ExecutorAddress | None:
+        """The address of the running executor if it answers in time and its configuration will do; else None."""
         if self.running() is None:
             return None
-        answers: list[Health] = []
+        answers: list[ExecutorHealth] = []
 
         def answered() -> bool:
             health = self.health(spec)
@@ -103,8 +104,8 @@ class ExecutorProcess:
             return None
         return self.endpoint()
 
-    def boot(self, spec: ContainerSpec, config: ExecutorConfig, *, timeout_s: float) -> Endpoint:
-        """Start a new executor process and wait until it serves. StartFailed when it does not in time."""
+    def boot(self, spec: ContainerSpec, config: ExecutorConfig, *, timeout_s: float) -> ExecutorAddress:
+        """Start a new executor process and wait until it serves. Raises StartFailed if it does not in time."""
         folder = self._folder
         folder.forget_process()
         write_durably(folder.config_file, msgspec.json.encode(config))
@@ -127,7 +128,8 @@ class ExecutorProcess:
         raise StartFailed(f"the executor of {folder.name} {what}; the end of its log:\n{log}")
 
     def end(self, *, patience_s: float) -> None:
-        """Ask the executor to end (it ends its agents), then kill whatever of this container is left."""
+        """SIGTERM to the executor, which ends its agents; after `patience_s` seconds, or once it has ended, SIGKILL to
+        all processes of this container that are left. Raises LeftoversSurvive."""
         process = self.running()
         seen: list[ProcessInfo] = []
         if process:
@@ -150,7 +152,7 @@ class ExecutorProcess:
             raise LeftoversSurvive(f"processes of {self._folder.name} survive SIGKILL: {survivors}")
         self._folder.forget_process()
 
-    def _suits(self, health: Health, config: ExecutorConfig) -> bool:
+    def _suits(self, health: ExecutorHealth, config: ExecutorConfig) -> bool:
         if health.maintenance != config.maintenance:
             return False
         try:
@@ -159,7 +161,7 @@ class ExecutorProcess:
             return False
         if present.token != config.token:
             return False  # nobody could call it any more
-        return bool(health.active_runs) or present == config
+        return bool(health.active_runs) or serves_as(present, config)
 
     def _spawn(self, config_file: Path) -> subprocess.Popen[bytes]:
         log = self._folder.open_log()

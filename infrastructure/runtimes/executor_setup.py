@@ -1,30 +1,23 @@
-"""What every executor of this installation is given beside its own session: the object store and its time limits."""
+"""The configuration that all executors of this installation share: the object store and time limits."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
+from msgspec.structs import replace
+
 from application.executor_protocol import ExecutorConfig
-from application.ports import ContainerSpec
+from application.ports.object_store import ObjectStoreError
+from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable
+from infrastructure.object_store.location import S3Credentials, S3Location
 
 Mode = Literal["normal", "maintenance"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerObjectStore:
-    """The object store as a worker reaches it; addressing is by path (`{endpoint}/{bucket}/{key}`)."""
-
-    endpoint: str
-    bucket: str
-    region: str
-    access_key: str
-    secret_key: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
 class WorkerFolders:
-    """The three folders of a worker, as absolute paths on the executor's side."""
+    """The three folders of a session worker, as absolute paths that the executor sees."""
 
     workspace: PurePosixPath
     home: PurePosixPath
@@ -33,10 +26,13 @@ class WorkerFolders:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSetup:
-    """`idle_exit_s`: seconds without a run and without a call after which an executor ends by itself; 0 = never.
-    `redact` takes the secrets of agents out of what an executor printed, before anybody is told of it."""
+    """`object_store`: the store as session workers reach it. `credentials`: what gives those of the moment, blocking;
+    without, the location has them. `idle_exit_s`: seconds without a run and without a call
+    after which an executor ends by itself; 0 = never. `redact` removes the agents' secrets from an executor's output
+    before it is reported."""
 
-    object_store: WorkerObjectStore
+    object_store: S3Location
+    credentials: Callable[[], S3Credentials] | None = None
     idle_exit_s: int = 600
     redact: Callable[[str], str] = str
 
@@ -51,7 +47,8 @@ class ExecutorSetup:
         port: int = 0,
         agent_user: int | None = None,
     ) -> ExecutorConfig:
-        store = self.object_store
+        """Blocks while credentials are renewed. Raises RuntimeUnavailable when they can't be had now."""
+        store, credentials = self.object_store, self._credentials()
         return ExecutorConfig(
             session_id=spec.session_id,
             generation=spec.generation,
@@ -65,9 +62,32 @@ class ExecutorSetup:
             s3_endpoint=store.endpoint,
             s3_bucket=store.bucket,
             s3_region=store.region,
-            s3_access_key=store.access_key,
-            s3_secret_key=store.secret_key,
+            s3_access_key=credentials.access_key,
+            s3_secret_key=credentials.secret_key,
+            s3_session_token=credentials.session_token,
+            s3_credentials_renewed=credentials.renewed,
             maintenance=mode == "maintenance",
             idle_exit_s=self.idle_exit_s,
             agent_user=agent_user,
         )
+
+    def _credentials(self) -> S3Credentials:
+        if self.credentials is None:
+            return self.object_store.credentials
+        try:
+            return self.credentials()
+        except ObjectStoreError as error:
+            raise RuntimeUnavailable(f"no credentials for the executor's object store: {error}") from error
+
+
+def serves_as(present: ExecutorConfig, wanted: ExecutorConfig) -> bool:
+    """Whether an executor that was started with `present` need not be started again for `wanted`. Credentials that are
+    renewed make no difference: calls bring it the later ones."""
+    if not (present.s3_credentials_renewed and wanted.s3_credentials_renewed):
+        return present == wanted
+    return wanted == replace(
+        present,
+        s3_access_key=wanted.s3_access_key,
+        s3_secret_key=wanted.s3_secret_key,
+        s3_session_token=wanted.s3_session_token,
+    )

@@ -1,13 +1,13 @@
-"""The `external` runtime: one executor for all sessions, run by somebody else (EXECUTOR_BASE_URL).
+"""The `external` runtime: one executor for all sessions, run outside of Fleetlog (EXECUTOR_BASE_URL).
 
-It makes and ends nothing. A session's generation is a folder that the executor keeps for it, by the session and the
-generation that every call names; whether one is stopped or removed is a matter of the log alone.
+It starts and ends nothing. Every call names a session and a generation, for which the executor keeps a folder. That a
+worker is stopped or removed is recorded in the log and changes nothing at the executor.
 """
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from application.ports import ContainerInfo, ContainerSpec, OwnContainer, RuntimeUnavailable
+from application.ports.worker_runtime import ContainerInfo, ContainerSpec, OwnContainer, RuntimeUnavailable
 from domain.identifiers import container_name
 from infrastructure.runtimes.executor_health import ProbeFailed, probe
 
@@ -16,8 +16,8 @@ _THREADS = 4
 
 
 class ExternalExecutorRuntime:
-    """Implements WorkerRuntime. RuntimeUnavailable while nothing answers at `base_url`: an executor that can't be
-    reached never is one that is gone."""
+    """Implements WorkerRuntime. Raises RuntimeUnavailable while nothing answers at `base_url`: that an executor can't
+    be reached never means that it is gone."""
 
     name = "external"
 
@@ -34,10 +34,10 @@ class ExternalExecutorRuntime:
         return self._info(container_id)
 
     async def stop(self, spec: ContainerSpec, container_id: str) -> None:
-        """Its gate has ended what ran for the session; the executor itself is everybody's."""
+        """Do nothing: the gate sync has ended the session's processes, and other sessions share the executor."""
 
     async def remove(self, spec: ContainerSpec, container_id: str) -> None:
-        """The session's next generation is restored from the object store."""
+        """Do nothing: the session's next generation is restored from the object store."""
 
     async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
         del spec
@@ -50,10 +50,10 @@ class ExternalExecutorRuntime:
         return []
 
     async def shutdown(self) -> None:
-        """Nothing of it is ours."""
+        """Do nothing: the executor is not ours."""
 
     async def end_idle(self) -> None:
-        """The same."""
+        """Do nothing, as `shutdown`."""
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A lock between processes (and threads) that is gone with its holder, however that ends."""
+"""A lock between processes and threads that is released when its holder ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -10,18 +10,18 @@ from infrastructure.runtimes.polling import wait_until
 
 
 class StillLocked(Exception):
-    """Somebody else held the lock for all the time that we waited."""
+    """The lock was not released within the timeout."""
 
 
 class FolderLock:
-    """The kernel's lock (`flock`) on a file of its own. `remove` may be called while it is held."""
+    """A kernel lock (`flock`) on the file `path`, made when needed. `remove` may be called while it is held."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @contextlib.contextmanager
     def held(self, timeout_s: float) -> Iterator[None]:
-        """Hold the lock; StillLocked when it can't be had within `timeout_s` seconds."""
+        """Hold the lock inside. Raises StillLocked after `timeout_s` seconds."""
         descriptor = self._acquire(timeout_s)
         try:
             yield
@@ -29,7 +29,7 @@ class FolderLock:
             os.close(descriptor)
 
     def remove(self) -> None:
-        """Remove the lock's file; whoever waits for it makes a new one."""
+        """Remove the lock's file; those who wait for the lock make a new one."""
         self._path.unlink(missing_ok=True)
 
     def _acquire(self, timeout_s: float) -> int:
@@ -39,7 +39,7 @@ class FolderLock:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The file that we locked may have been removed in between: then it locks nobody else out.
+                # If the file that we locked was removed meanwhile, others lock a new one: try again.
                 if os.fstat(descriptor).st_ino == self._path.stat().st_ino:
                     taken.append(descriptor)
                     return True

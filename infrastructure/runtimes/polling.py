@@ -1,4 +1,4 @@
-"""Waiting for what can only be asked for. Blocking."""
+"""Waiting for a condition by polling. Blocking."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.03
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Ask again and again, at least once, until the condition holds; False after `timeout_s` seconds."""
+    """Poll, at least once, until the condition holds; False after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     pause = _SHORTEST_PAUSE_S
     while not condition():

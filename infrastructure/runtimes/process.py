@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from application.ports import (
+from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
@@ -19,7 +19,7 @@ from application.ports import (
     StartFailed,
 )
 from infrastructure.runtimes.daemon_id import make_daemon_id, read_daemon_id
-from infrastructure.runtimes.executor_process import Children, ExecutorProcess, ExecutorProgram, LeftoversSurvive
+from infrastructure.runtimes.executor_process import ChildProcesses, ExecutorProcess, ExecutorProgram, LeftoversSurvive
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.folder_lock import StillLocked
 from infrastructure.runtimes.worker_folder import (
@@ -33,13 +33,13 @@ from infrastructure.runtimes.worker_folder import (
 PASSED_ON = frozenset(
     {"PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
-"""The variables of our own environment that an executor gets; model credentials are added by name."""
+"""The variables of our own environment that an executor gets, beside the credentials of its agents' models."""
 
 Result = TypeVar("Result")
 
 
 class ProcessWorkerRuntime:
-    """Implements WorkerRuntime. Executors outlive this process; the next one on the same home adopts them.
+    """Implements WorkerRuntime. Executors outlive this process; the next process on the same home adopts them.
 
     `environment` is this process's; of it executors get `PASSED_ON` and the names in `credentials` (what agent CLIs
     need for their models). `executor_argv` starts the executor, before `--config FILE`. Timeouts are in seconds.
@@ -70,23 +70,23 @@ class ProcessWorkerRuntime:
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._lock_timeout_s = 2 * (start_timeout_s + stop_timeout_s)
-        self._children = Children()
+        self._children = ChildProcesses()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="process-runtime")
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
-        """StartFailed when the folder can't be made: the disk is full, or we may not write there."""
+        """Raises StartFailed if the folder can't be made, for example on a full disk or without write permission."""
         return await self._call(self._create, spec)
 
     async def start(self, spec: ContainerSpec, container_id: str, *, maintenance: bool = False) -> ContainerInfo:
-        """Adopt the executor when it runs in this mode with this configuration, else boot it anew."""
+        """Adopt the executor if it runs in this mode with this configuration, else end it and start a new one."""
         return await self._call(self._start, spec, container_id, maintenance)
 
     async def stop(self, spec: ContainerSpec, container_id: str) -> None:
-        """SIGTERM, then SIGKILL for it and whatever it left; the folder stays. RuntimeUnavailable when some survive."""
+        """SIGTERM, then SIGKILL to whatever is left; the folder stays. Raises RuntimeUnavailable if some survive."""
         await self._call(self._stop, WorkerFolder(self._workers, self._known(spec, container_id)))
 
     async def remove(self, spec: ContainerSpec, container_id: str) -> None:
-        """Stop it and delete its folder. RuntimeUnavailable when that fails; call again."""
+        """Stop it and delete its folder. Raises RuntimeUnavailable if that fails; call again then."""
         await self._call(self._remove, WorkerFolder(self._workers, self._known(spec, container_id)))
 
     async def inspect(self, spec: ContainerSpec, container_id: str, daemon_id: str) -> ContainerInfo | None:
@@ -96,11 +96,11 @@ class ProcessWorkerRuntime:
         return await self._call(self._own_containers)
 
     async def shutdown(self) -> None:
-        """End every executor of this home at once, with its runs; their folders stay, as exited containers do."""
+        """End all executors of this home at once, with their runs; their folders stay, as exited containers do."""
         await self._end_each(lambda _: True)
 
     async def end_idle(self) -> None:
-        """End the executors that have no active run; the others go on without us and are adopted later."""
+        """End the executors without an active run; the others go on by themselves and are adopted later."""
 
         def idle(folder: WorkerFolder) -> bool:
             record = folder.record()
@@ -112,13 +112,10 @@ class ProcessWorkerRuntime:
 
         await self._end_each(idle)
 
-    def collect_exits(self) -> None:
-        """Let no executor of ours that ended stay a zombie; every call on its container does the same."""
-        self._children.collect()
-
     def close(self) -> None:
-        """Give the threads back. Executors stay."""
+        """Release the threads, and reap the executors of this process that have ended. The others stay."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._children.collect()
 
     def _create(self, spec: ContainerSpec) -> ContainerInfo:
         folder = folder_of(self._workers, spec)
@@ -235,7 +232,7 @@ class ProcessWorkerRuntime:
         folders = await self._call(lambda: list(all_folders(self._workers)))
         if not folders:
             return
-        # Threads of its own: all are asked to end at the same time, however many there are.
+        # Not the pool, which has a limit: all of them are ended at the same time.
         with ThreadPoolExecutor(len(folders), thread_name_prefix="process-runtime-end") as pool:
             loop = asyncio.get_running_loop()
             results = await asyncio.gather(
@@ -267,7 +264,7 @@ def _explained(folder: WorkerFolder, kind: type[Exception] = StartFailed) -> Ite
 
 
 def _import_path() -> dict[str, str]:
-    """What an executor needs to import this very code: nothing where it is installed, else its source's folder."""
+    """The variables with which an executor imports this code: none if it is installed, else PYTHONPATH."""
     root = Path(__file__).resolve().parents[2]
     installed = {Path(sysconfig.get_path(kind)).resolve() for kind in ("purelib", "platlib")}
     return {} if root in installed else {"PYTHONPATH": str(root)}

@@ -1,16 +1,16 @@
-"""A process of this machine, told apart from every later one that gets its id. Linux."""
+"""A process of this machine, distinguished from later ones with the same process id. Linux only."""
 
 from pathlib import Path
 
 import msgspec
 
-from infrastructure.providers.process_tree import ProcessInfo, process_info
+from infrastructure.process_tree import ProcessInfo, process_info
 
 _ENDED = {"Z", "X"}
 
 
 class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """`started` in clock ticks since `machine_boot`, the id of the machine's boot."""
+    """`started`: clock ticks since the machine's boot. `machine_boot`: that boot's id."""
 
     pid: int
     started: int
@@ -18,7 +18,7 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The identity of a living process; None when there is none, or only its zombie."""
+    """The identity of a living process; None if there is none, or only a zombie."""
     info = process_info(pid)
     if info is None or info.state in _ENDED:
         return None
@@ -27,11 +27,11 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def alive(process: ProcessIdentity) -> bool:
-    """Whether this very process lives; a zombie does not."""
+    """Whether this process, and not another one with its id, lives; a zombie does not."""
     return identify(process.pid) == process
 
 
 def still_there(info: ProcessInfo) -> bool:
-    """Whether a process that was seen a moment ago lives."""
+    """Whether the process that `info` was read from still lives."""
     now = process_info(info.pid)
     return now is not None and now.started == info.started and now.state not in _ENDED

@@ -1,12 +1,12 @@
 """The folder that is a "container" of the `process` runtime.
 
 {home}/workers/
-    daemon-id            made once: tells this home from every other
+    daemon-id            the id of this home, made once
     .locks/{name}        one lock for each container
-    .removed-{name}-…    a folder on its way out
+    .removed-{name}-…    a folder that is being deleted
     {name}/              0700; {name} is `{short hash}-g{generation}`, the container's id
         container.json   which session and generation; written last: with it the folder is whole
-        executor.json    ExecutorConfig of the present boot, 0600
+        executor.json    ExecutorConfig of the current boot, 0600
         process.json     ProcessIdentity of the executor process, while it runs
         executor.log     what the executor printed, of all boots
         workspace/  home/  state/
@@ -22,7 +22,8 @@ from typing import TypeVar
 
 import msgspec
 
-from application.ports import ContainerSpec
+from application.executor_protocol import ADDRESS_FILE, ExecutorAddress
+from application.ports.worker_runtime import ContainerSpec
 from domain.identifiers import container_name
 from infrastructure.durable_file import flush_directory, write_durably
 from infrastructure.runtimes.executor_setup import WorkerFolders
@@ -45,16 +46,8 @@ class ContainerRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
     created_at: datetime
 
 
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """state/endpoint.json, written by an executor once it serves."""
-
-    url: str
-    boot_id: str
-    pid: int
-
-
 class FolderOfAnotherSession(Exception):
-    """A folder holds another session than its name stands for."""
+    """The folder's container.json names another session or generation than the caller."""
 
 
 class WorkerFolder:
@@ -72,7 +65,7 @@ class WorkerFolder:
         self._state = self.path / "state"
         self._record_file = self.path / "container.json"
         self._process_file = self.path / "process.json"
-        self._endpoint_file = self._state / "endpoint.json"
+        self._endpoint_file = self._state / ADDRESS_FILE
 
     @property
     def folders(self) -> WorkerFolders:
@@ -81,19 +74,19 @@ class WorkerFolder:
         )
 
     def exists(self) -> bool:
-        """False only when the file system says so; any other trouble is an OSError."""
+        """False only if the file system says that there is none; any other failure is an OSError."""
         return _exists(self.path)
 
     def is_whole(self) -> bool:
-        """Whether it exists and, unless a crash left it half made, has its workspace: a container without one is gone.
-        False only when the file system says so."""
+        """Whether it exists and has its workspace; a container without one counts as gone. A folder that a crash left
+        half made counts as whole, `make` completes it. False only if the file system says so."""
         if not self.exists():
             return False
         half_made = self.record() is None and not _exists(self._state)
         return half_made or _exists(self._workspace)
 
     def make(self, spec: ContainerSpec) -> None:
-        """Make the folder, or what a crash left out of it; one that is whole stays as it is."""
+        """Make the folder, or complete one that a crash left half made. Raises FolderOfAnotherSession."""
         record = self.record()
         if record is None:
             for folder in (self.path, self._workspace, self.home, self._state):
@@ -109,7 +102,7 @@ class WorkerFolder:
             )
 
     def delete(self) -> None:
-        """Delete the folder and all in it. It is out of the way at once; a crash in the middle leaves `.removed-…`."""
+        """Rename the folder to `.removed-…`, then delete it; a crash in between leaves the renamed folder."""
         doomed = self._workers / f".removed-{self.name}-{os.urandom(4).hex()}"
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(doomed)
@@ -121,29 +114,29 @@ class WorkerFolder:
         return _read(self._record_file, ContainerRecord)
 
     def process(self) -> ProcessIdentity | None:
-        """The executor process that was started last, whether it still lives or not."""
+        """The executor process that was started last, alive or not."""
         return _read(self._process_file, ProcessIdentity)
 
     def remember_process(self, process: ProcessIdentity) -> None:
         write_durably(self._process_file, msgspec.json.encode(process))
 
     def forget_process(self) -> None:
-        """Nothing of an earlier boot may be taken for one of the next."""
+        """Delete the records of a boot, so that they are not taken for those of the next one."""
         self._process_file.unlink(missing_ok=True)
         self._endpoint_file.unlink(missing_ok=True)
 
-    def endpoint(self) -> Endpoint | None:
-        return _read(self._endpoint_file, Endpoint)
+    def endpoint(self) -> ExecutorAddress | None:
+        return _read(self._endpoint_file, ExecutorAddress)
 
     def open_log(self) -> int:
-        """A descriptor to append to the log; one that has grown too large is put aside first."""
+        """A descriptor to append to the log. A log larger than LOG_KEPT_BYTES is renamed to `executor.log.1` first."""
         with contextlib.suppress(FileNotFoundError):
             if self.log_file.stat().st_size > LOG_KEPT_BYTES:
                 self.log_file.replace(self.log_file.with_suffix(".log.1"))
         return os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the log, whole ones; empty when there is none."""
+        """The last whole lines of the log; empty if there is none."""
         try:
             with self.log_file.open("rb") as file:
                 skipped = max(0, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES)
@@ -188,7 +181,7 @@ def prepare_workers(home: Path) -> Path:
 
 
 def delete_tree(path: Path) -> None:
-    """Delete a folder, closed folders (mode 0500 and the like) in it too; links are never followed."""
+    """Delete a folder with all in it, folders without write permission too; symbolic links are not followed."""
     try:
         shutil.rmtree(path)
     except FileNotFoundError:
@@ -204,7 +197,7 @@ def delete_tree(path: Path) -> None:
 
 
 def _read(path: Path, kind: type[Record]) -> Record | None:
-    """The file's content; None when there is no such file, or one that was never written to its end."""
+    """The file's content; None if it is missing or incomplete."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, msgspec.MsgspecError):

@@ -1,1 +1,1 @@
-"""Live streams: one reader of the log's end per process, which wakes waiters and feeds subscribers."""
+"""Live streams: one tail per process reads each new event once, wakes waiters and feeds subscribers."""

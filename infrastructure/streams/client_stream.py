@@ -1,8 +1,8 @@
-"""One client's stream: what the log holds, then what a topic brings live, without a gap, a repeat or a reorder.
+"""One client's stream: stored events first, then live ones, without a gap, a repeat or a reorder.
 
-A stream is either reading the log, at the pace of its client, or attached to its topic, which pushes into its queue.
-The topic exists before the first read, so a read that reaches the end of the log may attach when nothing has passed by
-the topic beyond what was read; otherwise it reads on. A client too slow for its queue goes back to reading the log.
+A stream either reads the log at its client's pace, or is attached to its topic, which pushes frames into its queue.
+The topic exists before the first read. After a read that reached the end of the log, the stream attaches if the topic
+has passed on nothing later; otherwise it reads on. A stream whose queue is full is detached and reads the log again.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ QUEUE_BYTES = 256 * 1024
 SMALL_READ_BYTES = 64 * 1024
 LARGE_READ_BYTES = 768 * 1024
 FAST_WRITE_SECONDS = 0.1
-"""A client that takes a batch within this time gets larger ones, and the next one is read while it takes the last."""
+"""A client that takes a batch within this time gets larger batches, each read while the one before is being sent."""
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
 
@@ -28,12 +28,12 @@ _logger = logging.getLogger(__name__)
 
 
 class LogUnavailable(Exception):
-    """The log can't be read now."""
+    """The log can't be read at the moment."""
 
 
 class LogBatch(msgspec.Struct, frozen=True, gc=False):
-    """Frames read from the log. `last`: the coordinate up to which it was read; `more`: there is more behind it;
-    `ended`: nothing will ever follow."""
+    """SSE frames read from the log. `last`: the coordinate (topic.py) up to which the log was read. `more`: the log may
+    hold more events after `last`. `ended`: no event can ever follow."""
 
     frames: bytes
     last: int
@@ -43,12 +43,12 @@ class LogBatch(msgspec.Struct, frozen=True, gc=False):
 
 class LogReading(Protocol):
     async def read(self, after: int, max_bytes: int) -> LogBatch:
-        """The batch after a coordinate, of about `max_bytes`. Raises LogUnavailable."""
+        """The batch after a coordinate, of about `max_bytes` bytes. Raises LogUnavailable."""
         ...
 
 
 class ClientStream:
-    """The ByteStream port. Owned by the hub, which ends it; see `Hub`."""
+    """Implements the ByteStream port. StreamHub opens it, sends its heartbeats and ends it."""
 
     def __init__(
         self, *, topic: Topic, log: LogReading, after: int, on_close: Callable[["ClientStream"], None]
@@ -59,8 +59,8 @@ class ClientStream:
         self._queued_bytes = 0
         self._live = False
         self._caught_up = False
-        self._over = False  # nothing follows what is queued but `run.closed`
-        self._closing = False  # nothing follows what is queued: the server goes, the client resumes elsewhere
+        self._over = False  # the last event is queued or sent; only the closing frame follows
+        self._closing = False  # nothing follows what is queued: it is over, or the server shuts down
         self._closed = False
         self._heartbeat_due = False
         self._news: asyncio.Future[None] | None = None
@@ -94,7 +94,7 @@ class ClientStream:
         return body
 
     def push(self, frames: bytes, last: int, *, ended: bool) -> None:
-        """From the topic, in order. A client whose queue is full is detached: it will read the log."""
+        """Called by the topic, in order. If the queue is full, the stream is detached and will read the log."""
         if self._queue and self._queued_bytes + len(frames) > QUEUE_BYTES:
             self._detach()
             return
@@ -107,19 +107,19 @@ class ClientStream:
         self._wake()
 
     def heartbeat(self, now: float, stuck_after: float) -> bool:
-        """Have a comment line sent. False when the client has not taken what it was given for `stuck_after` seconds."""
+        """Send a comment line. False if the client has not taken the last body for `stuck_after` seconds or longer."""
         self._heartbeat_due = True
         self._wake()
         return self._handed_out_at is None or now - self._handed_out_at < stuck_after
 
     def drop(self) -> None:
-        """Cancel the task that writes to a client which takes nothing; `dropped` tells it why."""
+        """Cancel the task that writes to a stuck client; `dropped` tells that task why."""
         self.dropped = True
         if self._reader is not None:
             self._reader.cancel()
 
     def end(self) -> None:
-        """Stop after what is queued, without `run.closed`."""
+        """Stop after what is queued, without the closing frame: the client will resume at another server."""
         self._closing = True
         self._detach()
         self._wake()
@@ -181,7 +181,7 @@ class ClientStream:
         return await ahead
 
     async def _wait_for_news(self, loop: asyncio.AbstractEventLoop, seconds: float | None = None) -> None:
-        """Until something is queued, a heartbeat is due (the hub sees to that), or the stream ends."""
+        """Wait until something is queued, the hub asks for a heartbeat, the stream ends, or `seconds` have passed."""
         if self._queue or self._heartbeat_due or self._over or self._closing or self._closed:
             return
         self._news = loop.create_future()
@@ -209,6 +209,6 @@ class ClientStream:
 
 
 def _forget(read: asyncio.Task[LogBatch]) -> None:
-    """Nobody wants the batch any more, nor why it could not be read."""
+    """Retrieve the exception of an abandoned read, so that asyncio does not log it."""
     if not read.cancelled():
         read.exception()

@@ -1,44 +1,17 @@
-"""An event of the global log as JSON and as an SSE frame, and whether a filter wants it.
+"""An event of the global log as JSON and as an SSE frame, and whether a filter matches it.
 
     id: 9
     event: message.delta
     data: {"position":9,"stream":"run:r","seq":7,"type":"message.delta","schemaVersion":1,"eventId":"…",
            "occurredAt":"…","recordedAt":"…","metadata":{"actor":"…","correlationId":"…"},"payload":{"text":"hi"}}
 
-(on one line). Metadata and payload are the stored bytes; a payload of an older schema version comes upcast, with its
-new version.
+(on one line). Metadata and payload are the stored bytes; a payload of an older schema version is upcast, and
+`schemaVersion` is then the current one.
 """
 
-import msgspec
-
-from application.event_streams import EventFilter
-from domain.event import event_types
-from domain.record import time_text
-from infrastructure.eventstore.reading import StoredRow, decode_metadata
-from infrastructure.streams.run_frames import current_payload
-
-
-def event_json(row: StoredRow) -> bytes:
-    """The event as a JSON object."""
-    payload, version = row.payload or b"null", row.schema_version
-    upcast = current_payload(row)
-    if upcast is not row.payload:
-        payload, version = upcast, event_types()[row.type].schema_version
-    return (
-        b'{"position":%d,"stream":%b,"seq":%d,"type":%b,"schemaVersion":%d,"eventId":%b,'
-        b'"occurredAt":"%b","recordedAt":"%b","metadata":%b,"payload":%b}'
-    ) % (
-        row.position,
-        msgspec.json.encode(row.stream),
-        row.seq,
-        msgspec.json.encode(row.type),
-        version,
-        msgspec.json.encode(row.event_id),
-        time_text(row.occurred_at).encode(),
-        time_text(row.recorded_at).encode(),
-        row.metadata,
-        payload,
-    )
+from application.ports.event_streams import EventFilter
+from infrastructure.postgres.event_store.event_json import event_json
+from infrastructure.postgres.event_store.reading import StoredRow, decode_metadata
 
 
 def feed_frame(row: StoredRow) -> bytes:
@@ -61,5 +34,5 @@ def matches(wanted: EventFilter, row: StoredRow) -> bool:
 
 
 def is_past(wanted: EventFilter, row: StoredRow) -> bool:
-    """No event from this one on can match: times of recording never decrease."""
+    """Whether neither this event nor any later one can match: `recordedAt` never decreases along the log."""
     return wanted.recorded_to is not None and row.recorded_at > wanted.recorded_to

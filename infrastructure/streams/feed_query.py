@@ -1,15 +1,15 @@
-"""The search of the global log for what a filter wants, composed of fixed conditions.
+"""The SQL that finds a filter's events in the global log, composed of fixed conditions.
 
-`recorded_to` is no condition: the first row beyond it tells that the search is over.
+`recorded_to` is no condition: the caller stops at the first row past it (feed_frames.is_past).
 """
 
 from typing import Any
 
 import sql
-from application.event_streams import EventFilter
+from application.ports.event_streams import EventFilter
 
 SCANNED_POSITIONS = 20_000
-"""One search looks at no more positions than this, however few of them match; so its time is bounded."""
+"""One search scans at most this many positions, however few of them match, which bounds its time."""
 
 _CONDITIONS = {
     "types": "type = ANY(%(types)s::text[])",
@@ -21,7 +21,7 @@ _CONDITIONS = {
 
 
 def feed_query(wanted: EventFilter) -> tuple[str, dict[str, Any]]:
-    """The statement, which takes `after`, `up_to`, `max_rows` and `max_bytes` besides the arguments given here."""
+    """The statement and its arguments; the caller adds `after`, `up_to`, `max_rows` and `max_bytes`."""
     arguments: dict[str, Any] = {}
     conditions = ["true"]
     for name, condition in _CONDITIONS.items():

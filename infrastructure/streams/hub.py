@@ -1,7 +1,8 @@
 """The hub of live streams: one per process and event loop.
 
-One tail reader takes each new event from the log once. It wakes who waits for a stream (the LogTail port) and feeds the
-topics of runs and of the global log, whose subscribers are the clients' streams (the EventStreams port).
+Its tail reads each new event from the log once. For each, the hub wakes those who wait for the event's stream (the
+LogTail port) and passes the event to the topics of runs and of the global log, whose subscribers are the clients'
+streams (the EventStreams port).
 """
 
 import asyncio
@@ -10,26 +11,28 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from application.event_streams import EventFilter, EventPage, StreamRefused
+from application.ports.event_streams import EventFilter, EventPage, StreamRefused
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream
-from infrastructure.eventstore.reading import StoredRow
+from infrastructure.postgres.event_store.event_json import event_json
+from infrastructure.postgres.event_store.reading import StoredRow
+from infrastructure.postgres.listener import PositionSignal
 from infrastructure.streams.client_stream import ClientStream, LogReading, LogUnavailable
-from infrastructure.streams.feed_frames import event_json, is_past, matches
+from infrastructure.streams.feed_frames import is_past, matches
 from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import FeedLog, RunLog
 from infrastructure.streams.recent_events import RecentEvent, RecentEvents
 from infrastructure.streams.replay_stream import ReplayStream
 from infrastructure.streams.run_frames import RunFrames
 from infrastructure.streams.stream_ends import StreamEnds
-from infrastructure.streams.tail import POLL_SECONDS, Tail, Wakeups, log_failure
+from infrastructure.streams.tail import POLL_SECONDS, Tail, log_failure
 from infrastructure.streams.topic import FeedTopic, RunTopic, Topic
 
 MAX_STREAMS = 1000
 READERS = 4
 HEARTBEAT_SECONDS = 15
 STUCK_SECONDS = 600.0
-"""A client that has taken nothing for so long is dropped; its Last-Event-ID lets it come back."""
+"""A client that has taken nothing for so long is dropped; it can resume by its Last-Event-ID."""
 RETRY_AFTER_SECONDS = 2
 PAGE_BYTES = 8 * 1024 * 1024
 
@@ -37,14 +40,14 @@ _logger = logging.getLogger(__name__)
 
 
 class StreamHub:
-    """Use as an async context manager, or `start` and `close` it. `wakeups` is the position signal of the process's
-    listener; `readers` is a number of connections (the tail has one more)."""
+    """Use as an async context manager, or `start` and `close` it. `announcements`: the position of the process's
+    PostgresListener. `readers`: the number of connections for reading the log; the tail has one more."""
 
     def __init__(
         self,
         dsn: str,
         *,
-        wakeups: Wakeups,
+        announcements: PositionSignal,
         tenant: str = DEFAULT_TENANT,
         max_streams: int = MAX_STREAMS,
         readers: int = READERS,
@@ -54,7 +57,9 @@ class StreamHub:
     ) -> None:
         self._max_streams, self._stuck_seconds = max_streams, stuck_seconds
         self._reader = LogReader(dsn, tenant=tenant, connections=readers)
-        self._tail = Tail(dsn, tenant=tenant, wakeups=wakeups, dispatch=self._dispatch, poll_seconds=poll_seconds)
+        self._tail = Tail(
+            dsn, tenant=tenant, announcements=announcements, dispatch=self._dispatch, poll_seconds=poll_seconds
+        )
         self._recent = RecentEvents()
         self._ends = StreamEnds()
         self._runs: dict[str, RunTopic] = {}
@@ -82,15 +87,15 @@ class StreamHub:
         self._heartbeats.add_done_callback(log_failure)
 
     def end_streams(self) -> None:
-        """End all streams after what they have queued, and open no more: call it when the server begins to shut down,
-        so that its connections end and the clients resume elsewhere."""
+        """End all streams after what they have queued, and open no more. To be called when the server begins to shut
+        down, so that its connections end and the clients resume at another server."""
         self._ending = True
         for streams in self._streams:
             for stream in tuple(streams):
                 stream.end()
 
     async def close(self) -> None:
-        """End the streams, the tail and the connections. Waiters go on waiting until their timeouts."""
+        """End the streams, the tail and the connections. Calls of `wait_for_stream` last until their timeouts."""
         self.end_streams()
         if self._heartbeats is not None:
             self._heartbeats.cancel()
@@ -104,12 +109,12 @@ class StreamHub:
 
     @property
     def position(self) -> int:
-        """The position of the last event that subscribers were given."""
+        """The position up to which the tail has passed events on."""
         return self._tail.position
 
     @property
     def healthy(self) -> bool:
-        """Whether events reach subscribers; while the database is away the hub is healthy, and waits."""
+        """False once the tail has died of an unexpected error; a database that is away does not count."""
         return not self._tail.failed
 
     async def wait_for_stream(self, stream: str, after_seq: int, timeout: float) -> int:
@@ -176,8 +181,8 @@ class StreamHub:
             return self._opened_stream(topic, log, after, lambda: self._feeds.pop(wanted))
 
     async def read_feed(self, wanted: EventFilter, after: int, limit: int) -> EventPage:
-        """One page of the global log, `limit` events at most. Raises InvalidInput for a position beyond the end,
-        StreamRefused while the log can't be read."""
+        """One page of the global log, at most `limit` events. Raises InvalidInput if `after` is beyond the end of the
+        log, StreamRefused while the log can't be read."""
         end = await self._last_position(after)
         events: list[bytes] = []
         size = 0
@@ -210,7 +215,7 @@ class StreamHub:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """Room for one more stream, held from before the first query on; a stream that comes to be takes it over."""
+        """Reserve room for one stream while it is being opened. Raises StreamRefused if there is none."""
         if self._ending:
             raise StreamRefused(
                 "this server is shutting down", reason="shutting_down", retry_after_s=RETRY_AFTER_SECONDS
@@ -264,7 +269,7 @@ class StreamHub:
             self._offer(feed, events)
 
     def _offer(self, topic: Topic, events: Sequence[RecentEvent]) -> None:
-        """One topic's failure is its own: its clients are sent away, all others get their events."""
+        """If a topic fails, its clients' streams are ended; all other topics get their events."""
         try:
             topic.offer(events)
         except Exception:

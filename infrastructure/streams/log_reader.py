@@ -1,22 +1,22 @@
-"""Reads of the log for streams: on a few connections of their own, so that a thousand clients that resume at once leave
-those of the commands alone."""
+"""Reads of the log for streams, on a few connections of their own: a thousand clients that resume at once don't take
+the connections of commands."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import psycopg
-from psycopg import AsyncConnection
 from psycopg.rows import tuple_row
 from psycopg.types.string import ByteaBinaryLoader
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 import sql
-from application.event_streams import EventFilter
-from domain.event import NewerSchemaVersion, UnknownEventType, decode
+from application.ports.event_streams import EventFilter
+from domain.event import decode
 from domain.identifiers import run_stream
-from infrastructure.eventstore.reading import StoredRow, stored_row_factory
-from infrastructure.postgres.sessions import bounded
+from infrastructure.postgres.event_store.event_json import versions_to_upcast
+from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
+from infrastructure.postgres.sessions import Pool, open_untried_pool
 from infrastructure.streams.client_stream import LogBatch, LogUnavailable
 from infrastructure.streams.feed_query import SCANNED_POSITIONS, feed_query
 from infrastructure.streams.run_frames import (
@@ -24,7 +24,6 @@ from infrastructure.streams.run_frames import (
     FOLLOWED_BY_STATUS,
     RunFrames,
     RunIdentity,
-    aged_versions,
     identity_of,
     plain_types,
 )
@@ -36,7 +35,7 @@ _UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, T
 
 
 class _ConnectionLost(LogUnavailable):
-    """The connection broke under a read."""
+    """The connection broke during a read."""
 
 
 def _message(error: Exception) -> str:
@@ -44,7 +43,7 @@ def _message(error: Exception) -> str:
 
 
 class RunHead(msgspec.Struct, frozen=True, kw_only=True):
-    """A run at the end of its stream: `over` when nothing will follow."""
+    """A run as its stream begins and ends now. `over`: no further event will follow."""
 
     identity: RunIdentity
     last_seq: int
@@ -52,42 +51,37 @@ class RunHead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlainFrames(msgspec.Struct, frozen=True, gc=False):
-    """`body`: frames, without the first `id: ` and the last empty line."""
+    """`body`: `events` frames, without the first `id: ` and the last empty line."""
 
     body: bytes
     events: int
 
 
 class LogReader:
-    """Every method raises LogUnavailable when the database can't be reached."""
+    """`open` it first. Every other method raises LogUnavailable when the database can't be reached."""
 
     def __init__(self, dsn: str, *, tenant: str, connections: int) -> None:
-        self._tenant = tenant
-        self._pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-            bounded(dsn), min_size=1, max_size=connections, kwargs={"autocommit": True}, timeout=10, open=False
-        )
+        self._dsn, self._tenant, self._connections = dsn, tenant, connections
+        self._pool: Pool | None = None
 
     async def open(self) -> None:
-        await self._pool.open()
+        self._pool = await open_untried_pool(self._dsn, size=self._connections)
 
     async def close(self) -> None:
-        await self._pool.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     async def run_head(self, run_id: str) -> RunHead | None:
-        """None for an unknown run."""
+        """None for an unknown run. Raises WrittenByNewerVersion if this code can't decode its first event."""
         rows = await self._fetch("read_run_head", stream=run_stream(run_id), finished=FINISHED)
         if not rows:
             return None
         last_seq, finished, wire_name, version, payload = rows[0]
-        try:
-            first = decode(wire_name, version, payload)
-        except (UnknownEventType, NewerSchemaVersion) as error:
-            raise LogUnavailable(f"run {run_id} was begun by a newer version of Fleetlog: {error}") from error
-        identity = identity_of(run_id, first)
+        identity = identity_of(run_id, decode(wire_name, version, payload))
         return RunHead(identity=identity, last_seq=last_seq, over=finished or identity.blocked)
 
     async def run_frames(self, frames: RunFrames, run_id: str, after_seq: int, max_bytes: int) -> tuple[LogBatch, bool]:
-        """A batch of frames built by the database, and whether the next event needs an upcast, which it can't do."""
+        """A batch of frames built by the database, and whether the next event must be upcast in Python."""
         row = (
             await self._fetch(
                 "read_run_frames",
@@ -97,14 +91,14 @@ class LogReader:
                 max_rows=MAX_ROWS,
                 max_bytes=max_bytes,
                 last_types=list(FOLLOWED_BY_STATUS),
-                aged=sorted(aged_versions()),
+                aged=sorted(versions_to_upcast()),
             )
         )[0]
-        body, last_seq, more, aged, last_type, last_version, last_moment, last_payload = row
+        body, last_seq, more, needs_upcast, last_type, last_version, last_occurred_at, last_payload = row
         if last_type is not None:
-            body += frames.status(last_type, last_version, last_payload, last_moment)
+            body += frames.status(last_type, last_version, last_payload, last_occurred_at)
         ended = last_type == FINISHED
-        return LogBatch(body or b"", last_seq or after_seq, bool(more) and not ended, ended), aged
+        return LogBatch(body or b"", last_seq or after_seq, bool(more) and not ended, ended), needs_upcast
 
     async def plain_run_frames(self, frames: RunFrames, run_id: str, after_seq: int, up_to_seq: int) -> PlainFrames:
         """The frames of the plain events of a range of seqs, see sql/queries/read_plain_run_frames.sql."""
@@ -119,7 +113,7 @@ class LogReader:
         }
         try:
             rows = await self._execute(sql.query("read_plain_run_frames"), arguments, text_loader=ByteaBinaryLoader)
-        except psycopg.DataError:  # some payload is no UTF-8: it was erased, say
+        except psycopg.DataError:  # a payload is not UTF-8, for example because it was erased
             return PlainFrames(b"", 0)
         return PlainFrames(rows[0][0] or b"", rows[0][1])
 
@@ -135,8 +129,8 @@ class LogReader:
     async def feed_rows(
         self, wanted: EventFilter, after: int, max_rows: int, max_bytes: int
     ) -> tuple[list[StoredRow], int]:
-        """Matching rows after a position, and the position up to which the log was searched: that of the last row when
-        the search ended there, else at most SCANNED_POSITIONS further, and never beyond the end of the log."""
+        """Matching rows after a position, and the position up to which the log was searched: the last row's if
+        `max_rows` or `max_bytes` ended the search, else at most SCANNED_POSITIONS further, never past the log's end."""
         end = await self.last_position()
         up_to = min(end, after + SCANNED_POSITIONS)
         if up_to <= after:
@@ -165,8 +159,11 @@ class LogReader:
     async def _execute(
         self, statement: str, arguments: dict[str, Any], *, row_factory: Any = tuple_row, text_loader: Any = None
     ) -> Any:
+        pool = self._pool
+        assert pool is not None, "open it first"
+
         async def read(timeout_s: float | None = None) -> Any:
-            async with self._pool.connection(timeout_s) as connection:
+            async with pool.connection(timeout_s) as connection:
                 cursor = connection.cursor(binary=True, row_factory=row_factory)
                 if text_loader is not None:
                     cursor.adapters.register_loader("text", text_loader)
@@ -180,8 +177,8 @@ class LogReader:
             try:
                 return await read()
             except _ConnectionLost:
-                # It was lost while it lay in the pool, and so may the others be: the database can be back already.
-                await self._pool.check()
+                # It may have broken while idle, like the others, and the database be back: check all and try again.
+                await pool.check()
                 return await read(_SECOND_TRY_S)
         except _UNREACHABLE as error:
             raise LogUnavailable(_message(error)) from error

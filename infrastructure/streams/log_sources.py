@@ -1,4 +1,4 @@
-"""Where a stream reads what is not live: the recent events in memory when they reach back far enough, or the log."""
+"""What a stream reads before it is live: recent events in memory if they reach back far enough, else the log."""
 
 import asyncio
 
@@ -11,18 +11,18 @@ from infrastructure.streams.topic import FeedTopic, RunTopic
 
 
 class RunLog:
-    """The LogReading of a run. `last_seq`: where the stream ended when the client came, at least.
+    """The LogReading of a run. `last_seq`: the last seq of its stream when the client connected; it may have grown.
 
-    Most batches are two ranges of plain events, which two connections turn into frames at the same time. Where a range
-    is not full of plain events (the end of the stream, a large payload, a change of status), the careful query takes
-    over for one batch.
+    Plain events (LogReader.plain_run_frames) need no decoding. Most batches are two ranges of them, which two
+    connections turn into frames at the same time. If a range is not full of plain events (the end of the stream, a
+    large payload, a change of status), the next batch comes from the slower query that takes any event.
     """
 
     def __init__(self, topic: RunTopic, reader: LogReader, recent: RecentEvents, *, last_seq: int) -> None:
         self._topic, self._reader, self._recent, self._last_seq = topic, reader, recent, last_seq
         self._run_id = topic.identity.run_id
         self._stream = run_stream(self._run_id)
-        self._carefully = True
+        self._mixed = True
         self._upcast = False
         self._frame_bytes = 512
 
@@ -30,32 +30,32 @@ class RunLog:
         known = self._recent.of_stream(self._stream, after, max(self._last_seq, self._topic.last, after))
         if known is not None:
             return self._ended_if_blocked(self._encoded(known, after, max_bytes))
-        if not self._carefully:
+        if not self._mixed:
             batch = await self._read_plain(after, max_bytes)
             if batch is not None:
                 return batch
-        batch = await (self._read_upcast if self._upcast else self._read_carefully)(after, max_bytes)
-        self._carefully = not batch.more
+        batch = await (self._read_upcast if self._upcast else self._read_mixed)(after, max_bytes)
+        self._mixed = not batch.more
         return self._ended_if_blocked(batch)
 
     async def _read_plain(self, after: int, max_bytes: int) -> LogBatch | None:
-        """None when the next event is not plain."""
+        """None if the first range holds other events than plain ones; nothing of it is used then."""
         half = min(max(max_bytes // self._frame_bytes // 2, 16), MAX_ROWS // 2)
         first, second = await asyncio.gather(
             self._reader.plain_run_frames(self._topic.frames, self._run_id, after, after + half),
             self._reader.plain_run_frames(self._topic.frames, self._run_id, after + half, after + 2 * half),
         )
-        # A range without gaps is full of plain events; of any other it is not known what is missing.
+        # Only the number of frames comes back: unless a range is full, it is unknown which of its events are missing.
         if first.events < half:
-            self._carefully = True
+            self._mixed = True
             return None
         self._frame_bytes = len(first.body) // first.events + 1
         if second.events < half:
-            self._carefully = True
+            self._mixed = True
             return LogBatch(b"id: %b\n\n" % first.body, after + half, more=True, ended=False)
         return LogBatch(b"id: %b\n\nid: %b\n\n" % (first.body, second.body), after + 2 * half, more=True, ended=False)
 
-    async def _read_carefully(self, after: int, max_bytes: int) -> LogBatch:
+    async def _read_mixed(self, after: int, max_bytes: int) -> LogBatch:
         batch, self._upcast = await self._reader.run_frames(self._topic.frames, self._run_id, after, max_bytes)
         return batch
 
@@ -85,7 +85,7 @@ class RunLog:
 
 
 class FeedLog:
-    """The LogReading of the global log through a filter. `last_position`: where the log ended when the client came."""
+    """The LogReading of the global log through a filter. `last_position`: the log's end when the client connected."""
 
     def __init__(self, topic: FeedTopic, reader: LogReader, recent: RecentEvents, *, last_position: int) -> None:
         self._topic, self._reader, self._recent, self._last_position = topic, reader, recent, last_position

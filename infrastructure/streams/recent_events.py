@@ -1,18 +1,18 @@
-"""The last events that the tail has read, so that whoever joins near the end of the log needs no query."""
+"""The last events that the tail has read, so that a stream that begins near the end of the log needs no query."""
 
 from collections import deque
 from collections.abc import Iterable
 
 import msgspec
 
-from infrastructure.eventstore.reading import StoredRow
+from infrastructure.postgres.event_store.reading import StoredRow
 
 MAX_EVENTS = 10_000
 MAX_BYTES = 16 * 1024 * 1024
 
 
 class RecentEvent(msgspec.Struct, gc=False):
-    """A row of the log with its frames, each encoded by the first subscriber that needs it, for all of them."""
+    """A row of the log with its frames. The first topic that needs a frame encodes it; empty until then."""
 
     row: StoredRow
     run_frame: bytes = b""
@@ -20,7 +20,7 @@ class RecentEvent(msgspec.Struct, gc=False):
 
 
 class RecentEvents:
-    """Bounded by number and by payload bytes; the oldest events leave first. Without gaps in any stream."""
+    """Bounded by number and by payload bytes; the oldest events are dropped first, so no stream has gaps."""
 
     def __init__(self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events, self._max_bytes = max_events, max_bytes
@@ -30,7 +30,7 @@ class RecentEvents:
         self._forgotten_up_to: int | None = None
 
     def start(self, position: int) -> None:
-        """Nothing up to `position` is known."""
+        """Declare that no event up to `position` is held here."""
         self._forgotten_up_to = position
 
     def add(self, events: Iterable[RecentEvent]) -> None:
@@ -46,7 +46,7 @@ class RecentEvents:
             self._forget_oldest()
 
     def of_stream(self, stream: str, after_seq: int, up_to_seq: int) -> list[RecentEvent] | None:
-        """All events of the stream after `after_seq`, at least up to `up_to_seq`; None when some are not known here."""
+        """All events of the stream after `after_seq`, at least up to `up_to_seq`; None if some are not held here."""
         known = self._streams.get(stream)
         if not known or known[0].row.seq > after_seq + 1 or known[-1].row.seq < up_to_seq:
             return None
@@ -59,7 +59,7 @@ class RecentEvents:
         return found
 
     def of_log(self, after: int, up_to: int) -> list[RecentEvent] | None:
-        """All events with a position greater than `after`, at least up to `up_to`; None when some are not known."""
+        """All events with a position greater than `after`, at least up to `up_to`; None if some are not held here."""
         if self._forgotten_up_to is None or after < self._forgotten_up_to:
             return None
         if up_to > (self._events[-1].row.position if self._events else self._forgotten_up_to):

@@ -1,4 +1,4 @@
-"""A finished run sent again in its own rhythm: the times between its events are those of then, by a factor."""
+"""A finished run sent again with the original intervals between its events, divided by a speed."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from infrastructure.eventstore.reading import StoredRow
+from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.streams.client_stream import LARGE_READ_BYTES, LogUnavailable
 from infrastructure.streams.run_frames import HEARTBEAT, RunFrames
 
@@ -16,12 +16,12 @@ RETRY_S = 1.0
 
 class RunRows(Protocol):
     async def run_rows(self, run_id: str, after_seq: int, max_bytes: int) -> Sequence[StoredRow]:
-        """The run's events after a seq, in order, some at a time; none at the end. Raises LogUnavailable."""
+        """A page of the run's events after a seq, in order; empty at the end. Raises LogUnavailable."""
         ...
 
 
 class ReplayStream:
-    """The ByteStream port. `speed` 2 is twice as fast, 0 at once. A page of events is held at a time."""
+    """Implements the ByteStream port. `speed` 2 is twice as fast; 0 sends all at once. Holds one page at a time."""
 
     def __init__(
         self,
@@ -65,19 +65,19 @@ class ReplayStream:
         return b""
 
     def heartbeat(self, now: float, stuck_after: float) -> bool:
-        """As ClientStream's."""
+        """As ClientStream.heartbeat."""
         self._heartbeat_due = True
         self._woken.set()
         return self._handed_out_at is None or now - self._handed_out_at < stuck_after
 
     def drop(self) -> None:
-        """As ClientStream's."""
+        """As ClientStream.drop."""
         self.dropped = True
         if self._reader is not None:
             self._reader.cancel()
 
     def end(self) -> None:
-        """Send nothing more: the server goes."""
+        """Send nothing more: the server shuts down."""
         self._ending = True
         self._woken.set()
 
@@ -91,7 +91,7 @@ class ReplayStream:
     async def _read(self) -> None:
         try:
             rows = await self._log.run_rows(self._run_id, self._after, LARGE_READ_BYTES)
-        except LogUnavailable:  # the client waits, as those of live streams do
+        except LogUnavailable:  # the client waits, as with a live stream
             await self._sleep(RETRY_S)
             return
         rows = [row for row in rows if row.seq <= self._last_seq]
@@ -101,7 +101,7 @@ class ReplayStream:
         self._over = not rows
 
     def _due(self, row: StoredRow, now: float) -> float:
-        """When a row is to be sent, by the loop's clock."""
+        """When a row is to be sent, in seconds of the event loop's clock."""
         happened = row.occurred_at.timestamp()
         if math.isnan(self._began_at):
             self._began_at, self._began_with = now, happened

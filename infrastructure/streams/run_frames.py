@@ -1,4 +1,4 @@
-"""The SSE frames of a run (SPEC §4): stored bytes with an envelope around them, and what is derived for clients.
+"""The SSE frames of a run: stored payload bytes in an envelope, and frames that are derived for clients only.
 
 A frame of a stored event:
 
@@ -7,20 +7,20 @@ A frame of a stored event:
     data: {"type":"message.delta","runId":"r","sessionId":"s","provider":"p","seq":7,"position":9,"ts":"…","text":"hi"}
 
 `ts` is the time of occurrence in UTC. sql/queries/read_run_frames.sql and read_plain_run_frames.sql build the same
-bytes in the database. A payload is decoded only when an older schema version wrote it, or a derived frame follows.
+bytes in the database. A payload is decoded only if it has an older schema version or a derived frame follows it.
 """
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 
 import msgspec
 
-from domain.event import Event, NewerSchemaVersion, UnknownEventType, decode, encode, event_types
+from domain.event import Event, NewerSchemaVersion, decode, event_types
 from domain.record import time_text
 from domain.run.events import MessageDelta, RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
-from infrastructure.eventstore.reading import StoredRow
+from infrastructure.postgres.event_store.event_json import current_payload
+from infrastructure.postgres.event_store.reading import StoredRow
 
 FINISHED = RunFinished.wire_name
 FOLLOWED_BY_STATUS = (RunStarted.wire_name, RunBlocked.wire_name, RunFinished.wire_name)
@@ -29,7 +29,7 @@ HEARTBEAT = b": still here\n\n"
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run's first event says. `provider` is empty for an outside run. A blocked run gets no further events but
+    """What a run's first event says. `provider` is empty for an external run. A blocked run gets no further events but
     those of its cancelation."""
 
     run_id: str
@@ -46,16 +46,16 @@ class RunFrames:
             f'","runId":{_json(identity.run_id)},"sessionId":{_json(identity.session_id)}'
             f',"provider":{_json(identity.provider)},"seq":'
         )
-        """The middle of every stored event's envelope, from after the type to before the seq."""
+        """The part of a stored event's envelope between its type and its seq."""
         self.delta_head = f'\nevent: {_DELTA}\ndata: {{"type":"{_DELTA}{self.envelope}'
-        """What stands between the two seqs in the frame of the most frequent type."""
+        """The part between the two seqs in a frame of the most frequent type."""
         self._envelope = self.envelope.encode()
         self._status = f',"runId":{_json(identity.run_id)},"provider":{_json(identity.provider)},"status":'
         self.caught_up = _derived("caught-up", f',"runId":{_json(identity.run_id)}')
         self.closed = _derived("run.closed", f',"runId":{_json(identity.run_id)}')
 
     def stored(self, row: StoredRow) -> bytes:
-        """The frame of a stored event, and behind it the run.status that clients see because of it, if any."""
+        """The frame of a stored event, followed by the derived run.status frame, if the event has one."""
         wire_name = row.type.encode()
         frame = b'id: %d\nevent: %b\ndata: {"type":"%b%b%d,"position":%d,"ts":"%b"%b\n\n' % (
             row.seq,
@@ -72,7 +72,7 @@ class RunFrames:
         return frame
 
     def status(self, wire_name: str, schema_version: int, payload: bytes, occurred_at: datetime) -> bytes:
-        """The run.status frame after an event of FOLLOWED_BY_STATUS."""
+        """The run.status frame after an event of FOLLOWED_BY_STATUS; empty if this code can't decode the event."""
         try:
             event = decode(wire_name, schema_version, payload)
         except (NewerSchemaVersion, msgspec.ValidationError):
@@ -106,42 +106,18 @@ def identity_of(run_id: str, first: Event) -> RunIdentity:
 
 
 def rest_of_object(payload: bytes) -> bytes:
-    """What goes behind an envelope's last member: the payload's members, if it has any, and the closing brace."""
+    """What follows an envelope's last member: the payload's members, if it has any, and the closing brace."""
     return b"," + payload[1:] if len(payload) > 2 else b"}"
-
-
-def current_payload(row: StoredRow) -> bytes:
-    """The payload as stored, or upcast when an older version of this code wrote it."""
-    aged = aged_versions()
-    if not aged or aged_version(row.type, row.schema_version) not in aged:
-        return row.payload
-    try:
-        return encode(decode(row.type, row.schema_version, row.payload))
-    except (UnknownEventType, msgspec.MsgspecError):
-        return row.payload
-
-
-@cache
-def aged_versions() -> frozenset[str]:
-    """The (type, version) pairs that must be upcast, each as `aged_version` writes it."""
-    types: Mapping[str, type[Event]] = event_types()
-    return frozenset(
-        aged_version(name, version) for name, event in types.items() for version in range(1, event.schema_version)
-    )
 
 
 @cache
 def plain_types() -> str:
-    """The types whose events of schema version 1 need neither an upcast nor a status, the frequent ones first, as a
-    Postgres array."""
+    """The types whose current schema version is 1 and whose events have no run.status frame after them, as the text
+    of a Postgres array, frequent types first."""
     frequent = ("message.delta", "reasoning.delta", "tool.start", "tool.end")
     current = [name for name, event in event_types().items() if event.schema_version == 1]
     rest = [name for name in current if name not in FOLLOWED_BY_STATUS and name not in frequent]
     return "{%s}" % ",".join([name for name in frequent if name in current] + rest)  # noqa: UP031  # braces
-
-
-def aged_version(wire_name: str, version: int) -> str:
-    return f"{wire_name} {version}"
 
 
 def _derived(wire_name: str, members: str) -> bytes:

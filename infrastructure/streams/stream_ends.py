@@ -1,4 +1,4 @@
-"""Where streams end, as far as this process has seen, and who waits for them to go on."""
+"""The last seqs of streams, as far as this process has seen, and the callers that wait for new events in them."""
 
 import asyncio
 import time
@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 MAX_STREAMS = 65_536
 LONGEST_GAP_SECONDS = 60.0
-"""A caller has read its stream no longer than this before it begins to wait."""
+"""The longest time that may pass between a caller's read of a stream and its `wait`."""
 
 
 class StreamEnds:
-    """Remembers the last seqs of the streams that went on most recently, `max_streams` of them."""
+    """Remembers the last seqs of the `max_streams` streams that got an event most recently."""
 
     def __init__(self, *, max_streams: int = MAX_STREAMS, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_streams, self._clock = max_streams, clock
@@ -20,7 +20,7 @@ class StreamEnds:
         self._waiting: dict[str, dict[asyncio.Future[int], int]] = {}
 
     def advance(self, ends: dict[str, int]) -> None:
-        """Streams have new last seqs: remember them and wake who waits for them."""
+        """Remember new last seqs, by stream, and wake the callers that wait for them."""
         now = self._clock()
         for stream, seq in ends.items():
             self._ends[stream] = (seq, now)
@@ -32,9 +32,9 @@ class StreamEnds:
             self._forgotten_at = self._ends.popitem(last=False)[1][1]
 
     async def wait(self, stream: str, after_seq: int, timeout: float, last_seq: Callable[[str], Awaitable[int]]) -> int:
-        """The last known seq of `stream` as soon as that is after `after_seq`, which the caller has read just now; 0
-        after `timeout` seconds. `last_seq` asks the log; that is needed only when so many streams went on lately
-        that this one's end may have been forgotten between the caller's read and this call."""
+        """The last known seq of `stream` as soon as it is greater than `after_seq`, which the caller has just read; 0
+        after `timeout` seconds. `last_seq` reads the log; it is called only if so many streams got events lately that
+        this one's last seq may have been forgotten between the caller's read and this call."""
         known = self._ends.get(stream)
         if known is not None and known[0] > after_seq:
             return known[0]

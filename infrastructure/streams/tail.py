@@ -1,59 +1,54 @@
-"""The one reader of the log's end: reads each new event once, in order, and gives it to this process's subscribers."""
+"""The tail of the log: reads each new event once, in order, and passes it to this process's subscribers."""
 
 import asyncio
 import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 
 import sql
-from infrastructure.eventstore.announcement import Announcement, announcement
-from infrastructure.eventstore.reading import StoredRow, stored_row_factory
+from infrastructure.postgres.event_store.announcement import Announcement, announcement
+from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
+from infrastructure.postgres.listener import PositionSignal
 from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS, connect
 
 BATCH_ROWS = 1000
 MAX_ANNOUNCED = 1000
 BATCH_BYTES = 1024 * 1024
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 PACE_SECONDS = 0.002
-"""Reads begin no closer together than this: under load, one of them takes what several commits have written."""
+"""The shortest time from one read to the next: under load, one read takes the events of several commits."""
 FIRST_RETRY_SECONDS = 0.02
 LAST_RETRY_SECONDS = 1.0
 
 _logger = logging.getLogger(__name__)
 
 
-class Wakeups(Protocol):
-    """Hints that the log goes on; see PositionSignal in infrastructure/postgres/listener.py."""
-
-    follower: Callable[[int, bytes], None] | None
-
-
 class Tail:
-    """Reads from where the log ends at `start`, on a connection of its own, until `close`. Outlives lost connections
-    and restarts of the database; while no wake-up comes it looks once per `poll_seconds`. Events that a notification
-    carries, and that are the next ones, are passed on without a read."""
+    """Reads on from the end of the log as of `start`, on a connection of its own, until `close`. It reconnects after
+    lost connections and restarts of the database. Without announcements it reads every `poll_seconds`. If an
+    announcement carries the next events, they are passed on without a read. `position`: up to where it has got."""
 
     def __init__(
         self,
         dsn: str,
         *,
         tenant: str,
-        wakeups: Wakeups,
+        announcements: PositionSignal,
         dispatch: Callable[[Sequence[StoredRow]], None],
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.position = 0
-        self._dsn, self._tenant, self._wakeups, self._dispatch = dsn, tenant, wakeups, dispatch
+        self._dsn, self._tenant, self._announcements, self._dispatch = dsn, tenant, announcements, dispatch
         self._poll_seconds = poll_seconds
         self._connection: AsyncConnection[Any] | None = None
-        self._heard_of = 0
-        self._behind: asyncio.Future[None] | None = None  # there while nothing is read
-        self._announced: deque[Announcement] = deque(maxlen=MAX_ANNOUNCED)
+        self._notified_position = 0
+        self._behind: asyncio.Future[None] | None = None  # set while waiting; its result means that a read is needed
+        self._during_read: deque[Announcement] = deque(maxlen=MAX_ANNOUNCED)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -62,12 +57,12 @@ class Tail:
         row = await (await connection.execute(sql.query("last_position"))).fetchone()
         assert row is not None
         self.position = row[0]
-        self._wakeups.follower = self._hear
+        self._announcements.follower = self._on_notification
         self._task = asyncio.create_task(self._follow(), name="log tail")
         self._task.add_done_callback(log_failure)
 
     async def close(self) -> None:
-        self._wakeups.follower = None
+        self._announcements.follower = None
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=5)
@@ -76,14 +71,14 @@ class Tail:
 
     @property
     def failed(self) -> bool:
-        """The reader has died of an error that it did not foresee (the log of the process has it)."""
+        """Whether the reader has died of an unexpected error, which it has logged."""
         return self._task is not None and self._task.done()
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         delay = FIRST_RETRY_SECONDS
         while True:
-            began, heard_of = loop.time(), self._heard_of
+            began, notified_before = loop.time(), self._notified_position
             try:
                 rows = await self._read()
             except (psycopg.Error, TimeoutError, OSError) as error:
@@ -94,13 +89,14 @@ class Tail:
                 continue
             delay = FIRST_RETRY_SECONDS
             self._pass_on(rows)
-            # What is not there although it was heard of before the read belongs to another tenant.
-            if (self._pass_on_announced() or not rows) and self._heard_of <= max(self.position, heard_of):
+            # A position that was announced before the read, and that the read did not find, is another tenant's.
+            at_end = self._pass_on_announced() or not rows
+            if at_end and self._notified_position <= max(self.position, notified_before):
                 await self._wait_until_behind(loop)
             await asyncio.sleep(began + PACE_SECONDS - loop.time())
 
     async def _wait_until_behind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Until something must be read. What needs no read is passed on meanwhile."""
+        """Wait until a read is needed, `poll_seconds` at most. Announced events are passed on meanwhile."""
         self._behind = loop.create_future()
         try:
             with contextlib.suppress(TimeoutError):
@@ -109,34 +105,34 @@ class Tail:
         finally:
             self._behind = None
 
-    def _hear(self, last: int, said: bytes) -> None:
-        self._heard_of = max(self._heard_of, last)
-        heard = announcement(last, said) if said and last > self.position else None
+    def _on_notification(self, last: int, text: bytes) -> None:
+        self._notified_position = max(self._notified_position, last)
+        announced = announcement(last, text) if text and last > self.position else None
         if self._behind is None:
-            if heard is not None:
-                self._announced.append(heard)
-        elif heard is not None and heard.rows[0].position <= self.position + 1:
+            if announced is not None:
+                self._during_read.append(announced)
+        elif announced is not None and announced.rows[0].position <= self.position + 1:
             try:
-                self._take(heard)
-            except Exception as error:  # noqa: BLE001  # it is the tail's, not the listener's
+                self._take(announced)
+            except Exception as error:  # noqa: BLE001  # raised in the tail's task, not in the listener's
                 _set_once(self._behind, error)
         elif last > self.position:
             _set_once(self._behind)
 
     def _pass_on_announced(self) -> bool:
-        """Pass on what was announced during a read; whether that leads to the end of the log as far as it is known."""
-        while self._announced and self._announced[0].rows[0].position <= self.position + 1:
-            self._take(self._announced.popleft())
-        complete = not self._announced and self._heard_of == self.position
-        self._announced.clear()
+        """Pass on what was announced during the read that ended; whether that reaches the last announced position."""
+        while self._during_read and self._during_read[0].rows[0].position <= self.position + 1:
+            self._take(self._during_read.popleft())
+        complete = not self._during_read and self._notified_position == self.position
+        self._during_read.clear()
         return complete
 
-    def _take(self, heard: Announcement) -> None:
-        last = heard.rows[-1].position
+    def _take(self, announced: Announcement) -> None:
+        last = announced.rows[-1].position
         if last <= self.position:
             return
-        if heard.tenant == self._tenant:
-            self._pass_on([row for row in heard.rows if row.position > self.position])
+        if announced.tenant == self._tenant:
+            self._pass_on([row for row in announced.rows if row.position > self.position])
         self.position = last
 
     def _pass_on(self, rows: Sequence[StoredRow]) -> None:
@@ -179,6 +175,6 @@ def _set_once(future: asyncio.Future[None], error: Exception | None = None) -> N
 
 
 def log_failure(task: asyncio.Task[None]) -> None:
-    """For tasks that should run until they are cancelled: nobody awaits them, so their end must be seen."""
+    """Done-callback for tasks that run until they are cancelled: nobody awaits them, so log any other end."""
     if not task.cancelled():
         _logger.critical("%s has ended", task.get_name(), exc_info=task.exception())

@@ -1,20 +1,20 @@
-"""What live subscribers share: the events of a run, or of the log through one filter, encoded once for all of them.
+"""A topic passes live events to its subscribers: those of one run, or of the log through one filter, encoded once.
 
-A coordinate is an event's place in its topic: the seq in a run, the position in the log.
+A coordinate is an event's number within its topic: the seq in a run, the position in the log.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from application.event_streams import EventFilter
-from infrastructure.eventstore.reading import StoredRow
+from application.ports.event_streams import EventFilter
+from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.streams.feed_frames import feed_frame, is_past, matches
 from infrastructure.streams.recent_events import RecentEvent
 from infrastructure.streams.run_frames import FINISHED, RunFrames, RunIdentity
 
 
 class Subscriber(Protocol):
-    """Takes what a topic has. `after`: the coordinate of the last event that it has or has queued."""
+    """`after`: the coordinate of the last event that it has sent or queued."""
 
     after: int
 
@@ -23,11 +23,11 @@ class Subscriber(Protocol):
 
 
 class Topic:
-    """The live end of a sequence of events. `last` is the highest coordinate that went by since the topic was made."""
+    """`last`: the highest coordinate passed on so far. `users`: how many streams use the topic, attached or not."""
 
     caught_up: bytes
     closed: bytes
-    """The derived frames that tell a client that live events begin, and that the stream is over."""
+    """The derived frames sent when live events begin, and when the stream is over."""
 
     def __init__(self) -> None:
         self.last = 0
@@ -38,15 +38,15 @@ class Topic:
         raise NotImplementedError
 
     def frame(self, event: RecentEvent) -> bytes:
-        """Empty for an event that the topic leaves out."""
+        """The event's SSE frame; empty if the topic leaves it out."""
         raise NotImplementedError
 
     def ends_with(self, row: StoredRow) -> bool:
-        """No event of the topic can follow this one."""
+        """Whether no event of the topic can follow this one."""
         raise NotImplementedError
 
     def offer(self, events: Sequence[RecentEvent]) -> None:
-        """Pass events on, in order, to all subscribers that don't have them."""
+        """Push events, in order, to all subscribers that don't have them yet."""
         frames = [(self.coordinate(event.row), frame) for event in events if (frame := self.frame(event))]
         ended = self.ends_with(events[-1].row)
         if not frames and not ended:
@@ -85,7 +85,7 @@ class RunTopic(Topic):
 
 
 class FeedTopic(Topic):
-    """The events of the log that a filter lets pass, by position."""
+    """The events of the log that match a filter, by position."""
 
     caught_up = b'event: caught-up\ndata: {"type":"caught-up"}\n\n'
     closed = b'event: feed.closed\ndata: {"type":"feed.closed"}\n\n'

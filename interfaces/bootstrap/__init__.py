@@ -1,1 +1,1 @@
-"""The composition root: the only place that knows which adapter plays which role."""
+"""The control plane's composition root: which adapter implements which port."""

@@ -1,4 +1,4 @@
-"""The HTTP API of one process, with its collaborators."""
+"""Composes the HTTP API of one process."""
 
 from contextlib import AsyncExitStack
 
@@ -6,45 +6,46 @@ import psycopg
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
-from application.callback_tokens import DerivedCallbackTokens
-from application.fork_sessions import ForkSessions
+from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
+from application.runs.callback_tokens import CallbackTokens
+from application.runs.forking import ForkSessions
 from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
-from infrastructure.eventstore.group_commit import EventStoreClosed, EventStoreUnavailable
-from infrastructure.idempotency.keys import PostgresIdempotencyKeys
+from infrastructure.postgres.event_store.errors import EventStoreClosed, EventStoreUnavailable
+from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
+from infrastructure.postgres.read_models.history import PostgresHistory
+from infrastructure.postgres.read_models.past import UnreadableEvent
+from infrastructure.postgres.search.event_search import PostgresEventSearch
+from infrastructure.postgres.search.why import PostgresCausality
 from infrastructure.postgres.sessions import open_pool
-from infrastructure.readmodels.history import PostgresHistory
-from infrastructure.readmodels.past import UnreadableEvent
-from infrastructure.search.event_search import PostgresEventSearch
-from infrastructure.search.why import PostgresCausality
-from infrastructure.workspace.recorded import S3RecordedWorkspaces
-from interfaces.bootstrap.control_plane import ControlPlane, new_id, now
-from interfaces.bootstrap.foundation import open_object_store
-from interfaces.bootstrap.operations import (
-    DatabaseReady,
-    ObjectStoreReady,
-    PlaneMetrics,
-    PlaneQueue,
-    PlaneReconcilers,
-    ProcessManagersReady,
-    ProjectionsReady,
-    StreamsReady,
-)
-from interfaces.bootstrap.residents import scheduled
+from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
+from infrastructure.system_clock import new_id, now
+from interfaces.bootstrap.control_plane import ControlPlane
+from interfaces.bootstrap.operations import metrics, readiness, reconcilers
 from interfaces.http.app import create_app
-from interfaces.http.auth import KeyHash
-from interfaces.http.dependencies import ApiDependencies
+from interfaces.http.edge.auth import KeyHash
+from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.problems import DEPENDENCY_UNAVAILABLE
+from interfaces.http_conventions.problems import StatusAndReason
 
 POOL_SIZE = 8
+ADAPTER_ERRORS: StatusAndReason = {
+    EventStoreUnavailable: DEPENDENCY_UNAVAILABLE,
+    EventStoreClosed: DEPENDENCY_UNAVAILABLE,
+    UnreadableEvent: DEPENDENCY_UNAVAILABLE,
+    WalkFailed: DEPENDENCY_UNAVAILABLE,
+    psycopg.OperationalError: DEPENDENCY_UNAVAILABLE,
+    PoolTimeout: DEPENDENCY_UNAVAILABLE,
+    ObjectStoreUnavailable: (503, "object_store_unavailable"),
+    ObjectStoreRefused: (502, "object_store_refused"),
+}
 
 
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
-    """What must be closed is left to `stack`."""
-    foundation = plane.foundation
-    settings = foundation.settings
-    pool = await open_pool(foundation.dsn, size=POOL_SIZE)
+    """The ASGI application. What must be closed later is entered into `stack`."""
+    backing, settings = plane.backing, plane.backing.settings
+    pool = await open_pool(backing.dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    objects = open_object_store(foundation.object_store)
-    queue = PlaneQueue(plane)
+    recorded = S3RecordedWorkspaces(plane.objects)
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,
@@ -54,51 +55,39 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 sessions=plane.sessions,
                 store=plane.store,
                 tail=plane.hub,
-                recorded=S3RecordedWorkspaces(objects),
+                recorded=recorded,
                 providers=plane.providers,
             ),
             callbacks=plane.callbacks,
-            queue=queue,
-            work=plane.work_control,
+            queue=plane.queue,
+            queue_drain=plane.run_worker,
+            operator_commands=plane.operator_commands,
             process_managers=plane.process_managers,
             process_manager_records=plane.process_manager_records,
-            reconcilers=PlaneReconcilers(plane.run_worker, scheduled(plane), plane.findings),
+            reconcilers=reconcilers(plane),
             store=plane.store,
             reads=plane.reads.models,
             history=PostgresHistory(pool),
             audit=PostgresLogAudit(
-                foundation.dsn,
+                backing.dsn,
                 pool,
                 plane.reads.past,
-                secret=foundation.secret,
-                installation=foundation.installation,
+                secret=backing.secret,
+                installation=backing.installation,
                 clock=now,
             ),
-            recorded_workspaces=S3RecordedWorkspaces(objects),
+            recorded_workspaces=recorded,
             progress=plane.reads.progress,
             streams=plane.hub,
             search=PostgresEventSearch(pool),
             causality=PostgresCausality(pool),
             idempotency_keys=PostgresIdempotencyKeys(pool),
-            callback_tokens=DerivedCallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=foundation.secret),
-            readiness=(
-                DatabaseReady(pool),
-                ObjectStoreReady(objects),
-                ProjectionsReady(plane.reads.administration),
-                ProcessManagersReady(plane.process_manager_records),
-                StreamsReady(plane.hub),
-            ),
-            metrics=PlaneMetrics(plane, pool),
+            callback_tokens=CallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=backing.secret),
+            readiness=readiness(plane, pool),
+            metrics=metrics(plane, pool),
             providers=plane.providers,
             new_id=new_id,
-            unavailable_errors=(
-                EventStoreUnavailable,
-                EventStoreClosed,
-                UnreadableEvent,
-                WalkFailed,
-                psycopg.OperationalError,
-                PoolTimeout,
-            ),
+            adapter_errors=ADAPTER_ERRORS,
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
             idle_timeout_ms=settings.idle_timeout_ms,
             remove_after_ms=settings.remove_after_ms,

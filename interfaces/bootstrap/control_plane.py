@@ -1,27 +1,33 @@
-"""The control plane's parts that the API and the workers share: the log, its tail, the aggregates, the commands."""
+"""Composes what the API and the background tasks share: the log, its tail, the aggregates, the commands."""
 
+import os
 import random
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from urllib.parse import quote
+from datetime import timedelta
 
-from application.aggregates import Aggregates
-from application.callbacks import RecordCallbacks
-from application.carried_conversations import CarriedConversations
-from application.effects.workers import Workers
-from application.effects.workspace_syncs import WorkspaceSyncs
-from application.findings import Findings, Takeovers
-from application.process_manager_control import ProcessManagerControls
-from application.providers import Providers
-from application.run_commands import RunCommands, Runs
-from application.run_execution import RunExecutions
-from application.run_limits import RunLimits
-from application.run_worker import RunWorker
-from application.session_commands import SessionCommands, Sessions
-from application.work_control import WorkControl
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from application.aggregates.aggregates import Aggregates
+from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
+from application.operations.consumer_control import ProcessManagerControl
+from application.operations.operator_commands import OperatorCommands
+from application.ports.object_store import ObjectStore
+from application.ports.providers import Providers
+from application.ports.worker_runtime import OwnedWorkerRuntime
+from application.process_managers.commands import ProcessManagerCommands
+from application.runs.callbacks import RecordCallbacks
+from application.runs.commands import RunCommands, Runs
+from application.runs.execution import RunExecutions
+from application.runs.execution_context import ExecutionPorts
+from application.runs.fork_conversations import ForkConversations
+from application.runs.limits import RunLimits
+from application.runs.worker import RunWorker
+from application.sessions.commands import SessionCommands, Sessions
+from application.sessions.session_workers import SessionWorkers
+from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
@@ -29,98 +35,101 @@ from domain.run.state import Run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
-from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
-from infrastructure.effects.records import PostgresEffectRecords
-from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
-from infrastructure.object_store.s3 import S3ObjectStore
+from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
+from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
+from infrastructure.postgres.event_store.errors import EventStoreUnavailable
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
+from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.postgres.sessions import open_untried_pool
-from infrastructure.process_managers.records import PostgresProcessManagerRecords
-from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
-from interfaces.bootstrap.foundation import Foundation, open_object_store, process_owner, refusals
+from infrastructure.system_clock import new_id, now
+from interfaces.bootstrap.backing import BackingServices
+from interfaces.bootstrap.object_store import object_store_session, open_object_store
 from interfaces.bootstrap.reads import ReadSide, open_reads
-from interfaces.bootstrap.runtime import ResidentRuntime, worker_runtime
+from interfaces.bootstrap.runtime import worker_runtime
+from interfaces.bootstrap.startup_errors import startup_errors
 
 POOL_SIZE = 8
+LOG_OUT_OF_REACH = (EventStoreUnavailable, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
+"""The errors of commands while the database can't be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlPlane:
-    """The parts of one process, open."""
+    """The open parts of one process. `owner`: the name under which it claims work, unique in an installation."""
 
-    foundation: Foundation
+    backing: BackingServices
     owner: str
     store: GroupCommitEventStore
     listener: PostgresListener
     hub: StreamHub
     reads: ReadSide
-    runtime: ResidentRuntime
+    runtime: OwnedWorkerRuntime
     providers: Providers
     directory: HttpExecutorDirectory
     ledger: PostgresEffectLedger
     queue: PostgresRunQueue
     sessions: Sessions
     runs: Runs
-    workers: Workers
+    session_workers: SessionWorkers
     syncs: WorkspaceSyncs
     session_commands: SessionCommands
     run_commands: RunCommands
     callbacks: RecordCallbacks
     run_worker: RunWorker
-    work_control: WorkControl
-    process_managers: ProcessManagerControls
+    operator_commands: OperatorCommands
+    process_managers: ProcessManagerControl
+    process_manager_commands: ProcessManagerCommands
     process_manager_records: PostgresProcessManagerRecords
-    findings: Findings
-    objects: S3ObjectStore
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def new_id() -> str:
-    return uuid.uuid4().hex
+    reconcile_log: ReconcileLog
+    objects: ObjectStore
 
 
 @asynccontextmanager
-async def control_plane(foundation: Foundation) -> AsyncIterator[ControlPlane]:
+async def control_plane(backing: BackingServices) -> AsyncIterator[ControlPlane]:
     """Raises StartRefused when the database can't be used."""
     async with AsyncExitStack() as stack:
-        with refusals():
-            plane = await _open(foundation, stack)
+        with startup_errors():
+            plane = await _open(backing, stack)
         yield plane
 
 
-async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
-    settings, dsn = foundation.settings, foundation.dsn
+async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane:
+    settings, dsn = backing.settings, backing.dsn
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     listener = await stack.enter_async_context(PostgresListener(dsn))
-    hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=settings.max_streams))
-    # Leases, tries and the ledger need no flush of their own: whatever follows from them in the log flushes them, too.
+    hub = await stack.enter_async_context(
+        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams)
+    )
+    # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
     pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
     stack.push_async_callback(pool.close)
-    owner = process_owner(settings)
+    owner = settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"
     reads = await open_reads(dsn, store, listener, owner, stack)
-    directory = await stack.enter_async_context(_directory(foundation))
-    runtime, providers = worker_runtime(foundation)
+    session = await object_store_session(backing.object_store)
+    runtime, providers, credentials = worker_runtime(backing, session)
+    stack.callback(credentials.close)
     stack.callback(runtime.close)
+    directory = await stack.enter_async_context(_directory(backing, credentials))
     sessions, runs = await _aggregates(dsn, store, stack)
-    workers = Workers(sessions=sessions, runtime=runtime, directory=directory, secret=foundation.secret)
+    workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
     syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
-    findings = Findings(store=store, clock=now)
-    objects = open_object_store(foundation.object_store)
+    reconcile_log = ReconcileLog(store=store, clock=now)
+    objects = await open_object_store(session)
     stack.callback(objects.close)
-    conversations = CarriedConversations(runs=runs, store=store, providers=providers)
+    conversations = ForkConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
-        foundation=foundation,
+        backing=backing,
         owner=owner,
         store=store,
         listener=listener,
@@ -135,32 +144,36 @@ async def _open(foundation: Foundation, stack: AsyncExitStack) -> ControlPlane:
         queue=queue,
         sessions=sessions,
         runs=runs,
-        workers=workers,
+        session_workers=workers,
         syncs=syncs,
         session_commands=SessionCommands(
             sessions=sessions,
             tail=hub,
             ensure_up=workers.ensure_up,
-            run_has_ended=run_commands.has_ended,
-            candidates=reads.candidates,
+            run_is_not_executing=run_commands.is_not_executing,
+            candidates=reads.models,
             clock=now,
             new_id=new_id,
         ),
         run_commands=run_commands,
-        findings=findings,
-        process_managers=ProcessManagerControls(store=store, clock=now),
+        reconcile_log=reconcile_log,
+        process_managers=ProcessManagerControl(store=store, clock=now),
+        process_manager_commands=ProcessManagerCommands(
+            runs=runs, sessions=sessions, store=store, clock=now, unavailable=LOG_OUT_OF_REACH
+        ),
         process_manager_records=PostgresProcessManagerRecords(pool),
         objects=objects,
-        work_control=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=now),
+        operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=_executions(foundation, runs, workers, syncs, hub, conversations),
-            takeovers=Takeovers(findings),
+            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations)),
+            takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
+            retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
         ),
     )
 
@@ -187,45 +200,39 @@ async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitSt
     return sessions, runs
 
 
-def _executions(
-    foundation: Foundation,
+def _execution_ports(
+    backing: BackingServices,
     runs: Runs,
-    workers: Workers,
+    workers: SessionWorkers,
     syncs: WorkspaceSyncs,
     hub: StreamHub,
-    conversations: CarriedConversations,
-) -> RunExecutions:
-    settings = foundation.settings
-    base = settings.callbacks_at(serves_api=foundation.serves_api)
-
-    def callback_url(run_id: str) -> str:
-        return f"{base}/api/runs/{quote(run_id, safe='')}/callbacks" if base else ""
-
-    return RunExecutions(
+    conversations: ForkConversations,
+) -> ExecutionPorts:
+    settings = backing.settings
+    return ExecutionPorts(
         runs=runs,
         workers=workers,
         syncs=syncs,
         tail=hub,
         clock=now,
-        retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
         human_loop_timeout=timedelta(milliseconds=settings.human_loop_timeout_ms),
         limits=RunLimits(
             run=timedelta(milliseconds=settings.run_timeout_ms),
             silence=timedelta(milliseconds=settings.run_silence_timeout_ms),
         ),
         jitter=random.random,
-        callback_url=callback_url,
+        api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
     )
 
 
-def _directory(foundation: Foundation) -> HttpExecutorDirectory:
-    settings = foundation.settings
+def _directory(backing: BackingServices, credentials: PassedOnCredentials) -> HttpExecutorDirectory:
+    settings = backing.settings
     shared = None
     if settings.executor_base_url is not None:
         shared = SharedExecutor(base_url=settings.executor_base_url, token=settings.executor_auth_token or "")
     return HttpExecutorDirectory(
-        foundation.secret,
+        backing.secret,
         policy=CallPolicy(
             timeout_s=settings.executor_timeout_ms / 1000,
             max_retries=settings.executor_max_retries,
@@ -233,4 +240,5 @@ def _directory(foundation: Foundation) -> HttpExecutorDirectory:
             retry_statuses=settings.executor_retry_status_codes,
         ),
         shared=shared,
+        credentials=credentials.header,
     )

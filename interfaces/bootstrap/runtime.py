@@ -1,62 +1,52 @@
-"""The worker runtime that the settings name, and the providers that its workers offer."""
+"""Composes the worker runtime that the settings name, and the catalog of its providers."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
+from functools import partial
 
-from application.ports import WorkerRuntime
-from infrastructure.providers.catalog import RegisteredProviders
-from infrastructure.providers.installations import ImageLabels, Installations, ProgramsOnPath, SomebodyElses
-from infrastructure.providers.redaction import Redactor, secrets_in
-from infrastructure.providers.registry import credential_names
+from application.ports.providers import Installations
+from application.ports.worker_runtime import OwnedWorkerRuntime
+from application.runs.provider_catalog import ProviderCatalog
+from infrastructure.boto3_store.passed_on import PassedOnCredentials
+from infrastructure.boto3_store.session import AwsSession
+from infrastructure.executor.providers.descriptions import DESCRIPTIONS, credential_names
+from infrastructure.redaction import Redactor, secrets_in
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.docker_engine import DockerEngine
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.external import ExternalExecutorRuntime
+from infrastructure.runtimes.installations import AssumedInstalled, ImageLabels, ProgramsOnPath
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.agents import agent_variables, agents_path
-from interfaces.bootstrap.foundation import Foundation
+from interfaces.bootstrap.backing import BackingServices
 from interfaces.logging import keep_out_of_logs
 from interfaces.settings import Settings
 
 
-class ResidentRuntime(WorkerRuntime, Protocol):
-    """A runtime as the process that holds it sees it."""
-
-    async def shutdown(self) -> None:
-        """End what nothing else looks after, with its runs."""
-        ...
-
-    async def end_idle(self) -> None:
-        """End what nothing else looks after and has no run; the others go on and are adopted by the next start."""
-        ...
-
-    def close(self) -> None:
-        """Give threads and connections back. Containers stay as they are."""
-        ...
-
-
-def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredProviders]:
-    """Docker is called when it is first needed: a daemon that is away stops nobody from reading what happened. Raises
-    SettingsError for a credential's file that can't be read."""
-    settings = foundation.settings
+def worker_runtime(
+    backing: BackingServices, session: AwsSession
+) -> tuple[OwnedWorkerRuntime, ProviderCatalog, PassedOnCredentials]:
+    """The runtime, its providers, and the object store's credentials for its executors. Docker is called when first
+    needed, so that the log can be read without its daemon. Raises SettingsError for a credential's file that can't be
+    read."""
+    settings = backing.settings
     variables = agent_variables(os.environ)
     redactor = Redactor(secrets_in(variables, credential_names()))
     keep_out_of_logs(redactor.json)
-    setup = ExecutorSetup(object_store=foundation.worker_object_store, redact=redactor.text)
-    runtime: ResidentRuntime
-    installations: Installations
+    credentials = PassedOnCredentials(session, learn=redactor.learn)
+    setup = ExecutorSetup(
+        object_store=backing.worker_object_store, credentials=credentials.current, redact=redactor.text
+    )
     if settings.executor_base_url is not None:
-        runtime, installations = ExternalExecutorRuntime(settings.executor_base_url), SomebodyElses()
-    elif settings.worker_runtime == "docker":
-        image = settings.worker_image
+        return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables), credentials
+    if settings.worker_runtime == "docker":
         docker = DockerWorkerRuntime(
-            foundation.installation,
+            backing.installation,
             ContainerSettings(
-                image=image,
+                image=settings.worker_image,
                 pull=settings.worker_pull,
                 cpus=settings.worker_cpus,
                 memory_bytes=settings.worker_memory_mb * 1024**2,
@@ -67,32 +57,35 @@ def worker_runtime(foundation: Foundation) -> tuple[ResidentRuntime, RegisteredP
             setup,
             environment=os.environ,
         )
-        runtime, installations = docker, ImageLabels(image, docker.image_labels)
-    else:
-        path = agents_path(os.environ)
-        runtime = ProcessWorkerRuntime(
-            settings.home.absolute(),
-            setup,
-            environment={**os.environ, **variables, "PATH": path},
-            credentials=variables,
-        )
-        installations = ProgramsOnPath(path)
-    return runtime, RegisteredProviders(installations, variables)
+        return docker, _catalog(settings, variables, docker.image_labels), credentials
+    process = ProcessWorkerRuntime(
+        settings.home.absolute(),
+        setup,
+        environment={**os.environ, **variables, "PATH": agents_path(os.environ)},
+        credentials=variables,
+    )
+    return process, _catalog(settings, variables), credentials
 
 
 @asynccontextmanager
-async def registered_providers(settings: Settings) -> AsyncIterator[RegisteredProviders]:
-    """The providers that workers of these settings offer, for a look from outside a server. Raises SettingsError as
-    `worker_runtime` does."""
-    variables = agent_variables(os.environ)
+async def registered_providers(settings: Settings) -> AsyncIterator[ProviderCatalog]:
+    """The catalog of providers for commands that run without a server. Raises SettingsError as `worker_runtime`."""
+    engine = DockerEngine(os.environ, installation="", connections=1)  # connects when it is asked
+    try:
+        yield _catalog(settings, agent_variables(os.environ), partial(engine.image_labels, settings.worker_image))
+    finally:
+        await asyncio.to_thread(engine.close)
+
+
+def _catalog(
+    settings: Settings, variables: Mapping[str, str], image_labels: Callable[[], Mapping[str, str] | None] | None = None
+) -> ProviderCatalog:
+    """The providers, with their CLIs where the settings have agents run. `image_labels`: of the worker image."""
+    installations: Installations
     if settings.executor_base_url is not None:
-        yield RegisteredProviders(SomebodyElses(), variables)
-    elif settings.worker_runtime == "docker":
-        engine = DockerEngine(os.environ, installation="", connections=1)
-        try:
-            image = settings.worker_image
-            yield RegisteredProviders(ImageLabels(image, lambda: engine.image_labels(image)), variables)
-        finally:
-            await asyncio.to_thread(engine.close)
+        installations = AssumedInstalled()
+    elif settings.worker_runtime == "docker" and image_labels is not None:
+        installations = ImageLabels(settings.worker_image, image_labels)
     else:
-        yield RegisteredProviders(ProgramsOnPath(agents_path(os.environ)), variables)
+        installations = ProgramsOnPath(agents_path(os.environ))
+    return ProviderCatalog(DESCRIPTIONS, installations, variables)

@@ -1,1 +1,1 @@
-"""The command line: tables, colour and progress for people, `--json` for machines."""
+"""The command line: tables, colour and progress bars for people, `--json` for machines."""

@@ -1,5 +1,5 @@
-"""`fleetlog verify|checkpoint|export`: is the log what was written? Beside a running server, or one that is stopped
-with DATABASE_URL's database reachable."""
+"""`fleetlog verify|checkpoint|export`: has the log been tampered with? They read the database directly: the embedded
+one while its server runs, or that of DATABASE_URL."""
 
 import argparse
 import sys
@@ -10,22 +10,20 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from application.audit import BrokenLog, Checkpoint, Verification
+from application.ports.log_audit import BrokenLog, Checkpoint, Verification
 from domain.errors import DomainError
-from interfaces.cli.console import complain, err, marked, out, print_json, whole
+from interfaces.cli.console import err, marked, out, print_error, print_json, whole
 from interfaces.cli.progress import bar_of
 from interfaces.settings import Settings
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     verify = commands.add_parser(
-        "verify", help="walk the log's hash chain and check that read models are what it makes"
+        "verify", help="verify the log's hash chain, and that read models equal a rebuild from it"
     )
-    verify.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="an earlier checkpoint that the log must bear out"
-    )
+    verify.add_argument("--checkpoint", type=Path, metavar="FILE", help="an earlier checkpoint that the log must match")
     verify.add_argument("--chain-only", action="store_true", help="leave the read models out")
-    verify.add_argument("--json", action="store_true", help="print the findings as JSON")
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.set_defaults(run=run_verify)
     checkpoint = commands.add_parser("checkpoint", help="a signed checkpoint of the log; keep it elsewhere")
     checkpoint.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
@@ -33,14 +31,16 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     checkpoint.set_defaults(run=run_checkpoint)
     export = commands.add_parser("export", help="the log as JSON Lines, for script/verify-log")
     export.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
-    export.add_argument("--after", type=int, default=0, metavar="POSITION", help="leave out what lies before")
+    export.add_argument(
+        "--after", type=int, default=0, metavar="POSITION", help="export only what follows this position"
+    )
     export.add_argument("--json", action="store_true", help="with FILE, print {file, events, bytes}")
     export.set_defaults(run=run_export)
 
 
 async def run_verify(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Exit code 1 when anything is not as it must be."""
-    from interfaces.bootstrap.audit import log_audit
+    """Exit code 1 if anything does not match."""
+    from interfaces.bootstrap.direct_access import log_audit
 
     checkpoint = _read_checkpoint(arguments.checkpoint) if arguments.checkpoint else None
     began = time.perf_counter()
@@ -49,7 +49,7 @@ async def run_verify(arguments: argparse.Namespace, settings: Settings) -> int:
             with bar_of("events") as report:
                 found = await audit.verify(checkpoint=checkpoint, read_models=not arguments.chain_only, progress=report)
     except DomainError as error:
-        complain(str(error))
+        print_error(str(error))
         return 2
     if arguments.json:
         print_json(found)
@@ -59,14 +59,14 @@ async def run_verify(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.audit import log_audit
+    from interfaces.bootstrap.direct_access import log_audit
 
     try:
         async with log_audit(settings) as audit:
             with bar_of("events") as report:
                 checkpoint = await audit.checkpoint(progress=report)
     except BrokenLog as error:
-        complain(f"{error}; there is nothing that a checkpoint could attest")
+        print_error(f"{error}; there is nothing that a checkpoint could attest")
         return 1
     text = msgspec.json.encode(checkpoint) + b"\n"
     if arguments.file is None:
@@ -76,13 +76,13 @@ async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> i
         if arguments.json:
             print_json({"file": str(arguments.file)})
         err.print(
-            f"[green]✓[/] {whole(str(arguments.file))}: keep it where nobody who can change the log can change it"
+            f"[green]✓[/] {whole(str(arguments.file))}: keep it where those who can change the log can't change it"
         )
     return 0
 
 
 async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.audit import log_audit
+    from interfaces.bootstrap.direct_access import log_audit
 
     target = sys.stdout.buffer if arguments.file is None else arguments.file.open("wb")
     events = size = 0
@@ -108,7 +108,7 @@ def _read_checkpoint(file: Path) -> Checkpoint:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Checkpoint)
     except (OSError, msgspec.MsgspecError) as error:
-        complain(f"{file} is no checkpoint: {error}")
+        print_error(f"{file} is no checkpoint: {error}")
         raise SystemExit(2) from error
 
 

@@ -1,30 +1,28 @@
-"""Completion scripts for shells, from the places of a command line (completion.py).
+"""Completion scripts for bash, zsh and fish, generated from the syntax of each command (command_syntax.py).
 
-Each finds out which command is being written by walking over the words before, then offers what can follow it.
+A script finds the command that is being typed from the words before the cursor, then offers what can follow it.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from interfaces.cli.completion import Option, Place
+from interfaces.cli.command_syntax import CommandSyntax, OptionSyntax
 
 _BASH = """\
 # bash completion of fleetlog: source <(fleetlog completion bash)
 _fleetlog() {
-    local cur="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" place="" word
+    local cur="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" command="" word
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case "$place/$word" in
-            %(paths)s) place="$place/$word" ;;
+        case "$command/$word" in
+            %(paths)s) command="$command/$word" ;;
         esac
     done
     COMPREPLY=()
-    case "$place $previous" in
+    case "$command $previous" in
 %(values)s
     esac
     local words="" options="" files=""
-    case "$place" in
-%(places)s
+    case "$command" in
+%(cases)s
     esac
     if [[ "$cur" == -* || -z "$words$files" ]]; then words="$options"; files=""; fi
     COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -41,18 +39,18 @@ _ZSH = """\
 #compdef fleetlog
 # zsh completion of fleetlog: source <(fleetlog completion zsh), after compinit
 _fleetlog() {
-    local place="" word files=""
+    local command="" word files=""
     local -a commands options choices
     for word in "${(@)words[2,CURRENT-1]}"; do
-        case "$place/$word" in
-            (%(paths)s) place="$place/$word" ;;
+        case "$command/$word" in
+            (%(paths)s) command="$command/$word" ;;
         esac
     done
-    case "$place ${words[CURRENT-1]}" in
+    case "$command ${words[CURRENT-1]}" in
 %(values)s
     esac
-    case "$place" in
-%(places)s
+    case "$command" in
+%(cases)s
     esac
     if [[ "${words[CURRENT]}" == -* ]] || (( ! ${#commands} && ! ${#choices} && ! ${#files} )); then
         _describe option options
@@ -67,71 +65,71 @@ if [[ "${funcstack[1]}" == _fleetlog ]]; then _fleetlog "$@"; else compdef _flee
 _FISH = """\
 # fish completion of fleetlog: fleetlog completion fish > ~/.config/fish/completions/fleetlog.fish
 function __fleetlog_at
-    set -l place ""
+    set -l command ""
     set -l before (commandline -opc)
     set -e before[1]
     for word in $before
-        switch "$place/$word"
+        switch "$command/$word"
             case %(paths)s
-                set place "$place/$word"
+                set command "$command/$word"
         end
     end
-    test "$place" = "$argv[1]"
+    test "$command" = "$argv[1]"
 end
 complete -c fleetlog -f
-%(places)s
+%(cases)s
 """
 
 
-def bash(places: Sequence["Place"]) -> str:
+def bash(syntaxes: Sequence[CommandSyntax]) -> str:
     values = []
-    for place, option in _with_values(places):
-        told = {
+    for syntax, option in _with_values(syntaxes):
+        body = {
             "choice": f'COMPREPLY=($(compgen -W {_quoted(" ".join(option.value.choices))} -- "$cur"))',
             "file": '_fleetlog_files "$cur"',
             "any": ":",
         }[option.value.kind]
-        values.append(f"        {_either(place, option)}) {told}; return ;;")
+        values.append(f"        {_either(syntax, option)}) {body}; return ;;")
     cases = []
-    for place in places:
-        words = [name for name, _ in place.commands] + [word for each in place.positionals for word in each.choices]
-        options = [name for option in place.options for name in option.names]
-        files = "yes" if any(each.kind == "file" for each in place.positionals) else ""
-        told = f"words={_quoted(' '.join(words))} options={_quoted(' '.join(options))} files={_quoted(files)}"
-        cases.append(f"        {_quoted(place.path)}) {told} ;;")
-    return _filled(_BASH, places, values, cases)
+    for syntax in syntaxes:
+        words = [name for name, _ in syntax.commands] + [word for each in syntax.positionals for word in each.choices]
+        options = [name for option in syntax.options for name in option.names]
+        files = "yes" if any(each.kind == "file" for each in syntax.positionals) else ""
+        body = f"words={_quoted(' '.join(words))} options={_quoted(' '.join(options))} files={_quoted(files)}"
+        cases.append(f"        {_quoted(syntax.path)}) {body} ;;")
+    return _filled(_BASH, syntaxes, values, cases)
 
 
-def zsh(places: Sequence["Place"]) -> str:
+def zsh(syntaxes: Sequence[CommandSyntax]) -> str:
     values = []
-    for place, option in _with_values(places):
-        told = {
+    for syntax, option in _with_values(syntaxes):
+        body = {
             "choice": f"compadd -- {' '.join(map(_quoted, option.value.choices))}",
             "file": "_files",
             "any": f"_message {_quoted(option.help or 'value')}",
         }[option.value.kind]
-        values.append(f"        ({_either(place, option)}) {told}; return ;;")
+        values.append(f"        ({_either(syntax, option)}) {body}; return ;;")
     cases = []
-    for place in places:
-        commands = " ".join(_described(name, help_) for name, help_ in place.commands)
-        options = " ".join(_described(name, option.help) for option in place.options for name in option.names)
-        choices = " ".join(_quoted(word) for each in place.positionals for word in each.choices)
-        files = "yes" if any(each.kind == "file" for each in place.positionals) else ""
-        told = f"commands=({commands}) options=({options}) choices=({choices}) files={_quoted(files)}"
-        cases.append(f"        ({_quoted(place.path)}) {told} ;;")
-    return _filled(_ZSH, places, values, cases)
+    for syntax in syntaxes:
+        commands = " ".join(_described(name, help_) for name, help_ in syntax.commands)
+        options = " ".join(_described(name, option.help) for option in syntax.options for name in option.names)
+        choices = " ".join(_quoted(word) for each in syntax.positionals for word in each.choices)
+        files = "yes" if any(each.kind == "file" for each in syntax.positionals) else ""
+        body = f"commands=({commands}) options=({options}) choices=({choices}) files={_quoted(files)}"
+        cases.append(f"        ({_quoted(syntax.path)}) {body} ;;")
+    return _filled(_ZSH, syntaxes, values, cases)
 
 
-def fish(places: Sequence["Place"]) -> str:
+def fish(syntaxes: Sequence[CommandSyntax]) -> str:
     lines = []
-    for place in places:
-        here = f'__fleetlog_at "{place.path}"'
+    for syntax in syntaxes:
+        here = f'__fleetlog_at "{syntax.path}"'
         begin = f"complete -c fleetlog -n {_quoted(here)}"
-        lines += [f"{begin} -a {name} -d {_quoted(help_)}" for name, help_ in place.commands]
-        for value in place.positionals:
+        lines += [f"{begin} -a {name} -d {_quoted(help_)}" for name, help_ in syntax.commands]
+        for value in syntax.positionals:
             lines += [f"{begin} -a {_quoted(' '.join(value.choices))}"] if value.choices else []
             lines += [f"{begin} -F"] if value.kind == "file" else []
-        for option in place.options:
+        for option in syntax.options:
             names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
             taken = {
                 "none": "",
@@ -140,32 +138,32 @@ def fish(places: Sequence["Place"]) -> str:
                 "any": " -x",
             }[option.value.kind]
             lines.append(f"{begin} {names}{taken} -d {_quoted(option.help)}")
-    paths = " ".join(place.path for place in places if place.path)
-    return _FISH % {"paths": paths, "places": "\n".join(lines)}
+    paths = " ".join(syntax.path for syntax in syntaxes if syntax.path)
+    return _FISH % {"paths": paths, "cases": "\n".join(lines)}
 
 
-SCRIPTS: dict[str, Callable[[Sequence["Place"]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+SCRIPTS: dict[str, Callable[[Sequence[CommandSyntax]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
 
 
-def _filled(script: str, places: Sequence["Place"], values: list[str], cases: list[str]) -> str:
-    paths = "|".join(place.path for place in places if place.path)
-    return script % {"paths": paths, "values": "\n".join(values), "places": "\n".join(cases)}
+def _filled(script: str, syntaxes: Sequence[CommandSyntax], values: list[str], cases: list[str]) -> str:
+    paths = "|".join(syntax.path for syntax in syntaxes if syntax.path)
+    return script % {"paths": paths, "values": "\n".join(values), "cases": "\n".join(cases)}
 
 
-def _with_values(places: Sequence["Place"]) -> list[tuple["Place", "Option"]]:
-    return [(place, option) for place in places for option in place.options if option.value.kind != "none"]
+def _with_values(syntaxes: Sequence[CommandSyntax]) -> list[tuple[CommandSyntax, OptionSyntax]]:
+    return [(syntax, option) for syntax in syntaxes for option in syntax.options if option.value.kind != "none"]
 
 
-def _either(place: "Place", option: "Option") -> str:
-    """The pattern for an option that has just been written, by any of its names."""
-    return "|".join(_quoted(f"{place.path} {name}") for name in option.names)
+def _either(syntax: CommandSyntax, option: OptionSyntax) -> str:
+    """The shell pattern for the option that precedes the cursor, by any of its names."""
+    return "|".join(_quoted(f"{syntax.path} {name}") for name in option.names)
 
 
 def _described(name: str, help_: str) -> str:
-    """As _describe of zsh takes it."""
+    """An entry for zsh's `_describe`."""
     return _quoted(name.replace(":", "\\:") + ":" + help_)
 
 
 def _quoted(text: str) -> str:
-    """For bash and zsh; fish reads it alike, as no help has a backslash."""
+    """In single quotes for bash and zsh; fish reads it the same way as long as the text has no backslash."""
     return "'" + text.replace("'", "'\\''") + "'"

@@ -1,7 +1,7 @@
-"""The terminal: one console for answers, one for complaints, JSON for machines.
+"""The terminal: standard output for results, standard error for errors and progress, JSON for machines.
 
-What agents and other people wrote goes through `harmless` or `short` before it is printed: a terminal obeys control
-characters, wherever they come from.
+Text of agents and other people goes through `harmless` or `short` before it is printed, because a terminal obeys the
+control characters in it.
 """
 
 import re
@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 
 PIPED_WIDTH = 10_000
-"""Where no terminal shows it, no line is cut or folded."""
+"""The width of a pipe: no line is cut or wrapped there."""
 LONGEST_SHOWN = 100
-# C0 but line feed and tab, DEL, C1, marks that turn the direction of writing, separators of lines, lone surrogates.
+# C0 except line feed and tab, DEL, C1, bidirectional controls, line separators, lone surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -25,40 +25,40 @@ err = Console(stderr=True, highlight=False)
 
 
 def harmless(text: str) -> str:
-    """The text with everything that could steer a terminal written as an escape, as Python writes it."""
+    """The text, with all characters that could control a terminal replaced by Python escapes."""
     return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def short(value: Any, longest: int = LONGEST_SHOWN) -> str:
-    """A value on one line of at most `longest` characters; whatever is no text as JSON."""
+    """A value on one line of at most `longest` characters; what is no string is shown as JSON."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     text = harmless(" ".join(text.split()))
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def whole(text: str) -> str:
-    """A name on one line, however long it is, for within rich's markup."""
+    """A text on one line, not shortened, escaped for rich's markup."""
     return escape(harmless(text).replace("\n", "\\n"))
 
 
 def marked(value: Any) -> str:
-    """`short`, for within rich's markup."""
+    """`short`, escaped for rich's markup."""
     return escape(short(value))
 
 
-def complain(message: str) -> None:
-    """An error, for people."""
+def print_error(message: str) -> None:
+    """Print an error on standard error."""
     err.print("[bold red]error:[/]", end=" ")
     err.print(harmless(message), markup=False, soft_wrap=True)
 
 
-def advise(message: str) -> None:
-    """What to do about the error before."""
+def print_hint(message: str) -> None:
+    """Print on standard error what to do about the error printed before."""
     err.print(f"  → {harmless(message)}", markup=False, soft_wrap=True, style="dim")
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output. DEL and C1, which JSON leaves as they are, come as escapes."""
+    """Print one JSON document on standard output. DEL and C1, which JSON allows unescaped, are escaped."""
     text = msgspec.json.encode(value).decode()
     sys.stdout.write(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found.group()):04x}", text) + "\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`fleetlog doctor`: what works, what is missing, how to mend it."""
+"""`fleetlog doctor`: what works, what is missing, how to fix it."""
 
 import argparse
 from typing import Any
@@ -10,22 +10,22 @@ _MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    parser = commands.add_parser("doctor", help="what works, what is missing, how to mend it")
+    parser = commands.add_parser("doctor", help="what works, what is missing, how to fix it")
     parser.add_argument("--json", action="store_true", help="print [{name, status, detail, mend}]")
     parser.set_defaults(run=run)
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Exit code 1 when anything is an error."""
-    from interfaces.bootstrap.diagnosis import diagnose
+    """Exit code 1 if any check fails."""
+    from interfaces.bootstrap.diagnosis import diagnosis
 
-    findings = await diagnose(settings)
+    results = await diagnosis(settings)
     if arguments.json:
-        print_json(findings)
+        print_json(results)
     else:
-        for finding in findings:
-            out.print(f"{_MARKS[finding.status]} [bold]{finding.name}[/]", end=" ")
-            out.print(harmless(finding.detail), markup=False, soft_wrap=True)
-            if finding.mend:
-                out.print(f"  → {harmless(finding.mend)}", markup=False, soft_wrap=True, style="dim")
-    return int(any(finding.status == "error" for finding in findings))
+        for result in results:
+            out.print(f"{_MARKS[result.status]} [bold]{result.name}[/]", end=" ")
+            out.print(harmless(result.detail), markup=False, soft_wrap=True)
+            if result.mend:
+                out.print(f"  → {harmless(result.mend)}", markup=False, soft_wrap=True, style="dim")
+    return int(any(result.status == "error" for result in results))

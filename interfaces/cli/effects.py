@@ -1,4 +1,4 @@
-"""`fleetlog effects list|show|retry|drop`: what was wanted of the outside world, and what became of it."""
+"""`fleetlog effects list|show|retry|drop`: the effect ledger, and the dead letters in it."""
 
 import argparse
 import getpass
@@ -9,9 +9,9 @@ from typing import Any, get_args
 from rich.table import Table
 
 from application.command_context import CommandContext
-from application.work_control import EffectRecord, EffectState, EffectTry
+from application.ports.effect_records import EffectRecord, EffectState, EffectTry
 from domain.errors import DomainError
-from interfaces.cli.console import complain, marked, out, print_json
+from interfaces.cli.console import marked, out, print_error, print_json
 from interfaces.settings import Settings
 
 NEWEST = 2**63 - 1
@@ -19,14 +19,14 @@ COLOURS = {"done": "green", "dead": "red", "ready": "yellow", "leased": "cyan"}
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    parser = commands.add_parser("effects", help="see wanted effects; retry or drop those that were given up")
+    parser = commands.add_parser("effects", help="see effects; retry or drop dead letters")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    listed = actions.add_parser("list", help="effects, newest first; by default those that were given up")
+    listed = actions.add_parser("list", help="effects, newest first; by default the dead letters")
     listed.add_argument("--state", action="append", choices=get_args(EffectState), help="may be given several times")
     listed.add_argument("--limit", type=int, default=50)
-    shown = actions.add_parser("show", help="one effect with every try")
-    retried = actions.add_parser("retry", help="try once more what was given up")
-    dropped = actions.add_parser("drop", help="never try again what was given up")
+    shown = actions.add_parser("show", help="one effect with all its attempts")
+    retried = actions.add_parser("retry", help="try a dead letter again")
+    dropped = actions.add_parser("drop", help="give a dead letter up for good")
     for action, run in ((listed, run_list), (shown, run_show), (retried, run_retry), (dropped, run_drop)):
         if action is not listed:
             action.add_argument("id", help="as `list` shows it")
@@ -37,9 +37,9 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 async def run_list(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.work_administration import work_administration
+    from interfaces.bootstrap.direct_access import operator_commands
 
-    async with work_administration(settings) as work:
+    async with operator_commands(settings) as work:
         found = await work.records.list(
             states=arguments.state or ["dead"], kind="", before=NEWEST, limit=arguments.limit
         )
@@ -53,13 +53,13 @@ async def run_list(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.work_administration import work_administration
+    from interfaces.bootstrap.direct_access import operator_commands
 
-    async with work_administration(settings) as work:
+    async with operator_commands(settings) as work:
         record = await work.records.get(arguments.id)
         tries = await work.records.tries(record.effect_id) if record else []
     if record is None:
-        complain(f"no effect {arguments.id} is known; `fleetlog effects list` shows what waits for a person")
+        print_error(f"no effect {arguments.id} is known; `fleetlog effects list` shows what waits for a person")
         return 1
     if arguments.json:
         print_json({"effect": record, "history": tries})
@@ -79,16 +79,16 @@ async def run_drop(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _decide(arguments: argparse.Namespace, settings: Settings, action: str) -> int:
-    from interfaces.bootstrap.work_administration import work_administration
+    from interfaces.bootstrap.direct_access import operator_commands
 
     command_id = f"cli/{uuid.uuid4().hex}"
     context = CommandContext(actor=f"cli/{getpass.getuser()}", command_id=command_id, correlation_id=command_id)
     try:
-        async with work_administration(settings) as work:
+        async with operator_commands(settings) as work:
             decide = work.retry if action == "retry" else work.drop
             position = await decide(arguments.id, arguments.reason, context)
     except DomainError as error:
-        complain(str(error))
+        print_error(str(error))
         return 1
     if arguments.json:
         print_json({"position": position})
@@ -98,7 +98,7 @@ async def _decide(arguments: argparse.Namespace, settings: Settings, action: str
 
 
 def _table(records: Sequence[EffectRecord]) -> Table:
-    table = Table("id", "kind", "lane", "state", "tries", "last error")
+    table = Table("id", "kind", "key", "state", "tries", "last error")
     for record in records:
         state = f"[{COLOURS.get(record.state, 'white')}]{record.state}[/]"
         table.add_row(record.id, record.kind, record.lane, state, str(record.attempts), marked(record.last_error))

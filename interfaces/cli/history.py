@@ -9,19 +9,19 @@ from typing import Any
 from rich.table import Table
 from rich.tree import Tree
 
+from interfaces.cli.as_of_options import add_as_of_options, as_of_query
 from interfaces.cli.console import marked, out, print_json
-from interfaces.cli.event_texts import STATE_COLOURS, TODO_MARKS, StateBeside, listed
-from interfaces.cli.moments import add_moment_options, moment_of
+from interfaces.cli.event_text import STATE_COLOURS, TODO_MARKS, StateAfter, from_list
 from interfaces.cli.progress import bar_of, spinner
-from interfaces.cli.server import add_server_options, answer_of, path_part
+from interfaces.cli.server import add_server_options, path_part, request_json
 from interfaces.cli.timeline import Timeline
 from interfaces.settings import Settings
 
 PAGE = 1000
 BISECT_PART = 20_000
-"""Events that are looked at in one call, so that people see how far it is."""
+"""Events per call of a scan, so that progress can be shown."""
 ROW_FROM = 100
-"""Columns of a terminal from which on a change has room on one row."""
+"""The smallest terminal width at which each change is one table row; narrower ones get several lines."""
 MARKS = {"added": "[green]+[/]", "removed": "[red]-[/]", "changed": "[yellow]~[/]"}
 
 
@@ -36,7 +36,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     history = commands.add_parser("history", help="a run's or session's events as a timeline")
     history.set_defaults(run=run_history)
     show = commands.add_parser("show", help="a run or session as it was")
-    add_moment_options(show, of_one=True)
+    add_as_of_options(show, of_one=True)
     show.set_defaults(run=run_show)
     diff = commands.add_parser("diff", help="what changed between two seqs, and by which events")
     diff.set_defaults(run=run_diff)
@@ -51,7 +51,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     diff.add_argument("from_seq", type=int, metavar="FROM")
     diff.add_argument("to_seq", type=int, metavar="TO")
     bisect.add_argument("where", help="such as 'tools.failed > 0'; docs/reference/conditions.md")
-    bisect.add_argument("--monotone", action="store_true", help="it holds for good once it holds: search by halves")
+    bisect.add_argument("--monotone", action="store_true", help="once it holds, it holds for good: use binary search")
     for parser in (events, history, show, diff, bisect, why):
         add_server_options(parser)
 
@@ -62,13 +62,13 @@ async def run_events(arguments: argparse.Namespace, settings: Settings) -> int:
     query = {name: given[name] for name in names if given[name]} | {"after": arguments.after, "limit": arguments.limit}
     if arguments.correlation_id:
         query["correlationId"] = arguments.correlation_id
-    found = await answer_of(arguments, settings, "GET", "/api/events", params=query)
+    found = await request_json(arguments, settings, "GET", "/api/events", params=query)
     if arguments.json:
         print_json(found)
         return 0
     timeline = Timeline(out, "position")
     for event in found["events"]:
-        timeline.event(listed(event))
+        timeline.event(from_list(event))
     if found["nextAfter"] is not None:
         out.print(f"[dim]there is more: --after {found['nextAfter']}[/]")
     return 0
@@ -77,16 +77,16 @@ async def run_events(arguments: argparse.Namespace, settings: Settings) -> int:
 async def run_history(arguments: argparse.Namespace, settings: Settings) -> int:
     kind = "session" if arguments.session else "run"
     path, events = f"/api/streams/{kind}:{path_part(arguments.id)}/events", []
-    timeline = Timeline(out, "seq", StateBeside(kind, arguments.id))
+    timeline = Timeline(out, "seq", StateAfter(kind, arguments.id))
     after: int | None = 0
     while after is not None:
-        page = await answer_of(arguments, settings, "GET", path, params={"after": after, "limit": PAGE})
+        page = await request_json(arguments, settings, "GET", path, params={"after": after, "limit": PAGE})
         after = page["nextAfter"]
         if arguments.json:
             events += page["events"]
             continue
         for event in page["events"]:
-            timeline.event(listed(event))
+            timeline.event(from_list(event))
     if arguments.json:
         print_json({"events": events})
     else:
@@ -95,8 +95,8 @@ async def run_history(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
-    query = moment_of(arguments)
-    state = await answer_of(arguments, settings, "GET", _path(arguments), params=query)
+    query = as_of_query(arguments)
+    state = await request_json(arguments, settings, "GET", _path(arguments), params=query)
     if arguments.json:
         print_json(state)
         return 0
@@ -106,9 +106,9 @@ async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
         table.add_row(f"[bold]{marked(field)}[/]", f"[{colour}]{marked(value)}[/]")
     out.print(table)
     if not arguments.session:
-        todos = await answer_of(arguments, settings, "GET", f"{_path(arguments)}/todos", params=query)
+        todos = await request_json(arguments, settings, "GET", f"{_path(arguments)}/todos", params=query)
         asked = {"runId": arguments.id, **query}
-        questions = await answer_of(arguments, settings, "GET", "/api/human-loop/requests", params=asked)
+        questions = await request_json(arguments, settings, "GET", "/api/human-loop/requests", params=asked)
         for todo in todos["items"]:
             out.print(f" {TODO_MARKS.get(todo['status'], '?')} {marked(todo['content'])}")
         for question in questions["requests"]:
@@ -120,7 +120,7 @@ async def run_show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def run_diff(arguments: argparse.Namespace, settings: Settings) -> int:
     query = {"from": arguments.from_seq, "to": arguments.to_seq}
-    found = await answer_of(arguments, settings, "GET", f"{_path(arguments)}/diff", params=query)
+    found = await request_json(arguments, settings, "GET", f"{_path(arguments)}/diff", params=query)
     if arguments.json:
         print_json(found)
         return 0
@@ -154,7 +154,7 @@ def _by(change: dict[str, Any]) -> str:
 
 
 async def run_bisect(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Exit code 1 when the condition never holds."""
+    """Exit code 1 if the condition never holds."""
     found = await (_halved if arguments.monotone else _scanned)(arguments, settings)
     first = found["first"]
     if arguments.json:
@@ -169,19 +169,19 @@ async def run_bisect(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _halved(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     body = {"where": arguments.where, "monotone": True}
     with spinner("searching by halves"):
-        return await answer_of(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
+        return await request_json(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
 
 
 async def _scanned(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
-    """Part by part; `evaluated` is that of all parts."""
-    last = (await answer_of(arguments, settings, "GET", _path(arguments)))["seq"]
+    """Bisect part by part; `evaluated` of the result counts the events of all parts."""
+    last = (await request_json(arguments, settings, "GET", _path(arguments)))["seq"]
     evaluated = 0
     with bar_of("events") as report:
         for begin in range(1, last + 1, BISECT_PART):
             report(begin - 1, last)
             end = min(begin + BISECT_PART - 1, last)
             body = {"where": arguments.where, "from": begin, "to": end}
-            found = await answer_of(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
+            found = await request_json(arguments, settings, "POST", f"{_path(arguments)}/bisect", json=body)
             evaluated += found["evaluated"]
             if found["found"]:
                 break
@@ -189,7 +189,7 @@ async def _scanned(arguments: argparse.Namespace, settings: Settings) -> dict[st
 
 
 async def run_why(arguments: argparse.Namespace, settings: Settings) -> int:
-    found = await answer_of(arguments, settings, "GET", f"/api/events/{arguments.position}/why")
+    found = await request_json(arguments, settings, "GET", f"/api/events/{arguments.position}/why")
     if arguments.json:
         print_json(found)
         return 0

@@ -1,4 +1,4 @@
-"""`fleetlog list runs|sessions|questions`: what there is, newest first, now or at a moment of the past."""
+"""`fleetlog list runs|sessions|questions`: newest first, now or as of a position or time."""
 
 import argparse
 from collections.abc import Mapping
@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
+from interfaces.cli.as_of_options import add_as_of_options, as_of_query
 from interfaces.cli.console import marked, out, print_json
-from interfaces.cli.event_texts import STATE_COLOURS
-from interfaces.cli.moments import add_moment_options, moment_of
-from interfaces.cli.server import add_server_options, answer_of
+from interfaces.cli.event_text import STATE_COLOURS
+from interfaces.cli.server import add_server_options, request_json
 from interfaces.settings import Settings
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """`members`: the answer's field with the items. `state`: the field, and query parameter, that says how each is."""
+    """`members`: the response's field with the items. `state`: the items' state field, and its query parameter."""
 
     path: str
     members: str
@@ -48,10 +48,12 @@ LISTINGS: Mapping[str, Listing] = {
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     parser = commands.add_parser("list", help="runs, sessions or questions, newest first, now or as they were")
     parser.add_argument("what", choices=tuple(LISTINGS))
-    parser.add_argument("--state", help="such as running; a question's is open, answering, resolved …")
+    parser.add_argument(
+        "--state", help="one of the states that the list shows; for any other the error names those that there are"
+    )
     parser.add_argument("--limit", type=int, default=50)
-    parser.add_argument("--cursor", help="go on behind the page before, which told it")
-    add_moment_options(parser, of_one=False)
+    parser.add_argument("--cursor", help="the next page: the cursor that the page before ended with")
+    add_as_of_options(parser, of_one=False)
     add_server_options(parser)
     parser.set_defaults(run=run_list)
 
@@ -59,8 +61,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 async def run_list(arguments: argparse.Namespace, settings: Settings) -> int:
     listing = LISTINGS[arguments.what]
     query = {"limit": arguments.limit, listing.state: arguments.state, "cursor": arguments.cursor}
-    query = {name: value for name, value in query.items() if value is not None} | moment_of(arguments)
-    found = await answer_of(arguments, settings, "GET", listing.path, params=query)
+    query = {name: value for name, value in query.items() if value is not None} | as_of_query(arguments)
+    found = await request_json(arguments, settings, "GET", listing.path, params=query)
     if arguments.json:
         print_json(found)
         return 0

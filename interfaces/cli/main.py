@@ -1,4 +1,4 @@
-"""`fleetlog`: the commands, each in a module of its own."""
+"""`fleetlog`: the entry point; each command or group of commands is a module of this package."""
 
 import io
 import os
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import uvloop
 
+from domain.event import WrittenByNewerVersion
 from interfaces.cli import (
     audit,
     completion,
@@ -17,13 +18,14 @@ from interfaces.cli import (
     lists,
     migrate,
     process_managers,
+    project,
     projections,
     replay,
     template,
     up,
     workspace,
 )
-from interfaces.cli.console import complain
+from interfaces.cli.console import print_error
 from interfaces.cli.parser import WRONG_CALL, Parser
 from interfaces.errors import StartRefused
 from interfaces.settings import SettingsError, load_settings
@@ -33,6 +35,7 @@ COMMANDS = (
     up,
     migrate,
     doctor,
+    project,
     projections,
     process_managers,
     effects,
@@ -48,9 +51,11 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code: 0 done, 1 it failed, 2 the call or the settings are wrong."""
+    """Run one command. Returns its exit code: 0 done, 1 it failed, 2 the arguments or settings are wrong."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a mark that a terminal's encoding lacks is no reason to fail
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # print characters that the terminal's encoding lacks as escapes instead of failing
             stream.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if argv is None else argv
     if not given:
@@ -60,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(uvloop.run(arguments.run(arguments, load_settings(os.environ))))
     except SettingsError as error:
-        complain(str(error))
+        print_error(str(error))
         return WRONG_CALL
-    except StartRefused as error:
-        complain(str(error))
+    except (StartRefused, WrittenByNewerVersion) as error:
+        print_error(str(error))
         return 1
-    except BrokenPipeError:  # whoever read has seen enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -80,6 +85,7 @@ def parser() -> Parser:
         epilog="Settings are environment variables, such as FLEETLOG_PORT; docs/reference/configuration.md lists all.",
     )
     top.add_argument("--version", action="version", version=f"fleetlog {__version__}")
+    top.set_defaults(whole=top)  # for `completion`, which reads what all commands take
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)

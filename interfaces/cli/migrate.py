@@ -1,4 +1,4 @@
-"""`fleetlog migrate`: bring the configured database to the schema of this version."""
+"""`fleetlog migrate`: apply missing migrations and functions to the configured database."""
 
 import argparse
 from typing import Any
@@ -14,7 +14,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 async def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.foundation import migrate_database
+    from interfaces.bootstrap.startup_errors import migrate_database
 
     if settings.database_url is None:
         raise SettingsError("DATABASE_URL", "it is required here; `fleetlog up` migrates its own Postgres by itself.")

@@ -1,21 +1,21 @@
-"""argparse's parser, with errors that name what was probably meant."""
+"""argparse's parser, with errors that suggest what was probably meant."""
 
 import argparse
 import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
-from interfaces.cli.console import advise, complain
+from interfaces.cli.console import print_error, print_hint
 
 WRONG_CALL = 2
 
 
 class Parser(argparse.ArgumentParser):
-    """The parsers of subcommands are of this class, too."""
+    """argparse makes the parsers of subcommands of this class, too."""
 
     def error(self, message: str) -> NoReturn:
-        complain(message)
-        advise(f"`{self.prog} --help` says what there is")
+        print_error(message)
+        print_hint(f"`{self.prog} --help` says what there is")
         raise SystemExit(WRONG_CALL)
 
     def parse_known_args(  # type: ignore[override]  # argparse's overloads say nothing more
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def subcommands(self) -> "argparse._SubParsersAction[Any] | None":
-        """The action that holds the parsers of its subcommands."""
+        """The action that holds the parsers of its subcommands; None without any."""
         kind = argparse._SubParsersAction  # noqa: SLF001 - argparse has no public name for it
         return next((each for each in self._actions if isinstance(each, kind)), None)
 

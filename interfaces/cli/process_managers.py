@@ -1,4 +1,4 @@
-"""`fleetlog process-managers status|retry|skip`: what turns events into wanted effects, and what stops it."""
+"""`fleetlog process-managers status|retry|skip`: where the process managers are, and what stops them."""
 
 import argparse
 import getpass
@@ -9,18 +9,20 @@ from typing import Any
 from rich.table import Table
 
 from application.command_context import CommandContext
-from application.process_manager_control import ProcessManagerStatus
+from application.ports.process_manager_records import ProcessManagerStatus
 from domain.errors import DomainError
-from interfaces.cli.console import complain, marked, out, print_json
+from interfaces.cli.console import marked, out, print_error, print_json
 from interfaces.settings import Settings
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    parser = commands.add_parser("process-managers", help="see what turns events into effects; retry or skip an event")
+    parser = commands.add_parser(
+        "process-managers", help="see process managers; retry or skip the event that stopped one"
+    )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="where each process manager stands")
-    retry = actions.add_parser("retry", help="try the event again at which one stands still")
-    skip = actions.add_parser("skip", help="go on without that event: what it made wanted is not done")
+    status = actions.add_parser("status", help="the position and status of each process manager")
+    retry = actions.add_parser("retry", help="process the event that stopped one again")
+    skip = actions.add_parser("skip", help="go on without that event: its commands and effects are left out")
     for action, run in ((status, run_status), (retry, run_retry), (skip, run_skip)):
         if action is not status:
             action.add_argument("name", help="such as run_life; `status` lists them")
@@ -31,14 +33,17 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 async def run_status(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.process_manager_administration import process_manager_administration
+    from interfaces.bootstrap.direct_access import process_manager_administration
 
     async with process_manager_administration(settings) as administration:
         statuses = await administration.records.status()
+        pending = await administration.records.pending()
     if arguments.json:
         print_json(statuses)
     else:
         out.print(_table(statuses))
+        for each in pending:
+            out.print(each.text)
     return 0 if all(status.status == "running" for status in statuses) else 1
 
 
@@ -51,7 +56,7 @@ async def run_skip(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.process_manager_administration import process_manager_administration
+    from interfaces.bootstrap.direct_access import process_manager_administration
 
     command_id = uuid.uuid4().hex
     context = CommandContext(actor=f"cli/{getpass.getuser()}", command_id=command_id, correlation_id=command_id)
@@ -63,7 +68,7 @@ async def _act(arguments: argparse.Namespace, settings: Settings) -> int:
             else:
                 position = await controls.retry(arguments.name, arguments.reason, context)
         except DomainError as error:
-            complain(str(error))
+            print_error(str(error))
             return 1
     if arguments.json:
         print_json({"position": position})

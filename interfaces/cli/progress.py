@@ -1,4 +1,4 @@
-"""How far long work is: for people at a terminal alone, on standard error if it isn't said otherwise."""
+"""Progress bars of long work, shown on a terminal only, by default on standard error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from interfaces.cli.console import err
 
 Report = Callable[[int, int], None]
-"""Told what is done and how much there is."""
+"""Called with the number done and the total."""
 
 
 @contextmanager
 def bar_of(what: str, console: Console = err) -> Iterator[Report]:
-    """A bar that counts `what`; what is printed on its console meanwhile stands above it."""
+    """A bar that counts `what`. Lines printed on the same console meanwhile appear above it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(what, total=None)
@@ -23,7 +23,7 @@ def bar_of(what: str, console: Console = err) -> Iterator[Report]:
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """For work that doesn't tell how far it is."""
+    """For work without a known total."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task(what, total=None)

@@ -1,4 +1,4 @@
-"""`fleetlog projections status|rebuild|retry|skip`: see and administer the read models. All of it is in the log."""
+"""`fleetlog projections status|rebuild|retry|skip`: see and administer projections. Each change is an event."""
 
 import argparse
 import asyncio
@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.table import Table
 
+from application.ports.user_projections import UserProjectionStatus
 from domain.errors import DomainError
 from domain.record import Metadata
-from interfaces.cli.console import complain, marked, out, print_json
+from interfaces.cli.console import marked, out, print_error, print_json
 from interfaces.cli.progress import bar_of
 from interfaces.settings import Settings
 from projections.ports import ProjectionAdministration, ProjectionStatus
@@ -22,10 +23,13 @@ UNHELD_S = 15.0
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    parser = commands.add_parser("projections", help="see, rebuild, retry and skip in the read models")
+    parser = commands.add_parser(
+        "projections",
+        help="see and rebuild read models; retry or skip the event that stopped one of them, or a projection of yours",
+    )
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="where each read model stands")
-    rebuild = actions.add_parser("rebuild", help="build a new version beside the present one, then swap")
+    status = actions.add_parser("status", help="the position and status of each read model")
+    rebuild = actions.add_parser("rebuild", help="build a new version beside the current one, then swap")
     retry = actions.add_parser("retry", help="try the event again that stopped a projection")
     skip = actions.add_parser("skip", help="go on without the event that stopped a projection")
     for action, run in ((status, run_status), (rebuild, run_rebuild), (retry, run_retry), (skip, run_skip)):
@@ -39,14 +43,17 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 async def run_status(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.projection_administration import projection_administration
+    """Exit code 1 if one of Fleetlog's own doesn't go on; those of users are their own affair."""
+    from interfaces.bootstrap.direct_access import projection_administration
 
     async with projection_administration(settings) as administration:
-        statuses = await administration.status()
+        statuses, of_users = await administration.own.status(), await administration.users.status()
     if arguments.json:
-        print_json(statuses)
+        print_json([*statuses, *of_users])
     else:
         out.print(_table(statuses))
+        if of_users:
+            out.print(_table_of_users(of_users))
     return 0 if all(status.status == "running" for status in statuses if status.state == "active") else 1
 
 
@@ -55,7 +62,7 @@ async def run_rebuild(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _follow(administration: ProjectionAdministration, name: str, version: int) -> int:
-    """Until readers see the new version; Ctrl-C ends the waiting, not the build."""
+    """Show progress until readers see the new version. Ctrl-C ends the command, not the build."""
     unheld_since: float | None = None
     with bar_of(f"{name} version {version}") as report:
         while True:
@@ -65,11 +72,11 @@ async def _follow(administration: ProjectionAdministration, name: str, version: 
                 break
             report(built.position, built.position + built.lag_events)
             if built.status != "running":
-                complain(f"the build is {built.status} at position {built.error_position}: {built.error}")
+                print_error(f"the build is {built.status} at position {built.error_position}: {built.error}")
                 return 1
             unheld_since = None if built.holder else unheld_since or time.monotonic()
             if unheld_since is not None and time.monotonic() - unheld_since > UNHELD_S:
-                complain("nobody builds it: `fleetlog up` or `fleetlog worker` has to run")
+                print_error("nobody builds it: `fleetlog up` or `fleetlog worker` has to run")
                 return 1
             await asyncio.sleep(POLL_S)
     out.print(f"[green]✓[/] readers see version {version} of [bold]{marked(name)}[/]")
@@ -85,7 +92,7 @@ async def run_skip(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _act(arguments: argparse.Namespace, settings: Settings, action: str) -> int:
-    from interfaces.bootstrap.projection_administration import projection_administration
+    from interfaces.bootstrap.direct_access import projection_administration
 
     command_id = f"cli/{uuid.uuid4().hex}"
     audit = {
@@ -94,7 +101,8 @@ async def _act(arguments: argparse.Namespace, settings: Settings, action: str) -
         "reason": arguments.reason,
     }
     try:
-        async with projection_administration(settings) as administration:
+        async with projection_administration(settings) as projections:
+            administration = projections.own
             if action == "rebuild":
                 result = {"version": await administration.rebuild(arguments.name, **audit)}
                 if not arguments.json and not arguments.no_wait:
@@ -105,7 +113,7 @@ async def _act(arguments: argparse.Namespace, settings: Settings, action: str) -
                 position = await administration.skip(arguments.name, arguments.position, **audit)
                 result = {"position": position}
     except DomainError as error:
-        complain(str(error))
+        print_error(str(error))
         return 1
     if arguments.json:
         print_json(result)
@@ -129,5 +137,24 @@ def _table(statuses: Sequence[ProjectionStatus]) -> Table:
             f"{status.lag_events} events, {status.lag_seconds:.1f} s",
             status.holder or "[red]nobody[/]",
             stopped,
+        )
+    return table
+
+
+def _table_of_users(statuses: Sequence[UserProjectionStatus]) -> Table:
+    table = Table("your projection", "status", "position", "behind", "held by", "restarts", "stopped by, or last error")
+    for status in statuses:
+        colour = {"running": "green", "stopped": "red", "not running": "dim"}.get(status.status, "yellow")
+        error = status.error or ""
+        if status.error_position is not None:
+            error = f"{status.error_type} at {status.error_position}: {error}"
+        table.add_row(
+            marked(status.projection),
+            f"[{colour}]{status.status}[/]",
+            str(status.position),
+            status.lag_text,
+            marked(status.holder or "nobody"),
+            str(status.restarts),
+            marked(error),
         )
     return table

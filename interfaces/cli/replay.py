@@ -1,4 +1,4 @@
-"""`fleetlog replay RUN`: a finished run once more, live in the terminal, in its own rhythm."""
+"""`fleetlog replay RUN`: the events of a finished run, printed at their original intervals or faster."""
 
 import argparse
 import asyncio
@@ -7,9 +7,9 @@ from typing import Any
 from rich.markup import escape
 
 from interfaces.cli.console import err, out, print_json
-from interfaces.cli.event_texts import StateBeside, listed, streamed
+from interfaces.cli.event_text import StateAfter, from_list, from_stream
 from interfaces.cli.progress import bar_of
-from interfaces.cli.server import add_server_options, answer_of, frames_of, path_part
+from interfaces.cli.server import add_server_options, path_part, request_json, stream_frames
 from interfaces.cli.timeline import Timeline
 from interfaces.settings import Settings
 
@@ -18,32 +18,32 @@ FASTEST = 10_000.0
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    parser = commands.add_parser("replay", help="a finished run again, in its own rhythm; Ctrl-C ends it")
+    parser = commands.add_parser("replay", help="a finished run again, at its original pace; Ctrl-C ends it")
     parser.add_argument("id", metavar="RUN")
     parser.add_argument("--speed", type=_speed, default=1.0, help="4 is four times as fast, 0 at once; 1 by default")
-    parser.add_argument("--after", type=int, default=0, metavar="SEQ", help="begin behind the event with this seq")
+    parser.add_argument("--after", type=int, default=0, metavar="SEQ", help="begin after the event with this seq")
     add_server_options(parser)
     parser.set_defaults(run=run_replay)
 
 
 async def run_replay(arguments: argparse.Namespace, settings: Settings) -> int:
-    """With `--json` one event a line."""
+    """With `--json`, one event per line."""
     path = f"/api/runs/{path_part(arguments.id)}"
-    last = int((await answer_of(arguments, settings, "GET", path))["seq"])
+    last = int((await request_json(arguments, settings, "GET", path))["seq"])
     query = {"replay": "true", "speed": arguments.speed, "cursor": arguments.after}
-    frames = frames_of(arguments, settings, f"{path}/stream", **query)
+    frames = stream_frames(arguments, settings, f"{path}/stream", **query)
     timeline, seq = Timeline(out, "seq", await _state_before(arguments, settings)), arguments.after
     try:
         with bar_of("events", err if arguments.json else out) as report:
             report(seq, last)
             async for data in frames:
-                if "seq" not in data:  # a frame that is no event of the log
+                if "seq" not in data:  # a derived frame, not an event of the log
                     continue
                 seq = data["seq"]
                 if arguments.json:
                     print_json(data)
                 else:
-                    timeline.event(streamed(data))
+                    timeline.event(from_stream(data))
                 report(seq, last)
     except asyncio.CancelledError:
         err.print(
@@ -55,15 +55,15 @@ async def run_replay(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-async def _state_before(arguments: argparse.Namespace, settings: Settings) -> StateBeside:
-    """The state after the events that are left out."""
-    state, after = StateBeside("run", arguments.id), 0
+async def _state_before(arguments: argparse.Namespace, settings: Settings) -> StateAfter:
+    """The state after the events that `--after` leaves out."""
+    state, after = StateAfter("run", arguments.id), 0
     path = f"/api/streams/run:{path_part(arguments.id)}/events"
     while after < arguments.after:
         query = {"after": after, "limit": min(PAGE, arguments.after - after)}
-        page = await answer_of(arguments, settings, "GET", path, params=query)
+        page = await request_json(arguments, settings, "GET", path, params=query)
         for event in page["events"]:
-            state.after(listed(event))
+            state.after(from_list(event))
         if page["nextAfter"] is None:
             break
         after = page["nextAfter"]

@@ -1,4 +1,4 @@
-"""Calls of a running server, for commands that ask its API."""
+"""Requests of a running server's API."""
 
 import argparse
 import json
@@ -17,21 +17,21 @@ UNAUTHORIZED = (401, 403)
 
 
 def add_server_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", help="the server; by default the one that FLEETLOG_HOST and _PORT name")
-    parser.add_argument("--key-file", type=argparse.FileType(), help="file with an API key, where one is needed")
+    parser.add_argument("--url", help="URL of the server; by default that of FLEETLOG_HOST and FLEETLOG_PORT")
+    parser.add_argument("--key-file", type=argparse.FileType(), help="file with an API key, if the server needs one")
     parser.add_argument("--json", action="store_true", help="JSON for machines")
 
 
 def path_part(text: str) -> str:
-    """An id as a part of a path, whatever characters somebody gave."""
+    """An id, quoted for use as a part of a URL's path."""
     return urllib.parse.quote(text, safe=":@")
 
 
-async def answer_of(
+async def request_json(
     arguments: argparse.Namespace, settings: Settings, method: str, path: str, **options: Any
 ) -> dict[str, Any]:
-    """The JSON of a successful answer. Raises StartRefused with what the server said of any other."""
-    response = await response_of(arguments, settings, method, path, **options)
+    """The JSON of a successful response. Raises StartRefused with the server's error for any other."""
+    response = await request(arguments, settings, method, path, **options)
     try:
         answer: dict[str, Any] = response.json()
     except ValueError as error:
@@ -39,20 +39,20 @@ async def answer_of(
     return answer
 
 
-async def response_of(
+async def request(
     arguments: argparse.Namespace, settings: Settings, method: str, path: str, **options: Any
 ) -> httpx.Response:
-    """A successful answer, whatever its kind. Raises StartRefused as `answer_of` does."""
+    """A successful response. Raises StartRefused as `request_json` does."""
     async with _client(arguments, settings) as client:
         response = await client.request(method, path, **options)
         _check(response)
         return response
 
 
-async def frames_of(
+async def stream_frames(
     arguments: argparse.Namespace, settings: Settings, path: str, **query: Any
 ) -> AsyncIterator[dict[str, Any]]:
-    """The data of the server-sent events of a stream, to its end. Raises StartRefused as `answer_of` does."""
+    """The JSON data of a stream's server-sent events, to its end. Raises StartRefused as `request_json` does."""
     headers = {"accept": "text/event-stream"}
     async with (
         _client(arguments, settings) as client,
@@ -74,7 +74,7 @@ async def _client(arguments: argparse.Namespace, settings: Settings) -> AsyncIte
         async with httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as client:
             yield client
     except httpx.TimeoutException as error:
-        raise StartRefused(f"{url} has not answered within {TIMEOUT_S} s; `fleetlog doctor` tells how it is") from error
+        raise StartRefused(f"{url} has not answered within {TIMEOUT_S} s; `fleetlog doctor` checks it") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StartRefused(
             f"no server can be reached at {url} ({error}). Start one with `fleetlog up`, or name another one by --url "

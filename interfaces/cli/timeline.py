@@ -1,4 +1,4 @@
-"""Events as lines of a timeline: place, time since the first, what happened, and the state beside it."""
+"""Events as lines of a timeline: seq or position, time since the first, what happened, and the state after it."""
 
 from datetime import datetime
 from typing import Literal
@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.text import Text
 
 from interfaces.cli.console import harmless
-from interfaces.cli.event_texts import SeenEvent, StateBeside, said
+from interfaces.cli.event_text import ShownEvent, StateAfter, event_text
 
 BESIDE_FROM = 110
-"""Columns of a terminal from which on there is room for the state beside the events."""
+"""The smallest terminal width at which the state is shown beside the events."""
 TYPES_FROM = 80
 TYPE_WIDTH = 24
 COLOURS = {
@@ -25,15 +25,15 @@ COLOURS = {
 
 
 class Timeline:
-    """Prints events as they come, each on one line that fits the terminal. `place` says which number stands first;
-    `state` what the state is after each event, if it is told."""
+    """Prints events as they come, each on one line that fits the terminal. `number`: which of an event's numbers is
+    shown. `state`: if given, the state after each event is shown, too."""
 
-    def __init__(self, console: Console, place: Literal["seq", "position"], state: StateBeside | None = None) -> None:
-        self._console, self._place, self._state = console, place, state
+    def __init__(self, console: Console, number: Literal["seq", "position"], state: StateAfter | None = None) -> None:
+        self._console, self._number, self._state = console, number, state
         self._began: datetime | None = None
         self._piped = not console.is_terminal
 
-    def event(self, event: SeenEvent) -> None:
+    def event(self, event: ShownEvent) -> None:
         width = self._console.width
         line = self._line(event, width)
         state = None if self._state is None else self._state.after(event)
@@ -49,24 +49,24 @@ class Timeline:
         self._console.print(line, soft_wrap=True)
 
     def end(self) -> None:
-        """The state after the last event, where there was no room for it beside them."""
+        """Print the state after the last event, unless states were shown beside the events."""
         beside = not self._piped and self._console.width >= BESIDE_FROM
         if self._state is not None and not beside and self._state.last.plain:
             self._console.print(Text.assemble(("state ", "bold"), self._state.last), soft_wrap=self._piped)
 
-    def _line(self, event: SeenEvent, width: int) -> Text:
+    def _line(self, event: ShownEvent, width: int) -> Text:
         if self._began is None:
             self._began = event.occurred_at
         after = since((event.occurred_at - self._began).total_seconds())
         type_ = harmless(event.type)
         colour = COLOURS.get(event.type.partition(".")[0], "white")
         line = Text.assemble(
-            (f"{event.seq if self._place == 'seq' else event.position:>5}", "dim"), (f" {after:>10}  ", "dim green")
+            (f"{event.seq if self._number == 'seq' else event.position:>5}", "dim"), (f" {after:>10}  ", "dim green")
         )
         line.append(type_.ljust(TYPE_WIDTH) if width >= TYPES_FROM else type_, colour)
-        if self._place == "position":
+        if self._number == "position":
             line.append(f"  {harmless(event.stream)}", "dim")
-        text = said(event)
+        text = event_text(event)
         failed = event.type in {"tool.end", "run.finished", "run.agent_finished"} and text.startswith(("✗", "failed"))
         line.append(f"  {text}", "red" if failed else "dim" if colour == "dim" else "")
         return line

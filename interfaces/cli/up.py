@@ -1,4 +1,4 @@
-"""`fleetlog up`: everything in one process. `fleetlog api`, `fleetlog worker`: its parts, any number of each."""
+"""`fleetlog up`: everything in one process. `fleetlog api`, `fleetlog worker`: its parts, in separate processes."""
 
 import argparse
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from typing import Any
 from interfaces.cli.console import err, print_json
 from interfaces.settings import Settings
 
-Announce = Callable[[str, dict[str, str]], None]
+ReportStart = Callable[[str, dict[str, str]], None]
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     up = commands.add_parser("up", help="run everything in this process; nothing needs to be configured")
     up.set_defaults(run=run_up)
-    api = commands.add_parser("api", help="serve the API alone (needs DATABASE_URL and S3_ENDPOINT)")
+    api = commands.add_parser("api", help="serve the API alone (needs DATABASE_URL, and S3_ENDPOINT or S3_BUCKET)")
     api.set_defaults(run=run_api)
-    worker = commands.add_parser("worker", help="run effects, runs and projections alone (as api, without HTTP)")
+    worker = commands.add_parser("worker", help="process effects, runs and projections alone (needs the same as api)")
     worker.set_defaults(run=run_worker)
     up.add_argument(
         "--stop-workers",
@@ -28,27 +28,27 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 
 async def run_up(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.processes import run_everything
+    from interfaces.cli.processes import run_everything
 
-    return await run_everything(settings, _announcement(arguments), stop_workers=arguments.stop_workers)
+    return await run_everything(settings, _start_reporter(arguments), stop_workers=arguments.stop_workers)
 
 
 async def run_api(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.processes import run_api_alone
+    from interfaces.cli.processes import run_api_alone
 
-    return await run_api_alone(settings, _announcement(arguments))
+    return await run_api_alone(settings, _start_reporter(arguments))
 
 
 async def run_worker(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.processes import run_worker_alone
+    from interfaces.cli.processes import run_worker_alone
 
-    return await run_worker_alone(settings, _announcement(arguments))
+    return await run_worker_alone(settings, _start_reporter(arguments))
 
 
-def _announcement(arguments: argparse.Namespace) -> Announce:
-    """Tells people, or machines, where the server is."""
+def _start_reporter(arguments: argparse.Namespace) -> ReportStart:
+    """Prints the server's address and notes: as text, or with `--json` as one JSON object."""
 
-    def announce(url: str, notes: dict[str, str]) -> None:
+    def report_start(url: str, notes: dict[str, str]) -> None:
         if arguments.json:
             print_json({"url": url, **notes})
             return
@@ -60,4 +60,4 @@ def _announcement(arguments: argparse.Namespace) -> Announce:
             err.print(f"  [dim]docs[/] {url}/docs", soft_wrap=True)
         err.print("  [dim]Ctrl-C stops it[/]")
 
-    return announce
+    return report_start

@@ -1,4 +1,4 @@
-"""`fleetlog workspace ls|cat|restore SESSION`: a session's workspace as of any recorded sync, from a running server."""
+"""`fleetlog workspace ls|cat|restore SESSION`: a session's workspace as of a recorded sync, from a running server."""
 
 import argparse
 import sys
@@ -8,12 +8,12 @@ import httpx
 from rich.table import Table
 
 from interfaces.cli.console import out, print_json, whole
-from interfaces.cli.server import add_server_options, path_part, response_of
+from interfaces.cli.server import add_server_options, path_part, request
 from interfaces.settings import Settings
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
-    parser = commands.add_parser("workspace", help="workspaces as recorded syncs have them")
+    parser = commands.add_parser("workspace", help="stored workspaces, as of a recorded sync")
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     ls = actions.add_parser("ls", help="list a workspace")
     ls.add_argument("session")
@@ -23,18 +23,20 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     cat.add_argument("session")
     cat.add_argument("path")
     cat.set_defaults(run=run_cat)
-    restore = actions.add_parser("restore", help="make a recorded sync the workspace again; syncs first")
+    restore = actions.add_parser(
+        "restore", help="make a recorded sync the current workspace, after a sync of the present one"
+    )
     restore.add_argument("session")
     restore.set_defaults(run=run_restore)
     for action in (ls, cat, restore):
-        position = "position of a session.synced event (fleetlog shows it as `position`)"
+        position = "of a sync: `fleetlog events --stream session:SESSION --type session.synced` lists them"
         action.add_argument("--at", type=int, required=action is restore, metavar="POSITION", help=position)
         add_server_options(action)
 
 
 async def run_ls(arguments: argparse.Namespace, settings: Settings) -> int:
     query = {"path": arguments.path} | _at(arguments)
-    listing = (await response_of(arguments, settings, "GET", _path(arguments, "workspace"), params=query)).json()
+    listing = (await request(arguments, settings, "GET", _path(arguments, "workspace"), params=query)).json()
     if arguments.json:
         print_json(listing)
         return 0
@@ -50,14 +52,14 @@ async def run_ls(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def run_cat(arguments: argparse.Namespace, settings: Settings) -> int:
     query = {"path": arguments.path} | _at(arguments)
-    answer = await response_of(arguments, settings, "GET", _path(arguments, "workspace/file"), params=query)
+    answer = await request(arguments, settings, "GET", _path(arguments, "workspace/file"), params=query)
     sys.stdout.buffer.write(answer.content)
     sys.stdout.buffer.flush()
     return 0
 
 
 async def run_restore(arguments: argparse.Namespace, settings: Settings) -> int:
-    answer = await response_of(
+    answer = await request(
         arguments, settings, "POST", _path(arguments, "restore"), json={"syncPosition": arguments.at}
     )
     if arguments.json:

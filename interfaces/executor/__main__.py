@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from interfaces.executor.config import ConfigRefused, awaited_config
-from interfaces.executor.tracing import current_trace
 from interfaces.logging import configure_logging
 
 
@@ -16,7 +15,7 @@ def main() -> int:
     parser.add_argument("--config", required=True, type=Path, help="its configuration file, mode 0600")
     parser.add_argument("--wait-s", default=0.0, type=float, help="how long to wait for that file")
     arguments = parser.parse_args()
-    configure_logging(context=current_trace, quiet=("asyncio", "uvicorn.error"))
+    configure_logging(quiet=("asyncio", "uvicorn.error"))
     try:
         # Loaded while the file is still on its way.
         from interfaces.executor.bootstrap import serve

@@ -1,43 +1,58 @@
-"""The executor's HTTP calls; their bodies and answers are in application/executor_protocol.py."""
+"""The executor's HTTP handlers, one for each call of application/executor_protocol.py."""
 
 import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from application import executor_protocol as protocol
 from application.executor_protocol import (
+    MAX_FILE_BYTES,
+    SIZE_HEADER,
+    ExecutorCall,
     ExecutorConfig,
-    Health,
+    ExecutorHealth,
     ReplyRequest,
     RestoreRequest,
     StartRequest,
     SyncRequest,
+    TreeResult,
     ValidateRequest,
     WorkspaceCall,
 )
 from domain.errors import Conflict, InvalidInput
 from domain.identifiers import check_id
-from interfaces.executor.ports import Runs, Workspace
-from interfaces.executor.problems import ReasonedStatus, problem_of
+from interfaces.executor.ports import ExecutorRuns, Workspace
+from interfaces.executor.problems import problem_of, response_of
+from interfaces.http_conventions.bodies import (
+    body_chunks,
+    check_json_content,
+    decode_body,
+    read_body,
+    with_chunk_timeout,
+)
+from interfaces.http_conventions.problems import StatusAndReason, routing_problem
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 class ExecutorApi:
-    """One handler per call. `spool_dir` takes uploads until they are complete."""
+    """One handler per call. Uploads are spooled to files in `spool_dir`. `other_errors`: status and reason of errors
+    that the protocol's side does not know."""
 
     def __init__(
-        self, config: ExecutorConfig, *, boot_id: str, workspace: Workspace, runs: Runs, spool_dir: Path,
-        other_errors: ReasonedStatus,
+        self, config: ExecutorConfig, *, boot_id: str, workspace: Workspace, runs: ExecutorRuns, spool_dir: Path,
+        other_errors: StatusAndReason,
     ) -> None:  # fmt: skip
         self._config = config
         self._boot_id = boot_id
@@ -47,35 +62,36 @@ class ExecutorApi:
         self._other_errors = other_errors
 
     def app(self) -> Starlette:
-        routes: list[tuple[str, str, Handler]] = [
-            ("GET", "/health", self.health),
-            ("POST", "/workspace/restore", self.restore),
-            ("POST", "/workspace/link-agent-data", self.link_agent_data),
-            ("POST", "/workspace/validate", self.validate),
-            ("POST", "/workspace/sync", self.sync),
-            ("GET", "/workspace/sync", self.sync_progress),
-            ("GET", "/workspace/tree", self.tree),
-            ("GET", "/workspace/file", self.read_file),
-            ("PUT", "/workspace/file", self.write_file),
-            ("GET", "/workspace/download", self.download),
-            ("POST", "/provider-runs/start", self.start_run),
-            ("GET", "/provider-runs/{run_id}", self.run_state),
-            ("GET", "/provider-runs/{run_id}/stream", self.stream_run),
-            ("POST", "/provider-runs/{run_id}/stop", self.stop_run),
-            ("POST", "/provider-runs/{run_id}/human-loop/reply", self.reply),
+        handlers: list[tuple[ExecutorCall[Any], Handler]] = [
+            (protocol.HEALTH, self.health),
+            (protocol.RESTORE, self.restore),
+            (protocol.LINK_AGENT_DATA, self.link_agent_data),
+            (protocol.VALIDATE, self.validate),
+            (protocol.SYNC, self.sync),
+            (protocol.SYNC_PROGRESS, self.sync_progress),
+            (protocol.TREE, self.tree),
+            (protocol.READ_FILE, self.read_file),
+            (protocol.WRITE_FILE, self.write_file),
+            (protocol.DOWNLOAD, self.download),
+            (protocol.START_RUN, self.start_run),
+            (protocol.RUN_STATE, self.run_state),
+            (protocol.FOLLOW_RUN, self.stream_run),
+            (protocol.STOP_RUN, self.stop_run),
+            (protocol.REPLY, self.reply),
         ]
 
-        async def told(_request: Request, error: Exception) -> Response:
-            return problem_of(error, self._other_errors)
+        async def not_routed(request: Request, error: Exception) -> Response:
+            assert isinstance(error, HTTPException)
+            return response_of(routing_problem(error, request.url.path))
 
         return Starlette(
-            routes=[Route(path, self._answering(handler), methods=[method]) for method, path, handler in routes],
-            exception_handlers={404: told, 405: told},
+            routes=[Route(call.path, self._answering(handler), methods=[call.method]) for call, handler in handlers],
+            exception_handlers={HTTPException: not_routed},
         )
 
     async def health(self, _request: Request) -> Response:
         return _json(
-            Health(
+            ExecutorHealth(
                 boot_id=self._boot_id,
                 session_id=self._config.session_id,
                 generation=self._config.generation,
@@ -104,11 +120,11 @@ class ExecutorApi:
 
     async def tree(self, request: Request) -> Response:
         entries = await self._workspace.tree(_path(request, "/workspace"))
-        return _json({"entries": entries})
+        return _json(TreeResult(entries=entries))
 
     async def read_file(self, request: Request) -> Response:
         chunks, size = await self._workspace.read_file(_path(request))
-        return StreamingResponse(chunks, media_type="application/octet-stream", headers={"x-fleetlog-size": str(size)})
+        return StreamingResponse(chunks, media_type="application/octet-stream", headers={SIZE_HEADER: str(size)})
 
     async def write_file(self, request: Request) -> Response:
         path = _path(request)
@@ -117,7 +133,7 @@ class ExecutorApi:
         spooled = Path(name)
         try:
             with os.fdopen(fd, "wb") as file:
-                async for chunk in request.stream():
+                async for chunk in with_chunk_timeout(body_chunks(request, MAX_FILE_BYTES)):
                     await run_in_threadpool(file.write, chunk)
             await self._workspace.write_file(path, spooled)
         finally:
@@ -151,11 +167,11 @@ class ExecutorApi:
         return _json(await self._runs.stop(request.path_params["run_id"]))
 
     async def reply(self, request: Request) -> Response:
-        body = msgspec.json.decode(await request.body(), type=ReplyRequest)
+        body = await _body(request, ReplyRequest)
         return _json(await self._runs.reply(request.path_params["run_id"], body))
 
     async def _call(self, request: Request, kind: type[Body]) -> Body:
-        body = msgspec.json.decode(await request.body(), type=kind)
+        body = await _body(request, kind)
         assert isinstance(body, WorkspaceCall)
         mine = self._config
         if body.session_id != mine.session_id or body.generation != mine.generation:
@@ -171,9 +187,14 @@ class ExecutorApi:
             try:
                 return await handler(request)
             except Exception as error:  # noqa: BLE001  every error becomes an answer, the unexpected ones are logged
-                return problem_of(error, self._other_errors)
+                return response_of(problem_of(error, self._other_errors))
 
         return answering
+
+
+async def _body(request: Request, kind: type[Body]) -> Body:
+    check_json_content(request)
+    return decode_body(await read_body(request), msgspec.json.Decoder(kind))
 
 
 def _json(answer: object) -> Response:

@@ -1,88 +1,75 @@
-"""The composition root of the executor: ties the HTTP side to the workspace engine and the providers, and runs it."""
+"""The composition root of the executor: builds the workspace engine, the runs and the HTTP service, and serves them."""
 
 import asyncio
 import contextlib
-import fcntl
-import hashlib
-import logging
 import os
-import resource
 import signal
-import socket
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
-import uvicorn
 
-from application.executor_protocol import ExecutorConfig
-from domain.errors import Conflict
+from application.executor_protocol import ADDRESS_FILE, ExecutorAddress, ExecutorConfig
+from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.durable_file import write_durably
-from infrastructure.journal.run_journal import JournalFailed
-from infrastructure.object_store.errors import ObjectStoreRefused, ObjectStoreUnavailable
+from infrastructure.executor.journal.run_journal import JournalFailed
+from infrastructure.executor.lifetime import first_ending, until_idle, until_removed
+from infrastructure.executor.process_limits import allow_many_files
+from infrastructure.executor.providers.descriptions import cli_files
+from infrastructure.executor.runs.admission import admit_run
+from infrastructure.executor.runs.agent_processes import AgentProcesses, worker_marker
+from infrastructure.executor.runs.provider_runs import ProviderRuns, RunEnvironment
+from infrastructure.executor.runs.renewed_credentials import use_renewed
+from infrastructure.executor.state_folder import StateFolderInUse, emptied, exclusive_lock, made
+from infrastructure.executor.workspace.confined import RootGone
+from infrastructure.executor.workspace.engine import WorkspaceEngine
 from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.s3 import S3ObjectStore
-from infrastructure.providers.agent_processes import AgentProcesses
-from infrastructure.providers.provider_runs import ProviderRuns, Surroundings
-from infrastructure.workspace.confined import RootGone
-from infrastructure.workspace.engine import WorkspaceEngine
+from infrastructure.system_clock import new_id
 from interfaces.executor.app import ExecutorApi
 from interfaces.executor.config import ConfigRefused
 from interfaces.executor.guard import Activity, Guard
+from interfaces.http_conventions.server import HttpServer, listening, url_of
 from interfaces.logging import keep_out_of_logs
 
 _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
-_LOOK_AROUND_S = 2.0
-_BACKLOG = 128
 _OTHER_ERRORS: dict[type[Exception], tuple[int, str]] = {
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
     ObjectStoreRefused: (502, "object_store_refused"),
     JournalFailed: (507, "journal_failed"),
 }
-_log = logging.getLogger("fleetlog.executor")
-
-
-class Endpoint(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The content of `endpoint.json`."""
-
-    url: str
-    boot_id: str
-    pid: int
 
 
 async def serve(config: ExecutorConfig) -> None:
-    """Serve until SIGTERM or SIGINT, or until nobody has needed the executor for `idle_exit_s`."""
-    state_dir = _made(Path(config.state_dir))
-    with _only_one(state_dir):
-        _allow_many_files()
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        store = _object_store(config)
-        async with _assembled(config, state_dir, store) as (api, runs, boot_id):
-            await _serve_until(stop, config, state_dir, api, runs, boot_id)
-
-
-def _marker(config: ExecutorConfig, state_dir: Path) -> str:
-    """The variable that tells this worker's agents from all others on the machine: another installation may have a
-    session of the same name."""
-    place = hashlib.sha256(str(state_dir.resolve()).encode()).hexdigest()[:16]
-    return f"FLEETLOG_WORKER={config.session_id}/{config.container_id}/{place}"
+    """Serve until SIGTERM or SIGINT, until there was no run and no call for `idle_exit_s`, or until the state folder is
+    deleted. Raises ConfigRefused."""
+    state_dir = made(Path(config.state_dir))
+    try:
+        with exclusive_lock(state_dir):
+            allow_many_files()
+            stop = asyncio.Event()
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+            store = S3ObjectStore(_location(config))
+            async with _assembled(config, state_dir, store) as (api, runs, boot_id):
+                await _serve_until(stop, config, state_dir, api, runs, boot_id, store)
+    except StateFolderInUse as error:
+        raise ConfigRefused(str(error)) from error
 
 
 @contextlib.asynccontextmanager
 async def _assembled(
     config: ExecutorConfig, state_dir: Path, store: S3ObjectStore
 ) -> AsyncIterator[tuple[ExecutorApi, ProviderRuns, str]]:
-    boot_id = uuid.uuid4().hex
-    spool_dir = state_dir / "spool"
-    _emptied(spool_dir)
+    boot_id = new_id()
+    spool_dir = emptied(state_dir / "spool")
     journal_pool = ThreadPoolExecutor(_JOURNAL_THREADS, thread_name_prefix="journal")
     process_pool = ThreadPoolExecutor(2, thread_name_prefix="process")
-    processes = AgentProcesses(_marker(config, state_dir), process_pool, user=config.agent_user)
+    marker = worker_marker(config.session_id, config.container_id, state_dir)
+    processes = AgentProcesses(marker, process_pool, user=config.agent_user)
     processes.adopt_orphans()
 
     async def quiesce(session_seq: int) -> None:
@@ -90,7 +77,8 @@ async def _assembled(
 
     try:
         engine = WorkspaceEngine(
-            inherited=os.environ,
+            executor_variables=os.environ,
+            cli_files=cli_files(),
             workspace_dir=Path(config.workspace_dir),
             home_dir=Path(config.home_dir),
             state_dir=state_dir,
@@ -102,27 +90,21 @@ async def _assembled(
     except RootGone as error:
         raise ConfigRefused(f"{error}; it had been restored, and nothing else may pass for it") from error
 
-    def admit() -> None:
-        if config.maintenance:
-            raise Conflict("this worker runs for maintenance only; it takes no runs", "maintenance")
-        engine.require_restored()
-        if engine.gate_closing:
-            raise Conflict("a gate sync is under way; no run may start now", "gate_under_way")
-
     runs = ProviderRuns(
         state_dir=state_dir,
         boot_id=boot_id,
         processes=processes,
         pool=journal_pool,
-        surroundings=Surroundings(
+        run_environment=RunEnvironment(
             folder=engine.root,
-            admit=admit,
-            environment=engine.environment,
+            admit=partial(admit_run, engine, maintenance=config.maintenance),
+            agent_variables=engine.environment,
             private_folder=config.home_dir,
             put_output=engine.put_output,
-            inherited=dict(os.environ),
+            executor_variables=dict(os.environ),
         ),
     )
+    runs.learn_secrets(_location(config).credentials.secrets)
     keep_out_of_logs(runs.redactor.json)
     await runs.recover()
     api = ExecutorApi(
@@ -143,108 +125,39 @@ async def _serve_until(
     api: ExecutorApi,
     runs: ProviderRuns,
     boot_id: str,
+    store: S3ObjectStore,
 ) -> None:
     activity = Activity()
-    endpoint_file = state_dir / "endpoint.json"
-    with socket.create_server((config.host, config.port), backlog=_BACKLOG) as listener:
-        # Connections inherit it. Without it each answer on a kept connection waits 40 ms for the other side's ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host, port = listener.getsockname()[:2]
-        endpoint = Endpoint(url=f"http://{host}:{port}", boot_id=boot_id, pid=os.getpid())
-        server = _Server(
-            uvicorn.Config(
-                Guard(api.app(), token=config.token, activity=activity),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=_SHUTDOWN_S,
-                timeout_keep_alive=75,
-            ),
-            started=lambda: write_durably(endpoint_file, msgspec.json.encode(endpoint)),
+    address_file = state_dir / ADDRESS_FILE
+    with listening(config.host, config.port) as listener:
+        address = ExecutorAddress(url=url_of(listener), boot_id=boot_id, pid=os.getpid())
+        server = HttpServer(
+            Guard(api.app(), token=config.token, activity=activity, renew=partial(use_renewed, runs, store)),
+            shutdown_s=_SHUTDOWN_S,
+            started=partial(write_durably, address_file, msgspec.json.encode(address)),
         )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        stopping = asyncio.create_task(stop.wait())
-        idling = asyncio.create_task(_until_idle(config.idle_exit_s, activity, runs))
-        removed = asyncio.create_task(_until_removed(state_dir))
-        reasons = {serving: "server ended", stopping: "told to", idling: "idle", removed: f"{state_dir} is gone"}
+        endings = {
+            "told to": stop.wait(),
+            "idle": until_idle(config.idle_exit_s, busy=lambda: runs.active_runs, idle_s=activity.idle_s),
+            f"{state_dir} is gone": until_removed(state_dir),
+        }
         try:
-            done, _ = await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
-            _log.info("ending: %s", ", ".join(reason for task, reason in reasons.items() if task in done))
+            await first_ending(serving, endings)
             async with asyncio.timeout(_SHUTDOWN_S):
                 await runs.close()
         finally:
-            for task in (stopping, idling, removed):
-                task.cancel()
-            server.should_exit = True
+            server.end()
             await serving
-            endpoint_file.unlink(missing_ok=True)
+            address_file.unlink(missing_ok=True)
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._tell_started = started
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._tell_started()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # The signals are ours: agents end before the server does.
-        yield
-
-
-async def _until_idle(limit_s: int, activity: Activity, runs: ProviderRuns) -> None:
-    if limit_s <= 0:
-        await asyncio.Event().wait()
-    while runs.active_runs or activity.idle_s() < limit_s:  # noqa: ASYNC110  time itself is awaited here
-        await asyncio.sleep(min(max(limit_s - activity.idle_s(), 0.05), limit_s))
-
-
-async def _until_removed(state_dir: Path) -> None:
-    """Until somebody has removed the folder: nothing can be recorded then, and nobody would find this process again."""
-    while state_dir.exists():  # noqa: ASYNC110, ASYNC240  no event tells it everywhere; one look costs microseconds
-        await asyncio.sleep(_LOOK_AROUND_S)
-
-
-def _object_store(config: ExecutorConfig) -> S3ObjectStore:
-    return S3ObjectStore(
-        S3Location(
-            endpoint=config.s3_endpoint,
-            bucket=config.s3_bucket,
-            region=config.s3_region,
-            access_key=config.s3_access_key,
-            secret_key=config.s3_secret_key,
-        )
+def _location(config: ExecutorConfig) -> S3Location:
+    return S3Location(
+        endpoint=config.s3_endpoint,
+        bucket=config.s3_bucket,
+        region=config.s3_region,
+        access_key=config.s3_access_key,
+        secret_key=config.s3_secret_key,
+        session_token=config.s3_session_token,
     )
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
-def _emptied(folder: Path) -> None:
-    for left in _made(folder).iterdir():
-        left.unlink()
-
-
-@contextlib.contextmanager
-def _only_one(state_dir: Path) -> Iterator[None]:
-    fd = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigRefused(f"another executor serves {state_dir} already") from error
-        yield
-    finally:
-        os.close(fd)
-
-
-def _allow_many_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536, hard))

@@ -1,4 +1,4 @@
-"""The executor's configuration file: JSON, readable by its owner alone, since it holds the token and the S3 keys."""
+"""Reads the executor's configuration file: JSON, mode 0600, since it holds the token and the S3 keys."""
 
 import time
 from pathlib import Path
@@ -11,11 +11,11 @@ _PAUSE_S = 0.005
 
 
 class ConfigRefused(Exception):
-    """The file can't be used; the message says what to do."""
+    """The executor can't start with this configuration or state folder; the message says what to do."""
 
 
 def awaited_config(path: Path, wait_s: float) -> ExecutorConfig:
-    """As soon as it is there and whole. Raises ConfigRefused with what was the matter after `wait_s` seconds."""
+    """Read the file as soon as it is complete. Raises ConfigRefused, with the last error, after `wait_s` seconds."""
     deadline = time.monotonic() + wait_s
     while True:
         try:

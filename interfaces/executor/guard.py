@@ -1,25 +1,29 @@
-"""What every call passes before it is answered: trace, token, size, and the note that somebody is there."""
+"""Middleware around every call: trace ids, the bearer token, the time of the last call, one log line."""
 
 import asyncio
 import hashlib
 import hmac
 import logging
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from interfaces.executor.problems import BodyTooLarge, problem
-from interfaces.executor.tracing import enter_trace
+from application.diagnostic_context import diagnostic_context
+from application.executor_protocol import CREDENTIALS_HEADER, HEALTH, TRACE_HEADERS, StoreCredentials
+from application.trace_context import incoming_trace_id, new_trace_id
+from interfaces.executor.problems import response_of
+from interfaces.http_conventions.answer_headers import send_with_trace
+from interfaces.http_conventions.problems import Problem
 
-MAX_JSON_BYTES = 8 * 1024 * 1024
-MAX_FILE_BYTES = 512 * 1024 * 1024
-_OPEN_PATHS = frozenset({"/health"})
+_OPEN_PATHS = frozenset({HEALTH.path})
+_LONGEST_VALUE = 200
 _log = logging.getLogger("fleetlog.executor.http")
 
 
 class Activity:
-    """Whether anybody with the token has called lately. A call under way counts as now."""
+    """When the last call with a valid token ended; for the exit when idle."""
 
     def __init__(self) -> None:
         self._under_way = 0
@@ -38,9 +42,13 @@ class Activity:
 
 
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware. Calls without the token get 401, but for `GET /health`. `renew` is given the credentials that
+    calls with the token bring."""
 
-    def __init__(self, app: ASGIApp, *, token: str, activity: Activity) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str, activity: Activity, renew: Callable[[StoreCredentials], None]
+    ) -> None:
+        self._renew = renew
         self._app = app
         self._token_hash = hashlib.sha256(token.encode()).digest()
         self._activity = activity
@@ -50,62 +58,51 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        enter_trace(headers)
-        allowed = self._allows(headers.get("authorization", ""))
-        if not allowed and scope["path"] not in _OPEN_PATHS:
-            refusal = problem(
-                401, "this call needs the worker's bearer token", "unauthorized", headers={"www-authenticate": "Bearer"}
-            )
-            await refusal(scope, receive, send)
-            return
-        limit = MAX_FILE_BYTES if scope["method"] == "PUT" else MAX_JSON_BYTES
-        if _declared_length(headers) > limit:
-            await problem(413, str(BodyTooLarge(limit)), "body_too_large")(scope, receive, send)
-            return
-        await self._serve(scope, _limited(receive, limit), send, counts=allowed)
+        trace_id = incoming_trace_id(headers) or new_trace_id()
+        about = {name: headers.get(header, "")[:_LONGEST_VALUE] for name, header in TRACE_HEADERS.items()}
+        with diagnostic_context(trace_id=trace_id, **about):
+            allowed = self._allows(headers)
+            if allowed and (credentials := headers.get(CREDENTIALS_HEADER)):
+                self._take(credentials)
+            await self._serve(scope, receive, send_with_trace(send, trace_id), allowed)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, *, counts: bool) -> None:
+    def _take(self, header: str) -> None:
+        try:
+            credentials = StoreCredentials.of_header(header)
+        except ValueError as error:  # the call may still need none
+            _log.warning("the credentials in %s are not understood: %s", CREDENTIALS_HEADER, error)
+        else:
+            self._renew(credentials)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, allowed: bool) -> None:
         status = 0
 
-        async def noting(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         started = time.monotonic()
-        if counts:
+        app = self._app if allowed or scope["path"] in _OPEN_PATHS else _unauthorized()
+        if allowed:
             self._activity.begin()
         try:
-            await self._app(scope, receive, noting)
+            await app(scope, receive, send_noted)
         finally:
-            if counts:
+            if allowed:
                 self._activity.end()
             spent_ms = (time.monotonic() - started) * 1000
             level = logging.INFO if scope["path"] not in _OPEN_PATHS else logging.DEBUG
             _log.log(level, "%s %s %s %.1f ms", scope["method"], scope["path"], status, spent_ms)
 
-    def _allows(self, authorization: str) -> bool:
-        kind, _, token = authorization.partition(" ")
-        # Hashes have one length, and comparing them takes the same time wherever they differ.
+    def _allows(self, headers: Headers) -> bool:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        # Constant-time comparison; hashes, so that both sides have the same length.
         same = hmac.compare_digest(hashlib.sha256(token.strip().encode()).digest(), self._token_hash)
         return kind.lower() == "bearer" and same
 
 
-def _declared_length(headers: Headers) -> int:
-    declared = headers.get("content-length", "0")
-    return int(declared) if declared.isdigit() else 0
-
-
-def _limited(receive: Receive, limit: int) -> Receive:
-    taken = 0
-
-    async def limited() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > limit:
-            raise BodyTooLarge(limit)
-        return message
-
-    return limited
+def _unauthorized() -> ASGIApp:
+    detail = "this call needs the worker's bearer token"
+    return response_of(Problem(401, "unauthorized", "Unauthorized", detail, headers={"www-authenticate": "Bearer"}))

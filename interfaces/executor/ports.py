@@ -1,5 +1,5 @@
-"""What the HTTP side of the executor needs of the workspace and of the runs. `bootstrap` ties both to their real
-parts."""
+"""What the HTTP handlers need of the workspace and of the runs; bootstrap.py passes the implementations
+(infrastructure/executor/workspace/engine.py, runs/provider_runs.py)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,7 +39,7 @@ class Workspace(Protocol):
     async def download(self, path: str) -> AsyncIterator[bytes]: ...
 
 
-class Runs(Protocol):
+class ExecutorRuns(Protocol):
     @property
     def active_runs(self) -> tuple[str, ...]: ...
 

@@ -1,1 +1,1 @@
-"""The HTTP API: one short module per resource, one table of endpoints that makes the routes and the OpenAPI page."""
+"""The HTTP API: one module per resource; routes and OpenAPI document are made from one table of endpoints."""

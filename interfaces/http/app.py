@@ -1,4 +1,4 @@
-"""The API as an ASGI app. Its collaborators are arguments: only the composition root knows the real ones."""
+"""The API as an ASGI app, made from its dependencies."""
 
 from collections import defaultdict
 
@@ -9,35 +9,35 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from interfaces.http.auth import Authenticate
 from interfaces.http.console.routes import CONSOLE_ROUTES
-from interfaces.http.dependencies import ApiDependencies
-from interfaces.http.dispatch import PathApp
-from interfaces.http.documentation import DOCUMENTATION_ROUTES
-from interfaces.http.endpoint import Endpoint
-from interfaces.http.exchange import exchange_of
-from interfaces.http.middleware import AnswerErrors, CountRequests, TraceRequests
-from interfaces.http.problems import Problem, problem_response
+from interfaces.http.edge.auth import Authenticate
+from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.dispatch import PathApp
+from interfaces.http.edge.documentation import documentation_routes
+from interfaces.http.edge.endpoint import Endpoint
+from interfaces.http.edge.exchange import exchange_of
+from interfaces.http.edge.middleware import AnswerErrors, CountRequests, TraceRequests
 from interfaces.http.routes import ENDPOINTS
+from interfaces.http_conventions.problems import problem_response, routing_problem
 
 
 def create_app(deps: ApiDependencies) -> Starlette:
-    """The app with every endpoint of the table, its OpenAPI document and page, and the console."""
+    """The app: all endpoints of the table, the OpenAPI document and its page, and the console."""
     by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
     for endpoint in ENDPOINTS:
         by_path[endpoint.path][endpoint.method] = endpoint
-    # A path with fewer parameters comes first, so that /api/runs/start is never taken for a run named "start".
+    # Paths with fewer parameters match first, so that /api/runs/start is not read as the run "start".
     ordered = sorted(by_path.items(), key=lambda item: item[0].count("{"))
     app = Starlette(
         routes=[
             *(Route(path, PathApp(deps, endpoints)) for path, endpoints in ordered),
-            *DOCUMENTATION_ROUTES,
+            *documentation_routes(ENDPOINTS),
             *CONSOLE_ROUTES,
         ],
         middleware=[
             Middleware(TraceRequests),
             Middleware(CountRequests, observe=deps.request_metrics.observe),
-            Middleware(AnswerErrors, unavailable_errors=deps.unavailable_errors),
+            Middleware(AnswerErrors, adapter_errors=deps.adapter_errors),
             Middleware(Authenticate, keys=deps.api_keys),
         ],
         exception_handlers={HTTPException: _http_error},
@@ -47,10 +47,6 @@ def create_app(deps: ApiDependencies) -> Starlette:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """What Starlette itself refuses: unknown paths, and methods of pages."""
+    """Starlette's own errors: unknown paths, and methods that a page does not have."""
     assert isinstance(error, HTTPException)
-    kinds = {404: ("not-found", "Not found"), 405: ("method-not-allowed", "Method not allowed")}
-    kind, title = kinds.get(error.status_code, ("refused", "Refused"))
-    detail = f"there is nothing at {request.url.path[:200]}" if error.status_code == 404 else error.detail
-    problem = Problem(error.status_code, kind, title, detail, headers=dict(error.headers or {}))
-    return problem_response(problem, exchange_of(request.scope).trace_id)
+    return problem_response(routing_problem(error, request.url.path), exchange_of(request.scope).trace_id)

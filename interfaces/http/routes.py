@@ -1,6 +1,7 @@
-"""The table of all endpoints: what the API can do, at a glance."""
+"""The table of all endpoints of the API."""
 
-from interfaces.http import (
+from interfaces.http.edge.endpoint import Endpoint
+from interfaces.http.resources import (
     audit,
     callbacks,
     effects,
@@ -20,7 +21,6 @@ from interfaces.http import (
     usage,
     workspaces,
 )
-from interfaces.http.endpoint import Endpoint
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     *probes.ENDPOINTS,

@@ -1,8 +1,7 @@
-"""Eight runs of one provider that stream at once: how long each piece of text takes from the CLI's printing to a
-client.
+"""Several runs of one provider stream at once: how long each piece of text takes from the CLI's output to a client.
 
-Every piece that the model sends is a time stamp, so that it can be told apart wherever it is seen: when the CLI prints
-it (_stamping_cli.py), in the executor's journal, in the log, and by a client of the run's event stream.
+Every piece that the model sends is a unique time stamp, so that it can be recognised at each step: in the CLI's output
+(_stamping_cli.py), in the executor's journal, in the log, and at a client of the run's event stream.
 """
 
 import itertools
@@ -25,22 +24,22 @@ from tests.e2e.providers.dialects import Dialect
 from tests.support.fleetlog_server import FleetlogServer
 from tests.support.model_server import Gate, ModelServer, Text
 
-RUNS_AT_ONCE = 8
-PIECES = 200
 PAUSE_S = 0.03
-"""Between the pieces of a model: 33 a second, within the coalescing window."""
+"""Seconds between the pieces of a model: 33 a second, shorter than the coalescing window."""
 STEPS = ("model", "printed", "journaled", "appended", "client")
 _FOLDER = Path(__file__).resolve().parent
 Times = dict[str, int]
-"""Stamp → nanoseconds since 1970."""
+"""Nanoseconds since 1970, by time stamp."""
 
 
 class _StampedServer(FleetlogServer):
     module = "_stamped_server"
 
 
-def delays(dialect: Dialect, models: ModelServer, clis: Path) -> dict[str, Any]:
-    """Milliseconds from the CLI's printing of a piece to a client, and from step to step before it."""
+def delays(dialect: Dialect, models: ModelServer, clis: Path, runs: int, pieces: int) -> dict[str, Any]:
+    """Milliseconds from the CLI's output of a piece to a client, and from each step to the next.
+
+    `runs` runs stream at once, each with this many pieces of text from the model."""
     with tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as folder:
         printed_file = Path(folder) / "printed"
         settings = {
@@ -49,7 +48,7 @@ def delays(dialect: Dialect, models: ModelServer, clis: Path) -> dict[str, Any]:
             "PYTHONPATH": os.pathsep.join([str(_FOLDER), str(_FOLDER.parents[1])]),
         }
         with _StampedServer(Path(folder) / "home", **settings) as server:
-            appended, client = _streams(server, dialect, models)
+            appended, client = _streams(server, dialect, models, runs, pieces)
             journaled = _earliest(_journaled(server.home))
         printed = _earliest(line.split() for line in printed_file.read_text().splitlines())
     seen = [
@@ -57,7 +56,8 @@ def delays(dialect: Dialect, models: ModelServer, clis: Path) -> dict[str, Any]:
         for stamp, received in client.items()
         if stamp in printed and stamp in journaled
     ]
-    assert len(seen) > RUNS_AT_ONCE * (PIECES - 1) * 0.95, f"only {len(seen)} pieces came"
+    # A run's first piece starts the others, and its last one has no end mark: neither is counted.
+    assert len(seen) > runs * (pieces - 2) * 0.95, f"only {len(seen)} pieces of {runs} runs with {pieces} each came"
     hops = {
         f"{one} to {other}": _quantiles(times[number + 1] - times[number] for times in seen)
         for number, (one, other) in enumerate(itertools.pairwise(STEPS))
@@ -73,7 +73,7 @@ def delays(dialect: Dialect, models: ModelServer, clis: Path) -> dict[str, Any]:
 
 
 def _stamping(clis: Path, folder: Path, printed: Path) -> Path:
-    """A folder of programs, each of which runs the CLI of its name and notes what it prints."""
+    """A folder of programs, each of which runs the CLI of its name and records when it prints each piece."""
     folder.mkdir()
     for cli in clis.iterdir():
         program = folder / cli.name
@@ -82,15 +82,22 @@ def _stamping(clis: Path, folder: Path, printed: Path) -> Path:
     return folder
 
 
-def _streams(server: FleetlogServer, dialect: Dialect, models: ModelServer) -> tuple[Times, Times]:
-    """When the log was given each piece, and when the client had it. All runs wait for the last one's first piece."""
-    gates = [Gate() for _ in range(RUNS_AT_ONCE)]
-    all_stream = threading.Barrier(RUNS_AT_ONCE, action=lambda: [gate.open() for gate in gates] and None)
+def _streams(
+    server: FleetlogServer, dialect: Dialect, models: ModelServer, runs: int, pieces: int
+) -> tuple[Times, Times]:
+    """When the log recorded each piece, and when the client got it. All runs wait for the last one's first piece."""
+    gates = [Gate() for _ in range(runs)]
+
+    def open_all() -> None:
+        for gate in gates:
+            gate.open()
+
+    all_stream = threading.Barrier(runs, action=open_all)
     appended: Times = {}
     client: Times = {}
 
     def follow(number: int, gate: Gate) -> None:
-        answer = Text("x" * PIECES, pieces=PIECES, pause_s=PAUSE_S, stamped=True, gate=gate)
+        answer = Text("x" * pieces, pieces=pieces, pause_s=PAUSE_S, stamped=True, gate=gate)
         body = server.run_body(
             PROMPT, provider=dialect.name, model=models.script(answer), executionProfile=dialect.free_profile
         )

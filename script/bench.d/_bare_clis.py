@@ -1,6 +1,6 @@
-"""The agents' CLIs, each driven by as little code as it takes: start it, prompt it once, see its first delta.
+"""The agents' CLIs, each driven by as little code as possible: start it, prompt it once, wait for its first delta.
 
-The baseline of script/bench providers; nothing of Fleetlog's adapters but the settings that both sides share."""
+The baseline of script/bench providers; it uses nothing of Fleetlog's adapters but the settings that both share."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infrastructure.providers.claude_code import _ARGUMENTS, _ENVIRONMENT
-from infrastructure.providers.codex_requests import arguments
-from infrastructure.providers.opencode_setup import _FLAGS, _INSTALLED
+from infrastructure.executor.providers.claude_code.provider import _ARGUMENTS, _ENVIRONMENT
+from infrastructure.executor.providers.codex.requests import arguments
+from infrastructure.executor.providers.opencode.setup import _FLAGS, _INSTALLED
 
 PROMPT = "say something"
 _HTTP = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -55,7 +55,12 @@ def codex(clis: Path, folder: Path, model_url: str, model: str, key: str, seen: 
     took = 0.0
     for line in _stdout(cli):
         if line.get("id") == 1:
-            thread = {"cwd": str(folder), "model": model, "modelProvider": "bench", "approvalPolicy": "never"}
+            thread: dict[str, Any] = {
+                "cwd": str(folder),
+                "model": model,
+                "modelProvider": "bench",
+                "approvalPolicy": "never",
+            }
             thread |= {"sandbox": "danger-full-access", "config": {"model_providers.bench": provider}}
             _say(cli, {"method": "initialized"})
             _say(cli, {"id": 2, "method": "thread/start", "params": thread})
@@ -74,7 +79,11 @@ def opencode(clis: Path, folder: Path, model_url: str, model: str, key: str, see
     """Seconds from the start of the program to its first delta."""
     options = {"apiKey": key, "baseURL": f"{model_url}/v1"}
     provider = {"npm": "@ai-sdk/openai-compatible", "name": "bench", "options": options, "models": {model: {}}}
-    config = {"provider": {"bench": provider}, "model": f"bench/{model}", "small_model": f"bench/{model}"}
+    config: dict[str, Any] = {
+        "provider": {"bench": provider},
+        "model": f"bench/{model}",
+        "small_model": f"bench/{model}",
+    }
     config |= {"autoupdate": False, "share": "disabled", "snapshot": False, "enabled_providers": ["bench"]}
     environment = _home(folder, clis) | _FLAGS | {"OPENCODE_CONFIG_CONTENT": json.dumps(config)}
     for settings in (".config/opencode", ".opencode"):
@@ -114,7 +123,7 @@ def _post(url: str, body: Any) -> Any:
 
 
 def _spare_installation(settings: Path) -> None:
-    """Where it finds this it fetches no packages for plugins, as through the executor."""
+    """Make the files with which opencode does not fetch packages for plugins; the executor does the same."""
     (settings / "node_modules").mkdir(parents=True, exist_ok=True)
     (settings / "package-lock.json").write_bytes(_INSTALLED)
 

@@ -1,7 +1,7 @@
 """Runs the benchmark that the first argument names, a module of this folder, with the other arguments.
 
-A benchmark is a module whose docstring begins with what it compares, and whose `main()` reads `sys.argv`. Names with an
-underscore in front are their parts; one behind keeps a name from hiding a module of the standard library.
+A benchmark is a module whose docstring begins with what it compares, and whose `main()` reads `sys.argv`. Modules with
+a leading underscore are parts of benchmarks; a trailing one avoids the name of a standard library module.
 """
 
 import ast
@@ -13,12 +13,17 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def benchmarks() -> dict[str, Path]:
-    """By name."""
+    """The benchmarks' files, by name."""
     return {path.stem.rstrip("_"): path for path in sorted(FOLDER.glob("[!_]*.py"))}
 
 
-def what_there_is() -> str:
-    lines = ["usage: script/bench NAME [--json] [--rounds N] [--help]", ""]
+def overview() -> str:
+    lines = [
+        "usage: script/bench NAME [--json] [--rounds N] [--toy] [--help]",
+        "",
+        "--toy runs a benchmark at its smallest sizes: shows in seconds whether it works, not how fast anything is.",
+        "",
+    ]
     for name, path in benchmarks().items():
         about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         first_sentence = " ".join(about.partition("\n\n")[0].split())
@@ -32,10 +37,10 @@ def main() -> None:
     if path is not None:
         os.execv(sys.executable, [sys.executable, str(path), *sys.argv[2:]])
     elif name in {"-h", "--help"}:
-        print(what_there_is())
+        print(overview())
     else:
         problem = f"there is no benchmark {name!r}\n" if name else ""
-        print(f"{problem}{what_there_is()}", file=sys.stderr)
+        print(f"{problem}{overview()}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,9 +1,9 @@
-"""The baseline of the sse bench: bare uvicorn that fans events out to SSE clients, without a database.
+"""The baseline of the sse benchmark: bare uvicorn fans events out to SSE clients, without a database.
 
 Each run's producer encodes an event's frame once and puts it into the queue of each of the run's clients; a client's
 request takes what its queue holds and sends it in one write. Arguments: number of runs, events per second of each run
 (0: as many as the clients take), a file for the times of production (or `-`, format as in _stream_clients.py). It
-produces from the first line on its standard input on, until the second one.
+produces from the first line on its standard input until the second one.
 """
 
 import asyncio
@@ -80,7 +80,7 @@ class Fanout:
 
 async def serve(fanout: Fanout) -> None:
     config = uvicorn.Config(
-        fanout,  # type: ignore[arg-type]
+        fanout,
         host="127.0.0.1", port=0, lifespan="off", log_level="critical", access_log=False, backlog=4096,
         timeout_graceful_shutdown=1,
     )  # fmt: skip

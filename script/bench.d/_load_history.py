@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-from application.aggregates import Aggregates
+from application.aggregates.aggregates import Aggregates
 from application.command_context import CommandContext
 from domain.event import Event
 from domain.identifiers import run_stream
@@ -15,8 +15,8 @@ from domain.run.events import MessageDelta, RunClaimed, RunQueued, RunStarted
 from domain.run.evolve import evolve, journal_event_id
 from domain.run.state import Run
 from domain.run.values import Message, RunSpec
-from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 
 DELTA = MessageDelta(text="A piece of an agent's answer, as long as such pieces usually are. " * 2, lease_generation=1)
 SPEC = RunSpec(

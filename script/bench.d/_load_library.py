@@ -24,7 +24,7 @@ COMMAND = RecordCallback(event=DELTA)
 
 
 class AgentRun(Aggregate):
-    """A run that follows its journal."""
+    """A run that records message deltas."""
 
     @event("Queued")
     def __init__(self, *, run_id: str, session_id: str, provider: str) -> None:
@@ -56,7 +56,7 @@ class LibraryAsUsual:
         self._application.save(run)
 
     def connect(self) -> None:
-        """Open the connection and write elsewhere, so that the first command finds all in place."""
+        """Open the connection by a write to another stream, so that the first measured command does not pay for it."""
         self._application.save(self._new(uuid4().hex))
 
     def handle(self, run_id: str) -> None:
@@ -72,13 +72,13 @@ class LibraryAsUsual:
         return AgentRun(run_id=run_id, session_id=SPEC.session_id, provider=SPEC.provider)
 
 
-class PlacedEvent:
-    """One of Fleetlog's events with its place in its stream, as the library's event store takes and gives it."""
+class NumberedEvent:
+    """One of Fleetlog's events with its number in its stream, in the shape of the library's event store."""
 
     __slots__ = ("event", "event_id", "occurred_at", "originator_id", "originator_version")
 
-    def __init__(self, stream: str, version: int, placed: Event) -> None:
-        self.originator_id, self.originator_version, self.event = stream, version, placed
+    def __init__(self, stream: str, version: int, body: Event) -> None:
+        self.originator_id, self.originator_version, self.event = stream, version, body
         self.event_id, self.occurred_at = f"{stream}/{version}", NOW
 
 
@@ -89,14 +89,12 @@ class PayloadMapper(Mapper[Any]):
     """Stored events hold the log's payloads as they are: cheaper than the library's own transcoding."""
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
-        placed = domain_event.event
-        return StoredEvent(
-            domain_event.originator_id, domain_event.originator_version, placed.wire_name, encode(placed)
-        )
+        body = domain_event.event
+        return StoredEvent(domain_event.originator_id, domain_event.originator_version, body.wire_name, encode(body))
 
     def to_domain_event(self, stored_event: StoredEvent) -> Any:
-        placed = decode(stored_event.topic, 1, stored_event.state)
-        return PlacedEvent(str(stored_event.originator_id), stored_event.originator_version, placed)
+        body = decode(stored_event.topic, 1, stored_event.state)
+        return NumberedEvent(str(stored_event.originator_id), stored_event.originator_version, body)
 
 
 class FoldedRun:
@@ -108,10 +106,10 @@ class FoldedRun:
         self.state, self.version = state, version
 
 
-def project(run: FoldedRun | None, events: Iterable[PlacedEvent]) -> FoldedRun:
+def project(run: FoldedRun | None, events: Iterable[NumberedEvent]) -> FoldedRun:
     state, version = (None, 0) if run is None else (run.state, run.version)
-    for placed in events:
-        state, version = evolve(state, placed), placed.originator_version
+    for numbered in events:
+        state, version = evolve(state, numbered), numbered.originator_version
     return FoldedRun(state, version)
 
 
@@ -141,7 +139,7 @@ class LibraryWithOurFold:
         self._factory.close()
 
     def _put(self, run_id: str, version: int, events: Iterable[Event]) -> None:
-        self._events.put([PlacedEvent(run_id, version + n, placed) for n, placed in enumerate(events, 1)])
+        self._events.put([NumberedEvent(run_id, version + n, body) for n, body in enumerate(events, 1)])
 
 
 Baseline = LibraryAsUsual | LibraryWithOurFold

@@ -1,7 +1,7 @@
 """A process of the load benchmark: opens its connections, then commands one run several times, and prints the times.
 
 Arguments: the side (`ours`, `ours-without-snapshots` or a name of BASELINES), the DSN, the run, the number of commands.
-Prints a JSON array of milliseconds; the first is that of a process that knows nothing of the run yet.
+Prints a JSON array of milliseconds; the first is for a process that has nothing of the run in memory.
 """
 
 import sys
@@ -14,8 +14,8 @@ from _load_history import OPENING, aggregates, command_context, new_event
 from _load_library import BASELINES, COMMAND
 
 from domain.run.state import Run
-from infrastructure.eventstore.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 
 MILLISECONDS = 1000
 

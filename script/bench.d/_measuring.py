@@ -1,19 +1,20 @@
-"""What the benchmarks share: the command line, a Postgres of their own, the table, and the machine.
+"""What the benchmarks share: the command line, a Postgres server of their own, the table, and the machine.
 
-The shape of a result: `bench`, `rounds`, `ours` and `baseline` (medians, in the benchmark's unit), `ratio` (how many
-times better ours is), what else the benchmark tells, and `machine`.
+The shape of a result: `bench`, `rounds`, `ours` and `baseline` (medians, in the benchmark's unit), `ratio` (ours
+against the baseline), more figures of the benchmark's own, and `machine`.
 """
 
 import argparse
 import os
 import platform
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import psycopg
@@ -26,14 +27,55 @@ from tests.support.servers import PostgresServer, running_postgres
 WIDTH = 110
 
 
-def command_line(bench: str, about: str | None, *, rounds: int) -> argparse.ArgumentParser:
-    """The options that every benchmark has; `rounds` is the default."""
-    parser = argparse.ArgumentParser(
-        prog=f"script/bench {bench}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
-    parser.add_argument("--rounds", type=int, default=rounds)
-    return parser
+class CommandLine(argparse.ArgumentParser):
+    """A benchmark's options: `--json`, `--rounds` and `--toy`, which every benchmark has, and its own.
+
+    What determines how long the benchmark takes is a size or a choice of parts. Each has a default and a much smaller
+    toy value, which `--toy` makes the default. A value given on the command line is used in any case.
+    """
+
+    def __init__(self, bench: str, about: str | None, *, rounds: int) -> None:
+        super().__init__(
+            prog=f"script/bench {bench}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        self._toy_sizes: dict[str, float] = {}
+        self._toy_choices: dict[str, list[str]] = {}
+        self.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+        self.add_argument(
+            "--toy", action="store_true", help="run at the smallest sizes: shows that it works, not how fast"
+        )
+        self.add_size("--rounds", rounds, toy=1)
+
+    def add_size(self, option: str, default: float, *, toy: float, about: str = "") -> None:
+        """An option whose value is a positive number of the default's type."""
+        values = f"default: {default:,}, with --toy: {toy:,}"
+        self.add_argument(
+            option, type=type(default), default=default, metavar="N", help=f"{about} ({values})" if about else values
+        )
+        self._toy_sizes[option.removeprefix("--").replace("-", "_")] = toy
+
+    def add_choice(self, option: str, choices: Sequence[str], *, toy: Sequence[str]) -> None:
+        """An option whose value is one or more of `choices`; all of them by default."""
+        values = f"default: all, with --toy: {' '.join(toy)}"
+        self.add_argument(option, nargs="+", choices=choices, default=list(choices), help=values)
+        self._toy_choices[option.removeprefix("--").replace("-", "_")] = list(toy)
+
+    def parse(self) -> argparse.Namespace:
+        """The options of this process's command line; exits with a usage message where they are wrong."""
+        options = self.parse_args()
+        if options.toy:
+            self.set_defaults(**self._toy_sizes, **self._toy_choices)
+            options = self.parse_args()
+        for name in self._toy_sizes:
+            if (value := getattr(options, name)) <= 0:
+                self.error(f"--{name.replace('_', '-')} is {value}; give a number greater than 0")
+        return options
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Exit with code 69 (EX_UNAVAILABLE): this machine lacks something that the benchmark needs."""
+    print(f"script/bench: {reason}", file=sys.stderr)
+    sys.exit(os.EX_UNAVAILABLE)
 
 
 @contextmanager
@@ -58,7 +100,7 @@ def library_environment(dsn: str, id_type: str = "text") -> dict[str, str]:
 
 
 def machine(server: PostgresServer | None = None) -> dict[str, Any]:
-    """What the figures depend on; with a server, its version and the disk's fsync time too."""
+    """The machine that the figures depend on; with a server, also its version and the disk's fsync time."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     about: dict[str, Any] = {
         "cpus": os.cpu_count(),
@@ -88,7 +130,7 @@ def fsync_microseconds() -> float:
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], host: dict[str, Any]) -> None:
-    """A table, its first column to the left, and the machine below."""
+    """Print a table, and the machine below it."""
     table = Table(title=title)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left")
@@ -100,6 +142,6 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], host
 
 
 def conclude(result: dict[str, Any], *, as_json: bool) -> None:
-    """The last line, for programs."""
+    """With `--json`, print the result as the last line."""
     if as_json:
         print(msgspec.json.encode(result).decode())

@@ -1,6 +1,7 @@
-"""No-op jobs through procrastinate, from their deferring to their end: DSN JOBS CONCURRENCY. Prints seconds."""
+"""No-op jobs through procrastinate, from deferring to their end. Arguments: DSN JOBS CONCURRENCY. Prints seconds."""
 
 import asyncio
+import logging
 import sys
 import time
 
@@ -12,6 +13,9 @@ async def noop(n: int) -> None:
 
 
 async def main(dsn: str, jobs: int, concurrency: int) -> None:
+    logging.getLogger("procrastinate").setLevel(
+        logging.ERROR
+    )  # it warns at each start that its app is in the main module
     app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=dsn, max_size=concurrency))
     task = app.task(name="noop")(noop)
     async with app.open_async():

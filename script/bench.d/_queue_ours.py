@@ -1,8 +1,8 @@
-"""Runs with an empty script, in one process with all its residents: DSN RUNS CONCURRENCY RATE. RATE: runs queued a
-second, 0 for as many as go. Prints seconds and the latencies of starts.
+"""Runs with an empty script, in one process with all its background tasks. Arguments: DSN RUNS CONCURRENCY RATE. RATE:
+runs queued per second, 0 for as many as possible. Prints seconds and the latencies of starts.
 
-The time is that from the first run's queueing until every run has its run.finished in the log and has left the queue,
-and the read models, the index for searches and the process managers have taken in the last of them."""
+The time is measured from the queueing of the first run until every run has its run.finished in the log and has left
+the queue, and read models, search index and process managers have processed the last of these events."""
 
 import asyncio
 import sys
@@ -18,15 +18,17 @@ from _stub_executor import StubDirectory, StubProviders, StubRuntime, opened
 from application.command_context import CommandContext
 from domain.run.values import Message, RunSpec
 from domain.session.commands import ActivateSession
+from infrastructure.boto3_store.passed_on import PassedOnCredentials
+from infrastructure.boto3_store.session import AwsSession
+from infrastructure.object_store.location import S3Location
 from infrastructure.postgres.migrations import migrate
-from infrastructure.runtimes.executor_setup import WorkerObjectStore
 from interfaces.bootstrap import control_plane as composition
+from interfaces.bootstrap.background_tasks import background_tasks
+from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.control_plane import ControlPlane
-from interfaces.bootstrap.foundation import Foundation
-from interfaces.bootstrap.residents import residents
 from interfaces.settings import load_settings
 
-NOWHERE = WorkerObjectStore(endpoint="http://stub", bucket="b", region="r", access_key="a", secret_key="s")
+NOWHERE = S3Location(endpoint="http://stub", bucket="b", region="r", access_key="a", secret_key="s")
 SESSIONS = 64
 DEQUEUED = "SELECT count(*) FROM run_queue WHERE state = 'done'"
 FINISHED = "SELECT max(position) FROM events WHERE type = 'run.finished' HAVING count(*) = %(runs)s"
@@ -59,14 +61,18 @@ def spec(number: int) -> RunSpec:
     )
 
 
+def _stub_runtime(_: BackingServices, session: AwsSession) -> tuple[StubRuntime, StubProviders, PassedOnCredentials]:
+    return StubRuntime(), StubProviders(), PassedOnCredentials(session, learn=lambda _: None)
+
+
 async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measured:
     await migrate(dsn)
     directory = StubDirectory(time.time)
-    composition.worker_runtime = lambda _foundation: (StubRuntime(), StubProviders())  # type: ignore[assignment, attr-defined, return-value]
-    composition._directory = lambda _foundation: opened(directory)  # type: ignore[assignment, return-value]
+    composition.worker_runtime = _stub_runtime  # type: ignore[assignment, attr-defined]
+    composition._directory = lambda _backing, _credentials: opened(directory)  # type: ignore[assignment, return-value]
     with tempfile.TemporaryDirectory() as home:
         settings = load_settings({"FLEETLOG_HOME": str(Path(home))})
-        foundation = Foundation(
+        backing = BackingServices(
             settings=settings,
             dsn=dsn,
             object_store=NOWHERE,
@@ -74,9 +80,9 @@ async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measure
             installation="bench",
             secret=b"bench",
         )
-        async with composition.control_plane(foundation) as plane:
-            plane.run_worker._concurrency = concurrency
-            tasks = [asyncio.create_task(work) for work in residents(plane).values()]
+        async with composition.control_plane(backing) as plane:
+            plane.run_worker._loop.concurrency = concurrency
+            tasks = [asyncio.create_task(work) for work in background_tasks(plane).values()]
             try:
                 return await _worked(plane, directory, runs, rate)
             finally:
@@ -86,7 +92,7 @@ async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measure
 
 
 async def _worked(plane: ControlPlane, directory: StubDirectory, runs: int, rate: float) -> Measured:
-    for number in range(SESSIONS):
+    for number in range(min(SESSIONS, runs)):
         await plane.session_commands.activate(
             ActivateSession(session_id=f"s{number}", app_id="default", project_name="default", user_login_name="bench"),
             context(f"activate/{number}"),

@@ -1,8 +1,8 @@
-"""Stands between an agent's CLI and whoever drives it, and notes when the CLI printed what.
+"""A proxy between an agent's CLI and its caller that records when the CLI prints each time stamp.
 
 Called as `_stamping_cli.py PROGRAM FILE ARGUMENTS…`. The CLI's output goes on as it comes; for each number of 19 digits
-in it (the model's time stamps) FILE gets a line `number nanoseconds`. opencode prints to HTTP clients: its port is
-relayed. This process goes before all others where the system lets it, so that its time is that of the printing.
+in it (the model's time stamps) FILE gets a line `number nanoseconds`. opencode answers HTTP clients instead: its port
+is relayed. This process raises its own priority if it may, so that its times are those of the output.
 """
 
 import contextlib
@@ -36,7 +36,8 @@ def main() -> int:
             for line in cli.stdout:
                 _write(1, line.replace(str(real_port).encode(), str(port).encode()))
         else:
-            _pass_on(lambda: os.read(cli.stdout.fileno(), _BYTES), lambda chunk: _write(1, chunk), log)
+            printed = cli.stdout.fileno()
+            _pass_on(lambda: os.read(printed, _BYTES), lambda chunk: _write(1, chunk), log)
     return cli.wait()
 
 

@@ -1,9 +1,9 @@
-"""The client process of the sse bench: many SSE connections read by one epoll loop.
+"""The client process of the sse benchmark: many SSE connections read by one epoll loop.
 
 Arguments: port, number of runs, number of clients, a file for the arrivals (or `-`). Client i follows run i modulo
-runs. It prints `ready` when all streams have begun. Each line on its standard input ends a measurement,
-is answered with its frames and seconds, and begins the next one. The arrivals of the last one that ended are in the
-file: an unsigned 32-bit run, an unsigned 32-bit seq and a double of monotonic seconds each.
+runs. It prints `ready` when all streams have begun. Each line on its standard input ends a measurement, whose frames
+and seconds are printed, and begins the next one. The file holds the arrivals of the last measurement that ended: for
+each an unsigned 32-bit run, an unsigned 32-bit seq and a double of monotonic seconds.
 """
 
 import re
@@ -27,7 +27,7 @@ def connect(port: int, run: int) -> socket.socket:
 
 
 def wait_for_beginning(client: socket.socket) -> None:
-    """Both servers send `caught-up` when live events begin."""
+    """Read until `caught-up`, which both servers send when live events begin."""
     begin = b""
     while b"event: caught-up" not in begin:
         part = client.recv(65536)
@@ -70,7 +70,7 @@ def follow(port: int, runs: int, clients: int, arrivals_file: str) -> None:
             if not part:
                 raise ConnectionError("the server closed a connection")
             data = rest_of[descriptor] + part
-            # An id line may be cut by the end of what has arrived.
+            # The data may end within an id line.
             cut = data.rfind(b"\n", max(0, len(data) - 24))
             cut = cut if cut > 0 else len(data)
             rest_of[descriptor] = data[cut:]

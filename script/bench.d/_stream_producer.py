@@ -1,8 +1,8 @@
-"""The producer process of the sse bench: appends events to runs through the database.
+"""The producer process of the sse benchmark: appends events to runs through the database.
 
 Arguments: DSN, number of runs, events per second of each run (0: as many as commits take), a file for the times at
 which the appends were acknowledged (or `-`, format as in _stream_clients.py). It makes the runs, prints `ready`,
-appends from the first line on its standard input on, until the second one.
+and appends from the first line on its standard input until the second one.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from domain.event import Event
 from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta, RunQueued
 from domain.run.values import Message, RunSpec
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 
 DELTA = MessageDelta(text="A piece of an agent's answer, as long as such pieces usually are. " * 2, lease_generation=1)
 METADATA = Metadata(actor="bench", correlation_id="0123456789abcdef0123456789abcdef", trace_id="0123456789abcdef")

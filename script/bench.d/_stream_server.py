@@ -1,17 +1,17 @@
-"""The server process of the stream benches: uvicorn with uvloop and httptools, as `fleetlog up` runs it.
+"""The server process of the stream benchmarks: uvicorn with uvloop and httptools, as `fleetlog up` runs it.
 
-Run as a program by the benches, with a DSN. It prints its port on one line, and ends when its standard input is closed.
+Run as a program with a DSN as its argument. It prints its port on one line, and ends when its standard input is closed.
 """
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
-import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,18 +20,18 @@ from starlette.routing import Route
 
 from domain.identifiers import run_stream
 from domain.record import RecordedEvent
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.streams import hub as hub_module
 from infrastructure.streams.client_stream import LogBatch
 from infrastructure.streams.hub import StreamHub
 from infrastructure.streams.run_frames import FINISHED, RunFrames, RunIdentity
-from interfaces.http.draining_server import DrainingServer
-from interfaces.http.sse import stream_run
+from interfaces.http.edge.sse import stream_run
+from interfaces.http_conventions.server import HttpServer, listening
 
 
 def encoded_frame(identity: RunIdentity, recorded: RecordedEvent) -> bytes:
-    """The frame of a decoded event: its fields behind the envelope, encoded."""
+    """The frame of a decoded event: the envelope, followed by the event's encoded fields."""
     data = {
         "type": recorded.event.wire_name,
         "runId": identity.run_id,
@@ -50,7 +50,7 @@ def encoded_frame(identity: RunIdentity, recorded: RecordedEvent) -> bytes:
 
 
 class DecodingLog:
-    """Every event is decoded, and encoded again into its frame. All else is ours: batches, read-ahead, writes."""
+    """A LogReading that decodes every event and encodes its frame. Batches, read-ahead and writes are Fleetlog's."""
 
     def __init__(self, identity: RunIdentity, store: GroupCommitEventStore) -> None:
         self._identity, self._store = identity, store
@@ -70,19 +70,15 @@ async def serve(dsn: str) -> None:
     async with (
         GroupCommitEventStore(dsn) as store,
         PostgresListener(dsn) as listener,
-        StreamHub(dsn, wakeups=listener.position, max_streams=5000) as hub,
+        StreamHub(dsn, announcements=listener.position, max_streams=5000) as hub,
     ):
 
         async def ours(request: Request) -> Response:
             return await stream_run(request, hub, request.path_params["run_id"])
 
         async def decoding(request: Request) -> Response:
-            run_log = hub_module.RunLog
-            hub_module.RunLog = lambda topic, *_, **__: DecodingLog(topic.identity, store)  # type: ignore[assignment, misc]
-            try:
+            with patch.object(hub_module, "RunLog", lambda topic, *_, **__: DecodingLog(topic.identity, store)):
                 return await stream_run(request, hub, request.path_params["run_id"])
-            finally:
-                hub_module.RunLog = run_log  # type: ignore[misc]
 
         async def frame_by_frame(request: Request) -> Response:
             identity = RunIdentity(run_id=request.path_params["run_id"], session_id="bench", provider="scripted")
@@ -109,16 +105,14 @@ async def serve(dsn: str) -> None:
 
 
 async def serve_until_stdin_closes(app: Starlette, hub: StreamHub | None = None) -> None:
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, lifespan="off", log_level="warning", access_log=False, backlog=4096
-    )
-    server = DrainingServer(config, end_streams=hub.end_streams if hub else lambda: None)
-    task = asyncio.create_task(server.serve())
+    listener = listening("127.0.0.1", 0)
+    server = HttpServer(app, shutdown_s=60, stopping=hub.end_streams if hub else lambda: None)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
-    print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+    print(listener.getsockname()[1], flush=True)
     await asyncio.to_thread(sys.stdin.read)
-    server.should_exit = True
+    server.end()
     await task
 
 

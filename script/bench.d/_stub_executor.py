@@ -1,4 +1,4 @@
-"""A runtime and an executor that do nothing, at the ports: what is left is the control plane's own work."""
+"""A runtime and an executor that do nothing, behind their ports, so that only the control plane's work is measured."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from application.executor_protocol import (
-    Health,
+    ExecutorHealth,
     JournalEntry,
     LinkResult,
     ReplyResult,
@@ -18,8 +18,8 @@ from application.executor_protocol import (
     SyncResult,
     ValidateResult,
 )
-from application.ports import ContainerInfo, ContainerSpec
-from application.providers import ProviderState
+from application.ports.providers import ProviderState
+from application.ports.worker_runtime import ContainerInfo, ContainerSpec
 from domain.run.capabilities import Capabilities
 from domain.run.values import RunSpec
 from domain.workspace.sync import SyncRef
@@ -66,8 +66,8 @@ class StubExecutor:
         self._session_id, self._generation = session_id, generation
         self._begun, self._clock = begun, clock
 
-    async def health(self) -> Health:
-        return Health(boot_id=BOOT, session_id=self._session_id, generation=self._generation, restored=True)
+    async def health(self) -> ExecutorHealth:
+        return ExecutorHealth(boot_id=BOOT, session_id=self._session_id, generation=self._generation, restored=True)
 
     async def restore(self, _request: Any) -> RestoreResult:
         return RestoreResult()
@@ -89,7 +89,7 @@ class StubExecutor:
         return RunState(run_id=request.run_id, attempt=request.attempt, boot_id=BOOT, entries=0, finished=False)
 
     async def follow(self, run_id: str, cursor: int) -> AsyncIterator[list[JournalEntry]]:
-        """An empty script: its end is its only entry."""
+        """The journal of an empty script: the end is its only entry."""
         yield [
             JournalEntry(
                 n=1,
@@ -109,7 +109,7 @@ class StubExecutor:
 
 
 class StubDirectory:
-    """`begun`: when each run's agent was told to start."""
+    """`begun`: when each run's agent was started, by run id."""
 
     def __init__(self, clock: Any) -> None:
         self.begun: dict[str, float] = {}

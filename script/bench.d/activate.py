@@ -1,8 +1,8 @@
 """Activating an empty session on Docker until its workspace is validated, against `docker run` until it is healthy.
 
 The baseline is `docker run` of the same image with the same limits, until the executor's /health answers; ours is
-`POST /api/session-workers/{id}/activate` at a real `fleetlog up`, until it answers that the worker runs. Taken in turn;
-the figures are medians of the rounds. Needs a Docker Engine (script/docker-engine) and builds the image where it must.
+`POST /api/session-workers/{id}/activate` at a real `fleetlog up`, until it answers that the worker runs. Both take
+turns; the figures are medians of the rounds. Needs a Docker Engine (script/docker-engine); builds a missing image.
 """
 
 import http.client
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import msgspec
-from _measuring import command_line, conclude, machine, show
+from _measuring import CommandLine, conclude, machine, show, unavailable
 
 from application.executor_protocol import ExecutorConfig
 from infrastructure.runtimes.container_settings import (
@@ -36,9 +36,8 @@ from infrastructure.runtimes.container_settings import (
 from infrastructure.runtimes.docker import FOLDERS
 from tests.support.docker_containers import LABEL, docker, remove_everything
 from tests.support.fleetlog_server import FleetlogServer
+from tests.support.worker_image import IMAGE, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-IMAGE = "fleetlog-worker:bench"
 TIMEOUT_S = 60
 
 
@@ -50,7 +49,7 @@ def free_port() -> int:
 
 
 def executor_config(folder: Path) -> Path:
-    """What `docker run` gives the executor; its object store is not called before a restore."""
+    """The configuration that `docker run` gives the executor; its object store is not called before a restore."""
     config = ExecutorConfig(
         session_id="bench",
         generation=1,
@@ -106,7 +105,7 @@ def healthy(port: int) -> bool:
 
 
 def activate(server: FleetlogServer) -> tuple[float, dict[str, float]]:
-    """Seconds of one activation, and of its steps by the log; the worker is stopped then."""
+    """Seconds of one activation, and of its steps by the log; the worker is stopped afterwards."""
     session = f"bench-{uuid.uuid4().hex[:8]}"
     began = time.perf_counter()
     answer = server.activate(session)
@@ -119,13 +118,15 @@ def activate(server: FleetlogServer) -> tuple[float, dict[str, float]]:
 
 
 def steps(events: list[dict[str, Any]]) -> dict[str, float]:
-    """Seconds from each event to the one before it."""
+    """Seconds from the event before to each event."""
     times = [datetime.fromisoformat(event["occurredAt"]) for event in events]
     names = [event["type"].removeprefix("session.") for event in events]
     return {name: (now - then).total_seconds() for name, then, now in zip(names[1:], times, times[1:], strict=False)}
 
 
 def run(rounds: int) -> dict[str, Any]:
+    if subprocess.run(["docker", "version"], stdout=subprocess.DEVNULL, timeout=30, check=False).returncode != 0:
+        unavailable("no Docker Engine answers; script/docker-engine starts one")
     subprocess.run([ROOT / "script/worker-image", "--tag", IMAGE], check=True, timeout=900)
     folder = Path(tempfile.mkdtemp(prefix="fleetlog-bench-"))
     theirs: list[float] = []
@@ -166,8 +167,8 @@ def report(theirs: list[float], ours: list[float], each_step: list[dict[str, flo
     return {
         "bench": "activate",
         "rounds": len(ours),
-        "ours_s": round(statistics.median(ours), 3),
-        "baseline_s": round(statistics.median(theirs), 3),
+        "ours": round(statistics.median(ours), 3),
+        "baseline": round(statistics.median(theirs), 3),
         "ratio": round(ratio, 2),
         "steps_s": {name: round(value, 3) for name, value in medians.items()},
         "machine": host,
@@ -175,9 +176,8 @@ def report(theirs: list[float], ours: list[float], each_step: list[dict[str, flo
 
 
 def main() -> None:
-    parser = command_line("activate", __doc__, rounds=7)
-    arguments = parser.parse_args()
-    conclude(run(arguments.rounds), as_json=arguments.json)
+    options = CommandLine("activate", __doc__, rounds=7).parse()
+    conclude(run(options.rounds), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import uvloop
-from _measuring import command_line, conclude, library_environment, machine, postgres, show
+from _measuring import CommandLine, conclude, library_environment, machine, postgres, show
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresFactory
 
@@ -23,8 +23,8 @@ import sql
 from domain.event import encode
 from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta
-from infrastructure.eventstore.factory import FleetlogFactory
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.eventsourcing_library.factory import FleetlogFactory
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
 
 DELTA = MessageDelta(text="A piece of an agent's answer, as long as such pieces usually are. " * 2, lease_generation=1)
@@ -142,7 +142,7 @@ def ours_async(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
 
 
 def ours_unchained(dsn: str, callers: int, seconds: float, pool: int) -> Measured:
-    """Without the hash chain: the function that makes an event's hash gives back its payload's."""
+    """Without the hash chain: the SQL function for an event's hash returns the payload's hash instead."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(UNCHAINED.encode())
     return uvloop.run(ours(dsn, callers, seconds, pool))
@@ -174,7 +174,7 @@ def run(rounds: int, seconds: float, pool: int, only: list[str]) -> dict[str, An
 
 
 def chain_cost(rate: dict[str, float]) -> dict[str, float]:
-    """What share of the appends without the hash chain it costs, in percent."""
+    """By how much the hash chain lowers the rate of appends, in percent."""
     if not {"async_32", "unchained_32"} <= set(rate):
         return {}
     return {"chain_cost_percent": round(100 * (1 - rate["async_32"] / rate["unchained_32"]), 1)}
@@ -212,11 +212,11 @@ def report(results: dict[str, list[Measured]], rounds: int, host: dict[str, Any]
 
 
 def main() -> None:
-    parser = command_line("append", __doc__, rounds=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="per variant and round")
+    parser = CommandLine("append", __doc__, rounds=3)
+    parser.add_size("--seconds", 3.0, toy=0.2, about="per variant and round")
     parser.add_argument("--pool", type=int, default=5, help="connections of each side")
     parser.add_argument("--only", nargs="*", default=[], choices=list(VARIANTS))
-    arguments = parser.parse_args()
+    arguments = parser.parse()
     result = run(arguments.rounds, arguments.seconds, arguments.pool, arguments.only)
     conclude(result, as_json=arguments.json)
 

@@ -3,8 +3,8 @@
 The command records one event of the agent: load, decide, append, until the commit is acknowledged. All sides have the
 same number of events with the same text, and the same Postgres with fsync and synchronous_commit on. Cold is the first
 command of a new process whose connections are open; warm are the ones that follow. Without snapshots and cache, the
-library reads the run each time. The ratios count against its aggregate, mapper and application as its documentation
-shows them; the row below has its repository on our payloads and our fold. Rounds alternate; the figures are medians.
+library reads the run each time. The ratios are against its aggregate, mapper and application as its documentation
+shows them; another row has its repository with our payloads and our fold. Rounds alternate; the figures are medians.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 from _load_history import write_ours
 from _load_library import BASELINES
-from _measuring import command_line, conclude, machine, postgres, show
+from _measuring import CommandLine, conclude, machine, postgres, show
 
 from infrastructure.postgres.migrations import migrate
 
@@ -41,7 +41,7 @@ class Times(NamedTuple):
 
 
 def variants(events: int) -> dict[str, Variant]:
-    """By what the table calls them: first the baseline, then ours on the same run and on a small one."""
+    """By their names in the table: first the baseline, then ours on the same run and on a small one."""
     return {
         "library": Variant("library", events, 6),
         "fleetlog": Variant("ours", events, 60),
@@ -52,19 +52,19 @@ def variants(events: int) -> dict[str, Variant]:
 
 
 def run_of(variant: Variant, number: int) -> str:
-    """Big runs are used in every round; a small one would not stay small."""
+    """The id of the run for a round: big ones are used in every round, small ones once, so that they stay small."""
     return f"{variant.side}-{variant.events}" if variant.events > SMALL else f"{variant.side}-small-{number}"
 
 
 def measured(dsn: str, variant: Variant, number: int) -> Times:
     command = [sys.executable, str(PROCESS), variant.side, dsn, run_of(variant, number), str(variant.commands)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
     cold, *warm = msgspec.json.decode(output, type=list[float])
     return Times(cold, statistics.median(warm))
 
 
 def write(dsns: dict[str, str], all_variants: dict[str, Variant], rounds: int) -> None:
-    """All runs of all sides."""
+    """Write the runs of all variants."""
     ours: dict[str, int] = {}
     for variant in all_variants.values():
         if variant.side in BASELINES:
@@ -138,9 +138,9 @@ def report(results: dict[str, list[Times]], all_variants: dict[str, Variant], ho
 
 
 def main() -> None:
-    parser = command_line("load", __doc__, rounds=7)
-    parser.add_argument("--events", type=int, default=10_000)
-    arguments = parser.parse_args()
+    parser = CommandLine("load", __doc__, rounds=7)
+    parser.add_size("--events", 10_000, toy=300)
+    arguments = parser.parse()
     conclude(run(arguments.events, arguments.rounds), as_json=arguments.json)
 
 

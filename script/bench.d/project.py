@@ -10,69 +10,41 @@ documentation shows; it runs on fewer events, since its speed does not depend on
 import asyncio
 import statistics
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import uvloop
-from _measuring import command_line, conclude, library_environment, machine, postgres, show
+from _measuring import CommandLine, conclude, library_environment, machine, postgres, show
+from _mixed_log import fill, history_of
 from eventsourcing.application import Application
 from eventsourcing.persistence import Mapper, StoredEvent, Tracking
 from eventsourcing.postgres import PostgresTrackingRecorder
 from eventsourcing.projection import Projection as LibraryProjection
 from eventsourcing.projection import ProjectionRunner
+from psycopg import sql
 
-import sql
 from domain.event import decode, encode
 from domain.record import Metadata, NewEvent, RecordedEvent
-from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
-from infrastructure.projector.row_tables import upsert
 from projections.catalogue import PROJECTIONS
-from tests.support.mixed_history import Batch, mixed_history
-from tests.support.projecting import NAMES, surroundings
+from tests.support.projecting import NAMES, projection_harness
 
-EVENTS_PER_SESSION = 190
-APPENDS_AT_ONCE = 400
 NOW = datetime.now(UTC)
 METADATA = Metadata(actor="bench", correlation_id="c")
 TYPES = sorted(frozenset().union(*(projection.event_types for projection in PROJECTIONS)))
 
 
-def history_of(events: int) -> Iterable[Batch]:
-    """At least this many events, in batches."""
-    left = events
-    for stream, batch in mixed_history(sessions=events // EVENTS_PER_SESSION + 2):
-        if left <= 0:
-            return
-        left -= len(batch)
-        yield stream, batch
-
-
-async def fill(store: GroupCommitEventStore, events: int) -> int:
-    """Append a history, many batches at once; the last position."""
-    ends: dict[str, int] = {}
-    history = iter(history_of(events))
-    position = 0
-    while batches := list(islice(history, APPENDS_AT_ONCE)):
-        appends = []
-        for stream, batch in batches:
-            appends.append(store.append(stream, ends.get(stream, 0), batch))
-            ends[stream] = ends.get(stream, 0) + len(batch)
-        position = (await asyncio.gather(*appends))[-1].position
-    return position
-
-
 async def rebuild(dsn: str) -> float:
     """Seconds from the start of a projector until readers see all read models in their new versions."""
-    async with surroundings(dsn) as around:
-        wanted = {name: await around.admin.rebuild(name, by=METADATA, command_id=str(time.time_ns())) for name in NAMES}
+    async with projection_harness(dsn) as harness:
+        wanted = {
+            name: await harness.admin.rebuild(name, by=METADATA, command_id=str(time.time_ns())) for name in NAMES
+        }
         began = time.perf_counter()
-        async with around.projector():
+        async with harness.projector():
             while True:
-                states = {(status.projection, status.version): status.state for status in await around.admin.status()}
+                states = {(status.projection, status.version): status.state for status in await harness.admin.status()}
                 if all(states.get(version) == "active" for version in wanted.items()):
                     return time.perf_counter() - began
                 await asyncio.sleep(0.05)
@@ -80,10 +52,10 @@ async def rebuild(dsn: str) -> float:
 
 async def fill_and_catch_up(dsn: str, events: int) -> int:
     await migrate(dsn)
-    async with surroundings(dsn) as around:
-        last = await fill(around.store, events)
-        async with around.projector():
-            await around.caught_up(last, timeout=300)
+    async with projection_harness(dsn) as harness:
+        last = await fill(harness.store, events)
+        async with harness.projector():
+            await harness.caught_up(last, timeout=300)
     return last
 
 
@@ -110,6 +82,8 @@ class ReadModelTables(PostgresTrackingRecorder):
     """The same tables as ours; each event in a transaction of its own, with its tracking."""
 
     applied_at = 0.0
+    upserts: ClassVar[dict[str, str]] = {}
+    """By projection: the statement that writes one row."""
 
     def apply(self, recorded: RecordedEvent, tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as cursor:
@@ -127,19 +101,35 @@ class ReadModelTables(PostgresTrackingRecorder):
         folded = projection.fold(row, recorded)
         if folded is not None and folded is not row:
             values = (1, "default", key, projection.encode(folded).decode(), *projection.columns(folded))
-            cursor.execute(UPSERTS[projection.name], values, prepare=True)
+            cursor.execute(self.upserts[projection.name], values, prepare=True)
 
 
 LOADS: dict[str, str] = {
     name: f"SELECT body::text FROM read_models.{name} WHERE version = 1 AND tenant = 'default' AND key = %s"
     for name in NAMES
 }
-UPSERTS: dict[str, Any] = {}
+
+
+def upsert_of_one_row(connection: psycopg.Connection[Any], table: str) -> str:
+    """The statement that inserts a row into a table of the read models, or replaces the one with its key.
+
+    Its parameters are the table's columns, in order."""
+    target = sql.Identifier("read_models", table)
+    described = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(target)).description or ()
+    names = [sql.Identifier(column.name) for column in described]
+    key, others = names[:3], names[3:]
+    statement = sql.SQL("INSERT INTO {} VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {}").format(
+        target,
+        sql.SQL(", ").join([sql.Placeholder()] * len(names)),
+        sql.SQL(", ").join(key),
+        sql.SQL(", ").join([sql.SQL("{0} = excluded.{0}").format(name) for name in others]),
+    )
+    return statement.as_string(connection)
 
 
 class ReadModelsOnTheLibrary(LibraryProjection[ReadModelTables]):
     name = "read_models"
-    topics = TYPES
+    topics = tuple(TYPES)
 
     def process_event(self, domain_event: Any, tracking: Tracking) -> None:
         stream, seq, event = domain_event
@@ -164,8 +154,7 @@ def library_fill(dsn: str, events: int) -> tuple[int, int]:
     """How many events the library has now, and the last position of one that the view wants."""
     asyncio.run(migrate(dsn))
     with psycopg.connect(dsn) as connection:
-        columns = connection.execute(sql.query("projections/table_columns")).fetchall()
-        UPSERTS.update({name: upsert(name, names[4:]) for name, names in columns})
+        ReadModelTables.upserts = {name: upsert_of_one_row(connection, name) for name in NAMES}
     log = LibraryLog(library_settings(dsn))
     seqs: dict[str, int] = {}
     count = last = 0
@@ -241,10 +230,10 @@ def report(
 
 
 def main() -> None:
-    parser = command_line("project", __doc__, rounds=3)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--baseline-events", type=int, default=5_000)
-    arguments = parser.parse_args()
+    parser = CommandLine("project", __doc__, rounds=3)
+    parser.add_size("--events", 200_000, toy=2_000)
+    parser.add_size("--baseline-events", 5_000, toy=200)
+    arguments = parser.parse()
     result = run(arguments.events, arguments.baseline_events, arguments.rounds)
     conclude(result, as_json=arguments.json)
 

@@ -1,14 +1,15 @@
-"""An agent's first delta and its memory through an executor, against the bare CLI driven by a 30-line script.
+"""An agent's first delta and memory through an executor, against the bare CLI driven by a 30-line script.
 
 Cold start: from `POST /provider-runs/start` to the first `message.delta` in the run's stream, against the start of the
 bare CLI to its first delta, in turn, both with the same scripted model; medians of the rounds. Memory: the peak of the
 CLI's own process at that moment. Then 8 runs stream at once through a whole `fleetlog up`: how long a delta takes from
-the CLI's printing it to an SSE client, and where the time goes on the way: from the model to the CLI's output, into the
+the CLI's output to an SSE client, and how long each step takes: from the model to the CLI's output, into the
 executor's journal (with the coalescing window), to the control plane that appends it, to the client. Needs the CLIs of
 script/agent-clis. `ours`, `baseline` and `ratio` of the whole are those of the provider with the lowest ratio.
 """
 
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,14 +19,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from _agent_streams import RUNS_AT_ONCE, delays
+from _agent_streams import delays
 from _bare_clis import DRIVERS, PROMPT
-from _measuring import command_line, conclude, machine, show
+from _measuring import CommandLine, conclude, machine, show, unavailable
 
 from infrastructure.object_store.location import S3Location
 from tests.e2e.providers.dialects import DIALECTS, SECRET, Dialect
 from tests.integration.executor.worker import Worker
-from tests.support.agent_clis import installed_clis
+from tests.support.agent_clis import ROOT
 from tests.support.model_server import Gate, ModelServer, Text
 from tests.support.servers import ObjectStoreServer, running_object_store
 
@@ -91,7 +92,7 @@ def _working_in(folder: Path) -> list[int]:
 def cold_start(
     dialect: Dialect, models: ModelServer, store: ObjectStoreServer, clis: Path, rounds: int
 ) -> dict[str, Any]:
-    """Milliseconds and MB of both, in turn; the first round only fills caches."""
+    """Milliseconds and MB of both, which take turns; the first round only fills caches."""
     access = store.create_bucket_access()
     location = S3Location(
         endpoint=access.endpoint,
@@ -132,11 +133,13 @@ def cold_start(
 def _show_cold_starts(rows: list[dict[str, Any]], host: dict[str, Any]) -> None:
     show(
         "from a cold start to the first delta",
-        ("provider", "ours", "bare CLI", "overhead", "allowed", "peak memory, ours", "bare CLI"),
+        ("provider", "ours", "bare CLI", "ratio", "overhead", "allowed", "peak memory, ours", "bare CLI"),
         [
             (
                 row["provider"],
-                *(f"{row[name]:.0f} ms" for name in ("ours", "baseline", "overhead_ms", "allowed_ms")),
+                *(f"{row[name]:.0f} ms" for name in ("ours", "baseline")),
+                f"{row['ratio']:.2f}x",
+                *(f"{row[name]:.0f} ms" for name in ("overhead_ms", "allowed_ms")),
                 *(f"{row[name]} MB" for name in ("ours_mb", "baseline_mb")),
             )
             for row in rows
@@ -145,12 +148,12 @@ def _show_cold_starts(rows: list[dict[str, Any]], host: dict[str, Any]) -> None:
     )
 
 
-def _show_streams(rows: list[dict[str, Any]], host: dict[str, Any]) -> None:
+def _show_streams(rows: list[dict[str, Any]], runs: int, host: dict[str, Any]) -> None:
     def quantiles(hop: dict[str, float]) -> str:
         return f"{hop['p50_ms']:.1f} / {hop['p99_ms']:.1f}"
 
     show(
-        f"{RUNS_AT_ONCE} runs streaming at once: milliseconds of a delta on its way, p50 / p99",
+        f"{runs} runs streaming at once: milliseconds of a delta on its way, p50 / p99",
         ("provider", *rows[0]["hops"], "printed to client"),
         [
             (
@@ -165,11 +168,15 @@ def _show_streams(rows: list[dict[str, Any]], host: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = command_line("providers", __doc__, rounds=5)
-    parser.add_argument("--provider", choices=list(DRIVERS), help="one alone")
+    parser = CommandLine("providers", __doc__, rounds=5)
+    parser.add_size("--runs", 8, toy=2, about="that stream at once")
+    parser.add_size("--pieces", 200, toy=20, about="of text in each of these runs")
+    parser.add_choice("--provider", list(DRIVERS), toy=["codex-cli"])
     parser.add_argument("--only", choices=("cold", "streams"), help="one half alone")
-    options = parser.parse_args()
-    host, clis = machine(), installed_clis()
+    options = parser.parse()
+    if subprocess.run([ROOT / "script/agent-clis"], timeout=280, check=False).returncode != 0:
+        unavailable("script/agent-clis could not install the agents' CLIs; see its message above")
+    host, clis = machine(), ROOT / "build/agent-clis/bin"
     cold, streams = list[dict[str, Any]](), list[dict[str, Any]]()
     with (
         tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as folder,
@@ -177,15 +184,17 @@ def main() -> None:
         running_object_store(Path(folder)) as store,
     ):
         for dialect in DIALECTS:
-            if options.provider in {None, dialect.name}:
+            if dialect.name in options.provider:
                 if options.only != "streams":
                     cold.append(cold_start(dialect, models, store, clis, options.rounds))
                 if options.only != "cold":
-                    streams.append({"provider": dialect.name, **delays(dialect, models, clis)})
+                    streams.append(
+                        {"provider": dialect.name, **delays(dialect, models, clis, options.runs, options.pieces)}
+                    )
     if cold:
         _show_cold_starts(cold, host)
     if streams:
-        _show_streams(streams, host)
+        _show_streams(streams, options.runs, host)
     slowest = min(cold, key=lambda row: float(row["ratio"]), default={"ours": None, "baseline": None, "ratio": None})
     by_provider: dict[str, dict[str, Any]] = {}
     for row in (*cold, *streams):

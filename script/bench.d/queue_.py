@@ -1,13 +1,16 @@
 """Runs through queue, claim, record and finish, per second: Fleetlog with its executor stubbed out at the port, against
 no-op jobs of procrastinate.
 
-Each side is one process with 16 at a time, on a database of its own of the same server; the clock runs from the first
-that is queued to the last that has ended. Ours writes its whole log (fifteen events a run, hash chain and indexes),
-moves its process managers, folds its read models, indexes every event's words; it is told when every run has finished
-(as jobs have), and when all of that has followed, which is the ratio that counts.
-Half the rate so measured is then queued at an even pace, to see how long a claimed run takes to its agent's start.
+Each side is one process with 16 at a time, on its own database of the same server; time runs from the first that is
+queued to the last that has ended. Ours writes its whole log (fifteen events a run, hash chain and indexes), runs its
+process managers, folds its read models and indexes every event's words. Measured are the time until every run has
+finished (as jobs have), and the time until all of that has been processed, whose ratio is the result.
+
+Then runs are queued evenly at half the measured rate, to see how long a claimed run takes to its agent's start.
 """
 
+import hashlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from _measuring import command_line, conclude, machine, postgres, show
+from _measuring import CommandLine, conclude, machine, postgres, show, unavailable
 from _queue_ours import Measured
 
 FOLDER = Path(__file__).resolve().parent
@@ -23,16 +26,30 @@ BASELINE = ("procrastinate==3.10.0", "asgiref", "attrs", "croniter", "python-dat
 CONCURRENCY = 16
 
 
-def installed_baseline(folder: str) -> None:
-    """Procrastinate beside our own environment, never in it; it shares our psycopg."""
+def installed_baseline() -> Path:
+    """A folder with procrastinate, installed by the first call in this checkout; not in our own environment, whose
+    psycopg it shares."""
+    version = hashlib.sha256(" ".join([sys.version, *BASELINE]).encode()).hexdigest()[:12]
+    installed = FOLDER.parents[1] / "build" / f"queue-baseline-{version}"
+    if installed.is_dir():
+        return installed
+    installed.parent.mkdir(exist_ok=True)
+    being_filled = Path(tempfile.mkdtemp(prefix=f"{installed.name}-", dir=installed.parent))
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]
-    subprocess.run([*pip, folder, *BASELINE], check=True, timeout=300)
+    done = subprocess.run([*pip, being_filled, *BASELINE], check=False, timeout=300)
+    if done.returncode == 0 and not installed.is_dir():
+        being_filled.rename(installed)
+    else:
+        shutil.rmtree(being_filled)
+    if not installed.is_dir():
+        unavailable(f"pip could not install the baseline ({' '.join(BASELINE)}); see its message above")
+    return installed
 
 
-def measured(script: str, dsn: str, number: int, *more: str, path: str = "") -> str:
+def measured(script: str, dsn: str, number: int, *more: str, path: Path = FOLDER.parents[1]) -> str:
     command = [sys.executable, str(FOLDER / script), dsn, str(number), str(CONCURRENCY), *more]
-    environment = {"PYTHONPATH": path or str(FOLDER.parents[1]), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, env=environment)
+    environment = {"PYTHONPATH": str(path), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=600, env=environment)
     return done.stdout
 
 
@@ -41,16 +58,16 @@ def p99(values: list[float]) -> float:
 
 
 def main() -> None:
-    parser = command_line("queue", __doc__, rounds=3)
-    parser.add_argument("--runs", type=int, default=2000)
-    arguments = parser.parse_args()
+    parser = CommandLine("queue", __doc__, rounds=3)
+    parser.add_size("--runs", 2000, toy=20)
+    arguments = parser.parse()
     runs = arguments.runs
     ours: list[float] = []
     finished: list[float] = []
     baseline: list[float] = []
-    with postgres() as server, tempfile.TemporaryDirectory() as library:
+    library = installed_baseline()
+    with postgres() as server:
         host = machine(server)
-        installed_baseline(library)
         for _ in range(arguments.rounds):
             seconds = float(measured("_queue_baseline.py", server.create_database(), runs, path=library))
             baseline.append(runs / seconds)

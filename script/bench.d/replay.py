@@ -1,10 +1,10 @@
 """Replay: one client reads a run of 100,000 events over SSE from a uvicorn server of its own process.
 
-The baseline is the route as it is built without stored bytes: an async generator reads batches of events, decodes
-each one, encodes it into its frame and yields it to Starlette's StreamingResponse. A second baseline does the
-decoding and encoding inside our route, with our batches, read-ahead and socket writes, so that the two gains can be
-told apart. Rounds alternate; the figures are medians. Time runs from the request to `run.closed`; afterwards the
-client checks that every seq came once and in order.
+The baseline is a route without stored bytes: an async generator reads batches of events, decodes each one, encodes it
+into its frame and yields it to Starlette's StreamingResponse. A second baseline does the decoding and encoding inside
+our route, with our batches, read-ahead and socket writes, so that the two gains can be distinguished. Rounds
+alternate; the figures are medians. Time runs from the request to `run.closed`; afterwards the client checks that every
+seq came once and in order.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from _measuring import command_line, conclude, machine, postgres, show
+from _measuring import CommandLine, conclude, machine, postgres, show
 
 from domain.event import Event
 from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta, RunFinished, RunQueued
 from domain.run.values import Message, RunSpec
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
 from tests.support.memory import resident_bytes
 
@@ -47,7 +47,7 @@ ROUTES = {
 
 
 class Replayed(NamedTuple):
-    """Events per second; how far the server's memory rose above where it was before, in bytes."""
+    """Events per second, and by how many bytes the server's memory rose."""
 
     rate: float
     growth: int
@@ -181,9 +181,9 @@ def report(results: dict[str, list[Replayed]], events: int, rounds: int, host: d
 
 
 def main() -> None:
-    parser = command_line("replay", __doc__, rounds=5)
-    parser.add_argument("--events", type=int, default=100_000)
-    arguments = parser.parse_args()
+    parser = CommandLine("replay", __doc__, rounds=5)
+    parser.add_size("--events", 100_000, toy=1_500)
+    arguments = parser.parse()
     result = bench(arguments.events, arguments.rounds)
     conclude(result, as_json=arguments.json)
 

@@ -1,8 +1,8 @@
 """Live fan-out: 1,000 SSE clients on 100 runs, every event through the database, against bare uvicorn without one.
 
-Throttle open: both produce as fast as they can; the figure is frames per second over all clients. At the load (20
-events a second of each run, or what makes half of the baseline's open figure where that is lower): the 99th percentile
-of the time from the commit's acknowledgement to the client, against that from the call that produces the event. Server,
+Unthrottled: both produce as fast as they can; the figure is frames per second over all clients. Under load (20 events
+a second in each run, or half of the baseline's unthrottled rate if that is lower): the 99th percentile of the time
+from the commit's acknowledgement to the client, against the time from the call that produces the event. Server,
 clients and producer are processes of their own; the baseline produces inside its server. Every measurement has fresh
 processes and a fresh database; rounds alternate; the figures are medians.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from _measuring import command_line, conclude, machine, postgres, show
+from _measuring import CommandLine, conclude, machine, postgres, show
 from psycopg import sql as identifiers
 from psycopg.conninfo import make_conninfo
 
@@ -29,26 +29,28 @@ from infrastructure.postgres.migrations import migrate
 
 HERE = Path(__file__).parent
 STATED_RATE = 20.0
-WARM_UP_SECONDS = 2.0
 _EVENT = struct.Struct("=IId")
 
 
 class Load(NamedTuple):
+    """`seconds` of one measurement, after `warm_up` seconds under the same load."""
+
     runs: int
     clients: int
     seconds: float
+    warm_up: float
 
 
 class Latency(NamedTuple):
-    """Milliseconds, and frames that were measured."""
+    """`median` and `p99` in milliseconds, and the number of frames measured."""
 
     median: float
     p99: float
     frames: int
 
 
-class Part:
-    """A process that answers lines with lines."""
+class LineProcess:
+    """A subprocess that takes and prints lines."""
 
     def __init__(self, program: str, *arguments: object) -> None:
         self._process = subprocess.Popen(
@@ -58,14 +60,14 @@ class Part:
             text=True,
         )
 
-    def line(self) -> str:
+    def read_line(self) -> str:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self._process.args!r} died")
         return line.strip()
 
-    def tell(self) -> None:
+    def send_line(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -79,8 +81,8 @@ class Part:
 
 
 @contextmanager
-def part(program: str, *arguments: object) -> Iterator[Part]:
-    started = Part(program, *arguments)
+def line_process(program: str, *arguments: object) -> Iterator[LineProcess]:
+    started = LineProcess(program, *arguments)
     try:
         yield started
     finally:
@@ -93,31 +95,31 @@ class Bench:
         self._produced, self._arrived = folder / "produced", folder / "arrived"
 
     def baseline(self, rate: float, *, in_detail: bool) -> float:
-        """Frames per second. `rate` in events per second of each run, 0 for throttle open."""
-        with part("_fanout_server.py", self._load.runs, rate, self._produced if in_detail else "-") as server:
-            port = server.line()
+        """Frames per second. `rate`: events per second of each run, 0 for unthrottled."""
+        with line_process("_fanout_server.py", self._load.runs, rate, self._produced if in_detail else "-") as server:
+            port = server.read_line()
             with self._clients(port, in_detail=in_detail) as clients:
-                server.tell()
+                server.send_line()
                 measured = self._measure(clients)
-                server.tell()
-                server.line()
+                server.send_line()
+                server.read_line()
         return measured
 
     def ours(self, rate: float, *, in_detail: bool) -> float:
-        with self._database() as dsn, part("_stream_server.py", dsn) as server:
-            port = server.line()
+        with self._database() as dsn, line_process("_stream_server.py", dsn) as server:
+            port = server.read_line()
             produced = self._produced if in_detail else "-"
-            with part("_stream_producer.py", dsn, self._load.runs, rate, produced) as producer:
-                producer.line()
+            with line_process("_stream_producer.py", dsn, self._load.runs, rate, produced) as producer:
+                producer.read_line()
                 with self._clients(port, in_detail=in_detail) as clients:
-                    producer.tell()
+                    producer.send_line()
                     measured = self._measure(clients)
-                    producer.tell()
-                    producer.line()
+                    producer.send_line()
+                    producer.read_line()
         return measured
 
     def latency(self) -> Latency:
-        """Of the last detailed measurement."""
+        """The latency in the last measurement with `in_detail`."""
         produced = {(run, seq): at for run, seq, at in _EVENT.iter_unpack(self._produced.read_bytes())}
         late = [
             (at - produced[run, seq]) * 1000
@@ -127,20 +129,20 @@ class Bench:
         late.sort()
         return Latency(late[len(late) // 2], late[int(len(late) * 0.99)], len(late))
 
-    def _measure(self, clients: Part) -> float:
-        time.sleep(WARM_UP_SECONDS)
-        clients.tell()
-        clients.line()
+    def _measure(self, clients: LineProcess) -> float:
+        time.sleep(self._load.warm_up)
+        clients.send_line()
+        clients.read_line()
         time.sleep(self._load.seconds)
-        clients.tell()
-        frames, seconds = clients.line().split()
+        clients.send_line()
+        frames, seconds = clients.read_line().split()
         return int(frames) / float(seconds)
 
     @contextmanager
-    def _clients(self, port: str, *, in_detail: bool) -> Iterator[Part]:
+    def _clients(self, port: str, *, in_detail: bool) -> Iterator[LineProcess]:
         arrived = self._arrived if in_detail else "-"
-        with part("_stream_clients.py", port, self._load.runs, self._load.clients, arrived) as clients:
-            clients.line()
+        with line_process("_stream_clients.py", port, self._load.runs, self._load.clients, arrived) as clients:
+            clients.read_line()
             yield clients
 
     @contextmanager
@@ -212,12 +214,13 @@ def report(
 
 
 def main() -> None:
-    parser = command_line("sse", __doc__, rounds=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="per measurement")
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--clients", type=int, default=1000)
-    arguments = parser.parse_args()
-    load = Load(arguments.runs, arguments.clients, arguments.seconds)
+    parser = CommandLine("sse", __doc__, rounds=3)
+    parser.add_size("--seconds", 5.0, toy=1.0, about="per measurement")
+    parser.add_size("--warm-up", 2.0, toy=0.1, about="seconds before each measurement")
+    parser.add_size("--runs", 100, toy=2)
+    parser.add_size("--clients", 1000, toy=4)
+    arguments = parser.parse()
+    load = Load(arguments.runs, arguments.clients, arguments.seconds, arguments.warm_up)
     with postgres() as server, tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as folder:
         result = bench(server.dsn, Path(folder), load, arguments.rounds, machine(server))
     conclude(result, as_json=arguments.json)

@@ -1,9 +1,9 @@
 """The state at any seq of a run of 100,000 events, warm and cold, against a fold from its first event; and bisect.
 
-Every event of the run but a third of them, deltas, changes its state: tools, todos, messages. Ours reads the run at
+A third of the run's events are deltas; all others (tools, todos, messages) change its state. Ours reads the run at
 random seqs as `GET /api/runs/{runId}?atSeq=` does: warm on connections that have done it before, cold as the first read
-of a new process. The rows that it begins with were kept by the projector as it passed. The baseline folds the same
-events by the same fold from the first one. Bisect is monotone, over the whole run. Figures are milliseconds.
+of a new process. It starts from row snapshots that the projector kept. The baseline folds the same events by the same
+fold from the first one. Bisect is monotone, over the whole run. Figures are milliseconds.
 """
 
 import asyncio
@@ -16,31 +16,29 @@ from datetime import UTC, datetime
 from typing import Any
 
 import uvloop
-from _measuring import command_line, conclude, machine, postgres, show
+from _measuring import CommandLine, conclude, machine, postgres, show
 
 from domain.event import Event
 from domain.identifiers import run_stream
 from domain.record import Metadata, NewEvent
 from domain.run import events as r
 from domain.run.values import Todo
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.projector.projector import Projector
+from infrastructure.postgres.read_models.history import PostgresHistory
+from infrastructure.postgres.read_models.past_versions import PastVersions
+from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
+from infrastructure.postgres.read_models.read_models import PostgresReadModels
 from infrastructure.postgres.sessions import open_pool
-from infrastructure.projector.controls import ProjectionControls
-from infrastructure.projector.projector import Projector
-from infrastructure.readmodels.history import PostgresHistory
-from infrastructure.readmodels.past_versions import PastVersions
-from infrastructure.readmodels.progress import PostgresProjectionProgress
-from infrastructure.readmodels.read_models import PostgresReadModels
+from interfaces.bootstrap.reads import projection_control
 from projections.condition import Condition
 from projections.ports import AtSeq
 from projections.runs import RUNS
 from tests.support.mixed_history import spec
 
 RUN = "long"
-WARM_READS = 60
-COLD_PROCESSES = 5
 FOLDS = 5
 METADATA = Metadata(actor="bench", correlation_id="c")
 
@@ -67,7 +65,7 @@ def events_of(count: int) -> list[Event]:
 
 
 async def written(dsn: str, count: int) -> None:
-    """The run, projected: with its rows kept on the way."""
+    """Write the run and project it, with its row snapshots."""
     await migrate(dsn)
     stream, now = run_stream(RUN), datetime.now(UTC)
     new = [
@@ -80,19 +78,20 @@ async def written(dsn: str, count: int) -> None:
         await open_pool(dsn, size=2) as pool,
         PostgresProjectionProgress(pool, listener) as progress,
     ):
-        projector = asyncio.create_task(Projector(dsn, store=store, end_of_log=listener.position).run())
+        projector = Projector(dsn, control=projection_control(store), end_of_log=listener.position)
+        projecting = asyncio.create_task(projector.run())
         for start in range(0, count, 1000):
             result = await store.append(stream, start, new[start : start + 1000])
         for name in ("runs", "todos", "human_loop"):
             assert await progress.wait_for(name, result.position, 300)
-        projector.cancel()
+        projecting.cancel()
 
 
 async def reads(dsn: str, seqs: list[int]) -> list[float]:
     """Milliseconds of each read."""
     times = []
     async with GroupCommitEventStore(dsn) as store, await open_pool(dsn, size=1) as pool:
-        models = PostgresReadModels(pool, PastVersions(pool, ProjectionControls(store)))
+        models = PostgresReadModels(pool, PastVersions(pool, projection_control(store)))
         for seq in seqs:
             began = time.perf_counter()
             answer = await models.run(RUN, at=AtSeq(seq))
@@ -125,13 +124,13 @@ async def bisected(dsn: str, count: int) -> float:
 
 
 def cold_read(dsn: str, seq: int) -> float:
-    """In a new process, its connection and first plan included, its start not."""
+    """Milliseconds in a new process, with its connection and first query plan, without its start."""
     command = [sys.executable, __file__, "--cold", dsn, str(seq)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=60, check=True)
     return float(done.stdout)
 
 
-def run(events: int, rounds: int) -> dict[str, Any]:
+def run(events: int, rounds: int, reads_of_round: int, processes: int) -> dict[str, Any]:
     random_ = random.Random(1)
     warm, cold, whole, halved = [], [], [], []
     with postgres() as server:
@@ -139,22 +138,29 @@ def run(events: int, rounds: int) -> dict[str, Any]:
         dsn = server.create_database()
         uvloop.run(written(dsn, events))
         for _ in range(rounds):
-            seqs = [random_.randint(1, events) for _ in range(WARM_READS)]
+            seqs = [random_.randint(1, events) for _ in range(reads_of_round)]
             warm += uvloop.run(reads(dsn, [1, *seqs]))[1:]
-            cold += [cold_read(dsn, random_.randint(1, events)) for _ in range(COLD_PROCESSES)]
+            cold += [cold_read(dsn, random_.randint(1, events)) for _ in range(processes)]
             whole += uvloop.run(folds(dsn, random_.choices(seqs, k=FOLDS)))
             halved.append(uvloop.run(bisected(dsn, events)))
+    ours, baseline = statistics.median(warm), statistics.median(whole)
     rows = [
-        (name, f"{statistics.median(times):.1f}", f"{max(times):.1f}", str(len(times)))
-        for name, times in (
-            ("a fold from the first event", whole),
-            ("fleetlog, warm", warm),
-            ("fleetlog, cold", cold),
-            ("monotone bisect", halved),
+        (
+            name,
+            f"{statistics.median(times):.1f}",
+            f"{baseline / statistics.median(times):.1f}x" if compared else "",
+            f"{max(times):.1f}",
+            str(len(times)),
+        )
+        for name, times, compared in (
+            ("a fold from the first event", whole, False),
+            ("fleetlog, warm", warm, True),
+            ("fleetlog, cold", cold, True),
+            ("monotone bisect", halved, False),
         )
     ]
-    show(f"timetravel: a run of {events:,} events", ("what", "median ms", "slowest ms", "times"), rows, host)
-    ours, baseline = statistics.median(warm), statistics.median(whole)
+    title = f"timetravel: a run of {events:,} events"
+    show(title, ("what", "median ms", "ratio", "slowest ms", "times"), rows, host)
     return {
         "bench": "timetravel",
         "rounds": rounds,
@@ -174,10 +180,13 @@ def main() -> None:
     if sys.argv[1:2] == ["--cold"]:
         print(uvloop.run(reads(sys.argv[2], [int(sys.argv[3])]))[0])
         return
-    parser = command_line("timetravel", __doc__, rounds=3)
-    parser.add_argument("--events", type=int, default=100_000)
-    arguments = parser.parse_args()
-    conclude(run(arguments.events, arguments.rounds), as_json=arguments.json)
+    parser = CommandLine("timetravel", __doc__, rounds=3)
+    parser.add_size("--events", 100_000, toy=600)
+    parser.add_size("--reads", 60, toy=5, about="warm reads of a round")
+    parser.add_size("--processes", 5, toy=1, about="new processes of a round, one cold read each")
+    options = parser.parse()
+    result = run(options.events, options.rounds, options.reads, options.processes)
+    conclude(result, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The walk along the hash chain of a mixed log, as `fleetlog verify` does it, against one SQL statement.
+"""Verification of the hash chain of a mixed log, as `fleetlog verify` does it, against one SQL statement.
 
-Ours reads pages with COPY in binary and checks every payload, hash, seq, place and time in a process of its own; its
-start is part of the time, and so is the Merkle root at the end. The baseline lets the database check all payloads and
+Ours reads pages with binary COPY and checks every payload, hash, seq, position and time in a process of its own; its
+start and the Merkle root at the end are part of the time. The baseline lets the database check all payloads and
 hashes in one statement with a window function: no progress, no bound on its memory, and it trusts the server's own
 functions.
 """
@@ -14,16 +14,16 @@ from typing import Any
 
 import psycopg
 import uvloop
-from _measuring import command_line, conclude, machine, postgres, show
-from project import fill
+from _measuring import CommandLine, conclude, machine, postgres, show
+from _mixed_log import fill
 
 import sql
 from infrastructure.audit.log_audit import PostgresLogAudit
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.read_models.past_versions import PastVersions
 from infrastructure.postgres.sessions import open_pool
-from infrastructure.projector.controls import ProjectionControls
-from infrastructure.readmodels.past_versions import PastVersions
+from interfaces.bootstrap.reads import projection_control
 
 
 async def filled(dsn: str, events: int) -> int:
@@ -38,7 +38,7 @@ async def walked(dsn: str) -> float:
         audit = PostgresLogAudit(
             dsn,
             pool,
-            PastVersions(pool, ProjectionControls(store)),
+            PastVersions(pool, projection_control(store)),
             secret=b"bench",
             installation="bench",
             clock=lambda: datetime.now(UTC),
@@ -70,10 +70,16 @@ def run(events: int, rounds: int) -> dict[str, Any]:
             ours.append(count / asyncio.run(walked(dsn)))
     mine, theirs = statistics.median(ours), statistics.median(baseline)
     rows = [
-        (name, f"{statistics.median(rates):,.0f}", " ".join(f"{rate:,.0f}" for rate in rates))
+        (
+            name,
+            f"{statistics.median(rates):,.0f}",
+            f"{statistics.median(rates) / theirs:.2f}x",
+            " ".join(f"{rate:,.0f}" for rate in rates),
+        )
         for name, rates in (("one SQL statement", baseline), ("fleetlog verify", ours))
     ]
-    show(f"verify: {count:,} events, medians of {rounds} rounds", ("variant", "events/s", "rounds"), rows, host)
+    title = f"verify: {count:,} events, medians of {rounds} rounds"
+    show(title, ("variant", "events/s", "ratio", "rounds"), rows, host)
     return {
         "bench": "verify",
         "rounds": rounds,
@@ -86,9 +92,9 @@ def run(events: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = command_line("verify", __doc__, rounds=3)
-    parser.add_argument("--events", type=int, default=300_000)
-    arguments = parser.parse_args()
+    parser = CommandLine("verify", __doc__, rounds=3)
+    parser.add_size("--events", 300_000, toy=2_000)
+    arguments = parser.parse()
     conclude(run(arguments.events, arguments.rounds), as_json=arguments.json)
 
 

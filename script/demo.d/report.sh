@@ -1,4 +1,4 @@
-# Runs in the workspace: works on the source that the template brought, and keeps a todo list.
+# Runs in the workspace: reads the source that the template restored, and keeps a todo list.
 todo() { printf '::fleetlog {"type":"todo.update","todo":{"todoId":"%s","content":"%s","status":"%s","order":%s}}\n' "$1" "$2" "$3" "$4"; }
 todo count "Count the lines of each package" todo 1
 todo compile "Compile every Python file" todo 2

@@ -1,4 +1,4 @@
-"""What a workspace holds, as one digest per path: kind, content, executable bit, link target."""
+"""The content of a workspace as one digest per path: kind, content, executable bit, link target."""
 
 import hashlib
 import os
@@ -8,7 +8,7 @@ NOT_SYNCED = {".kb", ".claude", ".codex", ".opencode"}
 
 
 def digests(workspace: Path) -> dict[str, str]:
-    """Path → a text that differs whenever anything of it differs that a sync must keep."""
+    """By path, a text that differs whenever anything that a sync must keep differs."""
     found: dict[str, str] = {}
     for folder, names, files in os.walk(workspace):
         here = Path(folder)

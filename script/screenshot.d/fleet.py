@@ -1,38 +1,45 @@
-"""The fleet of the screenshot: what its agents do, as scripts, and the runs of them."""
+"""The runs of the screenshot, with the scripts of their agents."""
 
 import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.support.fleetlog_server import FleetlogServer
 
-def say(**event):
+
+def print_event(**event: Any) -> str:
     return "echo " + shlex.quote("::fleetlog " + json.dumps(event))
 
 
-def tell(text):
+def print_text(text: str) -> str:
     return "printf '%s\\n' " + shlex.quote(text)
 
 
-def todos(*entries):
+def todos(*entries: tuple[str, str]) -> list[dict[str, Any]]:
     return [
         {"todoId": f"t{n}", "content": text, "status": status, "order": n} for n, (text, status) in enumerate(entries)
     ]
 
 
-def used(name, tool_id, seconds, duration_ms, output, ok=True, **arguments):
+def used(
+    name: str, tool_id: str, seconds: float, duration_ms: int, output: str, *, ok: bool = True, **arguments: Any
+) -> tuple[str, str, str]:
     return (
-        say(type="tool.start", toolId=tool_id, name=name, input=arguments),
+        print_event(type="tool.start", toolId=tool_id, name=name, input=arguments),
         f"sleep {seconds}",
-        say(type="tool.end", toolId=tool_id, output=output, ok=ok, durationMs=duration_ms),
+        print_event(type="tool.end", toolId=tool_id, output=output, ok=ok, durationMs=duration_ms),
     )
 
 
 CHECKOUT = (
-    say(type="reasoning.delta", text="The payment client retries on every error. Which errors are safe to retry?"),
-    say(
+    print_event(
+        type="reasoning.delta", text="The payment client retries on every error. Which errors are safe to retry?"
+    ),
+    print_event(
         type="todo.snapshot",
         todos=todos(
             ("Find where payments are retried", "doing"),
@@ -43,8 +50,8 @@ CHECKOUT = (
     ),
     *used("Grep", "a", 0.3, 212, "payments/client.py:41: for attempt in range(5):", pattern="retry|attempt"),
     *used("Read", "b", 0.2, 34, "…", file_path="payments/client.py"),
-    tell("Found it: payments/client.py retries after every exception, also after a charge that went through."),
-    say(
+    print_text("Found it: payments/client.py retries after every exception, also after a charge that went through."),
+    print_event(
         type="todo.snapshot",
         todos=todos(
             ("Find where payments are retried", "done"),
@@ -53,10 +60,10 @@ CHECKOUT = (
             ("Update the changelog", "todo"),
         ),
     ),
-    say(type="message.stop"),
+    print_event(type="message.stop"),
     *used("Edit", "c", 0.4, 58, "ok", file_path="payments/client.py"),
     *used("Bash", "d", 1.2, 1843, "1 failed, 14 passed\ncharged twice", ok=False, command="pytest -q tests/payments"),
-    say(
+    print_event(
         type="question",
         questionId="q1",
         prompt="The bank has no idempotency keys. How should the retries of a charge be told apart?",
@@ -68,22 +75,25 @@ CHECKOUT = (
     "read -r answer",
 )
 DEPENDENCIES = (
-    tell("All dependencies are current."),
-    say(type="usage", inputTokens=9120, outputTokens=410, costUsd=0.031),
+    print_text("All dependencies are current."),
+    print_event(type="usage", inputTokens=9120, outputTokens=410, costUsd=0.031),
 )
 INDEX = (
     *used("Bash", "a", 0.2, 190, "ok", command="make schema"),
-    say(type="tool.start", toolId="b", name="Bash", input={"command": "make index"}),
+    print_event(type="tool.start", toolId="b", name="Bash", input={"command": "make index"}),
     "exec sleep 600",
 )
-PAGINATION = (tell("Added cursors."), say(type="usage", inputTokens=31870, outputTokens=2204, costUsd=0.142))
-NOTES = (say(type="tool.start", toolId="a", name="Write", input={"file_path": "NOTES.md"}), "exec sleep 600")
+PAGINATION = (
+    print_text("Added cursors."),
+    print_event(type="usage", inputTokens=31870, outputTokens=2204, costUsd=0.142),
+)
+NOTES = (print_event(type="tool.start", toolId="a", name="Write", input={"file_path": "NOTES.md"}), "exec sleep 600")
 CHARGED_TWICE = (
     "Customers are sometimes charged twice when the bank is slow. Find out why, mend it, and cover it with tests."
 )
 RUNS = (  # run, session, user, prompt, script, the event to wait for
     ("nightly-deps", "shop-44", "lin", "Update the dependencies.", DEPENDENCIES, "run.finished"),
-    ("flaky-login", "shop-45", "joan", "Find the flaky test.", (tell("Trying …"), "exit 3"), "run.finished"),
+    ("flaky-login", "shop-45", "joan", "Find the flaky test.", (print_text("Trying …"), "exit 3"), "run.finished"),
     ("search-index", "shop-43", "grace", "Rebuild the search index.", INDEX, "tool.start"),
     ("checkout-retries", "shop-42", "ada", CHARGED_TWICE, CHECKOUT, "human_loop.requested"),
     ("api-pagination", "api-7", "barbara", "Add cursors to the list of orders.", PAGINATION, "run.finished"),
@@ -91,8 +101,8 @@ RUNS = (  # run, session, user, prompt, script, the event to wait for
 )
 
 
-def fill(server):
-    """Start them all, each as far as it is to be seen."""
+def fill(server: FleetlogServer) -> None:
+    """Start all runs, and wait for each until the event that the screenshot shows."""
     for run_id, session_id, user, prompt, script, until in RUNS:
         whose = {"sessionId": session_id, "appId": "shop", "projectName": "web", "userLoginName": user}
         options = {"interactive": True, "script": "\n".join(script)}

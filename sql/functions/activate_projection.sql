@@ -1,5 +1,6 @@
--- Lets readers see the version that was built, if it holds everything that the active one holds; the active one retires.
--- Both change in one transaction, so that every snapshot has exactly one active version.
+-- Makes the version that was built the active one, which readers use, and retires the active one. Returns false, and changes
+-- nothing, if the built one is behind the active one. One transaction, so that every snapshot has exactly one active
+-- version.
 CREATE OR REPLACE FUNCTION activate_projection(name text, built_version integer) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     active_position bigint;

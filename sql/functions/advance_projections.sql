@@ -1,5 +1,5 @@
--- Moves checkpoints, each from exactly where the caller believes it to be. If any of them is elsewhere (another process has
--- taken over, the version was retired) it raises serialization_failure, and nothing of the transaction stays.
+-- Moves checkpoints, each from exactly the position that the caller expects. If any of them is elsewhere (another process
+-- has taken over, the version was retired) it raises serialization_failure, which rolls the transaction back.
 CREATE OR REPLACE FUNCTION advance_projections(
     projections text[],
     versions integer[],

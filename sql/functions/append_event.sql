@@ -1,5 +1,5 @@
--- append_events() for one event of a lone caller: the same answer, without arrays and loops. Whatever is to be refused is left
--- to append_events(), which says why. The advisory lock may be taken twice.
+-- append_events() for a single request of one event, without arrays and loops, with the same result. A request that is to be
+-- refused goes to append_events(), which makes the refusal; the advisory lock may be taken twice.
 CREATE OR REPLACE FUNCTION append_event(
     event_tenant text,
     event_stream text,

@@ -1,24 +1,25 @@
--- Appends a batch of requests, each all or none, in one transaction of its own: the only writer of events.
+-- The only writer of events: appends a batch of requests in a transaction of its own. Each request is all or nothing.
 --
--- Request i is `request_sizes[i]` consecutive events for one stream, which must be at `request_seqs[i]`. A negative size
--- says that it has its turn only when the request before it is written, too; else it is refused. The event arrays
--- hold the events of all requests in order; `event_streams` are indexes into `batch_streams`, which names each stream once,
--- in order of first appearance. A new stream is at 0, or at -1 for a caller who counts from 0 (some of the eventsourcing
--- library's do). No event id may occur twice for one stream in one batch: the caller puts the second one into a later batch.
+-- Request i has abs(request_sizes[i]) consecutive events for one stream, whose last seq must be request_seqs[i]. If the size
+-- is negative, the request is refused unless the request before it is written. The event arrays hold the events of all
+-- requests in order; `event_streams` are indexes into `batch_streams`, which has each stream once, in order of first
+-- appearance. The last seq of a new stream is 0, or -1 for a caller who counts from 0 (some parts of the eventsourcing
+-- library do). No event id may occur twice for one stream in one batch: the caller puts the second one into a later batch.
 --
--- Returns the last position before this batch in decimal digits, followed by a JSON array of the requests that were refused,
--- if there are any: {"request": i, "actual": seq} when the stream is at another seq or has only some of the event ids
--- already; {"request": i, "positions": [...], "lastSeq": n, "same": bool} when it has them all. `same`: what is stored there
--- is what the request would have stored, at the seqs where it would have stood. The events of the other requests got the
--- following positions, in order. A refused request does not disturb the others.
+-- Returns the last position before this batch in decimal digits, followed by a JSON array of the refused requests, if there
+-- are any: {"request": i, "actual": seq} if the stream's last seq is another one, or the stream has only some of the event
+-- ids already; {"request": i, "positions": [...], "lastSeq": n, "same": bool} if it has them all. `same`: the stored events
+-- equal those of the request, at the seqs that these would have got. The events of the other requests got the following
+-- positions, in order. A refused request does not affect the others.
 --
--- `announced` is what the NOTIFY says of a batch that is written whole (infrastructure/eventstore/announcement.py), or empty.
+-- `announced`: the events for the NOTIFY, sent if no request is refused (infrastructure/postgres/event_store/announcement.py);
+-- may be empty.
 --
--- The advisory lock is held to the end of the transaction, and every statement of a volatile function takes a new
--- snapshot: whoever holds the lock sees all positions before its own, and no reader sees a position before a lower one.
+-- The advisory lock is held until the end of the transaction, and every statement of a volatile function takes a new
+-- snapshot. So the holder of the lock sees all lower positions, and positions become visible to readers in order.
 --
--- The planner settings spare planning at every call, and keep a plan that was made while the log was empty from scanning it
--- when it has grown; so does LATERAL with OFFSET 0, which fixes the join order, and `tenant || ''`, which leaves one index.
+-- The planner settings avoid planning at every call, and prevent a plan from the time when the log was empty from scanning
+-- all of it later. For the same reason LATERAL with OFFSET 0 fixes the join order, and `tenant || ''` excludes other indexes.
 CREATE OR REPLACE FUNCTION append_events(
     batch_tenant text,
     batch_streams text[],
@@ -72,8 +73,8 @@ BEGIN
     position_before := last;
 
     IF cardinality(batch_streams) = cardinality(event_ids) THEN
-        -- One event for each of several streams: by far the most frequent batch of many callers. A stream is at the expected
-        -- seq when it has that event and not the one behind it.
+        -- One event for each of several streams: by far the most frequent batch with many callers. A stream is at the
+        -- expected seq if it has the event of that seq and not the next one.
         SELECT array_agg(coalesce(h.seq, least(n.expected_seq, 0)) ORDER BY n.number),
                array_agg(coalesce(h.chain_hash, '') ORDER BY n.number)
         INTO head_seqs, head_hashes

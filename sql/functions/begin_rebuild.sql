@@ -1,5 +1,5 @@
--- Begins a new version of a projection, from position 0, beside the active one, and returns its number. One that is being
--- built by the same or a newer fold already is returned instead; one by an older fold is given up.
+-- Begins a new version of a projection at position 0, beside the active one, and returns its number. If one is being built
+-- by the same or a newer fold, returns that one instead; one by an older fold is retired.
 CREATE OR REPLACE FUNCTION begin_rebuild(name text, code_fold_version integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     building projection_versions;

@@ -1,14 +1,15 @@
--- Claim due effects: of each lane the oldest one that is due, when none of it is being performed. The first effect of a
--- session that waits for a place takes the next free one; those that waited longest come first. Claims are made one at a
--- time, so that lanes and limits are exact; the statement after the lock sees what the claims before it committed.
--- `taken_from` is who held a lease that has run out, null for any other effect.
+-- Claims due effects: of each effect key (column `lane`) the oldest due one, unless another of the key holds a valid lease. An
+-- effect of `first_kinds` whose key waits for a slot (worker_places: at most max_workers in all, max_starting of them
+-- starting) needs a free one; the oldest come first. Claims are serialized by an advisory lock, so that keys and limits are
+-- exact: the statement after the lock sees what earlier claims committed. `taken_from`: whose lease had expired, null for an
+-- effect that was ready.
 --
--- When fewer than `most` were due a last row without an effect tells in `due_in` how many seconds it takes until the next
--- one is, none or less when it is; null when none will by itself. One that waits behind another of its lane is due with
--- that one's end, at the latest when its lease runs out; one that waits for a place when a place becomes free: both are told.
+-- If fewer than `most` rows were due, appends one row with a null effect and `due_in`, the seconds until the next is due:
+-- <= 0 if it is due now, null if nothing is scheduled. Effects that wait for another of their key count from the expiry of its
+-- lease; those that wait for a slot do not count while none is free. The end of an effect and a freed slot are notified.
 --
--- The planner settings spare planning at every call, and keep a plan that was made while the ledger was empty from scanning
--- it when it has grown.
+-- The planner settings avoid planning at every call, and prevent a plan from the time when the ledger was empty from
+-- scanning all of it later.
 CREATE OR REPLACE FUNCTION claim_effects(
     claimer text, most integer, duration interval, first_kinds text[], max_workers integer, max_starting integer
 ) RETURNS TABLE (
@@ -27,7 +28,7 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(5067271820452101);
     RETURN QUERY
-    WITH places AS (
+    WITH slots AS (
         SELECT least(max_workers - count(*), max_starting - count(*) FILTER (WHERE stage = 'starting')) AS free
         FROM worker_places WHERE stage <> 'waiting'
     ),
@@ -49,7 +50,7 @@ BEGIN
     ),
     chosen AS (
         SELECT effect_id, lane, lease_owner, waits FROM ranked
-        WHERE NOT waits OR turn <= (SELECT free FROM places)
+        WHERE NOT waits OR turn <= (SELECT free FROM slots)
         ORDER BY caused_by, effect_id
         LIMIT most
     ),
@@ -77,7 +78,7 @@ BEGIN
     GET DIAGNOSTICS claimed = ROW_COUNT;
     IF claimed < most THEN
         RETURN QUERY
-        WITH places AS (
+        WITH slots AS (
             SELECT least(max_workers - count(*), max_starting - count(*) FILTER (WHERE stage = 'starting')) AS free
             FROM worker_places WHERE stage <> 'waiting'
         )
@@ -90,7 +91,7 @@ BEGIN
               AND NOT EXISTS (
                   SELECT FROM effects AS busy
                   WHERE busy.lane = effects.lane AND busy.state = 'leased' AND busy.lease_expires_at > clock_timestamp())
-              AND ((SELECT free FROM places) > 0
+              AND ((SELECT free FROM slots) > 0
                    OR NOT (kind = ANY(first_kinds) AND worker_places.stage IS NOT DISTINCT FROM 'waiting'));
     END IF;
 END

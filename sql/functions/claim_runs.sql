@@ -1,16 +1,16 @@
--- Claim due runs, oldest first: of each session the oldest run that has not ended, when it is due. A run that is leased
--- or waits for its retry holds back the later ones of its session. At most `max_running` runs hold a lease at once, and
--- none is claimed while the queue is paused. `only_stale`: none but those whose lease has run out. `taken_from` is who held
--- such a lease, null for any other run. Claims are made one at a time, so that the limit is exact; the statement after the
--- lock sees what the claims before it committed.
+-- Claims due runs, oldest first: of each session the oldest run that has not ended, if it is due. A run that holds a lease
+-- or waits for its retry blocks the later ones of its session. At most `max_running` runs hold leases at once; none is
+-- claimed while the queue is paused. `only_stale`: claims only runs whose lease has expired. `taken_from`: whose lease that
+-- was, null for a run that was ready. Claims are serialized by an advisory lock, so that the limit is exact: the statement
+-- after the lock sees what earlier claims committed.
 --
--- When fewer than `most` were due a last row without a run tells in `due_in` how many seconds it takes until the next one
--- may be, none or less when it is; null when none will by itself. What waits behind an older run of its session becomes
--- due with that one's end, what waits for the queue's resumption with that: both are told. While as many run as may, the
--- next chance is the first lease that runs out; an end is told.
+-- If fewer than `most` rows were due, appends one row with a null run and `due_in`, the seconds until the next may be
+-- claimed: <= 0 if now, null if nothing is scheduled. At the limit of running runs, that is the first expiry of a lease.
+-- Runs that wait for an older run of their session or for the queue to be resumed do not count: the end of a run and the
+-- resumption are notified.
 --
--- The planner settings spare planning at every call, and keep a plan that was made while the queue was empty from scanning
--- it when it has grown.
+-- The planner settings avoid planning at every call, and prevent a plan from the time when the queue was empty from scanning
+-- all of it later.
 CREATE OR REPLACE FUNCTION claim_runs(
     claimer text, most integer, duration interval, max_running integer, only_stale boolean
 ) RETURNS TABLE (claimed_run text, claimed_generation bigint, taken_from text, due_in float8) LANGUAGE plpgsql

@@ -1,5 +1,5 @@
--- Makes sure that a version of the projection is there for code with this fold version: the first one is active at once;
--- later ones are built beside the active one when its fold is older. Newer code's versions are left alone.
+-- Makes sure that a projection has a version for code of this fold version. The first version is active at once; if the
+-- active one has an older fold, a new one is begun beside it. Versions of newer code are not changed.
 CREATE OR REPLACE FUNCTION declare_projection(name text, code_fold_version integer) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     active_fold integer;

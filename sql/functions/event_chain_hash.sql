@@ -1,5 +1,5 @@
--- The hash that links an event to the one before it in its stream; migrations/0001_event_log.sql says how to recompute it
--- elsewhere. `previous` is empty, not null, for the first event of a stream. Inlined where it is called.
+-- The chain hash of an event; migrations/0001_event_log.sql says how to recompute it elsewhere. `previous`: the chain hash
+-- of the event before it in its stream, empty (not null) for the first one. Postgres inlines the function.
 CREATE OR REPLACE FUNCTION event_chain_hash(
     previous bytea,
     "position" bigint,

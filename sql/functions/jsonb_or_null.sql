@@ -1,5 +1,5 @@
--- A text as jsonb, or null where jsonb refuses it (no JSON, or JSON with a \u0000 or a lone surrogate). Not LANGUAGE sql: its
--- planner would fold the cast of a known text before the check is made.
+-- A text as jsonb, or null if jsonb refuses it (it is not JSON, or has a \u0000 or a lone surrogate). Not LANGUAGE sql,
+-- because that would fold the cast of a constant before the check.
 CREATE OR REPLACE FUNCTION jsonb_or_null(json_text text) RETURNS jsonb
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
 BEGIN

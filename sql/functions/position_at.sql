@@ -1,5 +1,5 @@
--- The last position that was recorded at or before a time, 0 for none. recorded_at never decreases with the position, so a
--- binary search over the primary key finds it. It holds in a log with gaps too.
+-- The last position that was recorded at or before a time, 0 if there is none. As recorded_at never decreases while the
+-- position grows, a binary search over the primary key finds it, in a log with gaps, too.
 CREATE OR REPLACE FUNCTION position_at(moment timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
 DECLARE
     low bigint := 0;

@@ -1,5 +1,5 @@
--- The last seq of a stream at or before a position, 0 for none: both grow together, so a binary search over the index of the
--- stream finds it. It holds in a stream with gaps too.
+-- The last seq of a stream at or before a position, 0 if there is none. Both grow together, so a binary search over the
+-- index of the stream finds it, in a stream with gaps, too.
 CREATE OR REPLACE FUNCTION seq_at(of_tenant text, of_stream text, at_position bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

@@ -1,4 +1,4 @@
--- The UTF-8 text of some bytes, or null where they are none (a compressed or encrypted payload, or one with a zero byte).
+-- Bytes as UTF-8 text, or null if they are not that (a compressed or encrypted payload, or one with a zero byte).
 CREATE OR REPLACE FUNCTION text_or_null(bytes bytea) RETURNS text
 LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
 BEGIN

@@ -1,4 +1,4 @@
--- Process managers have reacted to everything up to here; who waits for that is told.
+-- Moves the checkpoints of process managers, and notifies those who wait for them.
 WITH moved AS (
     UPDATE process_manager_checkpoint SET position = reached.position
     FROM unnest(%(names)s::text[], %(positions)s::bigint[]) AS reached (name, position)

@@ -1,4 +1,4 @@
--- Moves a process forward; no row comes back when it has been there already.
+-- Moves the position of an application's consumer forward; returns no row if it is there already.
 INSERT INTO process_tracking AS tracked (tenant, application_name, position)
 VALUES (%(tenant)s, %(application_name)s, %(position)s)
 ON CONFLICT (tenant, application_name) DO UPDATE

@@ -1,5 +1,5 @@
--- Claim a key, or tell what became of it: the row after the attempt, and whether this request has claimed it. Keys whose
--- time is over are dropped on the way, a hundred at most.
+-- Claims a key, or returns what it holds: whether this request has claimed it, then fingerprint and response. Deletes up to
+-- a hundred expired keys on the way.
 WITH dropped AS (
     DELETE FROM idempotency_keys
     WHERE (tenant, actor, key) IN (

@@ -1,2 +1,2 @@
--- Claim due runs in one round trip.
+-- See functions/claim_runs.sql.
 SELECT * FROM claim_runs(%(owner)s, %(limit)s, %(lease)s, %(max_running)s, %(only_stale)s)

@@ -1,4 +1,4 @@
--- The process managers of this code, those that are new at the beginning of the log; where each of them stands.
+-- Inserts the process managers that are new, at position 0; returns the position and status of each.
 WITH declared AS (
     INSERT INTO process_manager_checkpoint (name, position) SELECT name, 0 FROM unnest(%(names)s::text[]) AS known (name)
     ON CONFLICT (name) DO NOTHING

@@ -1,5 +1,5 @@
--- End the connection that holds a lock and gives no sign: its process is frozen. idle_session_timeout alone does not do:
--- Postgres forgets it where a pipeline's last message is a flush.
+-- Ends connections that hold one of these advisory locks and have been idle for too long: their process is frozen.
+-- idle_session_timeout does not suffice: Postgres does not apply it after a pipeline whose last message is a flush.
 SELECT pg_terminate_backend(a.pid)
 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1

@@ -1,4 +1,4 @@
--- Let every lease run out: nobody but the caller works on this database.
+-- Expires all leases, for a caller who knows that no other process works on this database.
 WITH runs AS (
     UPDATE run_queue SET lease_expires_at = clock_timestamp() WHERE state = 'leased'
 )

@@ -1,4 +1,4 @@
--- Effects whose worker is gone, as far as its leases tell: others may claim them at once.
+-- Releases effects whose lease has expired: any effect worker may claim them at once.
 WITH stale AS (
     UPDATE effects
     SET state = 'ready', available_at = clock_timestamp(), lease_owner = NULL, lease_expires_at = NULL

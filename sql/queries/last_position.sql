@@ -1,2 +1,2 @@
--- The end of the log, 0 when it is empty.
+-- The last position of the log, 0 if it is empty.
 SELECT coalesce(max(position), 0) FROM events

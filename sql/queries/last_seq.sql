@@ -1,2 +1,2 @@
--- The seq of a stream's last event, 0 when it has none.
+-- The last seq of a stream, 0 if it has no events.
 SELECT coalesce((SELECT last_seq FROM streams WHERE tenant = %(tenant)s AND stream = %(stream)s), 0)

@@ -1,4 +1,5 @@
--- Effects in the given states (all when none is given), newest first, with all those that the page's last event caused.
+-- Effects in the given states (in all if none is given), newest first. A page may exceed the limit, because it ends with all
+-- effects of its last event.
 SELECT md5(effect_id) AS id, effect_id, kind, lane, params, state, attempts, caused_by, last_error, available_at,
        lease_owner, created_at, finished_at
 FROM effects

@@ -1,5 +1,6 @@
--- Runs that go on by their read model, and that the process managers have seen, but that have no row in the queue. The log
--- says what became of each. Outside runs enter the queue at their end alone.
+-- Runs that have not ended according to their read model and have no row in the queue, although the process manager has
+-- processed their first event. The caller checks each one in the log. External runs (without a provider) are left out: they
+-- enter the queue only when they end.
 SELECT r.key
 FROM projection_versions v
 JOIN read_models.runs r ON r.version = v.version

@@ -1,4 +1,5 @@
--- Every process manager with what it lacks: the log's end, and when the first event that it lacks was recorded.
+-- Every process manager with its lag: in events, and in seconds since the first event that it has not processed was
+-- recorded.
 SELECT c.name, c.status, c.position, greatest(head.position - c.position, 0) AS lag_events,
        coalesce(greatest(extract(epoch FROM clock_timestamp() - next.recorded_at), 0), 0)::float8 AS lag_seconds,
        c.error_position, c.error_type, c.error

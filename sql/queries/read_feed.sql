@@ -1,5 +1,5 @@
--- The events between two positions that a filter wants, in order: up to max_rows and about max_bytes. The filter's conditions
--- take the place of the marker (infrastructure/streams/feed_query.py).
+-- The events between two positions that a filter selects, in order: at most max_rows, and about max_bytes. The filter's
+-- conditions replace the marker (infrastructure/streams/feed_query.py).
 SELECT position, stream, seq, type, event_id, recorded_at, occurred_at, schema_version, convert_to(metadata, 'UTF8'), payload
 FROM (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier

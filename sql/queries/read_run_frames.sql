@@ -1,6 +1,6 @@
--- The SSE frames of a run's events after a seq, as infrastructure/streams/run_frames.py writes them, in one value: those of up
--- to max_rows events and about max_bytes. The batch ends behind an event of the types `last_types`, whose columns come with it,
--- and before one whose "type version" is in `aged`, because that one must be upcast.
+-- The SSE frames of a run's events after a seq, in one value, as infrastructure/streams/run_frames.py writes them: at most
+-- max_rows events and about max_bytes. The batch ends after an event of `last_types`, whose columns are returned too, and
+-- before an event whose "type version" is in `aged`, because it has to be upcast.
 SELECT
     string_agg(
         convert_to(
@@ -16,7 +16,7 @@ SELECT
     coalesce(bool_or(aged), false) AS aged,
     max(type) FILTER (WHERE taken AND is_last) AS last_type,
     max(schema_version) FILTER (WHERE taken AND is_last) AS last_version,
-    max(occurred_at) FILTER (WHERE taken AND is_last) AS last_moment,
+    max(occurred_at) FILTER (WHERE taken AND is_last) AS last_occurred_at,
     string_agg(payload, ''::bytea) FILTER (WHERE taken AND is_last) AS last_payload
 FROM (
     SELECT

@@ -1,4 +1,4 @@
--- What opening a run's stream needs: its last seq, whether its last event is of the type `finished`, and its first event.
+-- What is needed to open a run's stream: its last seq, whether its last event has the type `finished`, and its first event.
 SELECT s.last_seq, last.type = %(finished)s, first.type, first.schema_version, first.payload
 FROM streams s
 JOIN events first ON first.tenant = s.tenant AND first.stream = s.stream AND first.seq = 1

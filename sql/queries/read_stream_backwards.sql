@@ -1,4 +1,4 @@
--- read_stream, the latest event first.
+-- read_stream in reverse order.
 SELECT position, stream, seq, type, event_id, recorded_at, occurred_at, schema_version, convert_to(metadata, 'UTF8'), payload
 FROM events
 WHERE tenant = %(tenant)s AND stream = %(stream)s AND seq > %(after)s AND seq <= %(up_to)s

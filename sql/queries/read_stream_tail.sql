@@ -1,4 +1,4 @@
--- The events of one stream after a seq, in order: up to max_rows events and about max_bytes.
+-- The events of one stream after a seq, in order: at most max_rows events and about max_bytes.
 SELECT position, stream, seq, type, event_id, recorded_at, occurred_at, schema_version, convert_to(metadata, 'UTF8'), payload
 FROM (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier

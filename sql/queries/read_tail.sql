@@ -1,5 +1,5 @@
--- The log after a position, in order: up to max_rows events and about max_bytes.
--- `tenant || ''` leaves one index, that of the position: a plan without statistics would take all events of the tenant.
+-- The log after a position, in order: at most max_rows events and about max_bytes. `tenant || ''` excludes indexes by
+-- tenant, because a plan without statistics would read all events of the tenant.
 SELECT position, stream, seq, type, event_id, recorded_at, occurred_at, schema_version, convert_to(metadata, 'UTF8'), payload
 FROM (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS earlier

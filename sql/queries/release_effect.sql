@@ -1,4 +1,4 @@
--- Give an effect back whose worker ends: others may claim it at once.
+-- Releases an effect whose effect worker ends: others may claim it at once.
 WITH released AS (
     UPDATE effects
     SET state = 'ready', available_at = clock_timestamp(), lease_owner = NULL, lease_expires_at = NULL

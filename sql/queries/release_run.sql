@@ -1,4 +1,4 @@
--- Give a run back, to be claimed again after a delay.
+-- Releases a run, to be claimed again after a delay.
 WITH released AS (
     UPDATE run_queue
     SET state = 'ready', available_at = clock_timestamp() + %(delay)s, lease_owner = NULL, lease_expires_at = NULL

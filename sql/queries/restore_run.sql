@@ -1,4 +1,4 @@
--- Put a run back into the queue as the log has it; a row that is there by now stays as it is.
+-- Puts a run back into the queue with values from the log; an existing row is left alone.
 WITH restored AS (
     INSERT INTO run_queue (run_id, session_id, position, attempts, max_attempts, lease_generation, available_at)
     VALUES (%(run_id)s, %(session_id)s, %(position)s, %(attempts)s, %(max_attempts)s, %(lease_generation)s,

@@ -1,5 +1,5 @@
--- Note how a try ended and what that makes of the effect: done, obsolete, dead, or ready again after a delay. Whether its
--- lane has more to do, now or later.
+-- Records the end of an attempt and the effect's new state: done, obsolete, dead, or ready again after a delay. Returns
+-- whether its key has more effects that are ready, now or later.
 WITH settled AS (
     UPDATE effects
     SET state = %(state)s, last_error = %(error)s, available_at = clock_timestamp() + %(delay)s,

@@ -1,5 +1,5 @@
--- What alerts look at: how long the oldest due run and effect have waited, in seconds, runs and effects whose lease has run
--- out, questions that wait for a person, workers whose last sync failed, and whether the queue is paused.
+-- What alerts look at: for how many seconds the oldest due run and effect have waited, the numbers of runs and effects whose
+-- lease has expired, of open questions, of session workers whose last sync failed, and whether the queue is paused.
 SELECT coalesce((SELECT extract(epoch FROM clock_timestamp() - min(available_at)) FROM run_queue
                  WHERE state = 'ready' AND available_at <= clock_timestamp()), 0)::float8,
        coalesce((SELECT extract(epoch FROM clock_timestamp() - min(available_at)) FROM effects

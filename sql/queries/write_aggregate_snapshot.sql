@@ -1,4 +1,4 @@
--- Keep a snapshot, if the log has its event, in place of an older one, or of one that is not of this log.
+-- Stores a snapshot if the log has its event. It replaces an older one, and any that does not belong to this log.
 INSERT INTO aggregate_snapshots AS present
     (tenant, stream, seq, position, chain_hash, fingerprint, digest, state)
 SELECT tenant, stream, seq, position, chain_hash, %(fingerprint)s, %(digest)s, %(state)s

@@ -1,4 +1,5 @@
--- The log for people with psql: payload and metadata as jsonb, null where jsonb refuses them; payload_text has the text then.
+-- The log for people with psql. payload and metadata as jsonb are null if jsonb refuses them; see payload_text,
+-- payload_bytes and metadata_text then.
 CREATE OR REPLACE VIEW events_readable AS
 SELECT
     e.position,

@@ -1,4 +1,4 @@
--- The head of each stream: its last seq, that event's position and chain hash. For one stream it is a single index descent.
+-- The last event of each stream: its seq, position and chain hash. For one stream it is a single index lookup.
 CREATE OR REPLACE VIEW streams AS
 SELECT DISTINCT ON (e.tenant, e.stream)
     e.tenant,

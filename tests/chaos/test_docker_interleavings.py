@@ -1,12 +1,10 @@
 """Real containers: a stop, a removal, a message, a crash or a hand from outside, at a moment of another one that chance
 picks. The gate holds, the state is true, the error is on record, and the next message succeeds.
 
-INTERLEAVING_SEED repeats the choices of a run; their timing is the machine's.
+The seed of the samples repeats the choices of a run; their timing is the machine's.
 """
 
-import os
 import random
-import secrets
 import subprocess
 import sys
 import threading
@@ -20,10 +18,10 @@ import pytest
 
 from tests.support.docker_containers import LABEL, docker, remove_everything
 from tests.support.docker_fleetlog import DockerFleetlog
+from tests.support.samples import samples
 from tests.support.session_history import checked_history, removed
 
 SESSIONS = ("one", "two", "three", "four")
-ROUNDS = 6
 QUICK = {"RUN_QUEUE_RETRY_DELAY_MS": "500", "RUN_QUEUE_LOCK_MS": "5000", "EXECUTOR_MAX_RETRIES": "1"}
 
 KILLED, BY_HAND, CRASH = "its container is KILLED", "its container is REMOVED BY HAND", "CRASH"
@@ -216,14 +214,12 @@ def with_one_crash(plans: dict[str, Plan], chance: random.Random) -> None:
 def test_whatever_comes_at_whatever_moment_nothing_is_lost_and_the_next_message_succeeds(
     server: DockerFleetlog,
 ) -> None:
-    seed = os.environ.get("INTERLEAVING_SEED") or secrets.token_hex(4)
-    sys.stdout.write(f"INTERLEAVING_SEED={seed}\n")
-    chance, down = random.Random(seed), threading.Lock()
+    chance, down = samples().chance("interleavings in Docker"), threading.Lock()
     ours = f"label={LABEL}={server.installation(SESSIONS[0])}"
     lives = [Life(server, name, ours, down) for name in SESSIONS]
     with ThreadPoolExecutor(len(lives)) as together:
         list(together.map(Life.settle, lives))
-        for number in range(ROUNDS):
+        for number in range(samples().size(whole=6, sample=2)):
             plans = {life.name: Plan.by(chance) for life in lives}
             with_one_crash(plans, chance)
             for name, plan in plans.items():

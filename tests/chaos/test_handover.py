@@ -13,7 +13,7 @@ from tests.support.fleetlog_parts import Installation, installation
 from tests.support.fleetlog_server import frames_of
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
-LINES = 60
+LINES = 200
 SCRIPT = f"for n in $(seq 1 {LINES}); do echo line $n; sleep 0.2; done"
 PATIENCE_S = 60
 

@@ -8,6 +8,7 @@ import pytest
 
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.servers import ObjectStoreServer
 from tests.support.session_history import checked_history, output, payloads, removed
@@ -40,6 +41,7 @@ def server(
     proxy: FaultProxy, access: ObjectStoreAccess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FleetlogServer]:
     settings = {
+        **on_shared_postgres(),
         "S3_ENDPOINT": proxy.url,
         "S3_BUCKET": access.bucket,
         "S3_REGION": access.region,

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from domain.identifiers import worker_token
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.session_history import output
+
+pytestmark = pytest.mark.proof
+
 
 SECRET = "a secret of the tests, long enough to be one"
 KEY = "the key of ada"
@@ -31,7 +35,8 @@ except urllib.error.HTTPError as error:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
     home = tmp_path_factory.mktemp("callbacks") / "home"
     keys = f"ada:{hashlib.sha256(KEY.encode()).hexdigest()}"
-    with FleetlogServer(home, FLEETLOG_SECRET=SECRET, FLEETLOG_API_KEYS=keys) as server:
+    settings = {**on_shared_postgres(), "FLEETLOG_SECRET": SECRET, "FLEETLOG_API_KEYS": keys}
+    with FleetlogServer(home, **settings) as server:
         server.client.headers["authorization"] = f"Bearer {KEY}"
         yield server
 

@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.run_model import CANCELED, ModelRun, check_stream
+from tests.support.samples import samples
 
 SESSIONS = ("one", "two")
 QUESTIONS = st.sampled_from(["q1", "q2"])
@@ -279,28 +280,18 @@ def mortal_fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleetl
         yield server
 
 
-def run_examples(server: FleetlogServer, *, examples: int, steps: int, restarts: int) -> None:
-    machine = type("Machine", (AnyOrderOfCalls,), {"server": server, "restarts": restarts})
+@pytest.mark.proof
+@pytest.mark.timeout(900)
+def test_calls_in_any_order_are_answered_as_the_model_does(mortal_fleetlog: FleetlogServer) -> None:
+    machine = type("Machine", (AnyOrderOfCalls,), {"server": mortal_fleetlog, "restarts": 1})
     run_state_machine_as_test(
-        machine,
+        seed(samples().number("any order of calls"))(machine),
         settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
+            max_examples=samples().size(whole=50, sample=10),
+            stateful_step_count=50,
             deadline=None,
-            derandomize=True,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
-@pytest.mark.proof
-def test_calls_in_any_order_are_answered_as_the_model_does(mortal_fleetlog: FleetlogServer) -> None:
-    run_examples(mortal_fleetlog, examples=8, steps=40, restarts=1)
-
-
-@pytest.mark.proof
-@pytest.mark.timeout(600)
-def test_calls_in_any_order_are_answered_as_the_model_does_at_length(mortal_fleetlog: FleetlogServer) -> None:
-    run_examples(mortal_fleetlog, examples=50, steps=50, restarts=1)

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support.agent_processes import assert_none_left, processes_of
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
+
+pytestmark = pytest.mark.proof
+
 
 ASKS = """echo '::fleetlog {"type": "question", "questionId": "q", "prompt": "go on?"}'; read -r answer"""
 # A retry waits until its test is long over, and there is room for three workers.
@@ -17,7 +21,7 @@ SETTINGS = {"RUN_QUEUE_RETRY_DELAY_MS": "600000", "MAX_WORKERS": "3"}
 
 @pytest.fixture(scope="module")
 def fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    with FleetlogServer(tmp_path_factory.mktemp("cancel") / "home", **SETTINGS) as server:
+    with FleetlogServer(tmp_path_factory.mktemp("cancel") / "home", **on_shared_postgres(), **SETTINGS) as server:
         yield server
 
 
@@ -167,7 +171,6 @@ def cancel_at(server: FleetlogServer, session: str, event: int, pause_s: float =
     assert_canceled_once(server, run_id)
 
 
-@pytest.mark.proof
 @pytest.mark.parametrize("known", [False, True], ids=["new session", "known session"])
 def test_a_cancel_after_any_event_of_a_life(fleetlog: FleetlogServer, known: bool) -> None:
     session = new_id("session")
@@ -182,7 +185,7 @@ def test_a_cancel_after_any_event_of_a_life(fleetlog: FleetlogServer, known: boo
 
 def stop_workers(server: FleetlogServer, *sessions: str) -> None:
     """Make room for others. A run that was canceled early has left no worker, or one that is on its way up."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     left = list(sessions)
     while left := [one for one in left if not is_down(server, one)]:
         assert time.monotonic() < deadline, left
@@ -193,7 +196,6 @@ def is_down(server: FleetlogServer, session: str) -> bool:
     return server.client.post(f"/api/session-workers/{session}/stop").status_code in {200, 404}
 
 
-@pytest.mark.proof
 def test_a_cancel_is_not_forgotten_when_the_server_dies_right_after_it(fleetlog: FleetlogServer) -> None:
     run_ids = [running(fleetlog), queued_in(fleetlog, "two"), waiting_in(fleetlog, "three")]
     for run_id in run_ids:
@@ -216,7 +218,6 @@ def waiting_in(server: FleetlogServer, session: str) -> str:
     return run_id
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(600)
 def test_a_cancel_at_any_moment_at_length(fleetlog: FleetlogServer) -> None:
     chance = random.Random(5)

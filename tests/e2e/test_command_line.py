@@ -9,6 +9,7 @@ from interfaces.cli.main import main
 from tests.support.fleetlog_server import FleetlogServer
 
 
+@pytest.mark.proof
 def test_the_doctor_finds_everything_well_beside_a_running_server(shared_fleetlog: FleetlogServer) -> None:
     findings = json.loads(shared_fleetlog.command("doctor", "--json"))
 
@@ -110,6 +111,7 @@ def test_a_home_that_cannot_be_used_is_refused_without_a_traceback(
     assert "FLEETLOG_HOME" in complaint
 
 
+@pytest.mark.proof
 def test_an_address_of_another_machine_is_refused_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ from tests.support.docker_containers import LABEL, containers, docker, remove_ev
 from tests.support.docker_fleetlog import DockerFleetlog, running_docker_fleetlog
 from tests.support.fleetlog_server import new_id
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
 
 
 @pytest.fixture
@@ -48,7 +48,6 @@ def test_a_session_lives_in_a_container_and_leaves_none_behind(docker_fleetlog: 
     assert containers(installation) == []
 
 
-@pytest.mark.proof
 def test_a_container_that_was_removed_by_hand_while_it_was_stopped_comes_back(docker_fleetlog: DockerFleetlog) -> None:
     server = docker_fleetlog
     server.finished("echo back > file", sessionId="first")
@@ -62,7 +61,6 @@ def test_a_container_that_was_removed_by_hand_while_it_was_stopped_comes_back(do
     assert "session.container_lost" in [event["type"] for event in history]
 
 
-@pytest.mark.proof
 def test_a_run_in_a_container_survives_a_kill_of_the_server(docker_fleetlog: DockerFleetlog) -> None:
     server, container = docker_fleetlog, docker_fleetlog.container("first")
     counting = "for n in $(seq 1 40); do echo line $n; echo $n >> steps; sleep 0.1; done"
@@ -80,7 +78,6 @@ def test_a_run_in_a_container_survives_a_kill_of_the_server(docker_fleetlog: Doc
     assert server.output_of("cat steps", "first").split() == [str(n) for n in range(1, 41)]
 
 
-@pytest.mark.proof
 def test_a_run_goes_on_in_its_container_while_the_server_is_stopped(docker_fleetlog: DockerFleetlog) -> None:
     server, container = docker_fleetlog, docker_fleetlog.container("first")
     run_id = server.enqueued("echo begun; sleep 4; echo end", sessionId="first")
@@ -109,7 +106,6 @@ def test_a_container_that_was_killed_by_hand_is_started_again_with_its_files(doc
     assert ["executor" in revival["exitLog"] for revival in revivals] == [True], revivals
 
 
-@pytest.mark.proof
 def test_a_container_that_was_removed_by_hand_while_it_ran_is_on_record_as_lost(
     docker_fleetlog: DockerFleetlog,
 ) -> None:

@@ -11,6 +11,9 @@ from infrastructure.embedded.object_store import ObjectStoreAccess
 from tests.support.fleetlog_parts import installation
 from tests.support.fleetlog_server import FleetlogServer
 
+pytestmark = pytest.mark.proof
+
+
 HOUR_MS = 3_600_000
 
 

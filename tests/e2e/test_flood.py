@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.memory import peak_bytes
 
@@ -19,7 +20,7 @@ PATIENCE_S = 120
 
 @pytest.fixture
 def fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    with FleetlogServer(tmp_path_factory.mktemp("flood") / "home") as server:
+    with FleetlogServer(tmp_path_factory.mktemp("flood") / "home", **on_shared_postgres()) as server:
         yield server
 
 

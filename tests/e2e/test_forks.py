@@ -3,8 +3,13 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.session_history import output, payloads
+
+pytestmark = pytest.mark.proof
+
 
 # Each message.stop asks for a sync; the script goes on only when that one is there, as the test tells it.
 STEPS = """
@@ -62,9 +67,19 @@ def finished_run(server: FleetlogServer) -> tuple[str, str, list[dict[str, Any]]
         points.append({"seq": _seq_of(server, run_id, "human_loop.resolved", question), "sync": after})
     end = server.history(run_id)[-1]
     server.ok("POST", f"/api/session-workers/{session_id}/stop")  # a sync of the last message may come after the end
-    synced = [event["position"] for event in server.stream(session_id) if event["type"] == "session.synced"]
-    final = max(position for position in synced if position < end["data"]["position"])
-    return run_id, session_id, [*points, {"seq": int(end["id"]), "sync": final}]
+    return run_id, session_id, [*points, {"seq": int(end["id"]), "sync": _final_sync(server, session_id, end)}]
+
+
+def _final_sync(server: FleetlogServer, session_id: str, end: dict[str, Any]) -> int:
+    """The position of the run's last sync. If it answered two requests, two events tell of it: that of the request
+    which came last is meant."""
+    told = [event for event in server.stream(session_id) if event["position"] < end["data"]["position"]]
+    requested = {
+        event["payload"]["syncId"]: event["position"] for event in told if event["type"] == "session.sync_requested"
+    }
+    synced = [event for event in told if event["type"] == "session.synced"]
+    of_last = [event for event in synced if event["payload"]["sync"] == synced[-1]["payload"]["sync"]]
+    return int(max(of_last, key=lambda event: requested[event["payload"]["syncId"]])["position"])
 
 
 def _seq_of(server: FleetlogServer, run_id: str, event: str, question: str) -> int:

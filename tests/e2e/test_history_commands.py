@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from tests.support.fleetlog_server import FleetlogServer, new_id
+
+pytestmark = pytest.mark.proof
 
 
 def test_a_finished_run_is_seen_from_every_side(shared_fleetlog: FleetlogServer) -> None:

@@ -12,7 +12,7 @@ from tests.support import hostile_agent
 from tests.support.docker_containers import docker
 from tests.support.docker_fleetlog import DockerFleetlog, running_docker_fleetlog
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
 
 AT_ITS_EXECUTOR = {
     "its token and S3 keys",

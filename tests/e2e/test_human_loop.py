@@ -116,6 +116,7 @@ def test_a_reply_after_the_agent_went_on_by_itself_is_refused(shared_fleetlog: F
     assert shared_fleetlog.ok("GET", f"/api/runs/{run_id}")["state"] == "succeeded"
 
 
+@pytest.mark.proof
 def test_a_question_dies_with_its_executor_and_is_not_asked_again(shared_fleetlog: FleetlogServer) -> None:
     session = new_id("session")
     run_id = waiting_run(shared_fleetlog, sessionId=session)
@@ -141,6 +142,7 @@ def test_a_reply_that_the_agent_can_not_take_is_refused_with_the_reason(shared_f
     assert shared_fleetlog.history(run_id)[-1]["data"]["outcome"] == "canceled"
 
 
+@pytest.mark.proof
 def test_a_later_attempt_may_ask_the_same_question(shared_fleetlog: FleetlogServer) -> None:
     script = "echo x >> tries; " + asks().split(";")[0] + '; [ "$(wc -l < tries)" = 1 ] && exit 7; read -r a; echo "$a"'
     run_id = shared_fleetlog.enqueued(script, providerOptions=INTERACTIVE, retryPolicy="always")

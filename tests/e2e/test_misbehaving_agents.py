@@ -11,8 +11,12 @@ import msgspec
 import pytest
 
 from tests.support.agent_processes import assert_none_left, processes_of
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.memory import peak_bytes
+
+pytestmark = pytest.mark.proof
+
 
 MIB = 1024 * 1024
 SILENCE = {"RUN_SILENCE_TIMEOUT_MS": "10000"}
@@ -20,7 +24,7 @@ SILENCE = {"RUN_SILENCE_TIMEOUT_MS": "10000"}
 
 @pytest.fixture(scope="module")
 def fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    with FleetlogServer(tmp_path_factory.mktemp("misbehaving") / "home", **SILENCE) as server:
+    with FleetlogServer(tmp_path_factory.mktemp("misbehaving") / "home", **on_shared_postgres(), **SILENCE) as server:
         end_of_a_neighbour(server)  # its worker runs from now on
         yield server
 
@@ -45,7 +49,6 @@ def end_of_a_neighbour(server: FleetlogServer) -> int:
     return int(answer["events"][-1]["position"])
 
 
-@pytest.mark.proof
 def test_an_agent_that_hangs_is_ended_with_the_reason(fleetlog: FleetlogServer) -> None:
     deaf = "trap '' TERM INT HUP; echo up; while true; do sleep 100; done"
     run_id = fleetlog.enqueued(deaf)
@@ -150,14 +153,13 @@ def required_mounts() -> None:
     pytest.skip("a small disk can't be mounted here")
 
 
-@pytest.mark.proof
 def test_an_agent_that_fills_its_disk_ends_with_advice_and_the_next_run_may_clean_up(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     required_mounts()
     home = tmp_path_factory.mktemp("small") / "home"
     (home / "workers").mkdir(parents=True)
-    server = FleetlogServer(home)
+    server = FleetlogServer(home, **on_shared_postgres())
     mount = f"mount -t tmpfs -o size=24m none {home}/workers"
     server.prefix = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
     with server:

@@ -9,10 +9,14 @@ import msgspec
 import pytest
 
 from tests.support.agent_processes import assert_none_left
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
-from tests.support.impostor import ANSWERS, impostor_at
 from tests.support.memory import peak_bytes
 from tests.support.session_history import payloads
+from tests.support.wrong_server import ANSWERS, wrong_server_at
+
+pytestmark = pytest.mark.proof
+
 
 MIB = 1024 * 1024
 # Between the first call that fails and the next one a test has the time to take the executor's place.
@@ -21,7 +25,7 @@ PATIENCE = {"EXECUTOR_TIMEOUT_MS": "1500", "EXECUTOR_MAX_RETRIES": "1", "EXECUTO
 
 @pytest.fixture(scope="module")
 def fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    with FleetlogServer(tmp_path_factory.mktemp("executors") / "home", **PATIENCE) as server:
+    with FleetlogServer(tmp_path_factory.mktemp("executors") / "home", **on_shared_postgres(), **PATIENCE) as server:
         yield server
 
 
@@ -44,10 +48,9 @@ def assert_others_go_on(server: FleetlogServer) -> None:
     assert server.finished("echo fine", sessionId="neighbour")["snapshot"]["state"] == "succeeded"
 
 
-@pytest.mark.proof
-@pytest.mark.parametrize("mood", ["hangs", "endless", "trickles", *ANSWERS])
+@pytest.mark.parametrize("misbehaviour", ["hangs", "endless", "trickles", *ANSWERS])
 def test_whatever_answers_in_an_executor_s_place_its_run_ends_with_the_reason(
-    fleetlog: FleetlogServer, mood: str
+    fleetlog: FleetlogServer, misbehaviour: str
 ) -> None:
     session = new_id("session")
     run_id = fleetlog.enqueued("echo kept > file; echo up; sleep 600", sessionId=session)
@@ -55,26 +58,28 @@ def test_whatever_answers_in_an_executor_s_place_its_run_ends_with_the_reason(
     pid, port = endpoint(fleetlog, session)
 
     os.kill(pid, signal.SIGKILL)
-    with impostor_at(port, mood) as impostor:  # type: ignore[arg-type]  # the moods are the parameters
+    with wrong_server_at(port, misbehaviour) as wrong_server:  # type: ignore[arg-type]  # the parameters are Misbehaviour
         assert_others_go_on(fleetlog)
         assert_lost(fleetlog, run_id)
-        assert impostor.asked.is_set()
+        assert wrong_server.asked.is_set()
 
     assert peak_bytes(fleetlog.pid) < 600 * MIB
     again = fleetlog.finished("cat file", sessionId=session)["snapshot"]
     assert (again["state"], again["text"]) == ("succeeded", "kept\n")
 
 
-@pytest.mark.parametrize("mood", ["401", "500", "wrong json"])
-def test_a_sync_that_another_server_answers_is_done_by_a_new_executor(fleetlog: FleetlogServer, mood: str) -> None:
+@pytest.mark.parametrize("misbehaviour", ["401", "500", "wrong json"])
+def test_a_sync_that_another_server_answers_is_done_by_a_new_executor(
+    fleetlog: FleetlogServer, misbehaviour: str
+) -> None:
     session = new_id("session")
     fleetlog.finished("echo kept > file", sessionId=session)
     pid, port = endpoint(fleetlog, session)
 
     os.kill(pid, signal.SIGKILL)
-    with impostor_at(port, mood) as impostor:  # type: ignore[arg-type]  # the moods are the parameters
+    with wrong_server_at(port, misbehaviour) as wrong_server:  # type: ignore[arg-type]  # the parameters are Misbehaviour
         synced = fleetlog.ok("POST", f"/api/session-workers/{session}/sync")
-        assert impostor.asked.is_set()
+        assert wrong_server.asked.is_set()
 
     assert synced["worker"]["lastSyncStatus"] == "success"
     history = fleetlog.stream(session)
@@ -83,7 +88,6 @@ def test_a_sync_that_another_server_answers_is_done_by_a_new_executor(fleetlog: 
     assert endpoint(fleetlog, session)[0] != pid
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(400)
 def test_an_executor_that_stands_still_is_replaced_and_its_run_ends_with_the_reason(fleetlog: FleetlogServer) -> None:
     session = new_id("session")

@@ -7,11 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from application.ports import ContainerSpec
+from application.ports.worker_runtime import ContainerSpec
 from infrastructure.durable_file import write_durably
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from infrastructure.runtimes.worker_folder import WorkerFolder, folder_of
 from tests.support.fleetlog_parts import Installation, installation
+
+pytestmark = pytest.mark.proof
+
 
 SCRIPT = "echo begun; read -r answer; echo $answer"
 

@@ -75,6 +75,7 @@ def test_a_failing_script_is_a_failed_run_with_its_reason(shared_fleetlog: Fleet
     assert snapshot["attempt"] == 1
 
 
+@pytest.mark.proof
 def test_runs_of_one_session_go_one_after_the_other(shared_fleetlog: FleetlogServer) -> None:
     session = new_id("session")
     runs = [
@@ -103,6 +104,7 @@ def test_a_queued_and_a_running_run_can_be_canceled(shared_fleetlog: FleetlogSer
     assert not (shared_fleetlog.worker_folder(session) / "workspace/never").exists()
 
 
+@pytest.mark.proof
 def test_a_callback_that_ends_a_run_ends_its_agent_too(shared_fleetlog: FleetlogServer) -> None:
     session = new_id("session")
     run_id = shared_fleetlog.enqueued("echo up; sleep 600", sessionId=session)
@@ -231,6 +233,7 @@ def test_a_reconnect_at_the_end_of_a_finished_run_is_a_204(shared_fleetlog: Flee
     shared_fleetlog.problem(404, "GET", "/api/runs/nobody-knows-it/stream")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("harm", ["rm -r ../state", "rm ../state/runs/*/*/journal.ndjson"])
 def test_a_run_whose_journal_is_lost_ends_with_the_reason_and_never_starts_again(
     shared_fleetlog: FleetlogServer, harm: str

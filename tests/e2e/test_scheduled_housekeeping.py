@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer
 from tests.support.session_history import checked_history, output
 
@@ -12,7 +13,8 @@ from tests.support.session_history import checked_history, output
 def test_a_worker_that_idles_is_stopped_and_removed_by_the_clock_and_its_files_come_back(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with FleetlogServer(tmp_path_factory.mktemp("clock") / "home", IDLE_TIMEOUT_MS="1", REMOVE_AFTER_MS="1") as server:
+    settings = {**on_shared_postgres(), "IDLE_TIMEOUT_MS": "1", "REMOVE_AFTER_MS": "1"}
+    with FleetlogServer(tmp_path_factory.mktemp("clock") / "home", **settings) as server:
         output(server, "mkdir -p deep; echo work > deep/file; chmod 700 deep/file", "s")
         server.until_session("s", "session.run_detached")
         folder = server.worker_folder("s")

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
 
 
@@ -39,6 +40,7 @@ def test_a_known_session_keeps_its_app_project_and_user(shared_fleetlog: Fleetlo
     assert "'ada'" in problem["detail"]
 
 
+@pytest.mark.proof
 def test_a_stopped_session_starts_again_with_its_files(shared_fleetlog: FleetlogServer, session: str) -> None:
     shared_fleetlog.finished("echo kept > file.txt", sessionId=session)
     stopped = shared_fleetlog.ok("POST", f"/api/session-workers/{session}/stop")["worker"]
@@ -89,6 +91,7 @@ def test_a_running_worker_whose_folder_was_deleted_is_lost_and_never_synced_as_e
     assert (shared_fleetlog.worker_folder(session) / "workspace/file").read_text() == "back\n"
 
 
+@pytest.mark.proof
 def test_a_run_that_deletes_its_workspace_ends_and_the_next_one_finds_the_last_sync(
     shared_fleetlog: FleetlogServer, session: str
 ) -> None:
@@ -128,6 +131,7 @@ def test_a_manual_sync_names_the_manifest_and_an_unchanged_one_names_it_again(
     assert second["sync"] == first["sync"]
 
 
+@pytest.mark.proof
 def test_a_missing_required_path_fails_the_activation_and_is_named(
     shared_fleetlog: FleetlogServer, session: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -153,6 +157,7 @@ def test_a_missing_required_path_fails_the_activation_and_is_named(
     assert (shared_fleetlog.worker_folder(session) / "workspace/there.txt").read_text() == "x"
 
 
+@pytest.mark.proof
 def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: FleetlogServer, session: str) -> None:
     server, path = shared_fleetlog, f"/api/session-workers/{session}"
     server.finished("mkdir d; echo first > d/file; ln -s d/file link; chmod 755 d/file", sessionId=session)
@@ -199,8 +204,11 @@ def test_a_workspace_is_read_and_restored_as_of_any_sync(shared_fleetlog: Fleetl
     assert (server.worker_folder(session) / "workspace/d/file").read_text() == "second\nunsynced\n"
 
 
+@pytest.mark.proof
 def test_what_no_kept_sync_names_is_collected_and_the_rest_stays(tmp_path_factory: pytest.TempPathFactory) -> None:
-    server = FleetlogServer(tmp_path_factory.mktemp("collected") / "home", WORKSPACE_RETENTION_MS="1")
+    server = FleetlogServer(
+        tmp_path_factory.mktemp("collected") / "home", **on_shared_postgres(), WORKSPACE_RETENTION_MS="1"
+    )
     path = "/api/session-workers/s"
     with server:
         for text in ("first", "second", "third"):
@@ -232,8 +240,11 @@ def test_what_no_kept_sync_names_is_collected_and_the_rest_stays(tmp_path_factor
         assert (server.worker_folder("s") / "workspace/file").read_text() == "third\n"
 
 
+@pytest.mark.proof
 def test_a_long_sync_tells_how_far_it_is(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with FleetlogServer(tmp_path_factory.mktemp("progress") / "home", SYNC_PROGRESS_MS="30") as server:
+    with FleetlogServer(
+        tmp_path_factory.mktemp("progress") / "home", **on_shared_postgres(), SYNC_PROGRESS_MS="30"
+    ) as server:
         server.activate("s")
         workspace = server.worker_folder("s") / "workspace"
         for number in range(12):
@@ -249,6 +260,7 @@ def test_a_long_sync_tells_how_far_it_is(tmp_path_factory: pytest.TempPathFactor
         assert seen.count("session.sync_progress") == len(told)
 
 
+@pytest.mark.proof
 def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetlog: FleetlogServer) -> None:
     for name in ("a", "b"):
         own_fleetlog.finished("echo work > file", sessionId=name)
@@ -268,8 +280,10 @@ def test_idle_workers_are_stopped_and_stopped_ones_removed_on_request(own_fleetl
     assert (own_fleetlog.worker_folder("a") / "workspace/file").read_text() == "work\n"
 
 
+@pytest.mark.proof
 def test_more_sessions_than_max_workers_wait_for_a_place(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with FleetlogServer(tmp_path_factory.mktemp("limited") / "home", MAX_WORKERS="2", MAX_STARTING="1") as server:
+    settings = {**on_shared_postgres(), "MAX_WORKERS": "2", "MAX_STARTING": "1"}
+    with FleetlogServer(tmp_path_factory.mktemp("limited") / "home", **settings) as server:
         for name in ("a", "b"):
             server.activate(name)
         body = {"appId": "app", "userLoginName": "ada"}
@@ -277,6 +291,7 @@ def test_more_sessions_than_max_workers_wait_for_a_place(tmp_path_factory: pytes
         assert waiting["pending"]
         run_id = server.enqueued("echo never", sessionId="d")
         server.until(run_id, "run.phase")
+        server.until_session("d", "session.activation_requested")  # its activation follows the run's phase
         server.ok("POST", f"/api/runs/{run_id}/stop")
         assert server.history(run_id)[-1]["data"]["outcome"] == "canceled"
 

@@ -13,6 +13,9 @@ from rich.cells import cell_len
 from tests.support.fleetlog_server import REPOSITORY, FleetlogServer, new_id
 from tests.support.terminal import CTRL_C, Terminal
 
+pytestmark = pytest.mark.proof
+
+
 COLOUR = re.compile(rb"\x1b\[[0-9;]*[1-9][0-9;]*m")
 STEERING = re.compile(r"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u202e]")
 AT_THE_END = ["succeeded", "1/2", "todos", "1", "tools", "1", "failed"]
@@ -187,8 +190,15 @@ def test_errors_name_the_server_the_field_and_what_to_do(shared_fleetlog: Fleetl
     unreachable = refused("show", run_id, "--url", "http://127.0.0.1:9")
     assert "http://127.0.0.1:9" in unreachable
     assert "fleetlog up" in unreachable
-    assert "atSeq: 999999 is beyond the end" in refused("show", run_id, "--at", "999999")
+    for seq in ("0", "999999"):
+        assert f"atSeq: {seq} is not between 1 and " in refused("show", run_id, "--at", seq)
     assert "where" in refused("bisect", run_id, "state ===")
+    assert "equality is `==`" in refused("bisect", run_id, "state = 'running'")
+    assert "no field 'stat'; there are appId, " in refused("bisect", run_id, "stat == 'running'")
+    assert "'bogus' is none of queued, " in refused("list", "runs", "--state", "bogus")
+    session = f"run-{run_id}"
+    listing = f"fleetlog events --stream session:{session} --type session.synced"
+    assert listing in refused("workspace", "ls", session, "--at", "1")
     assert "HTTP 4" in refused("history", "none/../such")
     assert "is known (HTTP 404)" in refused("history", "none-such")
 

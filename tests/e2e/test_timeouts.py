@@ -5,13 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.agent_processes import assert_none_left
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer
+
+pytestmark = pytest.mark.proof
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
     limits = {"RUN_TIMEOUT_MS": "6000", "RUN_SILENCE_TIMEOUT_MS": "1500"}
-    with FleetlogServer(tmp_path_factory.mktemp("impatient") / "home", **limits) as server:
+    with FleetlogServer(tmp_path_factory.mktemp("impatient") / "home", **on_shared_postgres(), **limits) as server:
         yield server
 
 

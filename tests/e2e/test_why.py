@@ -87,8 +87,17 @@ def test_what_a_message_stop_led_to_is_the_sync_of_the_workspace(
 ) -> None:
     asked = path_to_asked(why(shared_fleetlog, finished, finished["run"]["message.stop"]))[-1]
 
-    assert [child["kind"] for child in asked["children"]] == ["effect"]
-    assert "session.sync_requested" in {node["type"] for node in below(asked)}
+    (requested,) = asked["children"]
+    assert (requested["kind"], requested["type"]) == ("event", "session.sync_requested")
+    assert ("effect", "workspace.sync") in {(node["kind"], node["type"]) for node in below(requested)}
+
+
+def test_what_a_message_stop_led_to_was_caused_by_it(shared_fleetlog: FleetlogServer, finished: dict[str, Any]) -> None:
+    (requested,) = path_to_asked(why(shared_fleetlog, finished, finished["run"]["message.stop"]))[-1]["children"]
+
+    path = path_to_asked(why(shared_fleetlog, finished, requested))
+
+    assert [node["type"] for node in path[-2:]] == ["message.stop", "session.sync_requested"]
 
 
 def test_a_stop_by_a_person_is_its_own_command(shared_fleetlog: FleetlogServer, finished: dict[str, Any]) -> None:

@@ -131,6 +131,7 @@ def test_a_put_that_was_answered_survives_a_killed_server(home, client):
     run(scenario())
 
 
+@pytest.mark.proof
 def test_after_the_starter_was_killed_the_next_start_adopts_the_running_server(home):
     start_and_kill("object_store", home)
     pid = recorded_pid(home)

@@ -3,9 +3,9 @@
 import time
 from pathlib import Path
 
-from infrastructure.providers import process_tree
+from infrastructure import process_tree
 
-PATIENCE_S = 30
+PATIENCE_S = 120
 
 
 def processes_of(run_id: str) -> list[str]:

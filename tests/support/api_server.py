@@ -1,6 +1,6 @@
 """The real API on a real server and a real Postgres, in a thread of its own: log, hub, read models, idempotency keys.
 
-Nobody works here: no executor, no resident workers. What needs them stays pending; runs are driven by callbacks.
+Nobody works here: no executor, no background tasks. What needs them stays pending; runs are driven by callbacks.
 """
 
 import asyncio
@@ -9,24 +9,28 @@ import threading
 import uuid
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import psycopg
 
-from application.aggregates import Aggregates
-from application.callback_tokens import DerivedCallbackTokens
-from application.callbacks import RecordCallbacks
+from application.aggregates.aggregates import Aggregates
 from application.command_context import CommandContext
-from application.fork_sessions import ForkSessions
-from application.operations import Gauge, Metric, ReconcileCounts
-from application.process_manager_control import ProcessManagerControls
-from application.run_commands import RunCommands
-from application.run_queue import DrainCounts, QueueItem
-from application.session_commands import SessionCommands
-from application.work_control import WorkControl
+from application.operations.consumer_control import ProcessManagerControl
+from application.operations.operator_commands import OperatorCommands
+from application.operations.reconcilers import Reconcilers
+from application.ports.operations import Gauge, Metric, ReconcileCounts
+from application.ports.recorded_workspaces import RecordedWorkspaces
+from application.ports.run_queue import DrainCounts, QueueItem
+from application.runs.callback_tokens import CallbackTokens
+from application.runs.callbacks import RecordCallbacks
+from application.runs.commands import RunCommands
+from application.runs.forking import ForkSessions
+from application.runs.provider_catalog import ProviderCatalog
+from application.sessions.commands import SessionCommands
+from application.task_cancellation import cancel_and_wait
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
@@ -34,64 +38,64 @@ from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.audit.log_audit import PostgresLogAudit
-from infrastructure.effects.records import PostgresEffectRecords
-from infrastructure.eventstore.group_commit import EventStoreUnavailable
-from infrastructure.eventstore.store import GroupCommitEventStore
-from infrastructure.idempotency.keys import PostgresIdempotencyKeys
+from infrastructure.executor.providers.descriptions import DESCRIPTIONS
+from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
+from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
+from infrastructure.postgres.projector.projector import Projector
+from infrastructure.postgres.read_models.history import PostgresHistory
+from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
+from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
+from infrastructure.postgres.read_models.read_models import PostgresReadModels
+from infrastructure.postgres.search.event_search import PostgresEventSearch
+from infrastructure.postgres.search.indexer import EventIndexer
+from infrastructure.postgres.search.why import PostgresCausality
 from infrastructure.postgres.sessions import open_pool
-from infrastructure.process_managers.records import PostgresProcessManagerRecords
-from infrastructure.projector.controls import ProjectionControls
-from infrastructure.projector.projector import Projector
-from infrastructure.providers.catalog import RegisteredProviders
-from infrastructure.providers.installations import ProgramsOnPath
-from infrastructure.readmodels.history import PostgresHistory
-from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
-from infrastructure.readmodels.progress import PostgresProjectionProgress
-from infrastructure.readmodels.read_models import PostgresReadModels
-from infrastructure.search.event_search import PostgresEventSearch
-from infrastructure.search.indexer import EventIndexer
-from infrastructure.search.why import PostgresCausality
+from infrastructure.runtimes.installations import ProgramsOnPath
 from infrastructure.streams.hub import StreamHub
-from interfaces.bootstrap.serving import serving
+from interfaces.bootstrap.api import ADAPTER_ERRORS
+from interfaces.bootstrap.reads import projection_control
 from interfaces.http.app import create_app
-from interfaces.http.auth import KeyHash
-from interfaces.http.dependencies import ApiDependencies
+from interfaces.http.edge.auth import KeyHash
+from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.serving import serving
 
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
-PROVIDERS = RegisteredProviders(ProgramsOnPath("/usr/bin"), ())
+PROVIDER_CATALOG = ProviderCatalog(DESCRIPTIONS, ProgramsOnPath("/usr/bin"), ())
 KEYS = (KeyHash(name="ann", sha256=hashlib.sha256(KEY.encode()).hexdigest()),)
 
 
-@dataclass
 class IdleQueue:
-    """A queue that nobody works, and that tells how it was drained."""
-
-    drained: list[dict[str, Any]] = field(default_factory=list)
+    """An empty queue."""
 
     async def drain(
-        self, *, owner: str, limit: int, lock_ms: int | None, retry_delay_ms: int | None, wait_s: float
+        self, *, owner: str, limit: int, lease: timedelta | None, retry_delay: timedelta | None, wait_s: float
     ) -> DrainCounts:
-        self.drained.append({"owner": owner, "limit": limit, "lock_ms": lock_ms, "retry_delay_ms": retry_delay_ms})
         return DrainCounts()
 
     async def item(self, run_id: str) -> QueueItem | None:
         return None
 
 
-class IdleReconcilers:
-    async def runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+class IdleReconcilers(Reconcilers):
+    """They find one run to act on, and nothing else."""
+
+    def __init__(self) -> None: ...
+
+    async def reconcile_runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
         return ReconcileCounts(examined=1)
 
-    async def sync(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+    async def compensate_syncs(self, context: CommandContext) -> ReconcileCounts:
         return ReconcileCounts()
 
-    async def effects(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+    async def free_effects(self, context: CommandContext) -> ReconcileCounts:
         return ReconcileCounts()
 
-    async def containers(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
+    async def clean_orphans(self, context: CommandContext, *, only_news: bool = False) -> ReconcileCounts:
         return ReconcileCounts()
 
 
@@ -108,13 +112,13 @@ class SomeMetrics:
 
 
 class NobodyIdle:
-    async def idle(self, active_before: datetime, limit: int) -> list[str]:
+    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
         return []
 
-    async def stopped(self, stopped_before: datetime, limit: int) -> list[str]:
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
         return []
 
-    async def stale_syncs(self, synced_before: datetime, limit: int) -> list[str]:
+    async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
         return []
 
 
@@ -124,7 +128,7 @@ class DatabaseCheck:
     name: str = "database"
 
     async def check(self) -> str:
-        async with await psycopg.AsyncConnection.connect(self.dsn, connect_timeout=2) as connection:
+        async with await psycopg.AsyncConnection.connect(self.dsn, connect_timeout=60) as connection:
             row = await (await connection.execute("SHOW server_version")).fetchone()
             assert row is not None
             return f"Postgres {row[0]}"
@@ -140,7 +144,7 @@ class ApiServer:
     loop: asyncio.AbstractEventLoop
 
     def client(self, **headers: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=30, trust_env=False, headers=headers)
+        return httpx.Client(base_url=self.url, timeout=120, trust_env=False, headers=headers)
 
     def run(self, coroutine: Coroutine[Any, Any, Any], timeout: float = 30) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(timeout)
@@ -156,22 +160,25 @@ async def open_dependencies(
     api_keys: tuple[KeyHash, ...] = (),
     max_streams: int = 100,
     projecting: bool = True,
+    recorded: RecordedWorkspaces | None = None,
 ) -> tuple[ApiDependencies, StreamHub]:
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
+    recorded = recorded or OneFileRecorded()
     listener = await stack.enter_async_context(PostgresListener(dsn))
-    hub = await stack.enter_async_context(StreamHub(dsn, wakeups=listener.position, max_streams=max_streams))
+    hub = await stack.enter_async_context(StreamHub(dsn, announcements=listener.position, max_streams=max_streams))
     pool = await open_pool(dsn, size=8)
     stack.push_async_callback(pool.close)
     past_pool = await open_pool(dsn, size=2, **BUILD_SETTINGS)
     stack.push_async_callback(past_pool.close)
-    past = PastVersions(past_pool, ProjectionControls(store))
+    control = projection_control(store)
+    past = PastVersions(past_pool, control)
     stack.push_async_callback(past.close)
     progress = await stack.enter_async_context(PostgresProjectionProgress(pool, listener))
     if projecting:
-        projector = Projector(dsn, store=store, end_of_log=listener.position)
-        stack.push_async_callback(_ended, asyncio.create_task(projector.run()))
+        projector = Projector(dsn, control=control, end_of_log=listener.position)
+        stack.push_async_callback(cancel_and_wait, [asyncio.create_task(projector.run())])
         indexer = EventIndexer(dsn, listener.position)
-        stack.push_async_callback(_ended, asyncio.create_task(indexer.run()))
+        stack.push_async_callback(cancel_and_wait, [asyncio.create_task(indexer.run())])
     sessions: Any = Aggregates(
         store=store,
         clock=lambda: datetime.now(UTC),
@@ -182,28 +189,31 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDERS, new_id=_new_id)
+    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,
             tail=hub,
             ensure_up=_is_up,
-            run_has_ended=run_commands.has_ended,
+            run_is_not_executing=run_commands.is_not_executing,
             candidates=NobodyIdle(),
             clock=lambda: datetime.now(UTC),
             new_id=_new_id,
         ),
         runs=run_commands,
         forks=ForkSessions(
-            runs=runs, sessions=sessions, store=store, tail=hub, recorded=OneFileRecorded(), providers=PROVIDERS
+            runs=runs, sessions=sessions, store=store, tail=hub, recorded=recorded, providers=PROVIDER_CATALOG
         ),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
         ),
         queue=IdleQueue(),
-        process_managers=ProcessManagerControls(store=store, clock=lambda: datetime.now(UTC)),
+        queue_drain=IdleQueue(),
+        process_managers=ProcessManagerControl(store=store, clock=lambda: datetime.now(UTC)),
         process_manager_records=PostgresProcessManagerRecords(pool),
-        work=WorkControl(store=store, records=PostgresEffectRecords(pool), clock=lambda: datetime.now(UTC)),
+        operator_commands=OperatorCommands(
+            store=store, records=PostgresEffectRecords(pool), clock=lambda: datetime.now(UTC)
+        ),
         reconcilers=IdleReconcilers(),
         store=store,
         streams=hub,
@@ -214,15 +224,15 @@ async def open_dependencies(
         audit=PostgresLogAudit(
             dsn, pool, past, secret=SECRET, installation="of-the-tests", clock=lambda: datetime.now(UTC)
         ),
-        recorded_workspaces=OneFileRecorded(),
+        recorded_workspaces=recorded,
         progress=progress,
         idempotency_keys=PostgresIdempotencyKeys(pool),
-        callback_tokens=DerivedCallbackTokens(runs=runs, sessions=sessions, secret=SECRET),
+        callback_tokens=CallbackTokens(runs=runs, sessions=sessions, secret=SECRET),
         readiness=(DatabaseCheck(dsn),),
         metrics=SomeMetrics(),
-        providers=PROVIDERS,
+        providers=PROVIDER_CATALOG,
         new_id=_new_id,
-        unavailable_errors=(EventStoreUnavailable, psycopg.OperationalError),
+        adapter_errors=ADAPTER_ERRORS,
         api_keys=api_keys,
     )
     return deps, hub
@@ -245,11 +255,6 @@ async def _is_up(_session_id: str, _context: Any) -> bool:
 
 def _new_id() -> str:
     return uuid.uuid4().hex
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 @contextmanager

@@ -18,10 +18,15 @@ def kill_backends(dsn: str) -> None:
 async def until_one_waits_for_the_log(dsn: str) -> None:
     """Return when a session waits for the lock under which positions are assigned; fail after 10 seconds."""
 
+    waiting = (
+        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+
     def wait() -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:
-            while not connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall():
+            while not connection.execute(waiting).fetchall():
                 threading.Event().wait(0.005)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         await asyncio.to_thread(wait)

@@ -12,7 +12,8 @@ from application.executor_protocol import (
     ValidateRequest,
     WorkspaceCall,
 )
-from application.ports import ContainerSpec, Executor
+from application.ports.executor import Executor
+from application.ports.worker_runtime import ContainerSpec
 from domain.identifiers import worker_token, workspace_prefix
 from domain.run.values import Message, RunSpec
 from domain.workspace.plan import build_restore_plan

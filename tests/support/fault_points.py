@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from application.reactions import WantedEffect
+from application.process_managers.outcomes import RunDetached, SendToSession, WantedEffect
 from domain.identifiers import run_stream, session_stream
-from infrastructure.effects.ledger import PostgresEffectLedger
-from infrastructure.eventstore.store import GroupCommitEventStore
 from infrastructure.executor_client.http_executor import HttpExecutor
-from infrastructure.process_managers import runner
-from infrastructure.projector import projector
-from infrastructure.run_queue.queue import PostgresRunQueue
+from infrastructure.postgres.effect_ledger.ledger import PostgresEffectLedger
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
+from infrastructure.postgres.process_managers import runner
+from infrastructure.postgres.projector import projector
+from infrastructure.postgres.run_queue import PostgresRunQueue
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 
 EXECUTOR_CALLS = ("restore", "link_agent_data", "validate", "sync", "start_run", "stop_run", "reply")
@@ -69,7 +69,7 @@ class FaultPoints:
 
     def _wrap_appends(self) -> None:
         """An append is one commit; so are appends in turn, unless one of them is refused."""
-        append, append_in_turn = GroupCommitEventStore.append, GroupCommitEventStore.append_in_turn
+        append, append_sequence = GroupCommitEventStore.append, GroupCommitEventStore.append_sequence
 
         async def committed(events: Iterable[Any], commit: Awaitable[Any]) -> Any:
             names = [self.count(f"append {kind}") for kind in dict.fromkeys(event.event.wire_name for event in events)]
@@ -86,10 +86,10 @@ class FaultPoints:
 
         async def in_turn(store: Any, appends: Sequence[Any]) -> Any:
             concerned = [event for each in appends if self.concerns(each.stream) for event in each.events]
-            return await committed(concerned, append_in_turn(store, appends))
+            return await committed(concerned, append_sequence(store, appends))
 
         GroupCommitEventStore.append = one  # type: ignore[method-assign, assignment]
-        GroupCommitEventStore.append_in_turn = in_turn  # type: ignore[method-assign, assignment]
+        GroupCommitEventStore.append_sequence = in_turn  # type: ignore[method-assign, assignment]
 
     def _wrap_calls(self, owner: type, title: str, methods: Iterable[str], session_of: Callable[..., str]) -> None:
         def wrap(method: str, original: Any) -> Any:
@@ -162,19 +162,22 @@ class FaultPoints:
         advance = runner.ProcessManagerRunner._advance
         committing: list[str] = []
 
-        async def recorded(connection: Any, wanted: Any) -> None:
-            for event, reaction in wanted:
-                if self.concerns(event.stream):
-                    kind = reaction.kind if isinstance(reaction, WantedEffect) else type(reaction).__name__
-                    committing.append(self.count(f"wish for {kind}"))
+        async def recorded(connection: Any, outcomes: Any) -> None:
+            """The commit with the checkpoint; the commands, which were sent before it, are among the appends."""
+            for event, outcome in outcomes:
+                if self.concerns(event.stream) and not isinstance(outcome, SendToSession | RunDetached):
+                    kind = outcome.kind if isinstance(outcome, WantedEffect) else type(outcome).__name__
+                    committing.append(self.count(f"outcome {kind}"))
             for name in committing:
                 self.reached(name, "before")
-            await record(connection, wanted)
+            await record(connection, outcomes)
 
-        async def advanced(*arguments: Any) -> None:
-            await advance(*arguments)
+        async def advanced(*arguments: Any) -> int:
+            """The number of events, as the original gives it."""
+            events = await advance(*arguments)
             while committing:
                 self.reached(committing.pop(0), "after")
+            return events
 
         runner.record = recorded  # type: ignore[attr-defined]
         runner.ProcessManagerRunner._advance = advanced  # type: ignore[method-assign, assignment]
@@ -184,9 +187,9 @@ class FaultPoints:
         commit = projector.commit  # type: ignore[attr-defined]
         concerned: list[bool] = []
 
-        async def folding(connection: Any, tables: Any, units: Any, page: Any) -> Any:
+        async def folding(connection: Any, tables: Any, versions: Any, page: Any) -> Any:
             concerned[:] = [any(self.concerns(getattr(entry, "stream", "")) for entry in page.events)]
-            return await fold(connection, tables, units, page)
+            return await fold(connection, tables, versions, page)
 
         async def committed(connection: Any, tables: Any, folded: Any) -> None:
             if concerned != [True] or self._times["fold into the read models"] >= FOLDS:

@@ -19,9 +19,10 @@ from psycopg.conninfo import conninfo_to_dict
 import sql
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from tests.support.fleetlog_server import REPOSITORY, FleetlogServer, inherited_environment
+from tests.support.servers import shared_postgres
 
 WORKER = ("interfaces.cli.main", "worker", "--json")
-EXIT_TIMEOUT_S = 30
+EXIT_TIMEOUT_S = 120
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Installation:
         """What a statement gives. The connection stays, and is made again when the server was restarted."""
         for _ in range(2):
             if self._connection is None or self._connection.closed:
-                self._connection = psycopg.connect(self.dsn, autocommit=True, connect_timeout=30)
+                self._connection = psycopg.connect(self.dsn, autocommit=True, connect_timeout=60)
             with contextlib.suppress(psycopg.OperationalError):
                 cursor = self._connection.execute(statement)
                 return cursor.fetchall() if cursor.description else []
@@ -154,13 +155,12 @@ class Installation:
 def installation(folder: Path, dsn: str, bucket: ObjectStoreAccess, **settings: str) -> Iterator[Installation]:
     """An API on a database and a bucket, without workers. At the end nothing of it runs any more."""
     environment = {
-        "DATABASE_URL": as_url(dsn),
+        **on_database(dsn),
         "S3_ENDPOINT": bucket.endpoint,
         "S3_BUCKET": bucket.bucket,
         "S3_REGION": bucket.region,
         "AWS_ACCESS_KEY_ID": bucket.access_key_id,
         "AWS_SECRET_ACCESS_KEY": bucket.secret_access_key,
-        "FLEETLOG_SECRET": "a secret of the tests, long enough to be one",
         **settings,
     }
     api = FleetlogServer(folder / "home", "api", **environment)
@@ -171,6 +171,16 @@ def installation(folder: Path, dsn: str, bucket: ObjectStoreAccess, **settings: 
         stack.callback(parts.close)
         stack.callback(parts.kill_workers)
         yield parts
+
+
+def on_database(dsn: str) -> dict[str, str]:
+    """Settings of an installation whose Postgres is not embedded."""
+    return {"DATABASE_URL": as_url(dsn), "FLEETLOG_SECRET": "a secret of the tests, long enough to be one"}
+
+
+def on_shared_postgres() -> dict[str, str]:
+    """The same with a new database on the test run's Postgres: one less to start for a test that is not about it."""
+    return on_database(shared_postgres().create_log())
 
 
 def as_url(dsn: str) -> str:

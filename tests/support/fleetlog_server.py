@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,9 +14,11 @@ from typing import Any, Self
 
 import httpx
 
+from tests.support.ports import reserved_port
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 60
-PATIENCE_S = 120
+START_TIMEOUT_S = 180
+PATIENCE_S = 240
 
 
 class FleetlogServer:
@@ -32,10 +33,8 @@ class FleetlogServer:
         self._environment = environment
         self.prefix: tuple[str, ...] = ()
         self.stop_workers = True
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=90, trust_env=False)
+        self.port = reserved_port()
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=240, trust_env=False)
         self._process: subprocess.Popen[str] | None = None
         self._position = 0
 
@@ -92,7 +91,7 @@ class FleetlogServer:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -122,7 +121,7 @@ class FleetlogServer:
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
         self._process.send_signal(number)
-        code = self._process.wait(60)
+        code = self._process.wait(180)
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._process = None
@@ -197,7 +196,7 @@ class FleetlogServer:
         seen: list[str] = []
         query: dict[str, Any] = {"stream": f"session:{session_id}", "after": 0}
         with self.client.stream(
-            "GET", "/api/events", params=query, headers={"accept": "text/event-stream"}, timeout=60
+            "GET", "/api/events", params=query, headers={"accept": "text/event-stream"}, timeout=240
         ) as answer:
             assert answer.status_code == 200, answer.read()
             for line in answer.iter_lines():

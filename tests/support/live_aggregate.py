@@ -17,7 +17,7 @@ State = TypeVar("State")
 
 
 class LiveAggregate(Generic[State]):
-    """`send` decides and folds, as application/aggregates.py does; `check_history` proves the fold."""
+    """`send` decides and folds, as application/aggregates/aggregates.py does; `check_history` proves the fold."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class LiveAggregate(Generic[State]):
 
 
 def through_snapshot(state: Any) -> Any:
-    """As infrastructure/eventstore/aggregate_snapshots.py writes and reads it."""
+    """As infrastructure/postgres/event_store/aggregate_snapshots.py writes and reads it."""
     return None if state is None else msgspec.json.decode(msgspec.json.encode(state), type=type(state))
 
 

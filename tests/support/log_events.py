@@ -2,12 +2,10 @@
 
 import hashlib
 import uuid
-from datetime import UTC, datetime
 
 from domain.event import Event, wire
 from domain.record import Metadata, NewEvent
-
-OCCURRED_AT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
+from tests.support.recorded import OCCURRED_AT
 
 
 @wire("test.noted")

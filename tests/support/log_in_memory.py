@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from application.ports import Append, AppendResult, ExpectedSeqConflict
+from application.ports.event_store import Append, AppendResult, ExpectedSeqConflict
 from domain.event import Event
 from domain.record import NewEvent, RecordedEvent
 from tests.support.specification import occurrence
@@ -46,7 +46,7 @@ class LogInMemory:
             positions=tuple(range(last.position - len(events) + 1, last.position + 1)), last_seq=last.seq
         )
 
-    async def append_in_turn(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
+    async def append_sequence(self, appends: Sequence[Append]) -> Sequence[AppendResult | ExpectedSeqConflict]:
         done: list[AppendResult | ExpectedSeqConflict] = []
         for one in appends:
             try:

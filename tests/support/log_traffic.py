@@ -4,8 +4,8 @@ import asyncio
 import random
 from collections import Counter
 
-from application.ports import ExpectedSeqConflict
-from infrastructure.eventstore.store import GroupCommitEventStore
+from application.ports.event_store import ExpectedSeqConflict
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from tests.support.log_events import new_event
 

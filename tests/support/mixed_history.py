@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from application.ports import EventStore
+from application.ports.event_store import EventStore
 from domain.event import Event
 from domain.identifiers import run_stream, session_stream
-from domain.record import Metadata, NewEvent
+from domain.record import NewEvent
 from domain.run import events as r
-from domain.run.values import Message, Option, Outcome, RunError, RunSpec, Todo, Usage, Warn
+from domain.run.values import Message, Option, RunError, RunOutcome, RunSpec, Todo, Usage, Warn
 from domain.session import events as s
 from domain.workspace.plan import build_restore_plan
 from domain.workspace.sync import SyncRef
+from tests.support.recorded import new_event
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC)
 WORDS = ("the", "agent", "reads", "a", "file,", "thinks", "about", "it,", "and", "writes", "a", "better", "one")
@@ -28,15 +29,6 @@ class Clock:
     def tick(self, milliseconds: int = 40) -> datetime:
         self.now += timedelta(milliseconds=milliseconds)
         return self.now
-
-
-def new_event(event: Event, event_id: str, at: datetime) -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        event=event,
-        occurred_at=at,
-        metadata=Metadata(actor="tester", correlation_id=event_id.partition("/")[0], causation_id="cause"),
-    )
 
 
 def sync_ref(number: int) -> SyncRef:
@@ -84,7 +76,7 @@ def session_opening(number: int, session_id: str) -> list[Event]:
 
 def run_events(number: int, session_id: str, random_: random.Random) -> list[Event]:
     """One run from its start to its end, about 60 events, a third of them deltas."""
-    outcomes: tuple[Outcome, ...] = ("succeeded", "succeeded", "succeeded", "failed", "canceled")
+    outcomes: tuple[RunOutcome, ...] = ("succeeded", "succeeded", "succeeded", "failed", "canceled")
     outcome = outcomes[number % 5]
     lease = 1
     events: list[Event] = [
@@ -214,7 +206,7 @@ class _Stream:
         new = []
         for event in events:
             self._seq += 1
-            new.append(new_event(event, f"{self.name}/{self._seq}", self._clock.tick()))
+            new.append(new_event(event, f"{self.name}/{self._seq}", self._clock.tick(), correlation_id=self.name))
         return self.name, new
 
 

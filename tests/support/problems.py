@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from interfaces.http.endpoint import Endpoint
+from interfaces.http.edge.endpoint import Endpoint
 
 
 def path_of(endpoint: Endpoint, **values: str) -> str:

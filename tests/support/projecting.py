@@ -11,19 +11,18 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
-
+from application.operations.consumer_control import ProjectionControl
+from application.task_cancellation import cancel_and_wait
 from domain.record import Metadata
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.sessions import open_pool
-from infrastructure.projector.controls import ProjectionControls
-from infrastructure.projector.projector import Projector
-from infrastructure.readmodels.administration import PostgresProjectionAdministration
-from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
-from infrastructure.readmodels.progress import PostgresProjectionProgress
-from infrastructure.readmodels.read_models import PostgresReadModels
+from infrastructure.postgres.projector.projector import Projector
+from infrastructure.postgres.read_models.administration import PostgresProjectionAdministration
+from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
+from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
+from infrastructure.postgres.read_models.read_models import PostgresReadModels
+from infrastructure.postgres.sessions import Pool, open_pool
+from interfaces.bootstrap.reads import projection_control
 from projections.catalogue import PROJECTIONS
 from projections.ports import ProjectionStatus
 from projections.projection import Projection
@@ -33,14 +32,15 @@ OPERATOR = Metadata(actor="operator", correlation_id="c")
 
 
 @dataclass
-class Surroundings:
+class ProjectionHarness:
     dsn: str
     store: GroupCommitEventStore
     listener: PostgresListener
-    pool: AsyncConnectionPool[AsyncConnection[Any]]
+    pool: Pool
     progress: PostgresProjectionProgress
     reads: PostgresReadModels
     admin: PostgresProjectionAdministration
+    control: ProjectionControl
     ends: dict[str, int] = field(default_factory=dict)
 
     @contextlib.asynccontextmanager
@@ -49,17 +49,17 @@ class Surroundings:
     ) -> AsyncIterator[asyncio.Task[None]]:
         """A projector of this process; its failure fails the test."""
         projector = Projector(
-            self.dsn, store=self.store, end_of_log=self.listener.position, projections=projections, **settings
+            self.dsn, control=self.control, end_of_log=self.listener.position, projections=projections, **settings
         )
         task = asyncio.create_task(projector.run())
         try:
             yield task
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait([task])
+            if not task.cancelled():
+                task.result()
 
-    async def caught_up(self, position: int, names: Sequence[str] = tuple(NAMES), timeout: float = 20) -> None:
+    async def caught_up(self, position: int, names: Sequence[str] = tuple(NAMES), timeout: float = 90.0) -> None:
         """Waits until readers see everything up to the position."""
         for name in names:
             assert await self.progress.wait_for(name, position, timeout), f"{name}: {await self.admin.status()}"
@@ -71,7 +71,7 @@ class Surroundings:
         """By version."""
         return {status.version: status for status in await self.admin.status() if status.projection == name}
 
-    async def status_becomes(self, name: str, version: int, wanted: str, timeout: float = 10) -> ProjectionStatus:
+    async def status_becomes(self, name: str, version: int, wanted: str, timeout: float = 90.0) -> ProjectionStatus:
         """Waits for a status, or a state, of a version; looked at every 10 ms."""
         async with asyncio.timeout(timeout):
             while True:
@@ -88,7 +88,7 @@ class Surroundings:
 
 
 @contextlib.asynccontextmanager
-async def surroundings(dsn: str) -> AsyncIterator[Surroundings]:
+async def projection_harness(dsn: str) -> AsyncIterator[ProjectionHarness]:
     async with (
         GroupCommitEventStore(dsn) as store,
         PostgresListener(dsn) as listener,
@@ -96,22 +96,24 @@ async def surroundings(dsn: str) -> AsyncIterator[Surroundings]:
         PostgresProjectionProgress(pool, listener) as progress,
         await open_pool(dsn, size=2, **BUILD_SETTINGS) as build_pool,
     ):
-        past = PastVersions(build_pool, ProjectionControls(store))
-        yield Surroundings(
+        control = projection_control(store)
+        past = PastVersions(build_pool, control)
+        yield ProjectionHarness(
             dsn,
             store,
             listener,
             pool,
             progress,
             PostgresReadModels(pool, past),
-            PostgresProjectionAdministration(pool, store),
+            PostgresProjectionAdministration(pool, control),
+            control,
         )
 
 
 async def project_until_killed(dsn: str, page_positions: int) -> None:
     async with (
-        surroundings(dsn) as around,
-        around.projector(page_positions=page_positions, rebuild_page_positions=page_positions) as task,
+        projection_harness(dsn) as harness,
+        harness.projector(page_positions=page_positions, rebuild_page_positions=page_positions) as task,
     ):
         sys.stdout.write("projecting\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Calls of the API at random, which write histories that nobody thought of: outside runs, replies, cancels, workers."""
+"""Calls of the API at random, whose histories nobody thought of: external runs, replies, cancels, workers."""
 
 import random
 from typing import Any

@@ -3,8 +3,8 @@
 import uuid
 from datetime import datetime
 
-from infrastructure.eventstore.batch import append_request, encoded_event
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.append_request import append_request, encoded_event
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 
 
 async def append_raw(

@@ -7,7 +7,6 @@ from typing import Literal, Self
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-SOCKET = ".s.PGSQL.5432"
 READY_FOR_QUERY_BYTES = 6
 
 Loss = Literal["answer", "end", "request"]
@@ -19,14 +18,16 @@ class SeveringProxy:
     cut with it, and later ones are fine."""
 
     def __init__(self, dsn: str) -> None:
-        self._target = Path(str(conninfo_to_dict(dsn)["host"])) / SOCKET
+        parts = conninfo_to_dict(dsn)
+        self._socket = f".s.PGSQL.{parts.get('port', 5432)}"
+        self._target = Path(str(parts["host"])) / self._socket
         self._folder = tempfile.TemporaryDirectory()
         self.dsn = make_conninfo(dsn, host=self._folder.name)
         self.lose: Loss | None = None
         self.lost = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_unix_server(self._serve, Path(self._folder.name) / SOCKET)
+        self._server = await asyncio.start_unix_server(self._serve, Path(self._folder.name) / self._socket)
         return self
 
     async def __aexit__(self, *_: object) -> None:

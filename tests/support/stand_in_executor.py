@@ -22,7 +22,7 @@ def main() -> None:
     state = Path(config["stateDir"])
     sys.stdout.write(f"stand-in executor {os.getpid()}\n")
     if (state / "fail-to-start").exists():
-        sys.exit("cannot start: told so by a test")
+        sys.exit("cannot start: the test asked for it")
     boot_id = os.urandom(8).hex()
 
     class Handler(BaseHTTPRequestHandler):

@@ -5,31 +5,30 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import httpx
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from application.event_streams import EventFilter, EventStreams
+from application.ports.event_streams import EventFilter, EventStreams
 from domain.errors import DomainError
 from domain.event import Event
 from domain.identifiers import run_stream
-from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta, RunFinished, RunQueued, RunStarted
 from domain.run.values import Message, RunSpec
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.streams.hub import StreamHub
-from interfaces.http.draining_server import DrainingServer
-from interfaces.http.problems import Problem, problem_of, problem_response
-from interfaces.http.sse import stream_feed, stream_run
+from interfaces.http.edge.problems import problem_of
+from interfaces.http.edge.sse import stream_feed, stream_run
+from interfaces.http_conventions.problems import Problem, problem_response
+from interfaces.http_conventions.server import HttpServer, listening, url_of
+from tests.support.recorded import new_event
 
-OCCURRED_AT = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 SPEC = RunSpec(
     session_id="s1", user_login_name="ann", provider="scripted", messages=(Message(role="user", content="do it"),)
 )
@@ -54,7 +53,7 @@ def stream_app(streams: EventStreams) -> Starlette:
         return await stream_feed(request, streams, wanted)
 
     async def refused(_request: Request, error: Exception) -> Response:
-        problem = problem_of(error, ())
+        problem = problem_of(error, {})
         assert problem is not None
         return problem_response(problem, "trace")
 
@@ -100,15 +99,6 @@ class RunWriter:
 
     async def finish(self, outcome: Any = "succeeded") -> None:
         await self.append(RunFinished(outcome=outcome, exported=True))
-
-
-def new_event(event: Event, event_id: str, *, actor: str = "tester", correlation_id: str = "c") -> NewEvent:
-    return NewEvent(
-        event_id=event_id,
-        event=event,
-        occurred_at=OCCURRED_AT,
-        metadata=Metadata(actor=actor, correlation_id=correlation_id),
-    )
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 10) -> None:
@@ -166,9 +156,9 @@ async def streaming(dsn: str, **hub_options: Any) -> AsyncIterator[Streaming]:
     async with (
         GroupCommitEventStore(dsn) as store,
         PostgresListener(dsn) as listener,
-        StreamHub(dsn, wakeups=listener.position, **hub_options) as hub,
+        StreamHub(dsn, announcements=listener.position, **hub_options) as hub,
         serving(stream_app(hub), hub) as url,
-        httpx.AsyncClient(base_url=url, timeout=30, limits=httpx.Limits(max_connections=None)) as client,
+        httpx.AsyncClient(base_url=url, timeout=120, limits=httpx.Limits(max_connections=None)) as client,
     ):
         yield Streaming(store, hub, client)
 
@@ -176,15 +166,12 @@ async def streaming(dsn: str, **hub_options: Any) -> AsyncIterator[Streaming]:
 @contextlib.asynccontextmanager
 async def serving(app: Starlette, hub: StreamHub) -> AsyncIterator[str]:
     """The URL of a uvicorn server in this event loop, as the product runs it."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, lifespan="off", log_level="error", access_log=False, http="httptools"
-    )
-    server = DrainingServer(config, end_streams=hub.end_streams)
-    task = asyncio.create_task(server.serve())
+    listener = listening("127.0.0.1", 0)
+    server = HttpServer(app, shutdown_s=20, stopping=hub.end_streams)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     await until(lambda: server.started or task.done())
-    port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield url_of(listener)
     finally:
-        server.should_exit = True
+        server.end()
         await asyncio.wait_for(task, 20)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-TIMEOUT_S = 60
+TIMEOUT_S = 180
 CTRL_C = b"\x03"
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 # The terminal becomes the command's controlling one; a parent that ignores Ctrl-C, as background jobs do, is not heir.

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,26 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = f"fleetlog-worker:test-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"
 """A checkout has its own: tests of another one on this machine do not replace it meanwhile."""
+
+
+def executor_files() -> set[str]:
+    """The files that an executor and its providers import, as script/worker-image finds them."""
+    providers = sorted(
+        str(path.relative_to(ROOT)) for path in ROOT.glob("infrastructure/executor/providers/*/provider.py")
+    )
+    return imported_files("interfaces/executor/__main__.py", *providers)
+
+
+def imported_files(*starts: str, root: Path = ROOT) -> set[str]:
+    """The files below `root` that `starts` import."""
+    found = subprocess.run(
+        [sys.executable, ROOT / "script/worker-image.d/closure.py", root, *starts],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(found.stdout.split())
 
 
 def built_image() -> str:

@@ -5,19 +5,19 @@ from collections.abc import Coroutine
 from typing import Any
 from unittest.mock import patch
 
-from interfaces.bootstrap import processes
+from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.control_plane import ControlPlane
-from interfaces.bootstrap.residents import residents
+from interfaces.cli import processes
 from interfaces.cli.main import main
 
 
-def residents_without_runs(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
-    tasks = residents(plane)
+def tasks_without_runs(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
+    tasks = background_tasks(plane)
     tasks.pop("runs").close()
     return tasks
 
 
 if __name__ == "__main__":
-    with patch.object(processes, "residents", residents_without_runs):
+    with patch.object(processes, "background_tasks", tasks_without_runs):
         code = main(["worker", "--json"])
     sys.exit(code)

@@ -1,5 +1,4 @@
-"""The control plane on a log in memory: the real commands, process managers and effect handlers, between a runtime and
-executors of which only the behaviour counts that callers see."""
+"""The control plane on a log in memory, with a runtime and executors of which only the behaviour counts."""
 
 import asyncio
 from collections import defaultdict
@@ -8,34 +7,25 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from application.aggregates import Aggregates
+from application.aggregates.aggregates import Aggregates
 from application.command_context import CommandContext
-from application.effects.effect import ClaimedEffect, EffectHandler, EffectObsolete
 from application.effects.table import effect_handlers
-from application.effects.workers import Workers
-from application.effects.workspace_syncs import WorkspaceSyncs
-from application.executor_protocol import (
-    Health,
-    JournalEntry,
-    LinkResult,
-    ReplyResult,
-    RestoreResult,
-    RunState,
-    StartRequest,
-    SyncResult,
-    ValidateResult,
-)
-from application.forked_workspaces import CopiedWorkspace
-from application.ports import ContainerInfo, ContainerSpec, ExecutorError
-from application.process_managers.table import react
-from application.reactions import DequeueRun, EffectKind, EnqueueRun, PostponeRun, Reaction, WantedEffect
-from application.run_commands import Runs
-from application.run_execution import RunExecutions
-from application.run_limits import RunLimits
-from application.run_queue import LostRun, QueueItem, RunLease
-from application.session_commands import Sessions
+from application.ports.effect_handler import EffectHandler, EffectObsolete
+from application.ports.effect_kinds import EffectKind
+from application.ports.effect_ledger import ClaimedEffect
+from application.ports.run_queue import LostRun, QueueItem, RunLease
+from application.ports.worker_runtime import ContainerInfo, ContainerSpec
+from application.ports.workspace_copier import CopiedWorkspace
+from application.process_managers.commands import ProcessManagerCommands, SentPage, to_send
+from application.process_managers.outcomes import DequeueRun, EnqueueRun, Outcome, PostponeRun, WantedEffect
+from application.process_managers.table import outcomes_of
+from application.runs.commands import Runs
+from application.runs.execution import RunExecutions
+from application.runs.execution_context import ExecutionPorts
+from application.runs.limits import RunLimits
+from application.sessions.commands import Sessions
+from application.sessions.session_workers import SessionWorkers
+from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.errors import DomainError
 from domain.identifiers import run_stream, session_stream
 from domain.record import RecordedEvent
@@ -46,10 +36,10 @@ from domain.run.values import Message, RunSpec
 from domain.session import decide as session_decide
 from domain.session import evolve as session_evolve
 from domain.workspace.sync import SyncRef
+from tests.support.executor_in_memory import MemoryExecutor
 from tests.support.log_in_memory import LogInMemory
 from tests.support.runs import SCRIPTED
 
-SYNCED = SyncRef(manifest_key="p/manifests/1-1-0.json", manifest_hash="0" * 64)
 GRACE_S = 0.02
 NO_LIMITS = RunLimits(run=timedelta(), silence=timedelta())
 
@@ -62,127 +52,17 @@ def context(command_id: str) -> CommandContext:
     return CommandContext(actor="test", command_id=command_id, correlation_id=command_id)
 
 
-def executor_error(reason: str = "", *, status: int | None = None) -> ExecutorError:
-    kind: Any = "network" if status is None else "http"
-    return ExecutorError(reason or "away", kind=kind, path="/", attempt=1, max_attempts=1, status=status, reason=reason)
-
-
-class MemoryExecutor:
-    """Keeps journals that tests write with `say`. `troubles` are raised by the next calls of that name, in order."""
-
-    def __init__(self, session_id: str) -> None:
-        self.session_id, self.boot_id = session_id, "boot1"
-        self.journals: dict[str, list[JournalEntry]] = {}
-        self.attempts: dict[str, int] = {}
-        self.starts: list[str] = []
-        self.stopped: list[str] = []
-        self.troubles: dict[str, list[ExecutorError]] = defaultdict(list)
-        self.changed = asyncio.Condition()
-
-    async def say(self, run_id: str, type_: str, skip: int = 0, **payload: Any) -> None:
-        """One more entry of a run's journal; `skip` leaves out so many numbers before it."""
-        journal = self.journals[run_id]
-        n = (journal[-1].n if journal else 0) + 1 + skip
-        entry = JournalEntry(
-            n=n,
-            boot_id=self.boot_id,
-            attempt=self.attempts[run_id],
-            type=type_,
-            payload=msgspec.Raw(msgspec.json.encode(payload)),
-            ts=now(),
-        )
-        async with self.changed:
-            journal.append(entry)
-            self.changed.notify_all()
-
-    async def end(self, run_id: str, outcome: str = "succeeded") -> None:
-        await self.say(run_id, "run.agent_finished", outcome=outcome)
-
-    async def started(self, run_id: str) -> None:
-        async with self.changed:
-            await self.changed.wait_for(lambda: run_id in self.starts)
-
-    def _trouble(self, call: str) -> None:
-        if self.troubles[call]:
-            raise self.troubles[call].pop(0)
-
-    async def health(self) -> Health:
-        self._trouble("health")
-        return Health(boot_id=self.boot_id, session_id=self.session_id, generation=1, restored=True)
-
-    async def restore(self, _request: Any) -> RestoreResult:
-        self._trouble("restore")
-        return RestoreResult()
-
-    async def link_agent_data(self, _request: Any) -> LinkResult:
-        return LinkResult()
-
-    async def validate(self, _request: Any) -> ValidateResult:
-        return ValidateResult(ok=True)
-
-    async def sync(self, _request: Any) -> SyncResult:
-        self._trouble("sync")
-        return SyncResult(sync=SYNCED)
-
-    async def run_state(self, run_id: str) -> RunState | None:
-        self._trouble("run_state")
-        return self._state(run_id) if run_id in self.journals else None
-
-    async def start_run(self, request: StartRequest) -> RunState:
-        self._trouble("start_run")
-        async with self.changed:
-            self.starts.append(request.run_id)
-            self.attempts[request.run_id], self.journals[request.run_id] = request.attempt, []
-            self.changed.notify_all()
-        return self._state(request.run_id)
-
-    async def follow(self, run_id: str, cursor: int) -> AsyncIterator[list[JournalEntry]]:
-        while True:
-            self._trouble("follow")
-            if run_id not in self.journals:
-                raise executor_error("not_found", status=404)
-            entries = [entry for entry in self.journals[run_id] if entry.n > cursor]
-            for entry in entries:
-                yield [entry]
-                cursor = entry.n
-                self._trouble("follow")
-            if entries and entries[-1].type == "run.agent_finished":
-                return
-            async with self.changed:
-                await self.changed.wait()
-
-    async def stop_run(self, run_id: str) -> RunState | None:
-        self.stopped.append(run_id)
-        if run_id not in self.journals:
-            return None
-        if not self._state(run_id).finished:
-            await self.end(run_id, "canceled")
-        return self._state(run_id)
-
-    async def reply(self, run_id: str, request: Any) -> ReplyResult:
-        return ReplyResult()
-
-    def _state(self, run_id: str) -> RunState:
-        journal = self.journals[run_id]
-        return RunState(
-            run_id=run_id,
-            attempt=self.attempts[run_id],
-            boot_id=self.boot_id,
-            entries=len(journal),
-            finished=bool(journal) and journal[-1].type == "run.agent_finished",
-        )
-
-
 class MemoryRuntime:
     name = "memory"
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.moved: dict[str, str] = {}
+        """Session → the address at which its executor serves since it was started again."""
 
     def info(self, spec: ContainerSpec) -> ContainerInfo:
-        return ContainerInfo(
-            container_id=spec.session_id, runtime=self.name, daemon_id="d", status="running", url=spec.session_id
-        )
+        url = self.moved.get(spec.session_id, spec.session_id)
+        return ContainerInfo(container_id=spec.session_id, runtime=self.name, daemon_id="d", status="running", url=url)
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         return self.info(spec)
@@ -225,8 +105,8 @@ class MemoryQueue:
         self._generations: dict[str, int] = defaultdict(int)
         self._news = asyncio.Event()
 
-    def apply(self, reaction: Reaction) -> None:
-        match reaction:
+    def apply(self, outcome: Outcome) -> None:
+        match outcome:
             case EnqueueRun(run_id=run_id, session_id=session_id):
                 self.waiting[run_id] = (session_id, now())
             case PostponeRun(run_id=run_id, available_at=available_at):
@@ -302,28 +182,30 @@ class World:
             store=self.log, clock=now, stream_of=run_stream, decide=run_decide.decide, evolve=run_evolve.evolve
         )
         directory: Any = self
-        self.workers = Workers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
+        self.workers = SessionWorkers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
         syncs = WorkspaceSyncs(self.workers, first_after_s=None)
-        self.executions = RunExecutions(
+        self.retry_delay = retry_delay
+        self.execution_ports = ExecutionPorts(
             runs=self.runs,
             workers=self.workers,
             syncs=syncs,
             tail=self.log,
             clock=now,
-            retry_delay=retry_delay,
             human_loop_timeout=timedelta(hours=1),
             limits=limits,
             jitter=lambda: jitter,
         )
-        collector: Any = NoContent()
-        copier: Any = NoForks()
+        self.executions = RunExecutions(self.execution_ports)
+        unused: tuple[Any, Any] = NoContent(), NoForks()
+        self._commands = ProcessManagerCommands(runs=self.runs, sessions=self.sessions, store=self.log, clock=now)
         self._handlers = effect_handlers(
             run_aggregates=self.runs,
             workers=self.workers,
             store=self.log,
-            collector=collector,
-            copier=copier,
+            collector=unused[0],
+            copier=unused[1],
             syncs=syncs,
+            commands=self._commands,
         )
 
     def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
@@ -342,16 +224,17 @@ class World:
         return RunLease(run_id=run_id, owner="w1", generation=1)
 
     async def react(self) -> None:
-        """The process managers and an effect worker, until cancelled. It performs no effects of the kinds in `left`,
-        and those that others are to do only when they did not."""
+        """The process managers and an effect worker, until cancelled; effects of the kinds in `left` stay undone."""
         done = 0
         while True:
             for recorded in self.log.events[done:]:
                 done += 1
-                for reaction in react(recorded):
-                    self.queue.apply(reaction)
-                    if isinstance(reaction, WantedEffect) and reaction.kind not in self.left:
-                        await self._perform(recorded, reaction)
+                caused = [(recorded, outcome) for outcome in outcomes_of(recorded)]
+                assert await self._commands.send_page("run_life", to_send(caused, caused)) == SentPage()
+                for _, outcome in caused:
+                    self.queue.apply(outcome)
+                    if isinstance(outcome, WantedEffect) and outcome.kind not in self.left:
+                        await self._perform(recorded, outcome)
             if done == len(self.log.events):
                 await self.log.changed()
 
@@ -391,6 +274,6 @@ async def world(**more: Any) -> AsyncIterator[World]:
 
 async def until(log: LogInMemory, holds: Callable[[], bool]) -> None:
     """Wait for the log to go on until it holds."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not holds():
             await log.changed()

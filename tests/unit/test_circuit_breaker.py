@@ -1,3 +1,5 @@
+"""When an executor's circuit opens, and when it closes again."""
+
 import pytest
 
 from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitOpen

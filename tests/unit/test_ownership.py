@@ -1,9 +1,11 @@
+"""Files given to the agents' user: those below a folder, and no others."""
+
 import os
 from pathlib import Path
 
 import pytest
 
-from infrastructure.providers.ownership import hand_over
+from infrastructure.executor.runs.ownership import give_to_user
 
 AGENT = 1000
 
@@ -18,7 +20,7 @@ def test_everything_below_is_handed_over(tmp_path: Path) -> None:
     inner = tmp_path / "workspace" / "inner"
     inner.mkdir(parents=True)
     (inner / "file").touch()
-    hand_over([str(tmp_path / "workspace")], AGENT)
+    give_to_user([str(tmp_path / "workspace")], AGENT)
     assert {owner(inner.parent), owner(inner), owner(inner / "file")} == {AGENT}
     assert owner(tmp_path) == 0
 
@@ -32,6 +34,6 @@ def test_nothing_outside_is(tmp_path: Path) -> None:
     (workspace / "to-folder").symlink_to(outside)
     (workspace / "to-file").symlink_to(outside / "linked")
     (workspace / "second-name").hardlink_to(outside / "named-twice")
-    hand_over([str(workspace)], AGENT)
+    give_to_user([str(workspace)], AGENT)
     assert owner(workspace / "to-file") == owner(workspace / "to-folder") == AGENT
     assert {owner(path) for path in (outside, *outside.iterdir())} == {0}

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from interfaces.cli.settings_reference import render_settings
 from interfaces.setting_values import ApiKey
 from interfaces.settings import Settings, SettingsError, declarations, load_settings
-from interfaces.settings_reference import render_settings
 
 KEY_HASH = sha256(b"key").hexdigest()
 OWN_DATABASE = {"DATABASE_URL": "postgresql://me:hunter2@db/fleetlog", "FLEETLOG_SECRET": "x" * 32}
@@ -80,6 +80,10 @@ def test_settings_cannot_be_changed_and_do_not_show_secrets():
 
 def test_variables_of_other_programs_are_ignored():
     assert load_settings({"PATH": "/bin", "AWS_PROFILE": "x", "S3_SOMETHING": "y"}) == Settings()
+
+
+def test_the_whole_output_of_sha256sum_is_refused_with_the_command_that_gives_the_hash_alone():
+    assert "sha256sum | cut -d' ' -f1" in refusal({"FLEETLOG_API_KEYS": f"ada:{KEY_HASH}  -"})
 
 
 def test_an_unknown_variable_of_ours_is_refused_with_a_suggestion():
@@ -184,11 +188,41 @@ def test_settings_that_need_each_other(environ, missing):
     assert refusal({name: value for name, value in environ.items() if name != missing}).startswith(f"{missing}: ")
 
 
+def test_without_keys_the_object_store_s_credentials_come_from_elsewhere():
+    settings = load_settings({"S3_ENDPOINT": "https://s3.example.org"})
+
+    assert not settings.embedded_object_store
+    assert (settings.aws_access_key_id, settings.bucket) == (None, "fleetlog")
+
+
+def test_a_bucket_alone_is_at_aws():
+    settings = load_settings({"S3_BUCKET": "my-bucket"})
+
+    assert not settings.embedded_object_store
+    assert (settings.s3_endpoint, settings.bucket, settings.s3_region) == (None, "my-bucket", None)
+
+
+def test_a_session_token_belongs_to_keys():
+    keys = {"AWS_ACCESS_KEY_ID": "ASIA", "AWS_SECRET_ACCESS_KEY": "top-secret", "AWS_SESSION_TOKEN": "t0p-secret-too"}
+    settings = load_settings({**OWN_STORE, **keys})
+
+    assert settings.aws_session_token == "t0p-secret-too"
+    assert "t0p-secret-too" not in repr(settings)
+    assert refusal({"S3_BUCKET": "b-b", "AWS_SESSION_TOKEN": "t"}).startswith("AWS_SECRET_ACCESS_KEY: ")
+
+
+def test_containers_can_not_reach_an_object_store_on_our_loopback():
+    local = {**OWN_STORE, "S3_ENDPOINT": "http://127.0.0.1:9000"}
+    load_settings(local)
+
+    assert refusal({**local, "WORKER_RUNTIME": "docker"}).startswith("S3_ENDPOINT: `http://127.0.0.1:9000` means")
+
+
 def test_the_reference_page_is_up_to_date():
     page = Path(__file__).resolve().parents[2] / "docs/reference/configuration.md"
 
     assert page.read_text(encoding="utf-8").startswith(render_settings()), (
-        f"render it again: python -m interfaces.settings_reference > {page.relative_to(page.parents[2])}"
+        f"render it again: python -m interfaces.cli.settings_reference > {page.relative_to(page.parents[2])}"
     )
 
 

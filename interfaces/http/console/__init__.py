@@ -1,1 +1,1 @@
-"""The page for people at `/console`: plain HTML, CSS and ES modules in `page/`, served as they are."""
+"""The web console at `/console`: plain HTML, CSS and ES modules in `page/`, served without a build step."""

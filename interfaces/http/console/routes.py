@@ -1,15 +1,16 @@
-"""Serves the console's files. They hold no data and are open, as /docs is: what the page shows it asks of the API, with
-the caller's own key. Nothing comes from elsewhere, and the policy lets nothing run that did."""
+"""Serves the console's static files. They hold no data and need no key, as /docs: the page reads everything from the
+API, with the user's key. The content security policy allows no code and no data from other origins."""
 
 import hashlib
 from importlib.resources import files
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from interfaces.http.exchange import exchange_of
-from interfaces.http.problems import Problem, problem_response
+from interfaces.http.edge.exchange import exchange_of
+from interfaces.http_conventions.problems import problem_response, routing_problem
 
 MEDIA_TYPES = {
     "html": "text/html; charset=utf-8",
@@ -20,7 +21,7 @@ MEDIA_TYPES = {
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    # The page builds its elements from texts; a browser that knows these two refuses it anything else.
+    # The page builds elements from text only; with Trusted Types the browser refuses HTML from strings.
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {"cache-control": "no-cache", "content-security-policy": _POLICY, "referrer-policy": "no-referrer"}
@@ -35,7 +36,7 @@ async def console_page(request: Request) -> Response:
 async def console_file(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in FILE_NAMES:
-        problem = Problem(404, "not-found", "Not found", f"there is nothing at {request.url.path[:200]}")
+        problem = routing_problem(HTTPException(404), request.url.path)
         return problem_response(problem, exchange_of(request.scope).trace_id)
     return _answer(request, name)
 

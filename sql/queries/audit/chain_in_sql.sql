@@ -1,4 +1,5 @@
--- How many events the database itself finds broken: the same rules in one statement, for script/bench verify.
+-- The number of events whose hashes are wrong: the rules of infrastructure/audit/chain.py in one statement, for script/bench
+-- verify.
 SELECT count(*)
 FROM (
     SELECT payload_hash = sha256(payload) AS payload_holds,

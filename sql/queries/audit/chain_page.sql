@@ -1,5 +1,5 @@
--- A part of the log as infrastructure/audit/chain.py checks it: what an event's hash is made of but the hash before it, the
--- hash itself, and the payload. Its bounds are filled in as numbers: COPY takes no parameters.
+-- A part of the log as infrastructure/audit/chain.py checks it: the input of each event's chain hash without the previous
+-- hash, the chain hash, and the payload. The bounds are inserted as numbers, because COPY takes no parameters.
 COPY (
     SELECT position, seq, recorded_at,
            convert_to(tenant, 'UTF8') || '\x00'::bytea || convert_to(stream, 'UTF8'),

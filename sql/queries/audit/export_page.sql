@@ -1,4 +1,4 @@
--- A part of the log with everything that its hashes are made of; times in microseconds since 2000-01-01T00:00:00Z.
+-- A part of the log with all columns that the hashes are made of; times in microseconds since 2000-01-01T00:00:00Z.
 SELECT position, tenant, stream, seq, type, schema_version, event_id,
        (extract(epoch FROM occurred_at - '2000-01-01T00:00:00Z'::timestamptz) * 1000000)::bigint,
        (extract(epoch FROM recorded_at - '2000-01-01T00:00:00Z'::timestamptz) * 1000000)::bigint,

@@ -1,5 +1,5 @@
--- Where the read model that readers see stands, by which fold, and what it holds: one snapshot, one number that any
--- difference changes. {table}: a table of read_models; {columns}: all of its columns but the version.
+-- Checkpoint and fold version of the active version, its number of rows and a hash over them, in one snapshot. {table}: a
+-- table of read_models; {columns}: all of its columns but the version.
 SELECT v.position, v.fold_version, r.*
 FROM projection_versions v
 CROSS JOIN LATERAL (

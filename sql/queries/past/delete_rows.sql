@@ -1,2 +1,2 @@
--- The rows of versions that are forgotten. {table}: a table of past.
+-- Deletes the rows of forgotten versions. {table}: a table of past.
 DELETE FROM {table} WHERE version = ANY (%(versions)s)

@@ -1,5 +1,5 @@
--- Forget versions of a projection: those beyond the %(keep)s used last that nobody has used for a while, and all beyond the
--- %(most)s used last.
+-- Deletes past versions of a projection: all but the %(most)s used last, and of these all but the %(keep)s used last if
+-- unused for %(unused)s.
 DELETE FROM past.versions
 WHERE version IN (
     SELECT version FROM (

@@ -1,2 +1,2 @@
--- One builder of past read models at a time for each projection, over all processes, for the rest of this transaction.
+-- Lets one process at a time build past read models of a projection, until the end of this transaction.
 SELECT pg_advisory_xact_lock(hashtextextended('past read model ' || %(projection)s::text, 0))

@@ -1,5 +1,5 @@
--- How far everything that API reads wait for has got: the read models that readers see, the event index, and the process
--- managers with what they made wanted. The names are those of projections/ports.py.
+-- The checkpoints of everything that API reads wait for: the active read models, the event index (`event-index`) and the
+-- process managers (`work`). The names are those of projections/ports.py.
 SELECT projection, position FROM projection_versions WHERE state = 'active'
 UNION ALL
 SELECT 'event-index', position FROM event_index_checkpoint

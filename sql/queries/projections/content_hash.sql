@@ -1,5 +1,5 @@
--- What a version of a read model holds, the active one if %(version)s is null, in one number that any difference changes.
--- {table}: a table of read_models; {columns}: all of its columns but the version.
+-- The number of rows of a version and a hash over them; the active version if %(version)s is null. {table}: a table of
+-- read_models; {columns}: all of its columns but the version.
 SELECT count(*), encode(sha256(coalesce(string_agg(r.digest, ''::bytea ORDER BY r.tenant, r.key), ''::bytea)), 'hex')
 FROM (
     SELECT tenant, key, sha256(convert_to(ROW({columns})::text, 'UTF8')) AS digest

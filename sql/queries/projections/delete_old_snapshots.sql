@@ -1,4 +1,4 @@
--- Delete some of the rows kept within streams that a fold made by which no version is in use any more.
+-- Deletes some row snapshots of a fold version that no version in use has.
 DELETE FROM row_snapshots
 WHERE ctid IN (
     SELECT s.ctid FROM row_snapshots s

@@ -1,5 +1,5 @@
--- End the connections that hold versions and give no sign: their processes are frozen. idle_session_timeout alone does not
--- do: Postgres forgets it where a pipeline's last message is a flush.
+-- Ends connections that hold the locks of these versions and have been idle for too long: their processes are frozen.
+-- idle_session_timeout does not suffice: Postgres does not apply it after a pipeline whose last message is a flush.
 SELECT pg_terminate_backend(a.pid)
 FROM unnest(%(projections)s::text[], %(versions)s::integer[]) AS wanted (projection, version)
 JOIN pg_locks l ON (l.classid::bigint << 32 | l.objid::bigint) = projection_lock(wanted.projection, wanted.version)

@@ -1,2 +1,2 @@
--- Forget a retired version whose rows are gone.
+-- Deletes a retired version whose rows are deleted.
 DELETE FROM projection_versions WHERE projection = %(projection)s AND version = %(version)s AND state = 'retired'

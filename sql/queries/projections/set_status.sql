@@ -1,4 +1,4 @@
--- Say why a version does not go on, or that it goes on again.
+-- Sets the status of a version, with the event that stops it or null.
 UPDATE projection_versions
 SET status = %(status)s, error_position = %(error_position)s, error_type = %(error_type)s, error = %(error)s,
     updated_at = clock_timestamp()

@@ -1,5 +1,5 @@
--- Every version with what it lacks: the log's end, when the first event that it lacks was recorded, and whether anybody
--- projects it now.
+-- Every version with the log's end, the seconds since the first event that it has not processed was recorded, and the
+-- process that updates it now, if any.
 SELECT v.projection, v.version, v.fold_version, v.state, v.status, v.position, v.error_position, v.error_type, v.error,
        CASE WHEN EXISTS (
            SELECT FROM pg_locks l

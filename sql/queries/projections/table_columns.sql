@@ -1,4 +1,4 @@
--- The columns of the read models' tables, in order, and their types.
+-- The columns of the read models' tables in order, with their types.
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum),
        array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
 FROM pg_class c

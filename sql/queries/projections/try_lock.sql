@@ -1,5 +1,5 @@
--- Become the one that projects each of these versions, where nobody else is, for as long as this session lives; with where
--- each of them stands.
+-- Takes the locks of these versions for as long as this connection lives, where no other process has them; returns position
+-- and status of each that it got.
 WITH locked AS MATERIALIZED (
     SELECT wanted.projection, wanted.version, pg_try_advisory_lock(projection_lock(wanted.projection, wanted.version)) AS taken
     FROM unnest(%(projections)s::text[], %(versions)s::integer[]) AS wanted (projection, version)

@@ -1,2 +1,2 @@
--- Leave a version to others.
+-- Releases the lock of a version.
 SELECT pg_advisory_unlock(projection_lock(%(projection)s, %(version)s))

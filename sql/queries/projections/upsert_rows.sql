@@ -1,5 +1,5 @@
--- Write rows, each of its own key. {table}: a table of read_models, with its {columns}; every parameter but the version is an
--- array of texts, one per column, which become {values}.
+-- Writes rows with distinct keys. {table}: a table of read_models with its {columns}; every parameter but the version is an
+-- array of texts, one per column, and becomes {values}.
 INSERT INTO {table} ({columns})
 SELECT {values}
 FROM unnest({arrays}) AS given ({given})

@@ -1,2 +1,2 @@
--- All versions, the retired ones included.
+-- All versions, retired ones included.
 SELECT projection, version, fold_version, state, status, position FROM projection_versions ORDER BY projection, version

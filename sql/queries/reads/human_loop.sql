@@ -1,4 +1,4 @@
--- A page of questions, newest first, each with the row of its run, and how many match in all.
+-- A page of questions, newest first, each with the row of its run, and the number of all matches.
 SELECT v.position, total.matching, q.position, q.body::text, run.body::text
 FROM projection_versions v
 CROSS JOIN LATERAL (

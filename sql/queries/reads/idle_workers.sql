@@ -1,4 +1,5 @@
--- Running workers that nothing has kept up since a time, the longest idle first.
+-- Session workers that have been idle since before a time, the longest idle first, without those of sessions with open
+-- questions.
 SELECT w.key
 FROM projection_versions v
 JOIN read_models.session_workers w ON w.version = v.version AND w.tenant = %(tenant)s AND w.idle_since < %(before)s

@@ -1,4 +1,4 @@
--- The newest row of a stream that was kept at or before a seq.
+-- The last row snapshot of a stream at or before a seq.
 SELECT seq, body::text
 FROM row_snapshots
 WHERE projection = %(projection)s AND fold_version = %(fold_version)s AND tenant = %(tenant)s AND stream = %(stream)s

@@ -1,4 +1,4 @@
--- One run with its stream's end as far as the read model had got.
+-- One run with the last event of its stream, as of the read model's checkpoint.
 SELECT v.position, r.body::text, e.seq, e.position, e.occurred_at
 FROM projection_versions v
 LEFT JOIN read_models.runs r ON r.version = v.version AND r.tenant = %(tenant)s AND r.key = %(key)s

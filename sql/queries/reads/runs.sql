@@ -1,4 +1,4 @@
--- A page of runs, newest first, each with its stream's end as far as the read model had got.
+-- A page of runs, newest first, each with the last event of its stream as of the read model's checkpoint.
 SELECT v.position, r.created_position, r.body::text, e.seq, e.position, e.occurred_at
 FROM projection_versions v
 LEFT JOIN LATERAL (

@@ -1,6 +1,6 @@
--- Sessions whose object store content may hold something that no kept sync names. A sync that a later one replaced runs out
--- a retention after that; a day on top lets what was young at the last collection grow old. Read once an hour, so it has no
--- index.
+-- Sessions whose content in the object store may no longer be named by any kept sync. A sync is kept for the retention time
+-- after a later one replaced it. A session is listed for two more days: one for the grace time of young content (GRACE in
+-- infrastructure/stored_workspaces/collection.py), one until the next collection. Read once an hour, so it has no index.
 SELECT w.key
 FROM projection_versions v
 JOIN read_models.session_workers w ON w.version = v.version AND w.tenant = %(tenant)s

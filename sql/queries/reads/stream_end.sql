@@ -1,4 +1,4 @@
--- The last event of a stream at a moment of the past, and of the stream at all.
+-- The last event of a stream as of a position and seq, and the last seq of the whole stream.
 SELECT e.seq, e.position, e.occurred_at, s.last_seq
 FROM streams s
 CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
--- A page of a session's recorded syncs, newest first.
+-- A page of a session's syncs, newest first.
 SELECT v.position, r.position, r.body::text
 FROM projection_versions v
 LEFT JOIN LATERAL (

@@ -1,5 +1,5 @@
--- The changes of a run's todo list after a seq and up to a position, in order, with how many there are in all up to there,
--- and the end of the log if it is lower.
+-- The changes of a run's todo list after a seq and up to a position, in order, with their total number up to that position,
+-- and that position or the log's end, if it is lower.
 SELECT (SELECT least(coalesce(max(position), 0), %(up_to)s) FROM events),
        (SELECT count(*) FROM events
         WHERE tenant = %(tenant)s AND stream = %(stream)s AND position <= %(up_to)s

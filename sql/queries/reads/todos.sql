@@ -1,4 +1,4 @@
--- A run's todo list; whether there is such a run at all, as far as the read model had got.
+-- A run's todo list, and whether the run existed as of the read model's checkpoint.
 SELECT v.position, r.body::text,
        EXISTS (
            SELECT FROM events

@@ -1,4 +1,4 @@
--- Running workers whose last successful sync was before a time, the longest unsynced first.
+-- Running session workers whose last sync (or creation, without one) was before a time, the longest unsynced first.
 SELECT w.key
 FROM projection_versions v
 JOIN read_models.session_workers w ON w.version = v.version AND w.tenant = %(tenant)s AND w.unsynced_since < %(before)s

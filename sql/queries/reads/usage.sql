@@ -1,4 +1,4 @@
--- Settled usage, summed by the wanted dimensions; the others are null.
+-- Usage of ended runs, summed by the requested dimensions; the other dimensions are null.
 SELECT v.position, g.*
 FROM projection_versions v
 LEFT JOIN LATERAL (

@@ -1,5 +1,5 @@
--- Move the index's checkpoint from where this process left it, and tell who waits for that; no row when somebody else has
--- moved it.
+-- Moves the checkpoint of the event index from where this process left it, and notifies those who wait for it; returns no
+-- row if another process has moved it.
 WITH moved AS (
     UPDATE event_index_checkpoint SET position = %(after)s WHERE position = %(before)s RETURNING position
 )

@@ -1,2 +1,2 @@
--- Another version of the words: the index is made again from the log's first event.
+-- Starts the event index over, because the version of the terms has changed.
 UPDATE event_index_checkpoint SET position = 0, version = %(version)s WHERE version < %(version)s RETURNING position

@@ -1,4 +1,5 @@
--- Where a search begins and ends: the log's end, how far the index is, and the positions of two times (null for none).
+-- The bounds of a search: the log's end, the checkpoint of the event index, and the positions of two times (null if not
+-- given).
 SELECT (SELECT coalesce(max(position), 0) FROM events),
        (SELECT position FROM event_index_checkpoint),
        position_at(%(recorded_from)s::timestamptz - interval '1 microsecond'),

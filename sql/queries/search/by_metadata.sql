@@ -1,4 +1,4 @@
--- Positions of what the index does not have yet, in order: the end of the log.
+-- Positions of events that the event index does not hold yet, in order.
 SELECT position FROM events
 WHERE position > %(after)s AND position <= %(up_to)s AND tenant = %(tenant)s
   AND (%(actor)s = '' OR jsonb_or_null(metadata) ->> 'actor' = %(actor)s)

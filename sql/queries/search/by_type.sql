@@ -1,4 +1,4 @@
--- Positions of the events of some types, in order: the next ones of each type from its index, then the first of them.
+-- Positions of the events of some types, in order: the next ones of each type by its index, merged.
 SELECT of_type.position
 FROM unnest(%(types)s::text[]) AS wanted (type)
 CROSS JOIN LATERAL (

@@ -1,4 +1,4 @@
--- The events that each of some causes led to directly, in order, the first ones of each, and how many there are.
+-- The first events that each of several causes led to directly, in order of position, and the number of all.
 SELECT cause.id, total.count, e.position, e.stream, e.seq, e.type, e.event_id, e.occurred_at, e.metadata
 FROM unnest(%(causes)s::text[]) AS cause (id)
 CROSS JOIN LATERAL (

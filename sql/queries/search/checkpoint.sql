@@ -1,2 +1,2 @@
--- How far the index has got, by which version of the words.
+-- The checkpoint of the event index, and the version of its terms.
 SELECT position, version FROM event_index_checkpoint

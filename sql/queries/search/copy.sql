@@ -1,2 +1,2 @@
--- Rows of the index, many at once.
+-- Rows for the event index, many at once.
 COPY event_index (position, tenant, actor, correlation_id, causation_id, words) FROM STDIN

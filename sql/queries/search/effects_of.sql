@@ -1,4 +1,4 @@
--- The effects that some events wanted, with their tries.
+-- The effects that some events wanted, with their attempts.
 SELECT f.effect_id, f.kind, f.state, f.caused_by, f.created_at, f.last_error,
        coalesce((SELECT jsonb_agg(jsonb_build_object(
            'attempt', a.attempt, 'owner', a.owner, 'startedAt', a.started_at, 'finishedAt', a.finished_at,

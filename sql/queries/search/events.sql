@@ -1,4 +1,4 @@
--- The events at some positions, in order, no more than about %(max_bytes)s of payload.
+-- The events at some positions, in order, with about %(max_bytes)s bytes of payload at most.
 SELECT position, stream, seq, type, event_id, recorded_at, occurred_at, schema_version, convert_to(metadata, 'UTF8'), payload
 FROM (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY position) AS bytes

@@ -1,4 +1,4 @@
--- A part of the log for the index.
+-- A part of the log, for the event index.
 SELECT position, tenant, metadata, payload
 FROM (
     SELECT *, sum(octet_length(payload)) OVER (ORDER BY position) AS bytes

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.browser import open_page
 from tests.support.console import console, row, shown_state, start, timeline
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
 
 KEY = "the key of ann"
@@ -20,7 +21,7 @@ KEY = "the key of ann"
 def guarded(tmp_path: Path) -> Iterator[FleetlogServer]:
     """A server that wants a key."""
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    with FleetlogServer(tmp_path / "home", FLEETLOG_API_KEYS=f"ann:{digest}") as server:
+    with FleetlogServer(tmp_path / "home", **on_shared_postgres(), FLEETLOG_API_KEYS=f"ann:{digest}") as server:
         server.client.headers["authorization"] = f"Bearer {KEY}"
         yield server
 
@@ -37,10 +38,13 @@ def test_with_a_key_across_a_restart_no_event_is_missed_and_none_is_shown_twice(
         dialog.get_by_label("Key").fill("another key")
         dialog.get_by_role("button", name="Go on").click()
         expect(dialog).to_contain_text("This key is not known.")
+        expect(dialog).not_to_contain_text("kept for this tab")
+        expect(page.locator("#forget-key")).to_be_hidden()
         dialog.get_by_label("Key").fill(KEY)
         page.keyboard.press("Enter")
         expect(timeline(page)).to_contain_text("line 2.")
         expect(page.locator("#connection")).to_have_text("Live")
+        expect(page.locator("#forget-key")).to_be_visible()
 
         guarded.kill()
         expect(page.locator("#connection")).to_have_text("Reconnecting")

@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.browser import open_page
 from tests.support.console import WORK, ask, console, questions, row, start, timeline
 from tests.support.fleetlog_server import FleetlogServer, new_id
+
+pytestmark = pytest.mark.proof
 
 
 def test_a_run_is_followed_and_its_question_answered_without_a_reload(

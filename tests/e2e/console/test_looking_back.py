@@ -1,5 +1,6 @@
 """The slider, the differences and why: the page shows what the API tells of the past."""
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import open_page
@@ -9,6 +10,7 @@ from tests.support.fleetlog_server import FleetlogServer
 ALWAYS_CHANGING = {"/seq", "/position", "/updatedAt"}
 
 
+@pytest.mark.proof
 def test_the_slider_shows_the_state_and_the_changes_that_the_api_tells(
     browser: Browser, shared_fleetlog: FleetlogServer, finished: str
 ) -> None:
@@ -45,6 +47,25 @@ def test_a_link_to_a_seq_shows_the_todos_as_they_were(
         expect(todos.filter(has_text="Look around").last).to_contain_text("doing")
         page.get_by_role("button", name="Live").click()
         expect(page.get_by_role("progressbar", name="Todos done")).to_have_attribute("value", "1")
+
+
+def test_a_link_to_a_seq_shows_a_tool_running_and_a_question_open_as_they_were(
+    browser: Browser, shared_fleetlog: FleetlogServer, finished: str
+) -> None:
+    asked, tool = (seq_of(shared_fleetlog, finished, each) for each in ("human_loop.requested", "tool.start"))
+    with open_page(browser, console(shared_fleetlog, f"#/runs/{finished}?seq={asked}")) as page:
+        question, grep = page.locator(".k-question"), page.locator(".k-tool", has_text="Grep")
+        expect(question).to_contain_text("Open")
+        expect(question).not_to_contain_text("yes")
+        expect(question.get_by_role("button", name="Send")).to_have_count(0)
+        expect(page.locator(".head-line").get_by_text("now", exact=True)).to_be_visible()
+        page.get_by_role("slider").fill(str(tool))
+        expect(grep).to_contain_text("running")
+        page.get_by_role("slider").fill(str(tool + 1))
+        expect(grep).not_to_contain_text("running")
+        page.get_by_role("button", name="Live").click()
+        expect(question).to_contain_text("Answered: yes")
+        expect(page.locator(".head-line").get_by_text("now", exact=True)).to_be_hidden()
 
 
 def test_a_session_has_a_timeline_and_a_past_too(

@@ -13,6 +13,7 @@ from tests.support.agent_clis import installed_clis
 from tests.support.docker_containers import LABEL, docker, remove_everything
 from tests.support.fleetlog_server import FleetlogServer
 from tests.support.model_server import ModelServer
+from tests.support.samples import in_turn, samples
 
 RUNTIMES = (
     "process",
@@ -20,6 +21,41 @@ RUNTIMES = (
 )
 SHARED = {"process": "server_with_agents", "docker": "docker_server"}
 PLACES: dict[str, Place] = {"process": OnThisMachine(), "docker": InContainers()}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A sample holds each test for one CLI and runtime of those that are quick, and for one of the others; they take
+    turns."""
+    if samples().whole:
+        return
+    left_out: set[pytest.Item] = set()
+    for proofs in (True, False):
+        groups: dict[str, list[pytest.Function]] = {}
+        for item in items:
+            is_proof = item.get_closest_marker("proof") is not None
+            if isinstance(item, pytest.Function) and "runtime" in parameters(item) and is_proof is proofs:
+                groups.setdefault(without_cli_and_runtime(item), []).append(item)
+        kept = {*in_turn([groups[name] for name in sorted(groups)], samples().seed, cli_and_runtime)}
+        left_out |= {item for group in groups.values() for item in group if item not in kept}
+    config.hook.pytest_deselected(items=[*left_out])
+    items[:] = [item for item in items if item not in left_out]
+
+
+def parameters(item: pytest.Function) -> dict[str, object]:
+    return dict(item.callspec.params) if hasattr(item, "callspec") else {}
+
+
+def without_cli_and_runtime(item: pytest.Function) -> str:
+    """Its id, the same in all processes of the run."""
+    test, _, values = item.nodeid.partition("[")
+    for value in (getattr(parameters(item).get("dialect"), "name", ""), str(parameters(item)["runtime"])):
+        values = values.replace(value, "") if value else values
+    return test + values
+
+
+def cli_and_runtime(item: pytest.Function) -> str:
+    dialect = parameters(item).get("dialect")
+    return f"{getattr(dialect, 'name', item.path.stem)} {parameters(item)['runtime']}"
 
 
 @contextmanager

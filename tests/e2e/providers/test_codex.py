@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET, CodexDialect
 from tests.support.agent_clis import installed_clis
+from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer
 from tests.support.model_server import CutOff, ModelServer, Text, ToolCall, Turn
 
@@ -29,7 +30,9 @@ def unreachable_model(models: ModelServer, tmp_path_factory: pytest.TempPathFact
         taken.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         settings = {"OPENAI_BASE_URL": address, "OPENAI_API_KEY": SECRET}
-        with FleetlogServer(tmp_path_factory.mktemp("unreachable") / "home", **settings) as server:
+        with FleetlogServer(
+            tmp_path_factory.mktemp("unreachable") / "home", **on_shared_postgres(), **settings
+        ) as server:
             yield Agents(server=server, models=models, dialect=CODEX)
 
 

@@ -1,9 +1,12 @@
 """What an agent says and does, as unified events: the same of every provider, from the real CLI."""
 
+import pytest
+
 from tests.e2e.providers.agents import Agents
 from tests.support.model_server import Gate, Reasoning, Text, Turn
 
 
+@pytest.mark.proof
 def test_a_plain_answer_is_streamed_in_several_deltas(agents: Agents) -> None:
     gate = Gate()
     answer = Text("one two three four five six", pieces=6, pause_s=0.1, gate=gate)

@@ -1,10 +1,13 @@
-"""A fork goes on with the conversation: resumed at the end of a run, told again anywhere else."""
+"""A fork goes on with the conversation: resumed at the end of a run, replayed as text anywhere else."""
+
+import pytest
 
 from tests.e2e.providers.agents import Agents
 from tests.support.fleetlog_server import new_id
 from tests.support.model_server import Text
 
 
+@pytest.mark.proof
 def test_the_model_hears_what_was_said_before_the_fork(agents: Agents) -> None:
     first = agents.finished(Text("my favourite word is zephyr"), prompt="which word do you like?")
     own = first.snapshot["providerSessionId"]

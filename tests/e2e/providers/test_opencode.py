@@ -28,6 +28,7 @@ def of_provider(opencode: Agents, provider: str, *replies: Reply) -> FinishedRun
     return FinishedRun(run_id=answer["runId"], model=model, events=answer["events"], snapshot=answer["snapshot"])
 
 
+@pytest.mark.proof
 def test_a_run_from_a_permission_over_a_todo_list_and_a_question_to_the_answer(opencode: Agents) -> None:
     session_id, folder = opencode.session_with_worker()
     dialect = opencode.dialect

@@ -22,6 +22,7 @@ def test_a_granted_permission_lets_the_tool_run(agents: Agents) -> None:
     assert (agents.read(session_id, "asked.txt") or "").strip() == "allowed"
 
 
+@pytest.mark.proof
 def test_a_denied_permission_keeps_the_tool_from_running_and_the_model_is_told_why(agents: Agents) -> None:
     session_id, folder = agents.session_with_worker()
     call = agents.dialect.write_file(folder, "asked.txt", "denied")
@@ -39,6 +40,7 @@ def test_a_denied_permission_keeps_the_tool_from_running_and_the_model_is_told_w
     assert "not in this folder" in agents.models.requests(run.model)[-1].last_message
 
 
+@pytest.mark.proof
 def test_a_permission_for_the_session_is_asked_for_once(agents: Agents) -> None:
     session_id, folder = agents.session_with_worker()
     calls = [agents.dialect.write_file(folder, name, "x") for name in ("one", "two")]
@@ -74,6 +76,7 @@ def test_the_answer_to_a_question_is_in_the_models_next_request(agents: Agents) 
     assert '"red"' not in answer
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["permission", "question"])
 def test_a_cancel_closes_what_was_asked(agents: Agents, kind: str) -> None:
     session_id, folder = agents.session_with_worker()

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from infrastructure.providers.catalog import RegisteredProviders
-from infrastructure.providers.installations import ImageLabels
+from application.runs.provider_catalog import ProviderCatalog
+from infrastructure.executor.providers.descriptions import DESCRIPTIONS
 from infrastructure.runtimes.docker_engine import DockerEngine
+from infrastructure.runtimes.installations import ImageLabels
 from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import DIALECTS
 from tests.support.agent_clis import ROOT, installed_clis
@@ -59,7 +60,7 @@ def test_without_its_docker_daemon_the_runtime_is_unhealthy() -> None:
     labels = ImageLabels("an-image", lambda: engine.image_labels("an-image"))
     configured = [name for dialect in DIALECTS for name in dialect.variables("http://model")]
 
-    found = {state.name: state for state in run(RegisteredProviders(labels, configured).all())}
+    found = {state.name: state for state in run(ProviderCatalog(DESCRIPTIONS, labels, configured).all())}
 
     for dialect in DIALECTS:
         assert found[dialect.name].readiness == "runtime_unhealthy"

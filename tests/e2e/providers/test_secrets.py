@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.providers.redaction import SHORTEST_PART
+from infrastructure.redaction import SHORTEST_PART
 from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET
 from tests.e2e.providers.places import files_with

@@ -8,24 +8,23 @@ import psycopg
 import pytest
 
 from infrastructure.audit.log_audit import PostgresLogAudit
-from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.postgres.sessions import open_pool
-from infrastructure.projector.controls import ProjectionControls
-from infrastructure.readmodels.past_versions import BUILD_SETTINGS, PastVersions
+from interfaces.bootstrap.reads import projection_control
 from tests.support.async_run import run
 from tests.support.mixed_history import append_all, mixed_history
-from tests.support.projecting import Surroundings, surroundings
+from tests.support.projecting import ProjectionHarness, projection_harness
 from tests.support.servers import PostgresServer
 
 SECRET = b"the secret of this installation"
 
 
 @asynccontextmanager
-async def audit_of(around: Surroundings, *, secret: bytes = SECRET) -> AsyncIterator[PostgresLogAudit]:
-    async with await open_pool(around.dsn, size=2, **BUILD_SETTINGS) as pool:
-        past = PastVersions(pool, ProjectionControls(around.store))
+async def audit_of(harness: ProjectionHarness, *, secret: bytes = SECRET) -> AsyncIterator[PostgresLogAudit]:
+    async with await open_pool(harness.dsn, size=2, **BUILD_SETTINGS) as pool:
+        past = PastVersions(pool, projection_control(harness.store))
         yield PostgresLogAudit(
-            around.dsn, around.pool, past, secret=secret, installation="here", clock=lambda: datetime.now(UTC)
+            harness.dsn, harness.pool, past, secret=secret, installation="here", clock=lambda: datetime.now(UTC)
         )
         await past.close()
 
@@ -33,12 +32,11 @@ async def audit_of(around: Surroundings, *, secret: bytes = SECRET) -> AsyncIter
 @pytest.fixture(scope="session")
 def written_log(postgres_server: PostgresServer) -> str:
     """The name of a database with a log that is projected; a template for others."""
-    dsn = postgres_server.create_database()
+    dsn = postgres_server.create_log()
 
     async def write() -> None:
-        await migrate(dsn)
-        async with surroundings(dsn) as around, around.projector():
-            await around.caught_up(await append_all(around.store, mixed_history(sessions=3, runs_each=2)))
+        async with projection_harness(dsn) as harness, harness.projector():
+            await harness.caught_up(await append_all(harness.store, mixed_history(sessions=3, runs_each=2)))
 
     run(write())
     return str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.audit.conftest import audit_of
 from tests.support.async_run import run
-from tests.support.projecting import surroundings
+from tests.support.projecting import projection_harness
 
 SCRIPT = Path(__file__).resolve().parents[3] / "script/verify-log"
 
@@ -20,7 +20,7 @@ def exported(log: str, tmp_path: Path) -> tuple[Path, Path]:
     export, checkpoint = tmp_path / "log.jsonl", tmp_path / "checkpoint.json"
 
     async def write() -> None:
-        async with surroundings(log) as around, audit_of(around) as audit:
+        async with projection_harness(log) as harness, audit_of(harness) as audit:
             checkpoint.write_bytes(msgspec.json.encode(await audit.checkpoint()))
             export.write_bytes(b"".join([lines async for lines in audit.export()]))
 
@@ -31,7 +31,7 @@ def exported(log: str, tmp_path: Path) -> tuple[Path, Path]:
 def check(*arguments: Path) -> subprocess.CompletedProcess[str]:
     # -I: nothing but the standard library can be imported.
     command = [sys.executable, "-I", "-S", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_it_is_short_and_needs_the_standard_library_alone() -> None:
@@ -73,6 +73,23 @@ def test_a_truncated_tail_and_a_forged_checkpoint_are_refused(exported: tuple[Pa
     forged["statement"] = forged["statement"].replace(f'"events":{len(lines)}', f'"events":{len(lines) - 2}')
     checkpoint.write_text(json.dumps(forged))
     assert "signature" in check(export, checkpoint).stderr
+
+
+@pytest.mark.parametrize("bad", ["missing", "empty", "no checkpoint"])
+def test_a_file_that_is_no_such_file_is_an_error_of_one_line(
+    exported: tuple[Path, Path], tmp_path: Path, bad: str
+) -> None:
+    export, checkpoint = exported
+    other = tmp_path / "other"
+    if bad != "missing":
+        other.write_text("" if bad == "empty" else '{"statement": 1}')
+
+    for arguments in ((other, checkpoint), (export, other), (export, checkpoint, other), ()):
+        if bad == "empty" and arguments[:1] == (other,):
+            continue  # a log without events, which the checkpoint then refuses
+        done = check(*arguments)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 def test_a_key_that_was_kept_decides(exported: tuple[Path, Path], tmp_path: Path) -> None:

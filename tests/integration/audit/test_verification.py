@@ -2,24 +2,27 @@
 
 import pytest
 
-from application.audit import Checkpoint, Verification
+from application.ports.log_audit import Checkpoint, Verification
 from tests.integration.audit.conftest import audit_of
 from tests.support.async_run import run
-from tests.support.projecting import NAMES, surroundings
+from tests.support.projecting import NAMES, projection_harness
 from tests.support.tampering import execute, rewrite_from, swap_places
 
 
 def verified(dsn: str, checkpoint: Checkpoint | None = None, *, read_models: bool = False) -> Verification:
     async def verify() -> Verification:
-        async with surroundings(dsn) as around, audit_of(around) as audit:
+        async with projection_harness(dsn) as harness, audit_of(harness) as audit:
             return await audit.verify(checkpoint=checkpoint, read_models=read_models)
 
-    return run(verify(), timeout=110)
+    return run(verify(), timeout=250)
 
 
 def checkpoint_of(dsn: str, *, secret: bytes | None = None) -> Checkpoint:
     async def make() -> Checkpoint:
-        async with surroundings(dsn) as around, audit_of(around, **({} if secret is None else {"secret": secret})) as a:
+        async with (
+            projection_harness(dsn) as harness,
+            audit_of(harness, **({} if secret is None else {"secret": secret})) as a,
+        ):
             return await a.checkpoint()
 
     return run(make())
@@ -41,10 +44,6 @@ def test_an_untouched_log_holds_and_its_read_models_are_what_it_makes(log: str) 
 
 
 def test_an_empty_log_holds(database: str) -> None:
-    from infrastructure.postgres.migrations import migrate
-
-    run(migrate(database))
-
     assert (verified(database).ok, verified(database).position) == (True, 0)
 
 
@@ -130,8 +129,8 @@ def test_a_checkpoint_still_holds_when_the_log_has_gone_on(log: str) -> None:
     checkpoint = checkpoint_of(log)
 
     async def go_on() -> None:
-        async with surroundings(log) as around:
-            await around.store.append("run:later", 0, new_events("a", "b"))
+        async with projection_harness(log) as harness:
+            await harness.store.append("run:later", 0, new_events("a", "b"))
 
     run(go_on())
 
@@ -150,7 +149,7 @@ def test_a_checkpoint_that_another_key_signed_or_nobody_does_not_count(log: str)
 
 
 def test_no_checkpoint_is_made_of_a_broken_log(log: str) -> None:
-    from application.audit import BrokenLog
+    from application.ports.log_audit import BrokenLog
 
     execute(log, "UPDATE events SET type = 'run.forged' WHERE position = 9")
 

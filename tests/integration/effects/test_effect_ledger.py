@@ -1,4 +1,4 @@
-"""The effect ledger on a real Postgres: lanes, leases, limits, fencing, history."""
+"""The effect ledger on a real Postgres: keys, leases, limits, fencing, history."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -6,15 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 import sql
-from infrastructure.effects.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
+from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.migrations import migrate
-from infrastructure.postgres.sessions import open_pool
+from infrastructure.postgres.sessions import Pool, open_pool
 from tests.support.async_run import run
 
 LEASE = timedelta(seconds=30)
@@ -24,8 +21,7 @@ EXPIRED = timedelta(seconds=-1)
 @asynccontextmanager
 async def ledger(
     dsn: str, *, max_workers: int = 100, max_starting: int = 8
-) -> AsyncIterator[tuple[PostgresEffectLedger, AsyncConnectionPool[AsyncConnection[Any]]]]:
-    await migrate(dsn)
+) -> AsyncIterator[tuple[PostgresEffectLedger, Pool]]:
     pool = await open_pool(dsn)
     try:
         async with PostgresListener(dsn) as listener:
@@ -35,10 +31,8 @@ async def ledger(
         await pool.close()
 
 
-async def want(
-    pool: AsyncConnectionPool[AsyncConnection[Any]], *wanted: tuple[str, str, str], notify: bool = False
-) -> None:
-    """(effect id, kind, lane) each, caused by positions 1, 2, 3 …"""
+async def want(pool: Pool, *wanted: tuple[str, str, str], notify: bool = False) -> None:
+    """(effect id, kind, key) each, caused by positions 1, 2, 3 …"""
     metadata = {"actor": "ada", "correlationId": "c", "causationId": "e"}
     async with pool.connection() as connection:
         await connection.execute(
@@ -46,7 +40,7 @@ async def want(
             {
                 "effect_ids": [effect_id for effect_id, _, _ in wanted],
                 "kinds": [kind for _, kind, _ in wanted],
-                "lanes": [lane for _, _, lane in wanted],
+                "keys": [key for _, _, key in wanted],
                 "params": [Jsonb({}) for _ in wanted],
                 "positions": list(range(1, len(wanted) + 1)),
                 "metadata": [Jsonb(metadata) for _ in wanted],
@@ -71,7 +65,7 @@ def test_an_effect_that_is_wanted_twice_is_recorded_once(database: str) -> None:
     assert run(scenario()) == ["e1"]
 
 
-def test_a_lane_is_worked_one_effect_at_a_time_oldest_first(database: str) -> None:
+def test_a_key_is_worked_one_effect_at_a_time_oldest_first(database: str) -> None:
     async def scenario() -> list[list[str]]:
         async with ledger(database) as (effects, pool):
             await want(
@@ -86,8 +80,8 @@ def test_a_lane_is_worked_one_effect_at_a_time_oldest_first(database: str) -> No
     assert run(scenario()) == [["a1", "b1"], [], ["a2"]]
 
 
-def test_who_ends_an_effect_looks_at_once_for_the_next_of_its_lane(database: str) -> None:
-    """Without polling: nothing of the lane is due before, at the latest when the lease runs out."""
+def test_who_ends_an_effect_looks_at_once_for_the_next_of_its_key(database: str) -> None:
+    """Without polling: nothing of the key is due before, at the latest when the lease runs out."""
 
     async def scenario() -> tuple[float, list[str]]:
         async with ledger(database) as (effects, pool):
@@ -124,7 +118,7 @@ def test_an_effect_whose_worker_ends_is_given_to_the_next(database: str) -> None
     assert run(scenario()) == (["e1"], [(1, "old", "interrupted"), (2, "new", "started")])
 
 
-def test_an_effect_that_waits_for_its_next_try_lets_others_of_its_lane_pass(database: str) -> None:
+def test_an_effect_that_waits_for_its_next_try_lets_others_of_its_key_pass(database: str) -> None:
     async def scenario() -> list[str]:
         async with ledger(database) as (effects, pool):
             await want(pool, ("a1", "workspace.sync", "a"), ("a2", "container.stop", "a"))
@@ -135,10 +129,10 @@ def test_an_effect_that_waits_for_its_next_try_lets_others_of_its_lane_pass(data
     assert run(scenario()) == ["a2"]
 
 
-def test_racing_claimers_never_share_a_lane_or_an_effect(database: str) -> None:
+def test_racing_claimers_never_share_a_key_or_an_effect(database: str) -> None:
     async def scenario() -> list[str]:
         async with ledger(database) as (effects, pool):
-            await want(pool, *[(f"e{n}", "container.stop", f"lane{n % 10}") for n in range(40)])
+            await want(pool, *[(f"e{n}", "container.stop", f"key{n % 10}") for n in range(40)])
             claims = [effects.claim(owner=f"w{n}", limit=3, lease=LEASE) for n in range(8)]
             return [effect for claimed in await asyncio.gather(*claims) for effect in ids(claimed)]
 
@@ -161,16 +155,16 @@ def test_a_lease_that_ran_out_is_claimed_again_and_its_old_holder_is_fenced(data
     assert run(scenario()) == (False, True, 2, [])
 
 
-async def move(pool: AsyncConnectionPool[AsyncConnection[Any]], query: str, lane: str, position: int = 0) -> None:
+async def move(pool: Pool, query: str, key: str, position: int = 0) -> None:
     async with pool.connection() as connection:
-        await connection.execute(sql.query(query), {"lane": lane, "position": position})
+        await connection.execute(sql.query(query), {"key": key, "position": position})
         await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
 
 
-async def want_workers(pool: AsyncConnectionPool[AsyncConnection[Any]], count: int) -> None:
+async def want_workers(pool: Pool, count: int) -> None:
     """Sessions s0, s1, … ask for a worker each, in this order."""
     for number in range(count):
-        await move(pool, "want_worker_place", f"s{number}", number + 1)
+        await move(pool, "want_worker_slot", f"s{number}", number + 1)
     await want(pool, *[(f"create{n}", "container.create", f"s{n}") for n in range(count)])
 
 
@@ -212,12 +206,12 @@ def test_at_most_max_workers_are_up_and_others_wait_in_order(database: str) -> N
         async with ledger(database, max_workers=2) as (effects, pool):
             await want_workers(pool, 4)
             first = await effects.claim(owner="w", limit=10, lease=LEASE)
-            for lane in ("s0", "s1"):
-                await move(pool, "worker_is_up", lane)
+            for key in ("s0", "s1"):
+                await move(pool, "worker_is_up", key)
             full = await effects.claim(owner="w", limit=10, lease=LEASE)
             waiting = asyncio.create_task(effects.wait_for_work(30))
-            await move(pool, "leave_worker_place", "s1")
-            async with asyncio.timeout(10):
+            await move(pool, "free_worker_slot", "s1")
+            async with asyncio.timeout(90):
                 await waiting
             then = await effects.claim(owner="w", limit=10, lease=LEASE)
             return [ids(first), ids(full), ids(then)]
@@ -249,7 +243,7 @@ def test_a_waiting_worker_is_woken_by_new_work(database: str) -> None:
             await effects.wait_for_work(5)
             waiting = asyncio.create_task(effects.wait_for_work(30))
             await want(pool, ("e1", "container.stop", "a"), notify=True)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(90):
                 await waiting
             return ids(await effects.claim(owner="w", limit=1, lease=LEASE))
 

@@ -7,18 +7,17 @@ from typing import cast
 
 import pytest
 
-from application.aggregates import Aggregates
+from application.aggregates.aggregates import Aggregates
 from application.command_context import CommandContext
-from application.orphans import CleanOrphans, OrphanCounts
-from application.ports import ContainerSpec, OwnContainer, WorkerRuntime
+from application.operations.orphans import CleanOrphans, OrphanCounts
+from application.ports.worker_runtime import ContainerSpec, OwnContainer, WorkerRuntime
 from domain.event import Event
 from domain.identifiers import session_stream
 from domain.record import Metadata, NewEvent
 from domain.session import events as e
 from domain.session.decide import decide
 from domain.session.evolve import evolve
-from infrastructure.eventstore.store import GroupCommitEventStore
-from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.async_run import run
 from tests.support.sessions import DELETED, LOST, RUNNING, STARTED, STOPPED, activation, created, started
 
@@ -54,7 +53,6 @@ def container(
 
 @asynccontextmanager
 async def log_of(dsn: str, history: Sequence[Event]) -> AsyncIterator[GroupCommitEventStore]:
-    await migrate(dsn)
     metadata = Metadata(actor="test", correlation_id="c")
     async with GroupCommitEventStore(dsn) as store:
         if history:

@@ -6,30 +6,24 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
-
 import sql
 from application.command_context import CommandContext
 from domain.event import Event
 from domain.operations.events import QueuePaused, QueueResumed
 from domain.operations.queue_switch import STREAM_KEY, queue_stream
 from domain.record import NewEvent
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.migrations import migrate
-from infrastructure.postgres.sessions import open_pool
-from infrastructure.run_queue.queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.sessions import Pool, open_pool
 from tests.support.async_run import run
 
 LEASE = timedelta(seconds=30)
 EXPIRED = timedelta(seconds=-1)
-Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
 
 @asynccontextmanager
 async def run_queue(dsn: str, *, max_running: int = 1000) -> AsyncIterator[tuple[PostgresRunQueue, Pool]]:
-    await migrate(dsn)
     pool = await open_pool(dsn)
     try:
         async with PostgresListener(dsn) as listener:

@@ -5,18 +5,17 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from application.ports import AppendResult, ExpectedSeqConflict
+from application.ports.event_store import AppendResult, ExpectedSeqConflict
 from domain.event import MAX_PAYLOAD_BYTES
 from domain.record import NewEvent
-from infrastructure.eventstore.batch import AppendRefused
-from infrastructure.eventstore.group_commit import EventStoreClosed
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.errors import AppendRefused, EventStoreClosed
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.log_events import Noted, new_event, new_events
 
 
 def with_store(dsn: str, scenario: Callable[[GroupCommitEventStore], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with GroupCommitEventStore(dsn) as store, asyncio.timeout(60):
+        async with GroupCommitEventStore(dsn) as store, asyncio.timeout(180):
             await scenario(store)
 
     asyncio.run(run())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import Noted, new_event, new_events
 

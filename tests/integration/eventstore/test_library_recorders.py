@@ -1,43 +1,74 @@
-"""The `eventsourcing` library's own test cases for recorders, run on ours."""
+"""The `eventsourcing` library's own test cases for factories and recorders, run on ours: with UUIDs as originator
+ids, the library's default, and with texts."""
 
-import sys
-from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
-from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.persistence import IntegrityError, StoredEvent, TrackingRecorder
 
-# The library's test module imports its cipher, and with it pycryptodome, which no test here needs.
-sys.modules.setdefault("eventsourcing.cipher", ModuleType("eventsourcing.cipher")).AESCipher = object  # type: ignore[attr-defined]
+from infrastructure.eventsourcing_library.factory import FleetlogFactory
+from infrastructure.eventsourcing_library.recorder import (
+    LogAggregateRecorder,
+    LogProcessRecorder,
+    LogRecorder,
+    LogTrackingRecorder,
+)
+from tests.support.library_cases import OnTheLog, WithTextIds  # before the library's test cases
 
-from eventsourcing.tests.persistence import (  # noqa: E402
+from eventsourcing.tests.persistence import (  # isort: skip
     AggregateRecorderTestCase,
     ApplicationRecorderTestCase,
+    InfrastructureFactoryTestCase,
     NonInterleavingNotificationIDsBaseCase,
     ProcessRecorderTestCase,
     TrackingRecorderTestCase,
 )
 
-from infrastructure.eventstore.factory import FleetlogFactory  # noqa: E402
+
+class TestFactory(OnTheLog, InfrastructureFactoryTestCase[FleetlogFactory]):
+    def expected_factory_class(self) -> type[FleetlogFactory]:
+        return FleetlogFactory
+
+    def expected_aggregate_recorder_class(self) -> type[LogAggregateRecorder]:
+        return LogAggregateRecorder
+
+    def expected_application_recorder_class(self) -> type[LogRecorder]:
+        return LogRecorder
+
+    def expected_tracking_recorder_class(self) -> type[LogTrackingRecorder]:
+        return LogTrackingRecorder
+
+    def tracking_recorder_subclass(self) -> type[TrackingRecorder]:
+        return TrackingRecorderOfAnother
+
+    def expected_process_recorder_class(self) -> type[LogProcessRecorder]:
+        return LogProcessRecorder
 
 
-class OnTheLog:
-    factory: FleetlogFactory
+class TrackingRecorderOfAnother(LogTrackingRecorder):
+    pass
 
-    @pytest.fixture(autouse=True)
-    def _factory(self, database: str) -> Iterator[None]:
-        self.factory = FleetlogFactory({"DATABASE_URL": database, "CREATE_TABLE": "no", "ORIGINATOR_ID_TYPE": "text"})
-        yield
-        self.factory.close()
 
-    def new_originator_id(self) -> str:
-        return str(super().new_originator_id())  # type: ignore[misc]  # the library's own test case has it
+class TestFactoryWithTextIds(WithTextIds, TestFactory):
+    pass
+
+
+class TestAggregateRecorder(OnTheLog, AggregateRecorderTestCase):
+    def create_recorder(self) -> Any:
+        return self.factory.aggregate_recorder()
+
+
+class TestAggregateRecorderWithTextIds(WithTextIds, TestAggregateRecorder):
+    pass
 
 
 class TestSnapshotRecorder(OnTheLog, AggregateRecorderTestCase):
     def create_recorder(self) -> Any:
         return self.factory.aggregate_recorder(purpose="snapshots")
+
+
+class TestSnapshotRecorderWithTextIds(WithTextIds, TestSnapshotRecorder):
+    pass
 
 
 class TestApplicationRecorder(OnTheLog, ApplicationRecorderTestCase):
@@ -46,6 +77,10 @@ class TestApplicationRecorder(OnTheLog, ApplicationRecorderTestCase):
 
     def test_insert_subscribe(self) -> None:
         self.optional_test_insert_subscribe()
+
+
+class TestApplicationRecorderWithTextIds(WithTextIds, TestApplicationRecorder):
+    pass
 
 
 class TestTrackingRecorder(OnTheLog, TrackingRecorderTestCase):
@@ -58,6 +93,10 @@ class TestProcessRecorder(OnTheLog, ProcessRecorderTestCase):
         return self.factory.process_recorder()
 
 
+class TestProcessRecorderWithTextIds(WithTextIds, TestProcessRecorder):
+    pass
+
+
 class TestNonInterleaving(OnTheLog, NonInterleavingNotificationIDsBaseCase):
     insert_num = 1000
 
@@ -65,10 +104,11 @@ class TestNonInterleaving(OnTheLog, NonInterleavingNotificationIDsBaseCase):
         return self.factory.application_recorder()
 
 
-class TestSeveralStreams(OnTheLog):
-    def new_originator_id(self) -> str:
-        raise NotImplementedError
+class TestNonInterleavingWithTextIds(WithTextIds, TestNonInterleaving):
+    pass
 
+
+class TestSeveralStreams(WithTextIds):
     def test_are_recorded_together_or_not_at_all(self) -> None:
         recorder = self.factory.application_recorder()
         assert recorder.insert_events([stored("a", 1), stored("b", 1), stored("a", 2)]) == [1, 3, 2]

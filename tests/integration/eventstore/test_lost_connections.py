@@ -6,10 +6,11 @@ import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent, Tracking
 
-from application.ports import AppendResult, ExpectedSeqConflict
-from infrastructure.eventstore.factory import FleetlogFactory
-from infrastructure.eventstore.group_commit import EventStoreUnavailable, GroupCommit
-from infrastructure.eventstore.store import GroupCommitEventStore
+from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from infrastructure.eventsourcing_library.factory import FleetlogFactory
+from infrastructure.postgres.event_store.errors import EventStoreUnavailable
+from infrastructure.postgres.event_store.group_commit import GroupCommit
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.backends import kill_backends
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import new_event, new_events

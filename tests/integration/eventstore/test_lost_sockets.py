@@ -9,8 +9,7 @@ import psycopg
 import pytest
 import uvloop
 
-from infrastructure.eventstore.prepared_append import AsyncAppendConnection
-from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.event_store.prepared_append import AsyncAppendConnection
 from infrastructure.postgres.notifications import Notifications
 from infrastructure.postgres.sessions import connect
 from tests.support.backends import kill_backends
@@ -27,7 +26,7 @@ async def heard(number: int) -> bytes:
             ours, theirs = theirs, ours
         reader, writer = await asyncio.open_connection(sock=ours)
         theirs.sendall(b"hello")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             said = await reader.readexactly(5)
         writer.close()
         await writer.wait_closed()
@@ -61,12 +60,11 @@ def sockets() -> set[int]:
 
 def test_the_numbers_of_a_lost_committer_s_sockets_are_free(database: str) -> None:
     async def scenario() -> list[bytes]:
-        await migrate(database)
         before = sockets()
         connection = await AsyncAppendConnection.open(database)
         numbers = sockets() - before
         await asyncio.to_thread(kill_backends, database)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while numbers & sockets():
                 await asyncio.sleep(0.01)
         said = [await heard(number) for number in numbers]

@@ -3,9 +3,9 @@ acknowledged event once, in order, and nothing else."""
 
 import asyncio
 import multiprocessing
+import os
 import random
-import shutil
-import tempfile
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -14,20 +14,39 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.postgres.migrations import migrate
+from tests.support.async_run import run
 from tests.support.hash_chain import broken_links
 from tests.support.log_traffic import read, write
-from tests.support.throwaway_postgres import PostgresServer
+from tests.support.samples import samples
+
+pytestmark = pytest.mark.proof
+
+
+class OwnPostgres:
+    """A server that a test may restart."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._server = home, EmbeddedPostgres(home)
+        self.dsn = run(self._server.start(), timeout=250)
+
+    def restart(self) -> None:
+        """Without a checkpoint, as after a crash."""
+        pid = int((self._home / "postgres/data/postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGQUIT)
+        run(self._server.stop(), timeout=250)
+        run(self._server.start(), timeout=250)
+
+    def stop(self) -> None:
+        run(self._server.stop(), timeout=250)
 
 
 @pytest.fixture
-def own_server() -> Iterator[PostgresServer]:
-    """A server that a test may restart."""
-    folder = Path(tempfile.mkdtemp(prefix="fleetlog-pg-"))
-    server = PostgresServer(folder)
+def own_server(tmp_path: Path) -> Iterator[OwnPostgres]:
+    server = OwnPostgres(tmp_path / "home")
     yield server
-    server.stop("immediate")
-    shutil.rmtree(folder)
+    server.stop()
 
 
 def test_readers_in_other_processes_see_each_event_once_and_in_order(database: str) -> None:
@@ -42,21 +61,20 @@ def test_the_same_while_connections_are_killed(database: str) -> None:
     assert broken_links(database) == []
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(900)
-def test_proof_of_order_with_four_processes_and_100_000_events(database: str) -> None:
-    traffic(database, processes=4, writers=8, events=3_200, seed=3)
+def test_proof_of_order_with_four_processes_and_many_events(database: str) -> None:
+    traffic(database, processes=4, writers=8, events=samples().size(whole=3_200, sample=500), seed=3)
     assert broken_links(database) == []
 
 
-@pytest.mark.proof
 @pytest.mark.timeout(900)
-def test_proof_of_order_while_connections_are_killed_and_the_server_restarts(own_server: PostgresServer) -> None:
-    dsn = own_server.create_database()
+def test_proof_of_order_while_connections_are_killed_and_the_server_restarts(own_server: OwnPostgres) -> None:
+    dsn = own_server.dsn
     asyncio.run(migrate(dsn))
-    with Killer(dsn, every_seconds=0.1, seed=4, restart_at=50_000, server=own_server) as killer:
-        traffic(dsn, processes=4, writers=8, events=3_200, seed=4)
-    assert len(killer.killed) > 20
+    events = samples().size(whole=3_200, sample=500)
+    with Killer(dsn, every_seconds=0.1, seed=4, restart_at=16 * events, server=own_server) as killer:
+        traffic(dsn, processes=4, writers=8, events=events, seed=4)
+    assert len(killer.killed) > samples().size(whole=20, sample=5)
     assert killer.restarted
     assert broken_links(dsn) == []
 
@@ -84,7 +102,7 @@ class Killer:
         every_seconds: float,
         seed: int,
         restart_at: int | None = None,
-        server: PostgresServer | None = None,
+        server: OwnPostgres | None = None,
     ) -> None:
         self.killed: list[int] = []
         self.restarted = False
@@ -115,6 +133,5 @@ class Killer:
                 last = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
             assert last is not None
             if self._server is not None and not self.restarted and last[0] >= (self._restart_at or 0):
-                self._server.stop("immediate")
-                self._server.start()
+                self._server.restart()
                 self.restarted = True

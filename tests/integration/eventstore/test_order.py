@@ -2,9 +2,10 @@
 
 import asyncio
 
-from infrastructure.eventstore.batch import append_call, append_request, encode_new_event
-from infrastructure.eventstore.prepared_append import AppendConnection
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.append_request import append_request, encode_new_event
+from infrastructure.postgres.event_store.batch import append_call
+from infrastructure.postgres.event_store.prepared_append import AppendConnection
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.backends import until_one_waits_for_the_log
 from tests.support.log_events import new_events
 

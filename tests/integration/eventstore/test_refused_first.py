@@ -2,14 +2,14 @@
 
 import asyncio
 
-from application.ports import AppendResult, ExpectedSeqConflict
-from infrastructure.eventstore.store import GroupCommitEventStore
+from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.log_events import new_events
 
 
 def test_the_events_after_a_refused_first_request_are_stored_whole(database: str) -> None:
     async def scenario() -> None:
-        async with GroupCommitEventStore(database) as store, asyncio.timeout(30):
+        async with GroupCommitEventStore(database) as store, asyncio.timeout(90):
             await store.append("run:a", 0, new_events("a1", "a2"))
             await store.append("run:b", 0, new_events("b1"))
             stale, second, third = await asyncio.gather(

@@ -54,12 +54,14 @@ def _refused(path):
     return ended.stderr
 
 
+@pytest.mark.proof
 def test_two_executors_never_serve_one_folder(make_worker):
     worker = make_worker().start()
     assert "another executor" in _refused(worker.folder / "executor.json")
     assert worker.http.get("/health").status_code == 200
 
 
+@pytest.mark.proof
 def test_it_ends_by_itself_when_nobody_needs_it(make_worker):
     worker = make_worker(idleExitS=1).start()
     worker.restore()
@@ -139,6 +141,7 @@ def test_a_boot_leaves_the_agents_of_another_installation_alone(make_worker):
     assert first.run_state()["finished"] is False
 
 
+@pytest.mark.proof
 def test_whatever_was_served_before_a_kill_is_there_after_it(make_worker):
     worker = make_worker().start()
     worker.restore()
@@ -217,7 +220,7 @@ def test_agent_data_found_in_the_home_moves_into_the_workspace(make_worker):
     for name in ("codex", "claude", "opencode"):
         assert (worker.home / f".{name}").readlink() == worker.workspace / ".agent_data" / name
     answer = worker.post("/workspace/link-agent-data").json()
-    assert answer == {"ok": True, "linked": ["~/.codex", "~/.claude", "~/.opencode"], "migrated": []}
+    assert answer == {"ok": True, "linked": ["~/.claude", "~/.codex", "~/.opencode"], "migrated": []}
     (worker.home / ".codex").unlink()
     (worker.home / ".codex").mkdir()
     (worker.home / ".codex/config.toml").write_text("other")

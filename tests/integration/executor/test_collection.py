@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.object_store.errors import ObjectStoreUnavailable
+from application.ports.object_store import ObjectStoreUnavailable
+from domain.errors import StoredWorkspaceUnreadable
+from infrastructure.executor.workspace.sync import Syncer
 from infrastructure.object_store.s3 import S3ObjectStore
-from infrastructure.workspace.collect import S3ContentCollector
-from infrastructure.workspace.errors import RestoreFailed
-from infrastructure.workspace.sync import Syncer
+from infrastructure.stored_workspaces.collection import S3ContentCollector
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import PREFIX
 
@@ -85,7 +85,7 @@ def test_every_kept_sync_can_be_restored_and_the_rest_is_gone(store, box, tmp_pa
         with restored(store, syncs[number], tmp_path / f"again-{number}") as workspace:
             assert snapshot(workspace) == contents[number]
     assert {"plain.txt", f"outputs/aa/{'a' * 64}"} <= keys(store)
-    with pytest.raises(RestoreFailed), restored(store, syncs[0], tmp_path / "gone"):
+    with pytest.raises(StoredWorkspaceUnreadable), restored(store, syncs[0], tmp_path / "gone"):
         pass
     after = collect(store, kept)
     assert (after.manifests, after.contents, after.more) == (0, 0, False)
@@ -109,7 +109,7 @@ def test_a_kept_sync_that_can_not_be_read_stops_it_before_anything_is_deleted(st
     second = box.sync(previous=first).sync
     store.delete([second.manifest_key])
     before = keys(store)
-    with pytest.raises(RestoreFailed):
+    with pytest.raises(StoredWorkspaceUnreadable):
         collect(store, (first, second))
     assert keys(store) == before
 
@@ -150,7 +150,7 @@ def test_an_executor_does_not_rely_on_what_may_have_been_collected(location, tmp
         (worker.workspace / "b").write_bytes(b"never recorded" * 30_000)
         lost = worker.sync(previous=recorded).sync
         collect(store, (recorded,))
-        patient = Syncer(worker.parts, 1, relied_on_s=0.0)
+        patient = Syncer(worker.parts, 1, reuse_uncertain_s=0.0)
         worker.syncer = patient
         again = worker.sync(previous=recorded)
         assert (again.unchanged, again.sync != lost) == (False, True)
@@ -173,7 +173,7 @@ def test_what_a_failed_sync_had_sent_is_sent_anew_when_that_is_long_ago(location
     with transfer_pool() as pool:
         worker = Box(tmp_path / "box", store, pool, 1)
         worker.restore()
-        worker.syncer = Syncer(worker.parts, 1, relied_on_s=0.0)
+        worker.syncer = Syncer(worker.parts, 1, reuse_uncertain_s=0.0)
         (worker.workspace / "f").write_bytes(os.urandom(500_000))
         with pytest.raises(ConnectionError):
             worker.sync()
@@ -187,6 +187,7 @@ def test_what_a_failed_sync_had_sent_is_sent_anew_when_that_is_long_ago(location
     store.close()
 
 
+@pytest.mark.proof
 def test_a_sync_that_races_with_collection_loses_nothing(location, store, tmp_path):
     """Syncs in a loop, some of them never recorded, beside collections in a loop that keep the one on record alone."""
     recorded, contents = [], {}
@@ -207,7 +208,7 @@ def test_a_sync_that_races_with_collection_loses_nothing(location, store, tmp_pa
     with transfer_pool() as pool:
         worker = Box(tmp_path / "box", store, pool, 1)
         worker.restore()
-        worker.syncer = Syncer(worker.parts, 1, relied_on_s=1.0)
+        worker.syncer = Syncer(worker.parts, 1, reuse_uncertain_s=1.0)
         thread = threading.Thread(target=collect_all_the_time)
         thread.start()
         began = time.monotonic()

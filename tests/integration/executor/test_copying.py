@@ -6,14 +6,14 @@ from threading import Event
 
 import pytest
 
-from application.forked_workspaces import WorkspaceGone
+from application.ports.object_store import ObjectMissing
+from application.ports.workspace_copier import WorkspaceGone
 from domain.session.forking import moved
 from domain.workspace.sync import SyncRef
-from infrastructure.object_store.errors import ObjectMissing
-from infrastructure.workspace import copying
-from infrastructure.workspace.copying import S3WorkspaceCopier
-from infrastructure.workspace.layers import load_recorded_sync
-from infrastructure.workspace.object_layout import content_key
+from infrastructure.stored_workspaces import copying
+from infrastructure.stored_workspaces.copying import S3WorkspaceCopier
+from infrastructure.stored_workspaces.object_layout import content_key
+from infrastructure.stored_workspaces.recorded_sync import load_recorded_sync
 from tests.integration.executor.trees import Box, transfer_pool
 from tests.integration.executor.worker import PREFIX
 
@@ -46,7 +46,7 @@ def everything(store, prefix):
 
 
 def contents(store, prefix, sync):
-    entries = load_recorded_sync(store, sync)[0].manifest.entries
+    entries = load_recorded_sync(store, sync)[0].entries
     return {
         entry.path: store.get(content_key(prefix, entry), start=entry.offset, length=entry.size)
         for entry in entries

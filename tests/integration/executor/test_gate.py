@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.integration.executor.worker import PREFIX, is_alive, text_of
+from tests.support.fault_proxy import FaultProxy
 
 
 def test_a_sync_before_the_restore_is_refused_and_writes_nothing(make_worker, store):
@@ -25,16 +26,26 @@ def test_a_restore_that_failed_leaves_syncs_refused(make_worker):
     worker = make_worker().start()
     failed = worker.try_restore([{"level": "L0", "name": "registry_base", "from": "none/", "to": "/workspace"}])
     assert (failed.status_code, failed.json()["reason"]) == (422, "layer_missing")
+    assert failed.json()["type"] == "urn:fleetlog:problem:stored-workspace-unreadable"
     assert "'none/'" in failed.json()["detail"]
     assert worker.try_sync().json()["reason"] == "workspace_not_restored"
     worker.restore()
     assert worker.sync()["files"] == 0
 
 
-def test_an_object_store_that_is_away_is_a_passing_error(make_worker):
-    worker = make_worker(s3Endpoint="http://127.0.0.1:9").start()
-    failed = worker.try_restore()
+def test_an_object_store_that_is_away_is_a_passing_error(make_worker, location):
+    with FaultProxy(location.endpoint) as proxy:
+        worker = make_worker(s3Endpoint=proxy.url).start()
+        with proxy.refusing():
+            failed = worker.try_restore()
+        worker.restore()
     assert (failed.status_code, failed.json()["reason"]) == (503, "object_store_unavailable")
+    assert failed.headers["retry-after"] == "1"
+
+
+def test_an_object_store_that_refuses_is_told_apart(make_worker):
+    failed = make_worker(s3SecretKey="another").start().try_restore()
+    assert (failed.status_code, failed.json()["reason"]) == (502, "object_store_refused")
 
 
 def test_a_gate_ends_every_process_first(worker):

@@ -141,7 +141,7 @@ def test_validation_names_what_is_missing(worker):
 
 def test_bodies_have_a_limit(worker):
     refused = worker.http.post("/workspace/validate", content=b"x" * (8 * 1024 * 1024 + 1))
-    assert (refused.status_code, refused.json()["reason"]) == (413, "body_too_large")
+    assert (refused.status_code, refused.json()["reason"]) == (413, "too_large")
 
     def chunks():
         for _ in range(9):
@@ -156,6 +156,25 @@ def test_unknown_fields_are_ignored_and_unknown_places_are_problems(worker):
     assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
     wrong = worker.http.delete("/workspace/file")
     assert (wrong.status_code, wrong.json()["reason"]) == (405, "method_not_allowed")
+
+
+def test_problems_have_the_types_of_the_api_s_and_a_reason_each(worker):
+    call = {"sessionId": "s1", "generation": 7, "containerId": "c"}
+    answers = [
+        worker.http.post("/workspace/validate", json=call),
+        worker.http.post("/workspace/validate", json={}),
+        worker.http.get("/provider-runs/none"),
+        worker.http.get("/workspace/file", params={"path": "/workspace/" + "x" * 300}),
+    ]
+    problems = [answer.json() for answer in answers]
+    assert [(problem["status"], problem["type"].rpartition(":")[2], problem["reason"]) for problem in problems] == [
+        (409, "conflict", "fenced"),
+        (400, "invalid-input", "invalid_input"),
+        (404, "not-found", "not_found"),
+        (422, "name-too-long", "name_too_long"),
+    ]
+    assert problems[1]["errors"] == [{"field": "sessionId", "message": "is required"}]
+    assert [answer.headers["x-trace-id"] for answer in answers] == [problem["traceId"] for problem in problems]
 
 
 @pytest.mark.parametrize("run_id", ["", "../x", "a/b", "x" * 200, "ü"])

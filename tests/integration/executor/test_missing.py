@@ -2,9 +2,9 @@
 
 import pytest
 
-from infrastructure.providers.registry import PROVIDERS
+from infrastructure.executor.providers.descriptions import DESCRIPTIONS
 
-WITH_CLI = [provider for provider in PROVIDERS if provider.cli is not None]
+WITH_CLI = [provider for provider in DESCRIPTIONS if provider.cli is not None]
 PROVIDER = pytest.mark.parametrize("provider", WITH_CLI, ids=lambda provider: provider.name)
 
 

@@ -8,11 +8,10 @@ from contextlib import contextmanager, suppress
 import msgspec
 import pytest
 
-from domain.errors import DomainError, InvalidInput
+from application.ports.object_store import ObjectInfo, ObjectStoreUnavailable
+from domain.errors import DomainError, InvalidInput, StoredWorkspaceUnreadable
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
-from infrastructure.object_store.answers import ObjectInfo
-from infrastructure.object_store.errors import ObjectStoreUnavailable
-from infrastructure.workspace.errors import OtherGeneration, RestoreFailed
+from infrastructure.executor.workspace.errors import OtherGeneration
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, PREFIX, l0, l1
 
@@ -174,7 +173,7 @@ def test_the_mode_in_an_object_s_metadata_is_kept(box, counting):
 
 def test_a_template_that_is_not_there_is_an_error_that_names_it(box):
     worker = box()
-    with pytest.raises(RestoreFailed, match="'template/'"):
+    with pytest.raises(StoredWorkspaceUnreadable, match="'template/'"):
         worker.restore([l0(), l1(), L4])
     assert worker.state.restored() is None
 
@@ -241,11 +240,11 @@ def test_a_recorded_sync_that_can_not_be_read_is_an_error(box, counting):
     }
     for reason, (key, content) in cases.items():
         worker = box()
-        with broken(key, content), pytest.raises(RestoreFailed) as refused:
+        with broken(key, content), pytest.raises(StoredWorkspaceUnreadable) as refused:
             worker.restore(sync=sync)
         assert refused.value.reason == reason
         assert worker.state.restored() is None
-    with broken(content_key, b"x" * 300_000), pytest.raises(RestoreFailed, match="other bytes"):
+    with broken(content_key, b"x" * 300_000), pytest.raises(StoredWorkspaceUnreadable, match="other bytes"):
         box().restore(sync=sync)
     worker = box()
     worker.restore(sync=sync)
@@ -271,7 +270,7 @@ def test_a_recorded_sync_that_can_not_be_read_is_an_error(box, counting):
 def test_a_manifest_that_tries_to_escape_is_refused(box, counting, entries):
 
     worker = box()
-    with pytest.raises(RestoreFailed, match=r"impossible|no folder"):
+    with pytest.raises(StoredWorkspaceUnreadable, match=r"impossible|no folder"):
         worker.restore(sync=put_manifest(counting, *entries))
 
     assert names_in(worker.workspace) == []
@@ -350,5 +349,5 @@ def test_keys_that_can_not_be_paths_are_refused(box, counting):
     worker.parts.store.list_objects = lambda prefix: iter(
         [msgspec.convert({"key": f"{prefix}../evil", "size": 1}, ObjectInfo)]
     )
-    with pytest.raises(RestoreFailed, match="can't be a path"):
+    with pytest.raises(StoredWorkspaceUnreadable, match="can't be a path"):
         worker.restore([l0(), L4])

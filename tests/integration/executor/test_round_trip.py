@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from infrastructure.workspace.errors import NotRestored
+from infrastructure.executor.workspace.errors import NotRestored
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, l0, l1
 
@@ -112,6 +112,7 @@ def box(store, generation=1):
         made.close()
 
 
+@pytest.mark.proof
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )

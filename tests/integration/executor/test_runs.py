@@ -175,6 +175,7 @@ def test_a_question_that_is_open_at_the_end_is_canceled(worker):
     assert types_of(entries) == ["human_loop.requested", "human_loop.canceled", "run.agent_finished"]
 
 
+@pytest.mark.proof
 def test_cancel_ends_the_whole_family_even_what_left_its_session(worker):
     script = """
         trap '' TERM

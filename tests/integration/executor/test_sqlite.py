@@ -13,6 +13,9 @@ import pytest
 
 from tests.integration.executor.trees import Box, snapshot, transfer_pool
 
+pytestmark = pytest.mark.proof
+
+
 # Each transaction adds a row to both tables, and some weight; the number that is committed is told.
 WRITER = """
 import sqlite3, sys
@@ -42,7 +45,7 @@ def writing(database, mode):
             return int(lines[-1]) if lines else 0
 
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while committed() < 50:
                 assert writer.poll() is None
                 assert time.monotonic() < deadline

@@ -10,13 +10,14 @@ import msgspec
 
 from application.executor_protocol import RestoreRequest, SyncRequest
 from domain.workspace.plan import RestorePlan
+from infrastructure.executor.providers.descriptions import cli_files
+from infrastructure.executor.workspace.agent_home import AgentHome
+from infrastructure.executor.workspace.confined import ConfinedTree
+from infrastructure.executor.workspace.restore import WorkspaceParts, restore_workspace
+from infrastructure.executor.workspace.sqlite_copy import SqliteCopier
+from infrastructure.executor.workspace.state import WorkspaceState
+from infrastructure.executor.workspace.sync import Syncer
 from infrastructure.object_store.s3 import S3ObjectStore
-from infrastructure.workspace.agent_home import AgentHome
-from infrastructure.workspace.confined import ConfinedTree
-from infrastructure.workspace.restore import WorkspaceParts, restore_workspace
-from infrastructure.workspace.sqlite_copy import SqliteCopier
-from infrastructure.workspace.state import WorkspaceState
-from infrastructure.workspace.sync import Syncer
 from tests.integration.executor.worker import L4, PREFIX, l1
 
 
@@ -74,7 +75,8 @@ class Box:
             state=self.state,
             store=store,
             transfers=pool,
-            home=AgentHome(folder / "home", self.workspace),
+            home=AgentHome(folder / "home", self.workspace, cli_files()),
+            cli_files=cli_files(),
             databases=SqliteCopier(tree, user=None),
         )
         self.syncer = Syncer(self.parts, generation)

@@ -67,7 +67,7 @@ class Worker:
                 stderr=log,
                 env={"PATH": os.environ["PATH"], "HOME": str(self.real_home), **environment},
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not endpoint.exists():
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
@@ -76,7 +76,7 @@ class Worker:
         if self.http is not None:
             self.http.close()
         self.http = httpx.Client(
-            base_url=self.endpoint["url"], headers={"authorization": f"Bearer {TOKEN}"}, timeout=30
+            base_url=self.endpoint["url"], headers={"authorization": f"Bearer {TOKEN}"}, timeout=120
         )
         return self
 

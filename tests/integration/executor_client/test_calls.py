@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from application.diagnostic_context import diagnostic_context
 from application.executor_protocol import ReplyRequest, ValidateRequest
-from application.ports import ExecutorError
-from application.work_context import work_context
+from application.ports.executor import ExecutorError
 from domain.identifiers import worker_token
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.executor_client.http_executor import HttpExecutor
 from tests.support.async_run import run
 from tests.support.memory import resident_bytes
-from tests.support.moody_executor import MoodyExecutor, Reply, moody_executor
+from tests.support.scripted_executor import Reply, ScriptedExecutor, scripted_executor
 
 SECRET = b"installation-secret"
 HEALTH = {"protocolVersion": 1, "bootId": "b1", "sessionId": "s", "generation": 3, "news": {"unknown": True}}
@@ -31,12 +31,12 @@ def executor_of(directory: HttpExecutorDirectory, url: str, run_id: str = "") ->
 
 
 def with_executor(
-    test: Callable[[MoodyExecutor, HttpExecutor], Awaitable[Any]], policy: CallPolicy = QUICK
-) -> MoodyExecutor:
-    async def scene() -> MoodyExecutor:
-        async with moody_executor() as moody, HttpExecutorDirectory(SECRET, policy=policy) as directory:
-            await test(moody, executor_of(directory, moody.url))
-            return moody
+    test: Callable[[ScriptedExecutor, HttpExecutor], Awaitable[Any]], policy: CallPolicy = QUICK
+) -> ScriptedExecutor:
+    async def scene() -> ScriptedExecutor:
+        async with scripted_executor() as scripted, HttpExecutorDirectory(SECRET, policy=policy) as directory:
+            await test(scripted, executor_of(directory, scripted.url))
+            return scripted
 
     return run(scene())
 
@@ -49,8 +49,8 @@ async def failing(kind: str) -> AsyncIterator[pytest.ExceptionInfo[ExecutorError
 
 
 def test_unknown_fields_of_an_answer_are_ignored() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(body=HEALTH)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(body=HEALTH)
         assert (await executor.health()).boot_id == "b1"
 
     with_executor(test)
@@ -58,18 +58,18 @@ def test_unknown_fields_of_an_answer_are_ignored() -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_server_errors_are_repeated(status: int) -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.replies.extend([Reply(status=status)] * 3)
-        moody.default = Reply(body=HEALTH)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.replies.extend([Reply(status=status)] * 3)
+        scripted.default = Reply(body=HEALTH)
         assert (await executor.health()).generation == 3
 
     assert len(with_executor(test).requests) == 4
 
 
 def test_cut_connections_and_silence_are_repeated() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.replies.extend([Reply(cut=True), Reply(hang=True), Reply(chunks=(b"{",), cut=True)])
-        moody.default = Reply(body=HEALTH)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.replies.extend([Reply(cut=True), Reply(hang=True), Reply(chunks=(b"{",), cut=True)])
+        scripted.default = Reply(body=HEALTH)
         assert (await executor.health()).generation == 3
 
     assert len(with_executor(test).requests) == 4
@@ -77,8 +77,8 @@ def test_cut_connections_and_silence_are_repeated() -> None:
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 409, 422, 429, 501])
 def test_a_refusal_is_final_at_once(status: int) -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=status, body={"error": "no such thing", "reason": "why_not"})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=status, body={"error": "no such thing", "reason": "why_not"})
         async with failing("http") as raised:
             await executor.health()
         error = raised.value
@@ -89,9 +89,31 @@ def test_a_refusal_is_final_at_once(status: int) -> None:
     assert len(with_executor(test).requests) == 1
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"type": "urn:fleetlog:problem:conflict", "title": "Conflict with the present state"},
+        {"type": "urn:fleetlog:problem:fenced", "title": "Conflict"},
+    ],
+    ids=["of this release", "of an executor that an earlier release started"],
+)
+def test_a_refusal_is_understood_whatever_release_the_executor_is_of(document: dict[str, str]) -> None:
+    detail = "this executor serves generation 4"
+    problem = {**document, "status": 409, "detail": detail, "error": detail, "reason": "fenced", "traceId": "t1"}
+
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=409, body=problem)
+        async with failing("http") as raised:
+            await executor.health()
+        assert (raised.value.status, raised.value.reason) == (409, "fenced")
+        assert detail in str(raised.value)
+
+    with_executor(test)
+
+
 def test_a_4xx_is_final_even_when_the_configuration_names_it() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=429)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=429)
         async with failing("http"):
             await executor.health()
 
@@ -99,8 +121,8 @@ def test_a_4xx_is_final_even_when_the_configuration_names_it() -> None:
 
 
 def test_which_statuses_are_repeated_can_be_configured() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=500)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=500)
         async with failing("http") as raised:
             await executor.health()
         assert raised.value.attempt == 1
@@ -109,9 +131,9 @@ def test_which_statuses_are_repeated_can_be_configured() -> None:
 
 
 def test_after_the_last_attempt_the_last_error_is_raised() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.replies.extend([Reply(cut=True), Reply(status=503), Reply(cut=True)])
-        moody.default = Reply(status=502, body={"error": "behind", "reason": "storage"})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.replies.extend([Reply(cut=True), Reply(status=503), Reply(cut=True)])
+        scripted.default = Reply(status=502, body={"error": "behind", "reason": "storage"})
         async with failing("http") as raised:
             await executor.validate(ValidateRequest(session_id="s", container_id="c", generation=3))
         assert (raised.value.status, raised.value.attempt, raised.value.reason) == (502, 4, "storage")
@@ -120,12 +142,12 @@ def test_after_the_last_attempt_the_last_error_is_raised() -> None:
 
 
 def test_timeouts_and_lost_connections_have_their_kind() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(hang=True)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(hang=True)
         async with failing("timeout") as raised:
             await executor.health()
         assert (raised.value.status, raised.value.attempt) == (None, 2)
-        moody.default = Reply(cut=True)
+        scripted.default = Reply(cut=True)
         async with failing("network"):
             await executor.health()
 
@@ -134,12 +156,18 @@ def test_timeouts_and_lost_connections_have_their_kind() -> None:
 
 def test_pauses_grow_linearly(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
+    sleep = asyncio.sleep
 
-    async def note(seconds: float) -> None:
-        pauses.append(seconds)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        ours = asyncio.get_running_loop()
 
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=503)
+        async def note(seconds: float) -> None:
+            if asyncio.get_running_loop() is ours:
+                pauses.append(seconds)
+            else:  # that of another test's server, in a thread of its own
+                await sleep(seconds)
+
+        scripted.default = Reply(status=503)
         monkeypatch.setattr("infrastructure.executor_client.calls.asyncio.sleep", note)
         async with failing("http"):
             await executor.health()
@@ -150,8 +178,8 @@ def test_pauses_grow_linearly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_answer_of_another_shape_is_an_error_with_a_reason() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(body={"bootId": 7})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(body={"bootId": 7})
         async with failing("http") as raised:
             await executor.health()
         assert (raised.value.status, raised.value.reason) == (200, "bad_answer")
@@ -163,22 +191,22 @@ def test_an_answer_of_another_shape_is_an_error_with_a_reason() -> None:
 def test_an_answer_without_an_end_costs_bounded_memory(status: int) -> None:
     before = resident_bytes()
 
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=status, endless=b" " * 1024 * 1024)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=status, endless=b" " * 1024 * 1024)
         async with failing("http") as raised:
             await executor.health()
         assert raised.value.reason == "bad_answer"
         assert "longer than 32 MiB" in str(raised.value)
 
-    moody = with_executor(test, replace(QUICK, timeout_s=30))
+    scripted = with_executor(test, replace(QUICK, timeout_s=30))
 
-    assert len(moody.requests) == 1
+    assert len(scripted.requests) == 1
     assert resident_bytes() - before < 200 * 1024 * 1024
 
 
 def test_an_answer_that_trickles_for_ever_is_a_timeout() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(endless=b" ", pause_s=0.02)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(endless=b" ", pause_s=0.02)
         async with failing("timeout"):
             await executor.health()
 
@@ -187,8 +215,8 @@ def test_an_answer_that_trickles_for_ever_is_a_timeout() -> None:
 
 @pytest.mark.parametrize("garbage", [b"\0\xff" * 5000, b"HTTP/1.1 200 X\r\n" + b"x" * 300_000, b"SSH-2.0-x\r\n"])
 def test_an_answer_that_is_no_http_is_a_network_error(garbage: bytes) -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(raw=garbage)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(raw=garbage)
         async with failing("network"):
             await executor.health()
 
@@ -196,8 +224,8 @@ def test_an_answer_that_is_no_http_is_a_network_error(garbage: bytes) -> None:
 
 
 def test_an_unknown_protocol_is_refused() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(body={**HEALTH, "protocolVersion": 99})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(body={**HEALTH, "protocolVersion": 99})
         async with failing("http") as raised:
             await executor.health()
         assert raised.value.reason == "unsupported_protocol"
@@ -206,13 +234,13 @@ def test_an_unknown_protocol_is_refused() -> None:
 
 
 def test_an_unknown_run_is_none() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=404, body={"reason": "unknown_run"})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=404, body={"reason": "unknown_run"})
         assert await executor.run_state("r1") is None
         assert await executor.stop_run("r1") is None
         async with failing("http"):
             await executor.reply("r1", ReplyRequest(question_id="q", answer="yes"))
-        moody.default = Reply(body=STATE)
+        scripted.default = Reply(body=STATE)
         state = await executor.run_state("r1")
         assert state
         assert state.entries == 4
@@ -221,17 +249,17 @@ def test_an_unknown_run_is_none() -> None:
 
 
 def test_ids_are_quoted_in_paths() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(body=STATE)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(body=STATE)
         await executor.run_state("a/../b?c")
 
     assert with_executor(test).requests[0].path == "/provider-runs/a%2F..%2Fb%3Fc"
 
 
 def test_each_call_carries_its_token_and_its_trace() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(body=STATE)
-        with work_context(trace_id="0af7651916cd43dd8448eb211c80319c", effect_id="workspace.sync/session:s/7"):
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(body=STATE)
+        with diagnostic_context(trace_id="0af7651916cd43dd8448eb211c80319c", effect_id="workspace.sync/session:s/7"):
             await executor.run_state("r1")
 
     headers = with_executor(test).requests[0].headers
@@ -246,9 +274,9 @@ def test_each_call_carries_its_token_and_its_trace() -> None:
 
 
 def test_any_text_serves_as_a_trace_id() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(body=HEALTH)
-        with work_context(trace_id="request 7\r\nx-evil: 1é"):
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(body=HEALTH)
+        with diagnostic_context(trace_id="request 7\r\nx-evil: 1é"):
             await executor.health()
 
     headers = with_executor(test).requests[0].headers
@@ -258,24 +286,24 @@ def test_any_text_serves_as_a_trace_id() -> None:
 
 
 def test_a_shared_executor_gets_its_own_token_at_its_own_address() -> None:
-    async def scene() -> MoodyExecutor:
-        async with moody_executor() as moody:
-            moody.default = Reply(body=HEALTH)
-            shared = SharedExecutor(base_url=f"{moody.url}/", token="shared-token")
+    async def scene() -> ScriptedExecutor:
+        async with scripted_executor() as scripted:
+            scripted.default = Reply(body=HEALTH)
+            shared = SharedExecutor(base_url=f"{scripted.url}/", token="shared-token")
             async with HttpExecutorDirectory(SECRET, policy=QUICK, shared=shared) as directory:
                 await executor_of(directory, "http://127.0.0.1:1").health()
-            return moody
+            return scripted
 
     request = run(scene()).requests[0]
     assert (request.path, request.headers["authorization"]) == ("/health", "Bearer shared-token")
 
 
 def test_an_executor_that_says_what_it_lacks_is_not_left_alone() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=503, body={"error": "no store", "reason": "object_store_unavailable"})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=503, body={"error": "no store", "reason": "object_store_unavailable"})
         async with failing("http"):
             await executor.validate(ValidateRequest(session_id="s", container_id="c", generation=3))
-        moody.default = Reply(body=HEALTH)
+        scripted.default = Reply(body=HEALTH)
         assert (await executor.health()).boot_id == "b1"
 
     with_executor(test, replace(QUICK, failures_to_open=2))
@@ -286,20 +314,20 @@ def test_an_executor_that_fails_on_and_on_is_left_alone_for_a_while() -> None:
         policy = replace(QUICK, max_retries=1, failures_to_open=3, open_pause_s=10)
         now = [100.0]
         directory = HttpExecutorDirectory(SECRET, policy=policy, clock=lambda: now[0])
-        async with moody_executor() as moody, directory:
-            executor = executor_of(directory, moody.url)
-            moody.default = Reply(status=503)
+        async with scripted_executor() as scripted, directory:
+            executor = executor_of(directory, scripted.url)
+            scripted.default = Reply(status=503)
             async with failing("http"):
                 await executor.health()
             async with failing("http"):
                 await executor.health()
-            assert len(moody.requests) == 3
+            assert len(scripted.requests) == 3
             assert list(directory.circuit_states().values()) == ["open"]
             async with failing("network") as raised:
-                await executor_of(directory, moody.url).health()
+                await executor_of(directory, scripted.url).health()
             assert raised.value.reason == "circuit_open"
-            assert len(moody.requests) == 3
-            moody.default = Reply(body=HEALTH)
+            assert len(scripted.requests) == 3
+            scripted.default = Reply(body=HEALTH)
             now[0] += 10
             assert list(directory.circuit_states().values()) == ["half_open"]
             await executor.health()
@@ -312,8 +340,8 @@ def test_refusals_do_not_open_the_circuit_nor_that_of_others() -> None:
     async def scene() -> None:
         policy = replace(QUICK, max_retries=0, failures_to_open=2)
         async with (
-            moody_executor() as refusing,
-            moody_executor() as cutting,
+            scripted_executor() as refusing,
+            scripted_executor() as cutting,
             HttpExecutorDirectory(SECRET, policy=policy) as directory,
         ):
             refusing.default, cutting.default = Reply(status=409), Reply(cut=True)
@@ -329,13 +357,13 @@ def test_refusals_do_not_open_the_circuit_nor_that_of_others() -> None:
 
 
 def test_a_cancelled_call_gives_its_connection_back() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(hang=True)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(hang=True)
         call = asyncio.create_task(executor.health())
-        await moody.asked.wait()
+        await scripted.asked.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await asyncio.wait_for(moody.closed_by_peer.wait(), 5)
+        await asyncio.wait_for(scripted.closed_by_peer.wait(), 5)
 
     with_executor(test, replace(QUICK, timeout_s=30))

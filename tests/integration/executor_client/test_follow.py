@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 
 from application.executor_protocol import JournalEntry
-from application.ports import ExecutorError
+from application.ports.executor import ExecutorError
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.executor_client.http_executor import HttpExecutor
 from tests.support.async_run import run
-from tests.support.moody_executor import MoodyExecutor, Reply, moody_executor
+from tests.support.scripted_executor import Reply, ScriptedExecutor, scripted_executor
 
 POLICY = CallPolicy(silence_s=0.3, max_retries=2, retry_delay_s=0.01, failures_to_open=100)
 
@@ -35,12 +35,12 @@ FINISHED = line(9, "run.agent_finished")
 
 
 def with_executor(
-    test: Callable[[MoodyExecutor, HttpExecutor], Awaitable[Any]], policy: CallPolicy = POLICY
-) -> MoodyExecutor:
-    async def scene() -> MoodyExecutor:
-        async with moody_executor() as moody, HttpExecutorDirectory(b"s", policy=policy) as directory:
-            await test(moody, directory.executor(session_id="s", generation=1, url=moody.url))
-            return moody
+    test: Callable[[ScriptedExecutor, HttpExecutor], Awaitable[Any]], policy: CallPolicy = POLICY
+) -> ScriptedExecutor:
+    async def scene() -> ScriptedExecutor:
+        async with scripted_executor() as scripted, HttpExecutorDirectory(b"s", policy=policy) as directory:
+            await test(scripted, directory.executor(session_id="s", generation=1, url=scripted.url))
+            return scripted
 
     return run(scene())
 
@@ -50,8 +50,8 @@ async def collected(batches: AsyncIterator[list[JournalEntry]]) -> list[int]:
 
 
 def test_it_ends_after_the_agents_end_and_asks_from_its_cursor() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(chunks=(line(8), FINISHED))
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(chunks=(line(8), FINISHED))
         assert await collected(executor.follow("r/1", 7)) == [8, 9]
 
     request = with_executor(test).requests[0]
@@ -60,9 +60,11 @@ def test_it_ends_after_the_agents_end_and_asks_from_its_cursor() -> None:
 
 
 def test_all_lines_at_hand_come_as_one_batch() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
         gate = asyncio.Semaphore(0)
-        moody.default = Reply(chunks=(line(1) + line(2) + line(3) + line(4)[:20], line(4)[20:] + FINISHED), gate=gate)
+        scripted.default = Reply(
+            chunks=(line(1) + line(2) + line(3) + line(4)[:20], line(4)[20:] + FINISHED), gate=gate
+        )
         sizes = []
         async for batch in executor.follow("r", 0):
             sizes.append([entry.n for entry in batch])
@@ -73,9 +75,9 @@ def test_all_lines_at_hand_come_as_one_batch() -> None:
 
 
 def test_entries_arrive_while_the_run_goes_on() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
         gate = asyncio.Semaphore(0)
-        moody.default = Reply(chunks=(line(1), b"\n", FINISHED), gate=gate)
+        scripted.default = Reply(chunks=(line(1), b"\n", FINISHED), gate=gate)
         journal = executor.follow("r", 0)
         assert [entry.n for entry in await anext(journal)] == [1]
         gate.release()
@@ -87,8 +89,8 @@ def test_entries_arrive_while_the_run_goes_on() -> None:
 
 @pytest.mark.parametrize("cut", [True, False], ids=["connection cut", "ended without the agent's end"])
 def test_an_early_end_is_an_error_after_what_came(cut: bool) -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(chunks=(line(1), line(2) + line(3)[:10]), cut=cut)
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(chunks=(line(1), line(2) + line(3)[:10]), cut=cut)
         journal = executor.follow("r", 0)
         seen: list[int] = []
         while 2 not in seen:
@@ -102,8 +104,8 @@ def test_an_early_end_is_an_error_after_what_came(cut: bool) -> None:
 
 
 def test_silence_without_heartbeat_is_a_timeout() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(chunks=(line(1), FINISHED), gate=asyncio.Semaphore(0))
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(chunks=(line(1), FINISHED), gate=asyncio.Semaphore(0))
         with pytest.raises(ExecutorError) as raised:
             await collected(executor.follow("r", 0))
         assert raised.value.kind == "timeout"
@@ -112,9 +114,9 @@ def test_silence_without_heartbeat_is_a_timeout() -> None:
 
 
 def test_heartbeats_keep_it_alive() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
         gate = asyncio.Semaphore(0)
-        moody.default = Reply(chunks=(b"\n",) * 8 + (FINISHED,), gate=gate)
+        scripted.default = Reply(chunks=(b"\n",) * 8 + (FINISHED,), gate=gate)
 
         async def beat() -> None:
             while True:
@@ -129,16 +131,16 @@ def test_heartbeats_keep_it_alive() -> None:
 
 
 def test_only_what_happens_before_the_answer_is_repeated() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.replies.extend([Reply(status=503), Reply(cut=True), Reply(chunks=(FINISHED,))])
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.replies.extend([Reply(status=503), Reply(cut=True), Reply(chunks=(FINISHED,))])
         assert await collected(executor.follow("r", 0)) == [9]
 
     assert len(with_executor(test).requests) == 3
 
 
 def test_an_unknown_run_is_refused() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(status=404, body={"reason": "unknown_run", "error": "no run r"})
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=404, body={"reason": "unknown_run", "error": "no run r"})
         with pytest.raises(ExecutorError) as raised:
             await collected(executor.follow("r", 0))
         assert (raised.value.status, raised.value.reason) == (404, "unknown_run")
@@ -148,8 +150,8 @@ def test_an_unknown_run_is_refused() -> None:
 
 @pytest.mark.parametrize("garbage", [b"no json\n", b'{"n": "one"}\n', b"x" * (1024 * 1024 + 1)])
 def test_garbage_ends_it_with_an_error(garbage: bytes) -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(chunks=(garbage, FINISHED))
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(chunks=(garbage, FINISHED))
         with pytest.raises(ExecutorError) as raised:
             await collected(executor.follow("r", 0))
         assert raised.value.reason == "stream_garbled"
@@ -158,11 +160,11 @@ def test_garbage_ends_it_with_an_error(garbage: bytes) -> None:
 
 
 def test_whoever_stops_following_closes_the_connection() -> None:
-    async def test(moody: MoodyExecutor, executor: HttpExecutor) -> None:
-        moody.default = Reply(chunks=(line(1), FINISHED), gate=asyncio.Semaphore(0))
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(chunks=(line(1), FINISHED), gate=asyncio.Semaphore(0))
         journal = cast("Any", executor.follow("r", 0))
         assert [entry.n for entry in await anext(journal)] == [1]
         await journal.aclose()
-        await asyncio.wait_for(moody.closed_by_peer.wait(), 5)
+        await asyncio.wait_for(scripted.closed_by_peer.wait(), 5)
 
     with_executor(test, replace(POLICY, silence_s=30))

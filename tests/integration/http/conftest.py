@@ -11,7 +11,7 @@ from tests.support.servers import PostgresServer
 
 @pytest.fixture(scope="session")
 def api(postgres_server: PostgresServer) -> Iterator[ApiServer]:
-    dsn = postgres_server.create_database()
+    dsn = postgres_server.create_log()
     with running_api(dsn) as server:
         yield server
     postgres_server.drop_database(dsn)

@@ -1,4 +1,4 @@
-"""The API in its normal course: an outside run from its bind to its end, and what every read says of it."""
+"""The API in its normal course: an external run from its bind to its end, and what every read says of it."""
 
 import json
 import uuid
@@ -19,7 +19,7 @@ def _callback(client: httpx.Client, run_id: str, kind: str, payload: dict, event
     return response.json()
 
 
-def test_an_outside_run_is_told_by_callbacks_and_read_back(client: httpx.Client) -> None:
+def test_an_external_run_is_told_by_callbacks_and_read_back(client: httpx.Client) -> None:
     run_id, session_id = f"r-{_id()}", f"s-{_id()}"
     bound = client.post(f"/api/runs/{run_id}/bind", json={"sessionId": session_id})
     assert bound.status_code == 200, bound.text

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from interfaces.http.endpoint import Endpoint
-from interfaces.http.queries import Query
+from interfaces.http.edge.endpoint import Endpoint
+from interfaces.http.edge.queries import Query
 from interfaces.http.routes import ENDPOINTS
 from tests.support.api_server import ApiServer
 from tests.support.problems import fields, path_of, problem, shown
@@ -185,6 +185,11 @@ def test_every_read_of_the_api_takes_a_min_position() -> None:
 )
 def test_a_query_value_beyond_what_there_is_is_named(client: httpx.Client, path: str, field: str) -> None:
     assert fields(client.get(path)) == [field]
+
+
+def test_a_value_that_a_parameter_does_not_take_is_refused_with_those_that_it_takes(client: httpx.Client) -> None:
+    message = client.get("/api/session-workers?state=bogus").json()["errors"][0]["message"]
+    assert message == "'bogus' is none of running, stopped, deleted"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from domain.identifiers import worker_token
-from interfaces.http.endpoint import Endpoint
+from interfaces.http.edge.endpoint import Endpoint
 from interfaces.http.routes import ENDPOINTS
 from tests.support.api_server import KEY, KEYS, SECRET, ApiServer, running_api
 from tests.support.problems import path_of, problem, shown
@@ -19,7 +19,7 @@ BEARER = {"authorization": f"Bearer {KEY}"}
 
 @pytest.fixture(scope="module")
 def guarded(postgres_server: PostgresServer) -> Iterator[ApiServer]:
-    dsn = postgres_server.create_database()
+    dsn = postgres_server.create_log()
     with running_api(dsn, api_keys=KEYS) as server:
         yield server
     postgres_server.drop_database(dsn)

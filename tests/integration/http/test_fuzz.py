@@ -5,14 +5,19 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interfaces.http.endpoint import Endpoint
+from interfaces.http.edge.endpoint import Endpoint
 from interfaces.http.routes import ENDPOINTS
 from tests.support.api_server import ApiServer
+from tests.support.samples import samples
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
+pytestmark = pytest.mark.proof
+
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or samples().size(whole=300, sample=100))
 SETTINGS = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -65,6 +65,7 @@ def test_a_session_is_compared_and_searched_as_a_run_is(api: ApiServer, client: 
         (400, "GET", "/api/runs/{run}/diff", {"params": {"from": 3, "to": 2}}),
         (400, "GET", "/api/runs/{run}/diff", {"params": {"to": 99}}),
         (400, "POST", "/api/runs/{run}/bisect", {"json": {"where": "import os"}}),
+        (400, "POST", "/api/runs/{run}/bisect", {"json": {"where": "stat == 'failed'"}}),
         (400, "POST", "/api/runs/{run}/bisect", {"json": {"where": "true", "from": 0}}),
         (400, "POST", "/api/runs/{run}/bisect", {"json": {"where": "true", "to": 2**70}}),
     ],

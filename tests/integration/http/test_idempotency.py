@@ -6,9 +6,8 @@ from datetime import timedelta
 
 import httpx
 
-from application.idempotency import Begun, InProgress, OtherBody, StoredAnswer
-from infrastructure.idempotency.keys import PostgresIdempotencyKeys
-from infrastructure.postgres.migrations import migrate
+from application.ports.idempotency_keys import Begun, InProgress, OtherBody, StoredAnswer
+from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
 from infrastructure.postgres.sessions import open_pool
 from tests.support.api_server import ApiServer
 from tests.support.async_run import run
@@ -95,7 +94,6 @@ def test_a_caller_that_goes_away_gives_the_key_back_and_starts_nothing_twice(
 
 def test_keys_on_postgres(database: str) -> None:
     async def walk() -> None:
-        await migrate(database)
         pool = await open_pool(database, size=2)
         try:
             keys = PostgresIdempotencyKeys(pool)

@@ -9,14 +9,15 @@ import msgspec
 import pytest
 
 from interfaces.cli.main import main
-from interfaces.http.endpoint import Endpoint
-from interfaces.http.openapi import openapi_document, operation_id
-from interfaces.http.problems import ProblemDocument
-from interfaces.http.queries import Query, ReadQuery
+from interfaces.http.edge.endpoint import Endpoint
+from interfaces.http.edge.openapi import openapi_document, operation_id
+from interfaces.http.edge.problems import ProblemDocument
+from interfaces.http.edge.queries import Query, ReadQuery
 from interfaces.http.routes import ENDPOINTS
+from tests.integration.http.regenerate_openapi import GOLDEN, contract
 from tests.support.api_server import ApiServer
 
-SPEC_TABLE = """
+FIXED_ROUTES = """
 GET /health
 GET /ready
 GET /metrics
@@ -58,10 +59,15 @@ def document(client: httpx.Client) -> dict[str, Any]:
     return client.get("/openapi.json").json()
 
 
-def test_the_document_has_every_route_of_the_specification(document: dict[str, Any]) -> None:
-    told = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
-    assert set(SPEC_TABLE.split("\n")[1:-1]) <= told
-    assert told == {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+def test_the_document_has_every_route_of_the_table(document: dict[str, Any]) -> None:
+    described = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert set(FIXED_ROUTES.split("\n")[1:-1]) <= described
+    assert described == {f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS}
+
+
+def test_the_contract_is_the_golden_one() -> None:
+    """A change belongs in CHANGELOG.md; then `python -m tests.integration.http.regenerate_openapi`."""
+    assert contract().decode().splitlines() == GOLDEN.read_text(encoding="utf-8").splitlines()
 
 
 def test_the_document_is_whole(document: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from tests.support.api_server import running_api
 from tests.support.servers import PostgresServer
@@ -69,8 +70,8 @@ def test_time_travel_by_seq_position_and_time(client: httpx.Client) -> None:
 
 
 def test_a_read_model_that_is_behind_says_so(postgres_server: PostgresServer, monkeypatch) -> None:
-    monkeypatch.setattr("interfaces.http.reading.LONGEST_WAIT_S", 0.3)
-    dsn = postgres_server.create_database()
+    monkeypatch.setattr("interfaces.http.resources.reading.MAX_CATCH_UP_S", 0.3)
+    dsn = postgres_server.create_log()
     with running_api(dsn, projecting=False) as api, api.client() as client:
         position = _bind(client, "s")
         started = time.monotonic()
@@ -85,7 +86,7 @@ def test_a_read_model_that_is_behind_says_so(postgres_server: PostgresServer, mo
 
 
 def test_no_more_streams_than_allowed(postgres_server: PostgresServer) -> None:
-    dsn = postgres_server.create_database()
+    dsn = postgres_server.create_log()
     with running_api(dsn, max_streams=1) as api, api.client() as client, api.client() as other:
         run_id = f"r-{uuid.uuid4().hex}"
         client.post(f"/api/runs/{run_id}/bind", json={"sessionId": "s"})
@@ -100,10 +101,11 @@ def test_no_more_streams_than_allowed(postgres_server: PostgresServer) -> None:
     postgres_server.drop_database(dsn)
 
 
+@pytest.mark.proof
 def test_a_database_that_is_away_is_a_503_and_nobody_is_told_why(
     postgres_server: PostgresServer,
 ) -> None:
-    dsn = postgres_server.create_database()
+    dsn = postgres_server.create_log()
     with running_api(dsn) as api, api.client() as client:
         assert client.get("/api/runs").status_code == 200
         postgres_server.drop_database(dsn)

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from interfaces.http.queries import AsOfQuery, ListAsOfQuery
+from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery
 from interfaces.http.routes import ENDPOINTS
 from tests.support.api_server import ApiServer, running_api
 from tests.support.mixed_history import append_all, mixed_history
@@ -118,7 +118,10 @@ def history_with_answers(server: ApiServer, client: httpx.Client, seed: int) -> 
     return recorded
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.proof) for seed in range(2, 6))])
+@pytest.mark.proof
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(seed, marks=[pytest.mark.proof, pytest.mark.sampled(1)]) for seed in range(2, 6))]
+)
 def test_every_answer_is_given_again_for_its_position_its_time_and_its_seq(database: str, seed: int) -> None:
     with running_api(database) as server, server.client() as client:
         recorded = history_with_answers(server, client, seed)

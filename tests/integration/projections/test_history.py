@@ -8,8 +8,8 @@ import pytest
 
 from domain.errors import InvalidInput, NotFound
 from domain.record import RecordedEvent
-from infrastructure.projector import unit
-from infrastructure.readmodels.history import PostgresHistory
+from infrastructure.postgres.projector import projected_version
+from infrastructure.postgres.read_models.history import PostgresHistory
 from projections.changes import changes, concerns
 from projections.condition import Condition
 from projections.documents import RunFold, SessionFold
@@ -17,13 +17,13 @@ from projections.runs import StreamEnd
 from tests.support.async_run import run
 from tests.support.json_patch import patched
 from tests.support.mixed_history import append_all, mixed_history
-from tests.support.projecting import Surroundings, surroundings
+from tests.support.projecting import ProjectionHarness, projection_harness
 
 
 @pytest.fixture(autouse=True)
 def rows_are_kept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that states are built on them."""
-    monkeypatch.setattr(unit, "SNAPSHOT_EVERY", 7)
+    monkeypatch.setattr(projected_version, "SNAPSHOT_EVERY", 7)
 
 
 def documents(kind: str, key: str, events: list[RecordedEvent]) -> list[dict[str, Any]]:
@@ -36,10 +36,10 @@ def documents(kind: str, key: str, events: list[RecordedEvent]) -> list[dict[str
     return found
 
 
-async def written(around: Surroundings) -> None:
-    async with around.projector(page_positions=40):
-        await around.caught_up(await append_all(around.store, mixed_history(sessions=2, runs_each=3, seed=9)))
-    async with around.pool.connection() as connection:
+async def written(harness: ProjectionHarness) -> None:
+    async with harness.projector(page_positions=40):
+        await harness.caught_up(await append_all(harness.store, mixed_history(sessions=2, runs_each=3, seed=9)))
+    async with harness.pool.connection() as connection:
         row = await (await connection.execute("SELECT count(*) FROM row_snapshots")).fetchone()
         assert row is not None
         assert row[0] > 30
@@ -48,13 +48,14 @@ async def written(around: Surroundings) -> None:
 STREAMS = (("run", "run-0"), ("run", "run-4"), ("session", "session-1"))
 
 
-def test_differences_are_those_of_the_two_states_each_with_the_event_that_made_it(migrated: str) -> None:
+@pytest.mark.proof
+def test_differences_are_those_of_the_two_states_each_with_the_event_that_made_it(database: str) -> None:
     async def scenario() -> None:
-        async with surroundings(migrated) as around:
-            await written(around)
-            history, random_ = PostgresHistory(around.pool), random.Random(3)
+        async with projection_harness(database) as harness:
+            await written(harness)
+            history, random_ = PostgresHistory(harness.pool), random.Random(3)
             for kind, key in STREAMS:
-                events = await around.store.read_stream(f"{kind}:{key}")
+                events = await harness.store.read_stream(f"{kind}:{key}")
                 states = documents(kind, key, events)
                 for _ in range(25):
                     low, high = sorted(random_.choices(range(len(states)), k=2))
@@ -98,16 +99,16 @@ def last_touch(states: list[dict[str, Any]], low: int, high: int, path: str) -> 
     ],
 )
 def test_the_first_state_is_the_one_that_a_scan_by_hand_finds(
-    migrated: str, kind: Any, key: str, where: str, monotone: bool
+    database: str, kind: Any, key: str, where: str, monotone: bool
 ) -> None:
     async def scenario() -> None:
-        async with surroundings(migrated) as around:
-            await written(around)
+        async with projection_harness(database) as harness:
+            await written(harness)
             condition = Condition(where)
-            events = await around.store.read_stream(f"{kind}:{key}")
+            events = await harness.store.read_stream(f"{kind}:{key}")
             held = [condition.holds(state) for state in documents(kind, key, events)]
             expected = held.index(True) if True in held else None
-            found = await PostgresHistory(around.pool).bisect(kind, key, condition, monotone=monotone)
+            found = await PostgresHistory(harness.pool).bisect(kind, key, condition, monotone=monotone)
             assert (found.first.seq if found.first else None, found.found) == (expected, expected is not None)
             assert found.last_seq == len(events)
             assert found.evaluated <= (12 if monotone else len(events))
@@ -115,13 +116,13 @@ def test_the_first_state_is_the_one_that_a_scan_by_hand_finds(
     run(scenario())
 
 
-def test_bounds_that_the_stream_does_not_have_are_refused(migrated: str) -> None:
+def test_bounds_that_the_stream_does_not_have_are_refused(database: str) -> None:
     async def scenario() -> None:
-        async with surroundings(migrated) as around:
-            last = (await append_all(around.store, mixed_history(sessions=1))) and await around.store.last_seq(
+        async with projection_harness(database) as harness:
+            last = (await append_all(harness.store, mixed_history(sessions=1))) and await harness.store.last_seq(
                 "run:run-0"
             )
-            history = PostgresHistory(around.pool)
+            history = PostgresHistory(harness.pool)
             for low, high, field in ((0, last + 1, "to"), (5, 4, "from"), (last + 1, None, "from"), (0, 0, "to")):
                 with pytest.raises(InvalidInput) as refused:
                     await history.difference("run", "run-0", low, high)

@@ -5,19 +5,19 @@ import socket
 import pytest
 
 from infrastructure.runtimes.executor_health import ProbeFailed, probe
-from tests.support.impostor import ANSWERS, impostor_at
+from tests.support.wrong_server import ANSWERS, wrong_server_at
 
 
-@pytest.mark.parametrize("mood", ["hangs", "endless", "trickles", *ANSWERS])
-def test_what_is_no_executor_is_told_from_one_in_time(mood: str) -> None:
+@pytest.mark.parametrize("misbehaviour", ["hangs", "endless", "trickles", *ANSWERS])
+def test_what_is_no_executor_is_told_from_one_in_time(misbehaviour: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    with impostor_at(port, mood) as impostor, pytest.raises(ProbeFailed):  # type: ignore[arg-type]  # a parameter
+    with wrong_server_at(port, misbehaviour) as wrong_server, pytest.raises(ProbeFailed):  # type: ignore[arg-type]  # a parameter
         probe(f"http://127.0.0.1:{port}", timeout_s=0.5)
 
-    assert impostor.asked.is_set()
+    assert wrong_server.asked.is_set()
 
 
 def test_where_nothing_listens_the_look_fails() -> None:

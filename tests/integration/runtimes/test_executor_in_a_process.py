@@ -5,41 +5,42 @@ from pathlib import Path
 
 import pytest
 
-from application.ports import ContainerInfo, ExecutorError
+from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import ContainerInfo
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
-from infrastructure.runtimes.executor_setup import WorkerObjectStore
+from infrastructure.object_store.location import S3Location
 from infrastructure.runtimes.polling import wait_until
 from infrastructure.runtimes.process_identity import alive, identify
 from tests.support.async_run import run
 from tests.support.executor_calls import SECRET, SESSION, SPEC, restored, started_script, sync_of
-from tests.support.process_bench import REAL, ProcessBench
+from tests.support.process_runtime_harness import REAL, ProcessRuntimeHarness
 
 POLICY = CallPolicy(max_retries=1, retry_delay_s=0.05)
 
 
 @pytest.fixture
-def bench(tmp_path: Path, bucket: ObjectStoreAccess) -> Iterator[ProcessBench]:
-    store = WorkerObjectStore(
+def harness(tmp_path: Path, bucket: ObjectStoreAccess) -> Iterator[ProcessRuntimeHarness]:
+    store = S3Location(
         endpoint=bucket.endpoint,
         bucket=bucket.bucket,
         region=bucket.region,
         access_key=bucket.access_key_id,
         secret_key=bucket.secret_access_key,
     )
-    bench = ProcessBench(tmp_path / "home", store=store, argv=REAL)
-    yield bench
-    bench.clean_up()
+    harness = ProcessRuntimeHarness(tmp_path / "home", store=store, argv=REAL)
+    yield harness
+    harness.clean_up()
 
 
-def started(bench: ProcessBench) -> ContainerInfo:
-    container = run(bench.runtime.create(SPEC))
-    return run(bench.runtime.start(SPEC, container.container_id))
+def started(harness: ProcessRuntimeHarness) -> ContainerInfo:
+    container = run(harness.runtime.create(SPEC))
+    return run(harness.runtime.start(SPEC, container.container_id))
 
 
-def test_a_session_lives_from_restore_to_sync(bench: ProcessBench) -> None:
-    info = started(bench)
+def test_a_session_lives_from_restore_to_sync(harness: ProcessRuntimeHarness) -> None:
+    info = started(harness)
 
     async def life() -> None:
         async with HttpExecutorDirectory(SECRET, policy=POLICY) as directory:
@@ -63,11 +64,11 @@ def test_a_session_lives_from_restore_to_sync(bench: ProcessBench) -> None:
             assert synced.uploaded_files == 2
 
     run(life())
-    assert (bench.folder(SPEC).path / "workspace/home-was").read_text().strip() == str(bench.folder(SPEC).home)
+    assert (harness.folder(SPEC).path / "workspace/home-was").read_text().strip() == str(harness.folder(SPEC).home)
 
 
-def test_another_generations_token_is_refused(bench: ProcessBench) -> None:
-    info = started(bench)
+def test_another_generations_token_is_refused(harness: ProcessRuntimeHarness) -> None:
+    info = started(harness)
 
     async def call() -> None:
         async with HttpExecutorDirectory(SECRET, policy=POLICY) as directory:
@@ -79,9 +80,11 @@ def test_another_generations_token_is_refused(bench: ProcessBench) -> None:
     run(call())
 
 
-def test_a_killed_executor_cuts_its_journal_and_takes_its_agent_along_at_the_next_start(bench: ProcessBench) -> None:
-    info = started(bench)
-    pid_file = bench.folder(SPEC).path / "workspace" / "pid"
+def test_a_killed_executor_cuts_its_journal_and_takes_its_agent_along_at_the_next_start(
+    harness: ProcessRuntimeHarness,
+) -> None:
+    info = started(harness)
+    pid_file = harness.folder(SPEC).path / "workspace" / "pid"
 
     async def until_killed() -> None:
         async with HttpExecutorDirectory(SECRET, policy=POLICY) as directory:
@@ -90,7 +93,7 @@ def test_a_killed_executor_cuts_its_journal_and_takes_its_agent_along_at_the_nex
             await started_script(executor, "setsid sleep 600 & echo $! > pid; echo ready; wait")
             journal = executor.follow("run-1", 0)
             assert "message.delta" in [entry.type for entry in await anext(journal)]
-            bench.kill_executor(SPEC)
+            harness.kill_executor(SPEC)
             with pytest.raises(ExecutorError) as cut:
                 await anext(journal)
             assert (cut.value.kind, cut.value.reason) == ("network", "stream_cut")
@@ -101,22 +104,25 @@ def test_a_killed_executor_cuts_its_journal_and_takes_its_agent_along_at_the_nex
     run(until_killed())
     agent = identify(int(pid_file.read_text()))
     assert agent
-    again = run(bench.runtime.start(SPEC, info.container_id))
+    again = run(harness.runtime.start(SPEC, info.container_id))
     assert again.url != info.url
-    assert wait_until(lambda: not alive(agent), 5)
+    assert wait_until(lambda: not alive(agent), 90)
 
 
-def test_an_executor_that_ended_by_itself_is_exited_and_boots_anew_with_its_workspace(bench: ProcessBench) -> None:
-    container = run(bench.runtime.create(SPEC))
-    short = bench.another_process(bench.with_idle_exit(1))
+@pytest.mark.proof
+def test_an_executor_that_ended_by_itself_is_exited_and_boots_anew_with_its_workspace(
+    harness: ProcessRuntimeHarness,
+) -> None:
+    container = run(harness.runtime.create(SPEC))
+    short = harness.another_process(harness.with_idle_exit(1))
     run(short.start(SPEC, container.container_id))
-    bench.write(SPEC, "kept")
-    process = bench.process(SPEC)
-    assert wait_until(lambda: not alive(process), 15)
+    harness.write(SPEC, "kept")
+    process = harness.process(SPEC)
+    assert wait_until(lambda: not alive(process), 90)
     ended = run(short.inspect(SPEC, container.container_id, container.daemon_id))
     assert ended
     assert (ended.status, ended.url) == ("exited", "")
     assert "idle" in ended.exit_log
-    run(bench.runtime.start(SPEC, container.container_id))
-    assert bench.written(SPEC, "kept")
-    assert Path(f"/proc/{bench.process(SPEC).pid}/cwd").samefile(bench.folder(SPEC).path)
+    run(harness.runtime.start(SPEC, container.container_id))
+    assert harness.written(SPEC, "kept")
+    assert Path(f"/proc/{harness.process(SPEC).pid}/cwd").samefile(harness.folder(SPEC).path)

@@ -16,15 +16,16 @@ from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.s3 import S3ObjectStore
-from infrastructure.runtimes.executor_setup import WorkerObjectStore
-from infrastructure.workspace.recorded import S3RecordedWorkspaces
+from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
 from tests.support.async_run import run
-from tests.support.docker_bench import DockerBench
+from tests.support.docker_runtime_harness import DockerRuntimeHarness
 from tests.support.executor_calls import PREFIX, SECRET, SESSION, SPEC, restored, script_output, started_script, sync_of
 from tests.support.relay import relayed
+from tests.support.worker_image import executor_files
 
 pytestmark = pytest.mark.timeout(300)
 
+SOURCE = "/opt/fleetlog/source"
 HOSTILE = r"""
 id -u
 try() { if "$@" 2>/dev/null; then echo "ESCAPED: $*"; fi; }
@@ -70,7 +71,7 @@ exec python3 write.py
 
 
 @pytest.fixture
-def bench(worker_image: str, bucket: ObjectStoreAccess) -> Iterator[DockerBench]:
+def harness(worker_image: str, bucket: ObjectStoreAccess) -> Iterator[DockerRuntimeHarness]:
     # Its gateway is told only once a container is on it; its subnet always.
     subnet = subprocess.run(
         ["docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Subnet}}"],
@@ -80,34 +81,46 @@ def bench(worker_image: str, bucket: ObjectStoreAccess) -> Iterator[DockerBench]
         check=True,
     ).stdout.strip()
     with relayed(bucket.endpoint, str(ipaddress.ip_network(subnet)[1])) as port:
-        store = WorkerObjectStore(
+        store = S3Location(
             endpoint=f"http://host.docker.internal:{port}",
             bucket=bucket.bucket,
             region=bucket.region,
             access_key=bucket.access_key_id,
             secret_key=bucket.secret_access_key,
         )
-        bench = DockerBench(store)
-        yield bench
-        bench.clean_up()
+        harness = DockerRuntimeHarness(store)
+        yield harness
+        harness.clean_up()
 
 
-def test_an_agent_works_in_its_workspace_and_gets_nowhere_else(bench: DockerBench) -> None:
+def test_the_image_holds_what_an_executor_imports_and_nothing_else_of_this_repository(worker_image: str) -> None:
+    listed = subprocess.run(
+        ["docker", "run", "--rm", "--network", "none", "--entrypoint", "find", worker_image, SOURCE, "-type", "f"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    files = {name.removeprefix(f"{SOURCE}/") for name in listed.stdout.split()}
+    assert {name for name in files if not name.endswith(".pyc")} == executor_files()
+
+
+def test_an_agent_works_in_its_workspace_and_gets_nowhere_else(harness: DockerRuntimeHarness) -> None:
     assert SPEC.token == worker_token(SECRET, SESSION, 1, "executor")
-    container = run(bench.runtime.create(SPEC))
-    info = run(bench.runtime.start(SPEC, container.container_id))
+    container = run(harness.runtime.create(SPEC))
+    info = run(harness.runtime.start(SPEC, container.container_id))
 
     async def life() -> str:
         async with HttpExecutorDirectory(SECRET, policy=CallPolicy(max_retries=1)) as directory:
             executor = directory.executor(session_id=SESSION, generation=1, url=info.url)
             await restored(executor)
-            bench.write(SPEC, "given", b"by the executor\n")
+            harness.write(SPEC, "given", b"by the executor\n")
             output = await script_output(executor, HOSTILE)
             synced = await executor.sync(sync_of("pre.stop", gate=True))
             assert synced.uploaded_files == 2
             return output
 
-    output = run(life(), timeout=90)
+    output = run(life(), timeout=250)
     lines = output.splitlines()
     assert "ESCAPED" not in output, output
     assert lines[0] == "1000"
@@ -116,11 +129,12 @@ def test_an_agent_works_in_its_workspace_and_gets_nowhere_else(bench: DockerBenc
     assert int(next(line for line in lines if line.startswith("executor")).split()[1]) > 1
 
 
+@pytest.mark.proof
 def test_an_agents_database_is_copied_with_the_agents_rights_while_it_is_written(
-    bench: DockerBench, bucket: ObjectStoreAccess, tmp_path: Path
+    harness: DockerRuntimeHarness, bucket: ObjectStoreAccess, tmp_path: Path
 ) -> None:
-    container = run(bench.runtime.create(SPEC))
-    info = run(bench.runtime.start(SPEC, container.container_id))
+    container = run(harness.runtime.create(SPEC))
+    info = run(harness.runtime.start(SPEC, container.container_id))
 
     async def life() -> SyncRef:
         async with HttpExecutorDirectory(SECRET, policy=CallPolicy(max_retries=1)) as directory:
@@ -135,8 +149,8 @@ def test_an_agents_database_is_copied_with_the_agents_rights_while_it_is_written
             await executor.stop_run("run-1")
             return synced.sync
 
-    sync = run(life(), timeout=90)
-    _, owners = bench.in_container(SPEC, "stat", "--format", "%u", "/workspace/state.sqlite", "/workspace/write.py")
+    sync = run(life(), timeout=250)
+    _, owners = harness.in_container(SPEC, "stat", "--format", "%u", "/workspace/state.sqlite", "/workspace/write.py")
     assert owners.split() == ["1000", "1000"]
     with closing(S3ObjectStore(s3_location(bucket))) as store:
         workspaces = S3RecordedWorkspaces(store)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,31 +11,31 @@ import msgspec
 import pytest
 
 import sql
-from application.event_streams import EventFilter
+from application.ports.event_streams import EventFilter
+from application.task_cancellation import cancel_and_wait
 from domain.errors import InvalidInput
 from domain.record import RecordedEvent
-from infrastructure.postgres.migrations import migrate
-from infrastructure.readmodels import progress
-from infrastructure.search import event_search
-from infrastructure.search.event_search import PostgresEventSearch
-from infrastructure.search.indexer import EventIndexer
-from projections.event_words import words_of_text
+from infrastructure.postgres.read_models import progress
+from infrastructure.postgres.search import event_search
+from infrastructure.postgres.search.event_search import PostgresEventSearch
+from infrastructure.postgres.search.indexer import EventIndexer
 from projections.ports import EVENT_INDEX
+from projections.search_terms import terms_of_text
 from tests.support.async_run import run
 from tests.support.log_events import new_event
 from tests.support.mixed_history import append_all, mixed_history
-from tests.support.projecting import Surroundings, surroundings
+from tests.support.projecting import ProjectionHarness, projection_harness
 
 
 @asynccontextmanager
-async def indexing(around: Surroundings) -> AsyncIterator[PostgresEventSearch]:
-    indexer = asyncio.create_task(EventIndexer(around.dsn, around.listener.position).run())
+async def indexing(harness: ProjectionHarness) -> AsyncIterator[PostgresEventSearch]:
+    indexer = asyncio.create_task(EventIndexer(harness.dsn, harness.listener.position).run())
     try:
-        yield PostgresEventSearch(around.pool)
+        yield PostgresEventSearch(harness.pool)
     finally:
-        indexer.cancel()
-        with suppress(asyncio.CancelledError):
-            await indexer
+        await cancel_and_wait([indexer])
+        if not indexer.cancelled():
+            indexer.result()
 
 
 async def all_positions(search: PostgresEventSearch, wanted: EventFilter, limit: int = 37) -> list[int]:
@@ -58,7 +58,7 @@ def fits(wanted: EventFilter, event: RecordedEvent) -> bool:
         and wanted.correlation_id in {"", event.metadata.correlation_id}
         and (wanted.recorded_from is None or event.recorded_at >= wanted.recorded_from)
         and (wanted.recorded_to is None or event.recorded_at <= wanted.recorded_to)
-        and words_of_text(wanted.text) <= words_of_text(texts)
+        and terms_of_text(wanted.text) <= terms_of_text(texts)
     )
 
 
@@ -76,11 +76,10 @@ def test_every_filter_finds_what_a_scan_of_the_whole_log_finds(
     monkeypatch.setattr(event_search, "NEAR_POSITIONS", near)
 
     async def scenario() -> None:
-        await migrate(database)
-        async with surroundings(database) as around, indexing(around) as search:
-            last = await append_all(around.store, mixed_history(sessions=4, runs_each=2))
-            assert await around.progress.wait_for(EVENT_INDEX, last, timeout=30)
-            events = await around.store.read_all(limit=100_000)
+        async with projection_harness(database) as harness, indexing(harness) as search:
+            last = await append_all(harness.store, mixed_history(sessions=4, runs_each=2))
+            assert await harness.progress.wait_for(EVENT_INDEX, last, timeout=250)
+            events = await harness.store.read_all(limit=100_000)
             random_ = random.Random(7)
             choices: dict[str, list[Any]] = {
                 "types": [(), ("run.finished",), ("tool.end", "run.queued"), ("nonesuch",)],
@@ -101,15 +100,14 @@ def test_every_filter_finds_what_a_scan_of_the_whole_log_finds(
 
 def test_actors_are_found_where_the_index_has_not_got_to_yet(database: str) -> None:
     async def scenario() -> None:
-        await migrate(database)
-        async with surroundings(database) as around:
-            await around.store.append("note:1", 0, [new_event("one", actor="ann"), new_event("two", actor="bob")])
-            search = PostgresEventSearch(around.pool)
+        async with projection_harness(database) as harness:
+            await harness.store.append("note:1", 0, [new_event("one", actor="ann"), new_event("two", actor="bob")])
+            search = PostgresEventSearch(harness.pool)
             assert await all_positions(search, EventFilter(actor="bob")) == [2]
             assert await all_positions(search, EventFilter(text="two")) == []
-            async with indexing(around):
-                assert await around.progress.wait_for(EVENT_INDEX, 2, timeout=30)
-                await around.store.append("note:1", 2, [new_event("three", actor="bob")])
+            async with indexing(harness):
+                assert await harness.progress.wait_for(EVENT_INDEX, 2, timeout=250)
+                await harness.store.append("note:1", 2, [new_event("three", actor="bob")])
             assert await all_positions(search, EventFilter(actor="bob")) == [2, 3]
             assert await all_positions(search, EventFilter(text="TWO")) == [2]
 
@@ -128,10 +126,9 @@ def test_words_of_any_script_and_payloads_of_any_bytes_are_indexed(database: str
     ]
 
     async def scenario() -> None:
-        await migrate(database)
-        async with surroundings(database) as around, indexing(around) as search:
-            await around.store.append("note:1", 0, [new_event(text) for text in texts])
-            assert await around.progress.wait_for(EVENT_INDEX, len(texts), timeout=30)
+        async with projection_harness(database) as harness, indexing(harness) as search:
+            await harness.store.append("note:1", 0, [new_event(text) for text in texts])
+            assert await harness.progress.wait_for(EVENT_INDEX, len(texts), timeout=250)
             for text, position in (
                 ("größe", 1),
                 ("テスト", 2),
@@ -149,10 +146,9 @@ def test_words_of_any_script_and_payloads_of_any_bytes_are_indexed(database: str
 @pytest.mark.parametrize("text", ["...", " ", " ".join(f"w{n}" for n in range(30))])
 def test_a_text_without_words_or_with_too_many_is_refused(database: str, text: str) -> None:
     async def scenario() -> None:
-        await migrate(database)
-        async with surroundings(database) as around:
+        async with projection_harness(database) as harness:
             with pytest.raises(InvalidInput) as refused:
-                await PostgresEventSearch(around.pool).find(EventFilter(text=text), 0, 10)
+                await PostgresEventSearch(harness.pool).find(EventFilter(text=text), 0, 10)
             assert refused.value.field == "text"
 
     run(scenario())
@@ -162,11 +158,10 @@ def test_who_waits_for_the_index_is_woken_by_it(database: str, monkeypatch: pyte
     monkeypatch.setattr(progress, "POLL_SECONDS", 1000)
 
     async def scenario() -> None:
-        await migrate(database)
-        async with surroundings(database) as around:
-            waiting = asyncio.create_task(around.progress.wait_for(EVENT_INDEX, 1, timeout=30))
-            async with indexing(around):
-                await append_all(around.store, mixed_history(sessions=1))
+        async with projection_harness(database) as harness:
+            waiting = asyncio.create_task(harness.progress.wait_for(EVENT_INDEX, 1, timeout=90))
+            async with indexing(harness):
+                await append_all(harness.store, mixed_history(sessions=1))
                 assert await waiting
 
     run(scenario())
@@ -174,8 +169,7 @@ def test_who_waits_for_the_index_is_woken_by_it(database: str, monkeypatch: pyte
 
 def test_how_far_the_index_is_behind_is_told_in_events_and_in_seconds(database: str) -> None:
     async def scenario() -> None:
-        await migrate(database)
-        async with surroundings(database) as around, around.pool.connection() as connection:
+        async with projection_harness(database) as harness, harness.pool.connection() as connection:
 
             async def lag() -> tuple[int, float]:
                 row = await (await connection.execute(sql.query("search/lag"))).fetchone()
@@ -183,12 +177,12 @@ def test_how_far_the_index_is_behind_is_told_in_events_and_in_seconds(database: 
                 return row[0], row[1]
 
             assert await lag() == (0, 0.0)
-            last = await append_all(around.store, mixed_history(sessions=1))
+            last = await append_all(harness.store, mixed_history(sessions=1))
             events, seconds = await lag()
             assert events == last
             assert seconds > 0
-            async with indexing(around):
-                assert await around.progress.wait_for(EVENT_INDEX, last, timeout=30)
+            async with indexing(harness):
+                assert await harness.progress.wait_for(EVENT_INDEX, last, timeout=250)
             assert await lag() == (0, 0.0)
 
     run(scenario())

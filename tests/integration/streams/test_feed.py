@@ -1,15 +1,16 @@
 """The global feed: every event of the log by position, through a filter."""
 
 import asyncio
-from datetime import timedelta
 
+import msgspec
 import pytest
 
-from application.event_streams import EventFilter
+from application.ports.event_streams import EventFilter
 from infrastructure.streams import feed_query
 from tests.support.async_run import run
 from tests.support.log_events import Noted
-from tests.support.streaming import Frame, Streaming, new_event, streaming
+from tests.support.recorded import new_event
+from tests.support.streaming import Frame, Streaming, streaming
 
 URL = "/api/events"
 
@@ -56,12 +57,12 @@ def positions(frames: list[Frame]) -> list[int]:
         ("?from=2100-01-01T00:00:00Z", []),
     ],
 )
-def test_what_a_filter_lets_pass(log: str, query: str, expected: list[int], known_to_the_tail: bool) -> None:
+def test_what_a_filter_lets_pass(database: str, query: str, expected: list[int], known_to_the_tail: bool) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             if not known_to_the_tail:
                 await two_runs(s)
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             if known_to_the_tail:
                 await two_runs(s)
             async with s.frames(URL + query) as frames:
@@ -70,9 +71,9 @@ def test_what_a_filter_lets_pass(log: str, query: str, expected: list[int], know
     run(scenario())
 
 
-def test_a_frame_of_the_feed(log: str) -> None:
+def test_a_frame_of_the_feed(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await s.store.append("note:1", 0, [new_event(Noted(text='"hi"'), "n1", actor="ann")])
             async with s.frames(URL) as frames:
                 frame = await anext(frames)
@@ -81,16 +82,16 @@ def test_a_frame_of_the_feed(log: str) -> None:
             assert frame.data == {
                 "position": 1, "stream": "note:1", "seq": 1, "type": "test.noted", "schemaVersion": 1, "eventId": "n1",
                 "occurredAt": "2026-03-04T05:06:07.891011Z",
-                "recordedAt": row.recorded_at.isoformat().replace("+00:00", "Z"),
+                "recordedAt": msgspec.to_builtins(row.recorded_at),
                 "metadata": {"actor": "ann", "correlationId": "c"}, "payload": {"text": '"hi"'},
             }  # fmt: skip
 
     run(scenario())
 
 
-def test_live_events_follow_and_a_client_resumes_by_header(log: str) -> None:
+def test_live_events_follow_and_a_client_resumes_by_header(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await two_runs(s)
             async with s.frames(f"{URL}?type=message.delta&after=3") as frames:
                 assert positions(await until_caught_up(frames)) == [4, 6]
@@ -106,12 +107,12 @@ def test_live_events_follow_and_a_client_resumes_by_header(log: str) -> None:
     run(scenario())
 
 
-def test_a_feed_up_to_a_time_ends_with_the_first_event_after_it(log: str) -> None:
+def test_a_feed_up_to_a_time_ends_with_the_first_event_after_it(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await two_runs(s)
             end = (await s.store.read_all_raw())[3].recorded_at
-            until = (end + timedelta(0)).isoformat().replace("+00:00", "Z")
+            until = msgspec.to_builtins(end)
             past = await s.all_frames(f"{URL}?to={until}")
             assert [frame.event for frame in past][-2:] == ["caught-up", "feed.closed"]
             assert positions(past[:-2]) == [1, 2, 3, 4]
@@ -119,9 +120,9 @@ def test_a_feed_up_to_a_time_ends_with_the_first_event_after_it(log: str) -> Non
     run(scenario())
 
 
-def test_a_position_beyond_the_end_is_400(log: str) -> None:
+def test_a_position_beyond_the_end_is_400(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await two_runs(s)
             response = await s.client.get(f"{URL}?after=7")
             assert response.status_code == 400
@@ -130,12 +131,12 @@ def test_a_position_beyond_the_end_is_400(log: str) -> None:
     run(scenario())
 
 
-def test_pages_search_far_for_few_matches(log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_search_far_for_few_matches(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infrastructure.streams.log_reader.SCANNED_POSITIONS", 10)
     assert feed_query.SCANNED_POSITIONS > 10
 
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             writer = s.run("a")
             await writer.queue()
             await writer.deltas(95)

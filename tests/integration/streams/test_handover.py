@@ -8,6 +8,8 @@ import pytest
 from tests.support.async_run import run
 from tests.support.streaming import RunWriter, Streaming, parsed, streaming
 
+pytestmark = pytest.mark.proof
+
 
 async def write_at_random(writer: RunWriter, events: int, random_: random.Random) -> None:
     await writer.start()
@@ -44,10 +46,10 @@ async def read_at_random(s: Streaming, writer: RunWriter, random_: random.Random
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_gap_no_repeat_no_reorder(log: str, seed: int) -> None:
+def test_no_gap_no_repeat_no_reorder(database: str, seed: int) -> None:
     async def scenario() -> None:
         random_ = random.Random(seed)
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             writers = [s.run(f"r{number}") for number in range(4)]
             for writer in writers:
                 await writer.queue()
@@ -66,4 +68,4 @@ def test_no_gap_no_repeat_no_reorder(log: str, seed: int) -> None:
             await s.no_open_streams()
             assert s.hub._runs == {}
 
-    run(scenario(), timeout=100)
+    run(scenario(), timeout=250)

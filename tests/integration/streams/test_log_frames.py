@@ -17,7 +17,7 @@ from domain.run.events import (
     ToolEnded,
     ToolStarted,
 )
-from infrastructure.eventstore.store import GroupCommitEventStore
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.streams.client_stream import LogBatch
 from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import RunLog
@@ -26,7 +26,8 @@ from infrastructure.streams.run_frames import RunFrames, RunIdentity
 from infrastructure.streams.topic import RunTopic
 from tests.support.async_run import run
 from tests.support.raw_append import append_raw
-from tests.support.streaming import OCCURRED_AT, SPEC
+from tests.support.recorded import OCCURRED_AT
+from tests.support.streaming import SPEC
 
 TEXTS = ["plain", 'quotes " and \\ and \n', "ünïcödé 漢字 🙂", "\x00\x1f", "x" * 3000, "y" * 6000, "z" * 100_000]
 IDENTITY = RunIdentity(run_id="r", session_id="s1", provider="scripted")
@@ -72,20 +73,20 @@ def random_moment(random_: random.Random) -> datetime:
 
 
 @pytest.mark.parametrize(("seed", "oddities"), [(1, 0.0), (2, 0.002), (3, 0.02), (4, 0.3), (5, 0.01)])
-def test_every_way_of_reading_gives_the_same_bytes(log: str, seed: int, oddities: float) -> None:
+def test_every_way_of_reading_gives_the_same_bytes(database: str, seed: int, oddities: float) -> None:
     random_ = random.Random(seed)
 
     async def scenario() -> None:
         payloads = [("run.queued", 1, encode(RunQueued(spec=SPEC)))]
         payloads += [random_payload(random_, oddities=oddities) for _ in range(3000)]
         payloads.append(("run.finished", 1, encode(RunFinished(outcome="succeeded", exported=True))))
-        async with GroupCommitEventStore(log) as store:
+        async with GroupCommitEventStore(database) as store:
             await append_raw(store, "run:other", 0, [("message.delta", 1, b'{"text":"x"}', OCCURRED_AT)])
             seq = await append_raw(store, "run:r", 0, [(*payload, random_moment(random_)) for payload in payloads])
             rows = await store.read_stream_raw("run:r")
         frames = RunFrames(IDENTITY)
         expected = [frames.stored(row) for row in rows]
-        reader = LogReader(log, tenant="default", connections=2)
+        reader = LogReader(database, tenant="default", connections=2)
         await reader.open()
         try:
             for after in (0, random_.randrange(seq), seq - 1):
@@ -105,12 +106,12 @@ def test_every_way_of_reading_gives_the_same_bytes(log: str, seed: int, oddities
     run(scenario())
 
 
-def test_a_batch_of_large_payloads_is_bounded(log: str) -> None:
+def test_a_batch_of_large_payloads_is_bounded(database: str) -> None:
     async def scenario() -> None:
-        async with GroupCommitEventStore(log) as store:
+        async with GroupCommitEventStore(database) as store:
             large = [("message.delta", 1, b'{"text":"%b"}' % (b"x" * 200_000), OCCURRED_AT)] * 100
             await append_raw(store, "run:r", 0, large)
-        reader = LogReader(log, tenant="default", connections=2)
+        reader = LogReader(database, tenant="default", connections=2)
         await reader.open()
         try:
             source = RunLog(RunTopic(IDENTITY), reader, RecentEvents(), last_seq=100)
@@ -126,3 +127,7 @@ def test_a_batch_of_large_payloads_is_bounded(log: str) -> None:
             await reader.close()
 
     run(scenario())
+
+
+def test_a_reader_that_was_never_opened_can_be_closed(database: str) -> None:
+    run(LogReader(database, tenant="default", connections=2).close())

@@ -4,11 +4,11 @@ import asyncio
 from datetime import timedelta
 
 from domain.identifiers import run_stream
-from domain.record import Metadata, NewEvent
 from domain.run.events import MessageDelta, RunFinished, RunQueued, RunStarted
 from infrastructure.streams.hub import StreamHub
 from tests.support.async_run import run
-from tests.support.streaming import OCCURRED_AT, SPEC, Streaming, streaming
+from tests.support.recorded import OCCURRED_AT, new_event
+from tests.support.streaming import SPEC, Streaming, streaming
 
 OFFSETS_MS = (0, 50, 1_000, 1_001, 3_600_000)
 
@@ -23,12 +23,7 @@ async def paced_run(s: Streaming) -> None:
         RunFinished(outcome="succeeded", exported=True),
     )
     new = [
-        NewEvent(
-            event_id=f"e{number}",
-            event=event,
-            occurred_at=OCCURRED_AT + timedelta(milliseconds=offset),
-            metadata=Metadata(actor="tester", correlation_id="c"),
-        )
+        new_event(event, f"e{number}", OCCURRED_AT + timedelta(milliseconds=offset))
         for number, (event, offset) in enumerate(zip(events, OFFSETS_MS, strict=True))
     ]
     await s.store.append(run_stream("paced"), 0, new)
@@ -44,9 +39,9 @@ async def sent(hub: StreamHub, cursor: int = 0, *, speed: float) -> list[tuple[f
     return found
 
 
-def test_at_once_it_is_what_the_stream_of_the_run_sends(log: str) -> None:
+def test_at_once_it_is_what_the_stream_of_the_run_sends(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await paced_run(s)
             live = [frame for frame in await s.all_frames("/api/runs/paced/stream") if frame.event != "caught-up"]
             body = b"".join(part for _, part in await sent(s.hub, speed=0))
@@ -59,9 +54,9 @@ def test_at_once_it_is_what_the_stream_of_the_run_sends(log: str) -> None:
     run(scenario())
 
 
-def test_each_event_comes_no_sooner_than_its_time(log: str) -> None:
+def test_each_event_comes_no_sooner_than_its_time(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await paced_run(s)
             came = {}
             for at, body in await sent(s.hub, speed=3600):
@@ -76,9 +71,9 @@ def test_each_event_comes_no_sooner_than_its_time(log: str) -> None:
     run(scenario())
 
 
-def test_it_goes_on_after_a_cursor_and_ends_when_its_client_leaves_or_the_server_goes(log: str) -> None:
+def test_it_goes_on_after_a_cursor_and_ends_when_its_client_leaves_or_the_server_goes(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await paced_run(s)
             body = b"".join(part for _, part in await sent(s.hub, 3, speed=0))
             assert body.startswith(b"id: 4\n")
@@ -94,7 +89,7 @@ def test_it_goes_on_after_a_cursor_and_ends_when_its_client_leaves_or_the_server
             rest = asyncio.create_task(waiting.next_body())
             await asyncio.sleep(0)
             s.hub.end_streams()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(90):
                 while await rest:
                     rest = asyncio.create_task(waiting.next_body())
             waiting.close()

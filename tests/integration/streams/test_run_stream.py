@@ -27,9 +27,9 @@ async def finished_run(s: Streaming) -> None:
     await writer.finish()
 
 
-def test_the_whole_of_a_finished_run(log: str) -> None:
+def test_the_whole_of_a_finished_run(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await finished_run(s)
             frames = await s.all_frames(URL)
             assert names(frames) == [
@@ -46,9 +46,9 @@ def test_the_whole_of_a_finished_run(log: str) -> None:
     run(scenario())
 
 
-def test_live_events_follow_caught_up_and_run_closed_is_last(log: str) -> None:
+def test_live_events_follow_caught_up_and_run_closed_is_last(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             writer = s.run("r1")
             await writer.queue()
             async with s.frames(URL) as frames:
@@ -61,9 +61,9 @@ def test_live_events_follow_caught_up_and_run_closed_is_last(log: str) -> None:
     run(scenario())
 
 
-def test_the_answers_headers(log: str) -> None:
+def test_the_answers_headers(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await finished_run(s)
             response = await s.client.get(URL)
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -74,9 +74,9 @@ def test_the_answers_headers(log: str) -> None:
     run(scenario())
 
 
-def test_head_has_the_headers_and_no_end_to_wait_for(log: str) -> None:
+def test_head_has_the_headers_and_no_end_to_wait_for(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await s.run("r1").queue()
             response = await s.client.head(URL)
             assert response.status_code == 200
@@ -86,9 +86,9 @@ def test_head_has_the_headers_and_no_end_to_wait_for(log: str) -> None:
     run(scenario())
 
 
-def test_a_client_resumes_behind_its_cursor_and_the_header_wins(log: str) -> None:
+def test_a_client_resumes_behind_its_cursor_and_the_header_wins(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await finished_run(s)
             assert ids(await s.all_frames(f"{URL}?cursor=3")) == [4, 5]
             assert ids(await s.all_frames(URL, {"Last-Event-ID": "2"})) == [3, 4, 5]
@@ -99,14 +99,14 @@ def test_a_client_resumes_behind_its_cursor_and_the_header_wins(log: str) -> Non
 
 
 @pytest.mark.parametrize("replica_has_seen_it", [True, False])
-def test_the_end_of_a_finished_run_is_204(log: str, replica_has_seen_it: bool) -> None:
+def test_the_end_of_a_finished_run_is_204(database: str, replica_has_seen_it: bool) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await finished_run(s)
             if replica_has_seen_it:
                 assert (await s.client.get(f"{URL}?cursor=5")).status_code == 204
                 assert (await s.client.get(URL, headers={"Last-Event-ID": "5"})).status_code == 204
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             assert (await s.client.get(f"{URL}?cursor=5")).status_code == 204
 
     run(scenario())
@@ -124,9 +124,11 @@ def test_the_end_of_a_finished_run_is_204(log: str, replica_has_seen_it: bool) -
         ("?cursor=1", {"Last-Event-ID": "no"}, "Last-Event-ID"),
     ],
 )
-def test_a_bad_cursor_is_400_and_names_its_field(log: str, query: str, headers: dict[str, str], field: str) -> None:
+def test_a_bad_cursor_is_400_and_names_its_field(
+    database: str, query: str, headers: dict[str, str], field: str
+) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await finished_run(s)
             response = await s.client.get(URL + query, headers=headers)
             assert response.status_code == 400
@@ -137,17 +139,17 @@ def test_a_bad_cursor_is_400_and_names_its_field(log: str, query: str, headers: 
     run(scenario())
 
 
-def test_an_unknown_run_is_404(log: str) -> None:
+def test_an_unknown_run_is_404(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             assert (await s.client.get(URL)).status_code == 404
 
     run(scenario())
 
 
-def test_a_blocked_run_closes_after_what_it_has_and_a_cancelation_reopens_nothing(log: str) -> None:
+def test_a_blocked_run_closes_after_what_it_has_and_a_cancelation_reopens_nothing(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             writer = s.run("r1")
             warning = RunWarning(warning=Warn(code="resume_missing", message="starts anew"))
             await writer.append(RunBlocked(spec=SPEC, capability="humanLoop", reason="can't ask"), warning)
@@ -164,9 +166,9 @@ def test_a_blocked_run_closes_after_what_it_has_and_a_cancelation_reopens_nothin
     run(scenario())
 
 
-def test_beyond_max_streams_is_503_with_retry_after_until_one_ends(log: str) -> None:
+def test_beyond_max_streams_is_503_with_retry_after_until_one_ends(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log, max_streams=2) as s:
+        async with streaming(database, max_streams=2) as s:
             await s.run("r1").queue()
             async with s.frames(URL) as first:
                 await anext(first)
@@ -183,9 +185,9 @@ def test_beyond_max_streams_is_503_with_retry_after_until_one_ends(log: str) -> 
     run(scenario())
 
 
-def test_a_client_that_goes_away_leaves_nothing_behind(log: str) -> None:
+def test_a_client_that_goes_away_leaves_nothing_behind(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log) as s:
+        async with streaming(database) as s:
             await s.run("r1").queue()
             async with s.frames(URL) as frames:
                 await anext(frames)
@@ -196,9 +198,9 @@ def test_a_client_that_goes_away_leaves_nothing_behind(log: str) -> None:
     run(scenario())
 
 
-def test_a_comment_line_comes_in_silence(log: str) -> None:
+def test_a_comment_line_comes_in_silence(database: str) -> None:
     async def scenario() -> None:
-        async with streaming(log, heartbeat_seconds=1) as s:
+        async with streaming(database, heartbeat_seconds=1) as s:
             await s.run("r1").queue()
             async with s.client.stream("GET", URL) as response:
                 text = ""
@@ -210,11 +212,11 @@ def test_a_comment_line_comes_in_silence(log: str) -> None:
     run(scenario())
 
 
-def test_a_shutdown_ends_streams_without_run_closed_and_another_replica_serves_the_rest(log: str) -> None:
+def test_a_shutdown_ends_streams_without_run_closed_and_another_replica_serves_the_rest(database: str) -> None:
     async def scenario() -> None:
         seen: list[Frame] = []
-        async with streaming(log) as other:
-            async with streaming(log) as s:
+        async with streaming(database) as other:
+            async with streaming(database) as s:
                 writer = s.run("r1")
                 await writer.queue()
                 await writer.deltas(10)

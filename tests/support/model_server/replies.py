@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-GATE_TIMEOUT_S = 60.0
+GATE_TIMEOUT_S = 200.0
 
 
 class Gate:

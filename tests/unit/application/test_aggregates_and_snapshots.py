@@ -4,14 +4,15 @@ from typing import Any
 
 import msgspec
 
-from application.aggregates import EVENTS_PER_PAGE, Aggregates
+from application.aggregates.aggregates import EVENTS_PER_PAGE, Aggregates
 from application.command_context import CommandContext
-from application.ports import AppendResult, ExpectedSeqConflict
-from application.snapshots import Snapshot
+from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from application.ports.snapshots import Snapshot
 from domain.errors import Conflict
 from domain.record import NewEvent, Occurrence, RecordedEvent
 from tests.support.async_run import run
-from tests.support.log_events import OCCURRED_AT, Counted
+from tests.support.log_events import Counted
+from tests.support.recorded import OCCURRED_AT
 
 
 class Tally(msgspec.Struct, frozen=True):

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import pytest
 from msgspec.structs import replace
 
-from application.effect_ledger import EffectLease
-from application.effect_worker import EffectWorker
-from application.effects.effect import ClaimedEffect, EffectFailed, EffectObsolete
-from application.findings import Findings, Takeovers
-from application.ports import ExecutorError
-from application.reactions import EffectKind
-from application.work_context import bound_ids
+from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
+from application.diagnostic_context import diagnostic_ids
+from application.effects.worker import EffectWorker
+from application.ports.effect_handler import EffectFailed, EffectObsolete
+from application.ports.effect_kinds import LedgerKind
+from application.ports.effect_ledger import ClaimedEffect, EffectLease
+from application.ports.executor import ExecutorError
 from domain.operations.events import ReconcileFinished
 from tests.support.log_in_memory import LogInMemory
 
@@ -72,7 +72,7 @@ class Handler:
         self.about: Mapping[str, str] = {}
 
     async def perform(self, effect: ClaimedEffect) -> None:
-        self.about = bound_ids()
+        self.about = diagnostic_ids()
         self._perform()
 
     async def give_up(self, effect: ClaimedEffect, error: str) -> None:
@@ -90,12 +90,12 @@ async def nothing_more(_effect: ClaimedEffect, _error: str) -> None:
     """The log takes note of what is given up; not this test's business."""
 
 
-def effect_worker(ledger: OneEffect, handlers: Mapping[EffectKind, Any], **more: Any) -> EffectWorker:
+def effect_worker(ledger: OneEffect, handlers: Mapping[LedgerKind, Any], **more: Any) -> EffectWorker:
     return EffectWorker(
         ledger=ledger,
         handlers=handlers,
         given_up=nothing_more,
-        takeovers=Takeovers(Findings(store=LogInMemory(), clock=lambda: NOW)),
+        takeover_log=TakeoverLog(ReconcileLog(store=LogInMemory(), clock=lambda: NOW)),
         owner="w",
         **more,
     )
@@ -107,7 +107,7 @@ def worked(handler: Any, effect: ClaimedEffect = EFFECT) -> list[tuple[str, str]
     async def scene() -> list[tuple[str, str]]:
         ledger = OneEffect(effect)
         worker = asyncio.create_task(effect_worker(ledger, {effect.kind: handler}).run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             await ledger.settled.wait()
         worker.cancel()
         await asyncio.gather(worker, return_exceptions=True)
@@ -179,7 +179,7 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_performs() -> None:
         ledger = OneEffect(EFFECT)
         worker = effect_worker(ledger, {EFFECT.kind: Endless(lambda: None)})
         running = asyncio.create_task(worker.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             await begun.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -195,7 +195,7 @@ def test_what_is_taken_over_from_a_worker_that_is_gone_is_found_in_the_log() -> 
             ledger=ledger,
             handlers={EFFECT.kind: Handler(lambda: None)},
             given_up=nothing_more,
-            takeovers=Takeovers(Findings(store=log, clock=lambda: NOW)),
+            takeover_log=TakeoverLog(ReconcileLog(store=log, clock=lambda: NOW)),
             owner="w",
         )
         running = asyncio.create_task(worker.run())
@@ -225,7 +225,7 @@ def test_a_lost_lease_ends_the_work_without_a_word() -> None:
         ledger = OneEffect(EFFECT, keeps_lease=False)
         worker = effect_worker(ledger, {EFFECT.kind: Endless(lambda: None)}, lease=timedelta(milliseconds=30))
         running = asyncio.create_task(worker.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             await ended.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -1,28 +1,32 @@
-"""Process managers: an event in, wanted effects and queue moves out."""
+"""Process managers: an event in; commands, wanted effects and moves of the queue out."""
 
 from datetime import UTC, datetime
 
 import pytest
 
-from application.process_managers.session_life import SYNC_GRACE
-from application.process_managers.table import PROCESS_MANAGERS, react, wire_names
-from application.reactions import (
+from application.ports.effect_kinds import EffectKind
+from application.process_managers.outcomes import (
     DequeueRun,
-    EffectKind,
     EffectNotNeeded,
     EnqueueFinish,
     EnqueueRun,
-    MoveWorkerPlace,
+    MoveWorkerSlot,
     PostponeRun,
+    RunDetached,
+    SendToSession,
     WantedEffect,
 )
+from application.process_managers.session_life import SYNC_GRACE
+from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from domain.event import Event
-from domain.record import Metadata, RecordedEvent
+from domain.record import RecordedEvent
 from domain.run import events as run
 from domain.run.values import Message, RunError, RunSpec
 from domain.session import events as session
+from domain.session.commands import DetachRun, RequestSync
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncRef
+from tests.support.recorded import recorded
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 PLAN = RestorePlan(layers=())
@@ -31,17 +35,9 @@ SPEC = RunSpec(
 )
 
 
-def recorded(stream: str, event: Event, seq: int = 7) -> RecordedEvent:
-    return RecordedEvent(
-        position=41,
-        stream=stream,
-        seq=seq,
-        event_id="e",
-        event=event,
-        occurred_at=NOW,
-        recorded_at=NOW,
-        metadata=Metadata(actor="ada", correlation_id="c"),
-    )
+def logged(stream: str, event: Event) -> RecordedEvent:
+    (event_as_recorded,) = recorded(stream, [event], first_position=41, first_seq=7)
+    return event_as_recorded
 
 
 def activation(kind: session.ActivationKind) -> session.ActivationRequested:
@@ -73,11 +69,11 @@ def activation(kind: session.ActivationKind) -> session.ActivationRequested:
     ],
 )
 def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: EffectKind) -> None:
-    reactions = react(recorded("session:s1", event))
-    (wanted,) = [reaction for reaction in reactions if not isinstance(reaction, MoveWorkerPlace)]
+    outcomes = outcomes_of(logged("session:s1", event))
+    (wanted,) = [outcome for outcome in outcomes if not isinstance(outcome, MoveWorkerSlot)]
 
     assert wanted == WantedEffect(
-        effect_id=f"{kind}/session:s1/7", kind=kind, lane="session:s1", params={"sessionId": "s1", "generation": 3}
+        effect_id=f"{kind}/session:s1/7", kind=kind, key="session:s1", params={"sessionId": "s1", "generation": 3}
     )
 
 
@@ -93,10 +89,10 @@ def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: 
         (session.ContainerLost(generation=3, detail="d"), "free"),
     ],
 )
-def test_a_worker_has_a_place_from_its_activation_until_its_container_is_down(event: Event, to: str) -> None:
-    places = [move for move in react(recorded("session:s1", event)) if isinstance(move, MoveWorkerPlace)]
+def test_a_worker_has_a_slot_from_its_activation_until_its_container_is_down(event: Event, to: str) -> None:
+    moves = [move for move in outcomes_of(logged("session:s1", event)) if isinstance(move, MoveWorkerSlot)]
 
-    assert places == [MoveWorkerPlace(lane="session:s1", to=to)]  # type: ignore[arg-type]
+    assert moves == [MoveWorkerSlot(key="session:s1", to=to)]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +103,7 @@ def test_a_worker_has_a_place_from_its_activation_until_its_container_is_down(ev
     ],
 )
 def test_a_requested_sync_and_the_gate_of_a_stop_want_a_sync_of_that_id(event: Event) -> None:
-    (wanted,) = react(recorded("session:s1", event))
+    (wanted,) = outcomes_of(logged("session:s1", event))
 
     assert isinstance(wanted, WantedEffect)
     assert wanted.kind == "workspace.sync"
@@ -123,25 +119,27 @@ def test_a_requested_sync_and_the_gate_of_a_stop_want_a_sync_of_that_id(event: E
     ],
 )
 def test_events_that_need_nothing_want_nothing(event: Event) -> None:
-    assert react(recorded("session:s1", event)) == ()
+    assert outcomes_of(logged("session:s1", event)) == ()
 
 
 def test_a_queued_run_enters_the_queue_of_its_session() -> None:
-    assert react(recorded("run:r1", run.RunQueued(spec=SPEC))) == (
+    assert outcomes_of(logged("run:r1", run.RunQueued(spec=SPEC))) == (
         EnqueueRun(run_id="r1", session_id="s1", max_attempts=5),
     )
 
 
-def test_message_stop_wants_an_incremental_sync_with_an_id_of_its_own() -> None:
-    (wanted,) = react(recorded("run:r1", run.MessageStopped()))
-
-    assert isinstance(wanted, WantedEffect)
-    assert (wanted.kind, wanted.lane) == ("session.request_sync", "run:r1")
-    assert wanted.params == {"runId": "r1", "syncId": "run:r1/7"}
+def test_message_stop_requests_an_incremental_sync_of_the_session_with_an_id_of_its_own() -> None:
+    assert outcomes_of(logged("run:r1", run.MessageStopped())) == (
+        SendToSession(
+            command_id="session.request_sync/run:r1/7:requested",
+            run_id="r1",
+            command=RequestSync(sync_id="run:r1/7", reason="message.stop", run_id="r1"),
+        ),
+    )
 
 
 def test_an_accepted_reply_is_to_be_delivered() -> None:
-    (wanted,) = react(recorded("run:r1", run.HumanLoopReplyAccepted(question_id="q", answer="yes")))
+    (wanted,) = outcomes_of(logged("run:r1", run.HumanLoopReplyAccepted(question_id="q", answer="yes")))
 
     assert isinstance(wanted, WantedEffect)
     assert wanted.kind == "human_loop.deliver_reply"
@@ -149,32 +147,29 @@ def test_an_accepted_reply_is_to_be_delivered() -> None:
 
 
 def test_only_an_end_reported_from_outside_needs_somebody_to_finish_the_run() -> None:
-    assert react(recorded("run:r1", run.RunAgentFinished(outcome="succeeded"))) == (EnqueueFinish(run_id="r1"),)
-    assert react(recorded("run:r1", run.RunAgentFinished(outcome="succeeded", lease_generation=2))) == ()
+    assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded"))) == (EnqueueFinish(run_id="r1"),)
+    assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded", lease_generation=2))) == ()
 
 
-def test_a_scheduled_retry_postpones_the_run_and_lets_go_of_its_session() -> None:
+DETACH = SendToSession(command_id="session.detach_run/run:r1/7:detached", run_id="r1", command=DetachRun(run_id="r1"))
+
+
+def test_a_scheduled_retry_postpones_the_run_and_detaches_it_from_its_session() -> None:
     event = run.RunRetryScheduled(attempt=1, error=RunError(error_class="environment", message="m"), available_at=NOW)
 
-    postponed, detach = react(recorded("run:r1", event))
-
-    assert postponed == PostponeRun(run_id="r1", available_at=NOW)
-    assert isinstance(detach, WantedEffect)
-    assert detach.kind == "session.detach_run"
+    assert outcomes_of(logged("run:r1", event)) == (PostponeRun(run_id="r1", available_at=NOW), DETACH)
 
 
-def test_a_finished_run_leaves_the_queue_and_its_session() -> None:
-    dequeued, detach = react(recorded("run:r1", run.RunFinished(outcome="failed", exported=False)))
+def test_a_finished_run_leaves_the_queue_and_is_detached_from_its_session() -> None:
+    event = run.RunFinished(outcome="failed", exported=False)
 
-    assert dequeued == DequeueRun(run_id="r1")
-    assert isinstance(detach, WantedEffect)
-    assert detach.kind == "session.detach_run"
+    assert outcomes_of(logged("run:r1", event)) == (DequeueRun(run_id="r1"), DETACH)
 
 
-def test_a_run_that_has_let_go_of_its_session_needs_nobody_to_do_it() -> None:
+def test_a_run_that_is_detached_needs_no_command_to_do_so() -> None:
     event = session.SessionRunDetached(generation=1, detached_run_id="r1")
 
-    assert react(recorded("session:s1", event)) == (EffectNotNeeded(kind="session.detach_run", lane="run:r1"),)
+    assert outcomes_of(logged("session:s1", event)) == (RunDetached(run_id="r1"),)
 
 
 def test_a_final_sync_waits_a_moment_for_who_executes_the_run_to_do_it() -> None:
@@ -183,12 +178,12 @@ def test_a_final_sync_waits_a_moment_for_who_executes_the_run_to_do_it() -> None
         generation=3, sync_id="y", reason="run.finished", sync=SyncRef(manifest_key="k", manifest_hash="h")
     )
 
-    (wanted,) = react(recorded("session:s1", requested))
+    (wanted,) = outcomes_of(logged("session:s1", requested))
 
     assert isinstance(wanted, WantedEffect)
     assert (wanted.kind, wanted.params["syncId"], wanted.delay) == ("workspace.sync", "y", SYNC_GRACE)
-    assert react(recorded("session:s1", synced)) == (
-        EffectNotNeeded(kind="workspace.sync", lane="session:s1", sync_id="y"),
+    assert outcomes_of(logged("session:s1", synced)) == (
+        EffectNotNeeded(kind="workspace.sync", key="session:s1", sync_id="y"),
     )
 
 
@@ -197,13 +192,16 @@ def test_any_other_sync_is_the_effect_workers_alone() -> None:
         generation=3, sync_id="y", reason="manual", sync=SyncRef(manifest_key="k", manifest_hash="h")
     )
 
-    assert react(recorded("session:s1", synced)) == ()
+    assert outcomes_of(logged("session:s1", synced)) == ()
 
 
-def test_reacting_twice_wants_the_same_effect_ids() -> None:
-    event = recorded("session:s1", activation("create"))
-
-    assert react(event) == react(event)
+@pytest.mark.parametrize(
+    "event",
+    [logged("session:s1", activation("create")), logged("run:r1", run.MessageStopped())],
+    ids=["an effect", "a command"],
+)
+def test_the_same_event_again_leads_to_the_same_ids(event: RecordedEvent) -> None:
+    assert outcomes_of(event) == outcomes_of(event)
 
 
 def test_no_event_is_of_interest_to_two_process_managers() -> None:

@@ -2,21 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from application import run_ending
-from application.run_limits import RunLimits
+from application.ports.executor import ExecutorError
+from application.ports.run_queue import RunLease
+from application.runs import ending as run_ending
+from application.runs.execution_context import ExecutionContext
+from application.runs.limits import RunLimits
 from domain.run.commands import CancelRun, ClaimRun
 from domain.run.events import RunAgentFinished, RunFinished, RunRetryScheduled, RunTailLost
 from domain.run.state import Run
 from domain.session.commands import RequestCollection, RequestSync
+from domain.session.events import ContainerStarted
 from tests.support.async_run import run
-from tests.support.world_in_memory import World, context, executor_error, now, until, world
+from tests.support.executor_in_memory import executor_error
+from tests.support.world_in_memory import World, context, now, until, world
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIFE = [
     "run.queued",
     "run.claimed",
@@ -32,6 +39,10 @@ LIFE = [
 ]
 
 
+async def execute(made: World, lease: RunLease) -> Run | None:
+    return await made.executions.execute(lease, retry_delay=made.retry_delay)
+
+
 def executed(script: Callable[[World], Coroutine[Any, Any, None]], **spec: Any) -> World:
     """A run `r` of session `s`, executed while `script` plays its executor; the world afterwards."""
 
@@ -39,7 +50,7 @@ def executed(script: Callable[[World], Coroutine[Any, Any, None]], **spec: Any) 
         async with world() as made:
             lease = await made.queued(**spec)
             playing = asyncio.create_task(script(made))
-            await made.executions.execute(lease)
+            await execute(made, lease)
             await playing
             return made
 
@@ -65,6 +76,69 @@ def test_a_run_goes_from_its_claim_to_its_end_and_lets_go_of_its_session() -> No
     session = made.log.types("session:s")
     assert session.count("session.run_attached") == session.count("session.run_detached") == 1
     assert made.queue.leased == {}
+
+
+async def second_run(made: World, *health_troubles: ExecutorError) -> None:
+    """After run `r`, run `r2` of the same session, whose worker is up. `health_troubles` are what its executor answers
+    to the first calls for its health."""
+    first = asyncio.create_task(speaks_and_ends(made))
+    await execute(made, await made.queued())
+    await first
+    executor = made.executor(session_id="s")
+    executor.troubles["health"] = list(health_troubles)
+    lease = await made.queued("r2")
+    executing = asyncio.create_task(execute(made, lease))
+    await executor.started("r2")
+    await executor.say("r2", "message.delta", text="hello")
+    await executor.end("r2")
+    await executing
+
+
+def test_an_executor_that_serves_elsewhere_than_recorded_is_recorded_before_a_run_starts() -> None:
+    """As after the death of a control plane between an executor's start and the record of it."""
+
+    async def scene() -> World:
+        async with world() as made:
+            first = asyncio.create_task(speaks_and_ends(made))
+            await execute(made, await made.queued())
+            await first
+            made.runtime.moved["s"] = "elsewhere"
+            executor = made.executor(session_id="s")
+            executing = asyncio.create_task(execute(made, await made.queued("r2")))
+            await executor.started("r2")
+            await executor.end("r2")
+            await executing
+            return made
+
+    made = run(scene())
+
+    assert last_of_session(made, ContainerStarted).url == "elsewhere"
+    assert made.log.types("run:r2").count("run.retry_scheduled") == 0
+
+
+def last_of_session(made: World, kind: type[Any]) -> Any:
+    return [event.event for event in made.log.of("session:s") if isinstance(event.event, kind)][-1]
+
+
+@pytest.mark.parametrize(
+    ("health_troubles", "activation"),
+    [pytest.param((), "touch", id="answers"), pytest.param((executor_error(),), "activate", id="answers later")],
+)
+def test_a_run_whose_worker_is_up_starts_in_the_same_steps_whether_or_not_it_answers_at_once(
+    health_troubles: tuple[ExecutorError, ...], activation: str
+) -> None:
+    async def scene() -> World:
+        async with world() as made:
+            await second_run(made, *health_troubles)
+            return made
+
+    made = run(scene())
+
+    assert made.log.types("run:r2") == LIFE
+    session = made.log.types("session:s")
+    assert session.count("session.run_attached") == session.count("session.run_detached") == 2
+    touched = [event for event in made.log.of("session:s") if event.event.wire_name == "session.touched"]
+    assert [event.event_id for event in touched] == [f"lease/r2/1/{activation}"]
 
 
 def test_an_executor_that_is_away_for_a_moment_changes_nothing() -> None:
@@ -108,7 +182,7 @@ def test_an_agent_that_is_refused_is_tried_again_unless_it_is_the_callers_fault(
     assert "session.run_detached" in made.log.types("session:s")
 
 
-def test_a_retry_waits_longer_with_each_attempt() -> None:
+def test_the_first_retry_waits_for_the_retry_delay() -> None:
     async def script(made: World) -> None:
         made.executor(session_id="s").troubles["start_run"] = [executor_error("no", status=503)]
 
@@ -118,23 +192,23 @@ def test_a_retry_waits_longer_with_each_attempt() -> None:
     assert isinstance(scheduled.event, RunRetryScheduled)
     wait = scheduled.event.available_at - scheduled.occurred_at
     assert timedelta(minutes=4) < wait <= timedelta(minutes=5)
-    assert made.executions.delay(3) == 3 * made.executions.delay(1)
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 5])
 @pytest.mark.parametrize(("jitter", "factor"), [(0.0, 1.0), (0.5, 1.1), (1.0, 1.2)])
 def test_jitter_makes_a_retry_wait_up_to_a_fifth_longer(jitter: float, factor: float, attempt: int) -> None:
-    made = World(jitter=jitter)
+    ports = replace(World(jitter=jitter).execution_ports, clock=lambda: NOW)
+    lease = RunLease(run_id="r", owner="w1", generation=1)
+    execution = ExecutionContext(ports=ports, lease=lease, retry_delay=timedelta(minutes=5))
 
-    assert made.executions.delay(attempt) == timedelta(minutes=5) * attempt * factor
-    assert made.executions.with_retry_delay(timedelta(minutes=1)).delay(attempt) == timedelta(minutes=attempt) * factor
+    assert execution.retry_at(attempt) == NOW + timedelta(minutes=5) * attempt * factor
 
 
 def test_a_run_that_is_canceled_while_it_waits_for_its_session_never_starts() -> None:
     async def scene() -> World:
         made = World()  # nobody performs its effects: the session stays on its way up
         lease = await made.queued()
-        executing = asyncio.create_task(made.executions.execute(lease))
+        executing = asyncio.create_task(execute(made, lease))
         await until(made.log, lambda: "run.phase" in made.log.types("run:r"))
         await made.runs.handle("r", CancelRun(), context("cancel"))
         await executing
@@ -162,7 +236,7 @@ def test_who_is_overtaken_by_another_holder_writes_nothing_more() -> None:
     async def scene() -> tuple[Run | None, World]:
         async with world() as made:
             lease = await made.queued()
-            executing = asyncio.create_task(made.executions.execute(lease))
+            executing = asyncio.create_task(execute(made, lease))
             executor = made.executor(session_id="s")
             await executor.started("r")
             await made.runs.handle("r", ClaimRun(lease_generation=2, owner="w2"), context("claim"))
@@ -179,7 +253,7 @@ def test_who_takes_over_goes_on_where_the_log_stands() -> None:
     async def scene() -> World:
         async with world() as made:
             lease = await made.queued()
-            first = asyncio.create_task(made.executions.execute(lease))
+            first = asyncio.create_task(execute(made, lease))
             executor = made.executor(session_id="s")
             await executor.started("r")
             await executor.say("r", "message.delta", text="one")
@@ -188,7 +262,7 @@ def test_who_takes_over_goes_on_where_the_log_stands() -> None:
             await asyncio.gather(first, return_exceptions=True)
             await executor.say("r", "message.delta", text="two")
             await executor.end("r")
-            await made.executions.execute(msgspec.structs.replace(lease, owner="w2", generation=2))
+            await execute(made, msgspec.structs.replace(lease, owner="w2", generation=2))
             return made
 
     made = run(scene())
@@ -235,7 +309,7 @@ def test_an_agent_that_says_nothing_for_too_long_is_ended() -> None:
     async def scene() -> World:
         async with world(limits=RunLimits(run=timedelta(), silence=timedelta(milliseconds=50))) as made:
             lease = await made.queued()
-            await made.executions.execute(lease)
+            await execute(made, lease)
             return made
 
     made = run(scene())

@@ -1,36 +1,38 @@
-"""The resident worker: what it claims, keeps, gives back, takes over and loses."""
+"""The run worker: what it claims, keeps, gives back, takes over and loses."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from application.findings import Findings, Takeovers
-from application.run_queue import DrainCounts
-from application.run_worker import RunWorker
+from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
+from application.ports.run_queue import DrainCounts
+from application.runs.worker import RunWorker
 from domain.operations.events import ReconcileFinished
 from domain.record import RecordedEvent
 from domain.run.commands import CancelRun
 from domain.run.events import RunRetryScheduled
 from tests.support.async_run import run
-from tests.support.world_in_memory import World, context, executor_error, now, until, world
+from tests.support.executor_in_memory import executor_error
+from tests.support.world_in_memory import World, context, now, until, world
 
-OUTSIDE = timedelta(milliseconds=60)
+LEASE = timedelta(milliseconds=60)
 
 
-def worker(made: World, *, owner: str = "w1", lease: timedelta = OUTSIDE) -> RunWorker:
+def worker(made: World, *, owner: str = "w1", lease: timedelta = LEASE) -> RunWorker:
     return RunWorker(
         queue=made.queue,
         executions=made.executions,
-        takeovers=Takeovers(Findings(store=made.log, clock=now)),
+        takeover_log=TakeoverLog(ReconcileLog(store=made.log, clock=now)),
         owner=owner,
         lease=lease,
+        retry_delay=made.retry_delay,
     )
 
 
 @asynccontextmanager
-async def working(made: World, resident: RunWorker) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(resident.run())
+async def working(made: World, run_worker: RunWorker) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(run_worker.run())
     try:
         yield task
     finally:
@@ -54,17 +56,18 @@ def test_runs_are_claimed_as_they_come_and_seen_through_to_their_end() -> None:
 
 
 def test_a_worker_that_is_told_to_end_gives_its_runs_back_at_once() -> None:
-    async def scene() -> tuple[list[tuple[str, timedelta]], int]:
+    async def scene() -> tuple[list[tuple[str, timedelta]], list[str], list[str]]:
         async with world() as made:
-            resident = worker(made)
-            async with working(made, resident) as task:
+            run_worker = worker(made)
+            async with working(made, run_worker) as task:
                 await made.queued()
                 await made.executor(session_id="s").started("r")
+                before = run_worker.under_way
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-            return made.queue.released, resident.under_way
+            return made.queue.released, before, run_worker.under_way
 
-    assert run(scene()) == ([("r", timedelta())], 0)
+    assert run(scene()) == ([("r", timedelta())], ["r"], [])
 
 
 def test_a_lease_that_can_not_be_renewed_ends_the_work_and_is_said_in_the_log() -> None:
@@ -121,14 +124,14 @@ def test_a_stale_run_is_taken_over_and_found_in_the_log() -> None:
 def test_taking_over_on_request_leaves_what_is_not_stale_alone() -> None:
     async def scene() -> tuple[tuple[str, ...], tuple[str, ...], int]:
         async with world() as made:
-            resident = worker(made, lease=timedelta(minutes=1))
+            run_worker = worker(made, lease=timedelta(minutes=1))
             await made.queued("fresh", "s1")
             await made.queued("stale", "s2")
             await until(made.log, lambda: {"fresh", "stale"} <= set(made.queue.waiting))
             del made.queue.waiting["stale"]
             made.queue.expired["stale"] = "gone"
-            first = await resident.take_over(limit=10, wait_s=0)
-            second = await resident.take_over(limit=10, wait_s=0)
+            first = await run_worker.take_over(limit=10, wait_s=0)
+            second = await run_worker.take_over(limit=10, wait_s=0)
             executor = made.executor(session_id="s2")
             await executor.started("stale")
             await executor.end("stale")

@@ -1,25 +1,28 @@
-"""What is done by the clock: what each round finds, does and leaves in the log."""
+"""The reconcilers and the schedule: what each round finds, does and leaves in the log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from application.aggregates.reconcile_log import ReconcileLog
 from application.command_context import CommandContext
-from application.content_collection import RequestCollections
-from application.findings import Findings
-from application.missing_runs import RestoreMissingRuns
-from application.orphans import CleanOrphans, OrphanCounts
-from application.run_commands import RunCommands
-from application.run_queue import LostRun
-from application.schedule import Schedule
-from application.session_commands import SessionCommands
+from application.operations.orphans import CleanOrphans, OrphanCounts
+from application.operations.queue_reconciliation import ReconcileRunQueue
+from application.operations.reconcilers import Reconcilers
+from application.operations.schedule import Schedule
+from application.ports.operations import Takeover
+from application.ports.run_queue import LostRun
+from application.runs.commands import RunCommands
+from application.sessions.commands import SessionCommands
+from application.sessions.content_collection import RequestCollections
 from domain.operations.events import ReconcileFinished
 from domain.run.commands import ClaimRun, RecordJournalEntry, StartAgent
 from domain.run.events import HumanLoopRequested
 from domain.session.commands import ActivateSession
 from tests.support.async_run import run
-from tests.support.world_in_memory import MemoryQueue, World, context, executor_error, now, until, world
+from tests.support.executor_in_memory import executor_error
+from tests.support.world_in_memory import MemoryQueue, World, context, now, until, world
 
 STALE_AFTER = timedelta(minutes=30)
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -32,22 +35,22 @@ class Candidates:
         self._found = found
         self.asked: dict[str, datetime] = {}
 
-    async def idle(self, before: datetime, limit: int) -> list[str]:
+    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
         return self._found.get("idle", [])[:limit]
 
-    async def stopped(self, before: datetime, limit: int) -> list[str]:
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
         return self._found.get("stopped", [])[:limit]
 
-    async def stale_syncs(self, synced_before: datetime, limit: int) -> list[str]:
-        self.asked["stale_syncs"] = synced_before
-        return self._found.get("stale_syncs", [])[:limit]
+    async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
+        self.asked["unsynced"] = synced_before
+        return self._found.get("unsynced", [])[:limit]
 
 
 class Questions:
     def __init__(self, *found: tuple[str, str]) -> None:
         self._found = list(found)
 
-    async def expired(self, now: datetime, limit: int) -> list[tuple[str, str]]:
+    async def expired_questions(self, *, now: datetime, limit: int) -> list[tuple[str, str]]:
         return self._found[:limit]
 
 
@@ -87,6 +90,19 @@ class QueueWithGaps(MemoryQueue):
         return True
 
 
+class StaleRuns:
+    """The runs whose lease has run out, once; of `broken_off` of them the execution breaks off again."""
+
+    def __init__(self, *run_ids: str, broken_off: int = 0) -> None:
+        self._due = Takeover(run_ids=run_ids, broken_off=broken_off)
+        self.waited_s: float | None = None
+
+    async def take_over(self, *, limit: int, wait_s: float) -> Takeover:
+        due, self._due = self._due, Takeover()
+        self.waited_s = wait_s
+        return due
+
+
 class StaleEffects:
     def __init__(self, *found: str) -> None:
         self._found = found
@@ -96,35 +112,52 @@ class StaleEffects:
         return found
 
 
-def schedule(made: World, **parts: Any) -> Schedule:
-    numbers, findings = iter(range(100)), Findings(store=made.log, clock=now)
-    candidates = parts.get("candidates", Candidates())
-    commands = SessionCommands(
+def commands(made: World, candidates: Candidates, new_id: Callable[[], str]) -> SessionCommands:
+    return SessionCommands(
         sessions=made.sessions,
         tail=made.log,
         ensure_up=made.workers.ensure_up,
-        run_has_ended=lambda _run_id: _true(),
+        run_is_not_executing=lambda _run_id: _true(),
         candidates=candidates,
         clock=now,
-        new_id=lambda: f"id{next(numbers)}",
+        new_id=new_id,
     )
-    runs = RunCommands(runs=made.runs, tail=made.log, providers=None, new_id=lambda: "x")  # type: ignore[arg-type]
+
+
+def schedule(made: World, **parts: Any) -> Schedule:
+    numbers = iter(range(100))
+
+    def new_id() -> str:
+        return f"id{next(numbers)}"
+
     return Schedule(
-        sessions=commands,
+        sessions=commands(made, parts.get("candidates", Candidates()), new_id),
+        reconcilers=reconcilers(made, **parts),
+        new_id=new_id,
+        idle_timeout=timedelta(0),
+        remove_after=timedelta(0),
+    )
+
+
+def reconcilers(made: World, **parts: Any) -> Reconcilers:
+    reconcile_log = ReconcileLog(store=made.log, clock=now)
+    numbers = iter(range(100))
+    candidates = parts.get("candidates", Candidates())
+    runs = RunCommands(runs=made.runs, tail=made.log, providers=None, new_id=lambda: "x")  # type: ignore[arg-type]
+    return Reconcilers(
+        sessions=commands(made, candidates, lambda: f"sync{next(numbers)}"),
         runs=runs,
+        stale_runs=parts.get("stale_runs", StaleRuns()),
         candidates=candidates,
         questions=parts.get("questions", Questions()),
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
         collections=parts.get("collections", Collections()),
-        missing_runs=RestoreMissingRuns(
-            runs=made.runs, queue=parts.get("queue", made.queue), store=made.log, findings=findings
+        queue_reconciliation=ReconcileRunQueue(
+            runs=made.runs, queue=parts.get("queue", made.queue), store=made.log, reconcile_log=reconcile_log
         ),
-        findings=findings,
+        reconcile_log=reconcile_log,
         clock=parts.get("clock", now),
-        new_id=lambda: f"id{next(numbers)}",
-        idle_timeout=timedelta(0),
-        remove_after=timedelta(0),
         stale_sync_after=STALE_AFTER,
     )
 
@@ -156,14 +189,14 @@ def test_workers_whose_sync_is_too_old_are_synced_and_those_that_can_not_be_are_
     async def scene() -> tuple[Any, Any, timedelta, list[str]]:
         async with world() as made:
             await running(made, "a")
-            candidates = Candidates(stale_syncs=["a", "unknown"])
+            candidates = Candidates(unsynced=["a", "unknown"])
             at = now()
-            counts = await schedule(made, candidates=candidates, clock=lambda: at).compensate_syncs()
+            counts = await reconcilers(made, candidates=candidates, clock=lambda: at).compensate_syncs(context("round"))
             await until(made.log, lambda: "session.synced" in made.log.types("session:a"))
             return (
                 counts,
                 made.log.last("reconcile:syncs"),
-                at - candidates.asked["stale_syncs"],
+                at - candidates.asked["unsynced"],
                 made.log.types("session:a"),
             )
 
@@ -179,11 +212,11 @@ def test_a_question_expires_once_its_time_is_over_by_its_own_stream() -> None:
     async def scene() -> tuple[Any, list[str]]:
         async with world() as made:
             await asked(made, "r", "q")
-            early = await schedule(made, questions=Questions(("r", "q"))).expire_questions()
+            early = await reconcilers(made, questions=Questions(("r", "q"))).expire_questions(context("early"))
             assert "human_loop.expired" not in made.log.types("run:r"), early
-            counts = await schedule(
+            counts = await reconcilers(
                 made, questions=Questions(("r", "q"), ("unknown", "q")), clock=lambda: LATER
-            ).expire_questions(context("on request"))
+            ).expire_questions(context("later"))
             return counts, made.log.types("run:r")
 
     counts, types = run(scene())
@@ -195,32 +228,53 @@ def test_a_question_expires_once_its_time_is_over_by_its_own_stream() -> None:
 def test_effects_of_workers_that_are_gone_are_given_to_others() -> None:
     async def scene() -> tuple[Any, Any, list[str]]:
         async with world() as made:
-            rounds = schedule(made, effects=StaleEffects("e1", "e2"))
-            first, then = await rounds.free_effects(), await rounds.free_effects()
+            rounds = reconcilers(made, effects=StaleEffects("e1", "e2"))
+            first, then = await rounds.free_effects(context("1")), await rounds.free_effects(context("2"))
             return first, then, made.log.types("reconcile:effects")
 
-    first, then, findings = run(scene())
+    first, then, types = run(scene())
 
     assert (first.examined, first.acted) == (2, 2)
     assert then.examined == 0
-    assert findings == ["reconcile.finished"]  # a round that finds nothing leaves nothing
+    assert types == ["reconcile.finished"]  # a round that finds nothing leaves nothing
 
 
-def test_an_orphan_that_is_kept_is_found_once_by_the_clock_and_each_time_on_request() -> None:
+def test_stale_runs_are_taken_over_missing_ones_restored_and_questions_expired_in_one_round() -> None:
+    async def scene() -> tuple[Any, list[Any], float | None]:
+        async with world() as made:
+            await asked(made, "r", "q")
+            stale = StaleRuns("gone", "broken", broken_off=1)
+            parts = {"stale_runs": stale, "queue": QueueWithGaps("r"), "questions": Questions(("r", "q"))}
+            counts = await reconcilers(made, clock=lambda: LATER, **parts).reconcile_runs(context("round"), wait_s=1)
+            reconcile_log = [*made.log.of("reconcile:runs"), *made.log.of("reconcile:questions")]
+            return counts, [each.event for each in reconcile_log], stale.waited_s
+
+    counts, reconcile_log, waited_s = run(scene())
+
+    assert (counts.examined, counts.acted, counts.failed) == (4, 3, 1)
+    assert reconcile_log == [
+        ReconcileFinished(what="runs", examined=1, acted=1, subjects=("r",)),
+        ReconcileFinished(what="runs", examined=2, acted=1, failed=1, subjects=("gone", "broken")),
+        ReconcileFinished(what="questions", examined=1, acted=1, subjects=("r",)),
+    ]
+    assert waited_s == 0.5
+
+
+def test_an_orphan_that_is_kept_is_recorded_once_by_the_clock_and_each_time_on_request() -> None:
     kept = OrphanCounts(found=1, kept=1, container_ids=("c",))
 
     async def scene() -> list[Any]:
         async with world() as made:
-            rounds = schedule(made, orphans=Orphans(kept, kept, kept))
-            await rounds.clean_orphans()
-            await rounds.clean_orphans()
+            rounds = reconcilers(made, orphans=Orphans(kept, kept, kept))
+            await rounds.clean_orphans(context("1"), only_news=True)
+            await rounds.clean_orphans(context("2"), only_news=True)
             counts = await rounds.clean_orphans(context("on request"))
             return [counts, *[event.event for event in made.log.of("reconcile:orphans")]]
 
-    counts, *findings = run(scene())
+    counts, *reconcile_log = run(scene())
 
     assert (counts.examined, counts.acted, counts.failed) == (1, 0, 0)
-    assert findings == [ReconcileFinished(what="orphans", examined=1, acted=0, subjects=("c",))] * 2
+    assert reconcile_log == [ReconcileFinished(what="orphans", examined=1, acted=0, subjects=("c",))] * 2
 
 
 def test_idle_workers_are_stopped_side_by_side_and_one_that_fails_holds_up_nobody() -> None:
@@ -228,7 +282,7 @@ def test_idle_workers_are_stopped_side_by_side_and_one_that_fails_holds_up_nobod
         async with world() as made:
             await running(made, "a", "b", "c")
             made.executor(session_id="b").troubles["sync"] = [executor_error("disk_full", status=507)]
-            counts = await schedule(made, candidates=Candidates(idle=["a", "b", "c"]), clock=lambda: LATER).stop_idle()
+            counts = await schedule(made, candidates=Candidates(idle=["a", "b", "c"])).stop_idle(context("idle"))
             return counts, made.log.types("session:a"), made.log.types("session:b")
 
     counts, stopped, failed = run(scene())
@@ -239,16 +293,16 @@ def test_idle_workers_are_stopped_side_by_side_and_one_that_fails_holds_up_nobod
 
 
 def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
-    findings = ("syncs", "orphans", "effects", "runs", "collections", "questions")
+    reconcile_log = ("syncs", "orphans", "effects", "runs", "collections", "questions")
 
     async def scene() -> World:
         async with world() as made:
             await running(made, "idle", "old", "stopped")
             await asked(made, "r", "q")
-            await schedule(made, candidates=Candidates(idle=["stopped"]), clock=lambda: LATER).stop_idle()
+            await schedule(made, candidates=Candidates(idle=["stopped"])).stop_idle(context("idle"))
             due = schedule(
                 made,
-                candidates=Candidates(idle=["idle"], stopped=["stopped"], stale_syncs=["old"]),
+                candidates=Candidates(idle=["idle"], stopped=["stopped"], unsynced=["old"]),
                 questions=Questions(("r", "q")),
                 orphans=Orphans(OrphanCounts(found=1, removed=1, container_ids=("c",))),
                 effects=StaleEffects("e"),
@@ -257,7 +311,7 @@ def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
                 clock=lambda: LATER,
             )
             working = asyncio.create_task(due.run())
-            await until(made.log, lambda: all(made.log.of(f"reconcile:{what}") for what in findings))
+            await until(made.log, lambda: all(made.log.of(f"reconcile:{what}") for what in reconcile_log))
             await until(made.log, lambda: "session.stopped" in made.log.types("session:idle"))
             await until(made.log, lambda: "session.removed" in made.log.types("session:stopped"))
             await until(made.log, lambda: "session.synced" in made.log.types("session:old"))
@@ -267,7 +321,7 @@ def test_all_that_is_due_is_done_by_the_clock_as_soon_as_it_works() -> None:
 
     made = run(scene())
 
-    for what in findings:
+    for what in reconcile_log:
         ((finding, actor),) = [(each.event, each.metadata.actor) for each in made.log.of(f"reconcile:{what}")]
         assert isinstance(finding, ReconcileFinished)
         assert (finding.what, finding.acted, finding.failed, actor) == (what, 1, 0, "schedule")

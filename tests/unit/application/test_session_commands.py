@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from application.aggregates import Aggregates
+from application.aggregates.aggregates import Aggregates
 from application.command_context import CommandContext
-from application.session_commands import ActivationRefused, SessionCommands, SyncRefused
+from application.sessions.commands import ActivationRefused, SessionCommands, SyncRefused
 from domain.errors import Conflict, IdentityConflict, NotFound, RunAttached
 from domain.event import Event
 from domain.identifiers import session_stream
@@ -74,7 +74,7 @@ class Scene:
             ),
             tail=self.world,
             ensure_up=self._ensure_up,
-            run_has_ended=self._has_ended,
+            run_is_not_executing=self._is_not_executing,
             candidates=self,
             clock=lambda: T0 + minutes(60),
             new_id=lambda: "gate",
@@ -85,18 +85,18 @@ class Scene:
             await self.log.happened(session_stream(session_id), LOST)
         return not self.gone
 
-    async def _has_ended(self, run_id: str) -> bool:
+    async def _is_not_executing(self, run_id: str) -> bool:
         return run_id in self.ended
 
-    async def idle(self, active_before: datetime, limit: int) -> list[str]:
-        self.asked_before = active_before
+    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
+        self.asked_before = idle_before
         return self.candidates[:limit]
 
-    async def stopped(self, stopped_before: datetime, limit: int) -> list[str]:
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
         self.asked_before = stopped_before
         return self.candidates[:limit]
 
-    async def stale_syncs(self, synced_before: datetime, limit: int) -> list[str]:
+    async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
         return []
 
 
@@ -195,6 +195,15 @@ class TestStop:
         with pytest.raises(SyncRefused, match="a message came in between"):
             outcome(scene.commands.stop("s1", CONTEXT, wait_s=PATIENT))
 
+    def test_of_one_that_somebody_else_is_stopping_fails_with_that_stop(self):
+        under_way = e.StopRequested(generation=1, reason="idle", sync_id="other")
+        for canceled, told in (("message", "a message came in between"), ("sync_failed", "S3 is away")):
+            failed = (sync_failed("other", "pre.stop", final=True),) if canceled == "sync_failed" else ()
+            scene = after(*RUNNING, under_way)
+            scene.world.will(S1, (*failed, e.StopCanceled(generation=1, reason=canceled)))
+            with pytest.raises(SyncRefused, match=told):
+                outcome(scene.commands.stop("s1", CONTEXT, wait_s=PATIENT))
+
     def test_is_refused_while_a_run_is_attached(self):
         with pytest.raises(RunAttached):
             outcome(after(*BUSY).commands.stop("s1", CONTEXT, wait_s=PATIENT))
@@ -243,6 +252,14 @@ class TestRemove:
     def test_whose_gate_fails_says_why(self):
         scene = after(*STOPPED)
         failed = sync_failed("gate", "pre.remove", final=True)
+        scene.world.will(S1, (INTO_MAINTENANCE,), (failed, BACK_DOWN), (STOPPED_NOW,))
+        with pytest.raises(SyncRefused, match="not removed: S3 is away"):
+            outcome(scene.commands.remove("s1", CONTEXT, wait_s=PATIENT))
+
+    def test_of_one_that_somebody_else_is_removing_fails_with_that_removal(self):
+        under_way = e.RemoveRequested(generation=1, sync_id="other")
+        scene = after(*STOPPED, under_way)
+        failed = sync_failed("other", "pre.remove", final=True)
         scene.world.will(S1, (INTO_MAINTENANCE,), (failed, BACK_DOWN), (STOPPED_NOW,))
         with pytest.raises(SyncRefused, match="not removed: S3 is away"):
             outcome(scene.commands.remove("s1", CONTEXT, wait_s=PATIENT))

@@ -11,8 +11,8 @@ HOW = (
     "    python -m tests.unit.domain.regenerate_golden\n"
     "and commit the golden file with it."
 )
-# Every name that SPEC §1 and §3 fix.
-SPEC_NAMES = [
+# Names that callers and stored logs rely on.
+FIXED_NAMES = [
     "session.activation_requested",
     "session.container_created",
     "session.container_started",
@@ -85,5 +85,5 @@ def test_a_change_of_a_name_a_type_a_default_or_a_value_is_noticed():
     ]
 
 
-def test_spec_s_names_are_all_there():
-    assert sorted(set(SPEC_NAMES) - domain_events().keys()) == []
+def test_the_fixed_names_are_all_there():
+    assert sorted(set(FIXED_NAMES) - domain_events().keys()) == []

@@ -29,7 +29,7 @@ def test_a_bad_id_is_refused_by_field(value):
 
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}", fullmatch=True))
-def test_whatever_spec_allows_is_allowed(value):
+def test_whatever_the_rules_allow_is_allowed(value):
     assert check_id("x", value) == value
 
 

@@ -15,6 +15,7 @@ from domain.session.evolve import evolve as evolve_session
 from tests.support.event_strategies import any_event, instances
 from tests.support.live_aggregate import through_snapshot
 from tests.support.mixed_history import mixed_history
+from tests.support.samples import samples
 from tests.support.specification import fold, occurrence
 
 LEASED = (
@@ -34,7 +35,7 @@ def stored(event: Event) -> Event:
     return decode(event.wire_name, event.schema_version, encode(event))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=samples().size(whole=200, sample=80))
 @given(
     first=st.one_of(instances(r.RunQueued), instances(r.RunBlocked), instances(r.RunBound)),
     others=st.lists(any_event(*LEASED, *ANSWERS), max_size=30),

@@ -4,23 +4,25 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from application.ports import AppendResult
-from infrastructure.eventstore.batch import (
+from application.ports.event_store import AppendResult
+from infrastructure.postgres.event_store.append_request import (
     EPOCH,
     MAX_REQUEST_EVENTS,
-    Answer,
-    AppendRefused,
     AppendRequest,
     EncodedEvent,
-    Gathering,
-    Refusal,
-    answer,
-    append_call,
     append_request,
     encode_new_event,
     microseconds,
-    outcomes,
 )
+from infrastructure.postgres.event_store.batch import (
+    BatchBuilder,
+    BatchResult,
+    RefusedRequest,
+    append_call,
+    append_outcomes,
+    parse_batch_result,
+)
+from infrastructure.postgres.event_store.errors import AppendRefused
 from tests.support.log_events import new_event
 
 
@@ -34,8 +36,8 @@ def encoded(event_id: bytes) -> EncodedEvent:
 
 def test_positions_go_to_the_accepted_requests_in_order() -> None:
     requests = [request("a", "1", "2"), request("b", "1"), request("c", "1", expected_seq=4)]
-    refused = Answer(10, {2: Refusal(request=2, actual=7)})
-    written, conflict, third = outcomes(requests, refused, in_doubt=False)
+    refused = BatchResult(10, {2: RefusedRequest(request=2, actual=7)})
+    written, conflict, third = append_outcomes(requests, refused, in_doubt=False)
     assert written == AppendResult(positions=(11, 12), last_seq=2)
     assert str(conflict) == "b is at seq 7, expected 0"
     assert third == AppendResult(positions=(13,), last_seq=5)
@@ -47,31 +49,33 @@ def test_positions_go_to_the_accepted_requests_in_order() -> None:
 def test_only_a_repeated_request_that_finds_exactly_itself_is_its_own_success(
     *, in_doubt: bool, same: bool, duplicate: bool
 ) -> None:
-    found = Answer(10, {1: Refusal(request=1, positions=(3, 5), last_seq=2, same=same)})
-    (result,) = outcomes([request("a", "1", "2")], found, in_doubt=in_doubt)
+    found = BatchResult(10, {1: RefusedRequest(request=1, positions=(3, 5), last_seq=2, same=same)})
+    (result,) = append_outcomes([request("a", "1", "2")], found, in_doubt=in_doubt)
     assert result == AppendResult(positions=(3, 5), last_seq=2, duplicate=duplicate)
 
 
-def test_the_answer_is_a_number_and_perhaps_the_refusals() -> None:
-    assert answer(b"41") == Answer(41, {})
-    assert answer(b'41[{"request": 2, "actual": 7}]') == Answer(41, {2: Refusal(request=2, actual=7)})
+def test_a_batch_result_is_a_position_and_perhaps_the_refused_requests() -> None:
+    assert parse_batch_result(b"41") == BatchResult(41, {})
+    assert parse_batch_result(b'41[{"request": 2, "actual": 7}]') == BatchResult(
+        41, {2: RefusedRequest(request=2, actual=7)}
+    )
 
 
 def test_a_batch_takes_one_event_id_of_a_stream_once() -> None:
-    gathering = Gathering(max_events=100, max_bytes=10_000)
-    assert gathering.takes(request("a", "1"))
-    assert gathering.takes(request("a", "2", "3"))
-    assert gathering.takes(request("b", "1"))
-    assert not gathering.takes(request("a", "4", "3"))
+    builder = BatchBuilder(max_events=100, max_bytes=10_000)
+    assert builder.try_add(request("a", "1"))
+    assert builder.try_add(request("a", "2", "3"))
+    assert builder.try_add(request("b", "1"))
+    assert not builder.try_add(request("a", "4", "3"))
 
 
 def test_a_batch_ends_at_its_bounds_but_takes_any_first_request() -> None:
-    gathering = Gathering(max_events=2, max_bytes=10_000)
-    assert gathering.takes(request("a", "1", "2", "3"))
-    assert not gathering.takes(request("b", "1"))
-    gathering = Gathering(max_events=100, max_bytes=1)
-    assert gathering.takes(request("a", "1"))
-    assert not gathering.takes(request("b", "1"))
+    builder = BatchBuilder(max_events=2, max_bytes=10_000)
+    assert builder.try_add(request("a", "1", "2", "3"))
+    assert not builder.try_add(request("b", "1"))
+    builder = BatchBuilder(max_events=100, max_bytes=1)
+    assert builder.try_add(request("a", "1"))
+    assert not builder.try_add(request("b", "1"))
 
 
 def test_a_single_event_is_called_for_without_arrays() -> None:

@@ -8,9 +8,10 @@ from eventsourcing.persistence import DatetimeAsISO, JSONTranscoder, MapperDeser
 
 from domain.event import Event, NewerSchemaVersion, UnknownEventType, upcast, wire
 from domain.record import RecordedEvent
-from infrastructure.eventstore.mapper import FleetlogMapper, LoggedEvent, SequencedEvent, UnloggedEvent
-from infrastructure.eventstore.reading import StoredRow
-from tests.support.log_events import OCCURRED_AT, Noted, new_event
+from infrastructure.eventsourcing_library.mapper import FleetlogMapper, LoggedEvent, SequencedEvent, UnloggedEvent
+from infrastructure.postgres.event_store.reading import StoredRow
+from tests.support.log_events import Noted, new_event
+from tests.support.recorded import OCCURRED_AT
 
 
 @wire("test.renamed", version=3)

@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 
 from domain.workspace.sync import ManifestEntry
-from infrastructure.workspace.layering import Overlay, PlainObject, Planned, Session, lay_out
+from infrastructure.executor.workspace.layering import Overlay, PlainObject, PlannedPath, SessionLayer, lay_out
 
 
 def template(*paths):
@@ -18,7 +18,7 @@ def synced(**hashes):
         path = name.replace("__", "/")
         kind: Literal["dir", "file"] = "dir" if content is None else "file"
         entry = ManifestEntry(path=path, kind=kind, hash=content or "", mode=0o755)
-        entries[path] = Planned(kind=kind, mode=0o755, entry=entry)
+        entries[path] = PlannedPath(kind=kind, mode=0o755, entry=entry)
     return entries
 
 
@@ -31,7 +31,7 @@ def winners(planned):
 
 
 def laid_out(template_paths=(), entries=None, base=None, deleted=(), overlays=(), policy="keep_session", protected=()):
-    session = Session(entries=entries or {}, base=base or {}, tombstones=frozenset(deleted))
+    session = SessionLayer(entries=entries or {}, base=base or {}, tombstones=frozenset(deleted))
     return winners(
         lay_out(
             template=template(*template_paths), session=session, overlays=overlays, policy=policy, protected=protected
@@ -58,7 +58,7 @@ def test_merge_takes_new_bytes_only_where_the_session_changed_nothing():
 def test_the_session_s_permission_bits_stay_where_the_template_s_bytes_win():
     planned = lay_out(
         template=template("a"),
-        session=Session(entries=synced(a="h1"), base={"a": "h1"}),
+        session=SessionLayer(entries=synced(a="h1"), base={"a": "h1"}),
         overlays=(),
         policy="merge",
         protected=(),
@@ -118,7 +118,7 @@ def test_a_user_s_file_that_the_session_changed_or_deleted_stays_so():
 
 
 def test_plain_keys_of_a_session_yield_to_later_layers_and_keep_their_own_against_the_template():
-    plain = {"a": Planned(kind="file", key="s/a"), "u/x": Planned(kind="file", key="s/x")}
+    plain = {"a": PlannedPath(kind="file", key="s/a"), "u/x": PlannedPath(kind="file", key="s/x")}
     overlay = Overlay(objects={"u/x": PlainObject(key="o/x", size=1)}, synced=True)
     assert laid_out(["a"], plain, overlays=(overlay,), policy="merge") == {"a": "s", "u/x": "o"}
 

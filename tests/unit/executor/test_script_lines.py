@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.providers.line_framing import MAX_LINE_BYTES, Line
-from infrastructure.providers.script_lines import OutputSplitter, Text
+from infrastructure.executor.providers.line_framing import MAX_LINE_BYTES, Line
+from infrastructure.executor.providers.scripted.lines import OutputSplitter, Text
 
 pieces = st.one_of(
     st.sampled_from(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli.completion import SHELLS, Place, places_of
+from interfaces.cli.command_syntax import CommandSyntax, command_syntaxes
+from interfaces.cli.completion import SHELLS
 from interfaces.cli.completion_scripts import SCRIPTS
 from interfaces.cli.main import parser
 from interfaces.cli.parser import Parser
 
-PLACES = list(places_of(parser()))
+SYNTAXES = list(command_syntaxes(parser()))
 # Stand-ins of what zsh's own completion functions do with what they are given.
 ZSH_STAND_INS = """
 compdef() { : }
@@ -48,7 +49,7 @@ def shell(request: pytest.FixtureRequest) -> str:
 def offered(shell: str, folder: Path, line: str) -> list[str]:
     """What the shell offers when the last word of the line is to be completed."""
     script = folder / "completion"
-    script.write_text(SCRIPTS[shell](PLACES))
+    script.write_text(SCRIPTS[shell](SYNTAXES))
     words = line.split(" ")
     quoted = " ".join(f"'{word}'" for word in words)
     match shell:
@@ -68,7 +69,7 @@ def offered(shell: str, folder: Path, line: str) -> list[str]:
 
 
 def test_the_script_is_without_mistakes(shell: str, tmp_path: Path) -> None:
-    (tmp_path / "script").write_text(SCRIPTS[shell](PLACES))
+    (tmp_path / "script").write_text(SCRIPTS[shell](SYNTAXES))
     run(shell, "--no-execute" if shell == "fish" else "-n", "script", cwd=tmp_path)
 
 
@@ -106,10 +107,10 @@ def test_files_are_offered_where_a_file_is_wanted(shell: str, tmp_path: Path) ->
 
 
 def test_every_command_says_what_it_is_for() -> None:
-    assert [place.path for place in PLACES for name, told in place.commands if not told] == []
+    assert [syntax.path for syntax in SYNTAXES for name, help_ in syntax.commands if not help_] == []
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.path or "fleetlog")
-def test_every_command_can_answer_in_json(place: Place) -> None:
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda syntax: syntax.path or "fleetlog")
+def test_every_command_can_answer_in_json(syntax: CommandSyntax) -> None:
     """But `workspace cat`, whose answer is a file's bytes, takes the option and has no use for it."""
-    assert place.commands or "--json" in {name for option in place.options for name in option.names}
+    assert syntax.commands or "--json" in {name for option in syntax.options for name in option.names}

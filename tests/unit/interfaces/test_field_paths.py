@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from interfaces.http.field_paths import field_and_message
-from interfaces.http.run_requests import StartBody
+from interfaces.http.resources.run_requests import StartBody
+from interfaces.http_conventions.field_paths import field_and_message
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from application.work_context import work_context
-from infrastructure.providers.redaction import Redactor
+from application.diagnostic_context import diagnostic_context
+from infrastructure.redaction import Redactor
 from interfaces.logging import configure_logging, keep_out_of_logs
 from tests.support.async_run import run
 
@@ -53,9 +53,9 @@ def test_an_exception_is_one_line(lines: io.StringIO) -> None:
 
 def test_ids_are_bound_to_a_task_and_what_it_starts(lines: io.StringIO) -> None:
     async def one(run_id: str) -> None:
-        with work_context(run_id=run_id, trace_id=f"t-{run_id}"):
+        with diagnostic_context(run_id=run_id, trace_id=f"t-{run_id}"):
             await asyncio.sleep(0)
-            with work_context(effect_id="e"):
+            with diagnostic_context(effect_id="e"):
                 log.info("inside")
             log.info("outside")
 

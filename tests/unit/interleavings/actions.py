@@ -64,7 +64,7 @@ def _before(message: Message, model: Model) -> tuple[Message, ...]:
 
 
 def _claims(model: Model) -> Iterator[Action]:
-    """Of the session's lane the oldest effect that is due, when none is being performed; a late one may not be."""
+    """Of the session's key the oldest effect that is due, when none is being performed; a late one may not be."""
     if any(effect.held for effect in model.effects):
         return
     for effect in model.effects:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from random import Random
 
 from domain.session.state import Deleted, Running, Stopped
 from tests.unit.interleavings.actions import Action, arrive, close, external, internal, list_stopped, remove
@@ -9,6 +10,7 @@ from tests.unit.interleavings.identity import identity
 from tests.unit.interleavings.model import Model
 
 MOST_STATES = 2_000_000
+MOST_STEPS = 2_000
 
 
 class Found(AssertionError):
@@ -29,6 +31,30 @@ class Exploration:
     @property
     def states(self) -> int:
         return len(self._ways)
+
+    def sample(self, chance: Random, ways: int) -> int:
+        """Goes so many ways at random, each to its end, instead of all there are. How many quiet states they had."""
+        (start,) = self._waiting
+        quiet = 0
+        for _ in range(ways):
+            model, here = start, identity(start)
+            for _ in range(MOST_STEPS):
+                inner = list(internal(model))
+                if not inner:
+                    quiet += 1
+                    self._guarded(here, "at rest", partial(check_quiet, model))
+                actions = [*inner, *external(model)]
+                if not actions:
+                    break
+                name, do = chance.choice(actions)
+                further = model.copy()
+                self._guarded(here, name, partial(do, further))
+                there = identity(further)
+                self._ways.setdefault(there, (here, name))
+                model, here = further, there
+            else:
+                raise Found(f"it does not come to rest\n{self._way_to(here)}")
+        return quiet
 
     def run(self) -> int:
         """How many quiet states there are."""

@@ -4,8 +4,8 @@ by what they are equal to, and places by their order; what nothing will ever ask
 import re
 from typing import Any
 
-from application.ports import AppendResult
-from application.snapshots import Snapshot
+from application.ports.event_store import AppendResult
+from application.ports.snapshots import Snapshot
 from domain.session.state import SessionWorker, Stopped, Stopping
 from tests.unit.interleavings.asking import Held
 from tests.unit.interleavings.message import Message

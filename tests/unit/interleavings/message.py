@@ -1,14 +1,15 @@
-"""A user's message on its way through its session, as application/run_execution.py and run_agent.py take it there."""
+"""A user's message on its way through its session, as application/runs/start.py, agent.py and ending.py handle it."""
 
 import contextlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 from application.command_context import CommandContext
-from application.effects.effect import EffectObsolete
-from application.effects.workers import Workers
 from application.executor_protocol import StartRequest
-from application.ports import ExecutorError, RuntimeUnavailable, StartFailed
+from application.ports.effect_handler import EffectObsolete
+from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
+from application.sessions.session_workers import SessionWorkers
 from domain.errors import Conflict
 from domain.run.values import RunSpec
 from domain.session.commands import AttachRun, DetachRun, RequestSync
@@ -36,7 +37,7 @@ class Journey:
     """One execution of a message under its lease. It ends wherever the run would go back to its queue, or look again;
     whoever finds the message not done takes it up again."""
 
-    def __init__(self, message: Message, workers: Workers) -> None:
+    def __init__(self, message: Message, workers: SessionWorkers) -> None:
         self._name, self._message, self._workers = message.name, message, workers
         self._steps = 0
 
@@ -54,7 +55,7 @@ class Journey:
     async def _prepared(self) -> None:
         sessions = self._workers.sessions
         await sessions.handle(SESSION, ACTIVATE, self._context("activate"))
-        await _until("the session is up or down", lambda state: not state.on_the_way_up)
+        await _until("the session is up or down", lambda state: not state.activation_pending)
         try:
             if not await self._workers.ensure_up(SESSION, self._context):
                 return

@@ -1,5 +1,5 @@
 """One session as a value: its log's fold, its effects, the world, and all that is under way. The code under test is the
-real one: decide and evolve, the process managers, the effect worker and its handlers, `Workers`, `Aggregates`."""
+real one: decide and evolve, the process managers, the effect worker, its handlers, `SessionWorkers`, `Aggregates`."""
 
 import copy
 from collections.abc import Coroutine, Sequence
@@ -9,18 +9,20 @@ from typing import Any
 
 import msgspec
 
-from application.aggregates import Aggregates
-from application.effect_ledger import EffectLease
-from application.effect_worker import EffectWorker
-from application.effects.effect import RETRY_SCHEDULES, ClaimedEffect
+from application.aggregates.aggregates import Aggregates
+from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
+from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.effects.table import effect_handlers
-from application.effects.workers import Workers
-from application.effects.workspace_syncs import WorkspaceSyncs
-from application.findings import Findings, Takeovers
-from application.ports import AppendResult, ExecutorError, ExpectedSeqConflict, RuntimeUnavailable
-from application.process_managers.table import react
-from application.reactions import WantedEffect
-from application.snapshots import Snapshot
+from application.effects.worker import EffectWorker
+from application.ports.effect_ledger import ClaimedEffect, EffectLease
+from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from application.ports.executor import ExecutorError
+from application.ports.snapshots import Snapshot
+from application.ports.worker_runtime import RuntimeUnavailable
+from application.process_managers.outcomes import WantedEffect
+from application.process_managers.table import outcomes_of
+from application.sessions.session_workers import SessionWorkers
+from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import session_stream
 from domain.record import NewEvent, RecordedEvent
 from domain.session.decide import decide
@@ -130,7 +132,7 @@ class Model:
             recorded_at=event.occurred_at,
             metadata=event.metadata,
         )
-        self.effects += tuple(Effect(each) for each in react(recorded) if isinstance(each, WantedEffect))
+        self.effects += tuple(Effect(each) for each in outcomes_of(recorded) if isinstance(each, WantedEffect))
 
     def handle(self, command: Any) -> Any:
         """A command from outside, in one step. Raises what decide raises."""
@@ -249,19 +251,22 @@ class _Ledger:
 
         await Ask("look", "settle", settle)
 
+    async def wait_for_work(self, timeout_s: float) -> None:
+        raise AssertionError("the model hands effects out itself")
+
 
 async def _given_up(effect: ClaimedEffect, error: str) -> None:
     pass
 
 
-def _workers() -> Workers:
+def _workers() -> SessionWorkers:
     store: Any = _Store()
     runtime: Any = WorldRuntime()
     executors: Any = WorldExecutors()
     sessions: Any = Aggregates(
         store=store, clock=lambda: T0, stream_of=session_stream, decide=decide, evolve=_fold, snapshots=store
     )
-    return Workers(sessions=sessions, runtime=runtime, directory=executors, secret=b"s")
+    return SessionWorkers(sessions=sessions, runtime=runtime, directory=executors, secret=b"s")
 
 
 def perform(effect: Effect) -> Coroutine[Any, Any, None]:
@@ -272,10 +277,16 @@ def perform(effect: Effect) -> Coroutine[Any, Any, None]:
     worker = EffectWorker(
         ledger=ledger,
         handlers=effect_handlers(
-            run_aggregates=nothing, workers=workers, store=nothing, collector=nothing, copier=nothing, syncs=syncs
+            run_aggregates=nothing,
+            workers=workers,
+            store=nothing,
+            collector=nothing,
+            copier=nothing,
+            syncs=syncs,
+            commands=nothing,
         ),
         given_up=_given_up,
-        takeovers=Takeovers(Findings(store=nothing, clock=lambda: T0)),
+        takeover_log=TakeoverLog(ReconcileLog(store=nothing, clock=lambda: T0)),
         owner="w",
     )
     return worker._perform(EffectLease(effect=effect.claimed(), generation=effect.attempt))

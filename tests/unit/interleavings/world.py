@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from application.executor_protocol import (
-    Health,
+    ExecutorHealth,
     LinkResult,
     RestoreRequest,
     RestoreResult,
@@ -16,7 +16,8 @@ from application.executor_protocol import (
     ValidateResult,
     WorkspaceCall,
 )
-from application.ports import ContainerGone, ContainerInfo, ContainerSpec, ExecutorError
+from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import ContainerGone, ContainerInfo, ContainerSpec
 from domain.session.state import Running
 from tests.support.sessions import sync_ref
 from tests.unit.interleavings.asking import Ask
@@ -157,10 +158,10 @@ class WorldExecutor:
                 return box
         raise ExecutorError("no answer", kind="network", path=path, attempt=1, max_attempts=1)
 
-    async def health(self) -> Health:
-        def look(model: Any) -> Health:
+    async def health(self) -> ExecutorHealth:
+        def look(model: Any) -> ExecutorHealth:
             box = self._box(model, "/health")
-            return Health(boot_id=f"b{box.boot}", session_id=SESSION, generation=box.generation)
+            return ExecutorHealth(boot_id=f"b{box.boot}", session_id=SESSION, generation=box.generation)
 
         return await Ask("look", "health", look)
 

@@ -106,6 +106,26 @@ def test_what_is_no_condition_is_refused_with_the_field_where(text: str) -> None
     assert refused.value.field == "where"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("todos.t1.status = 'doing'", "where: can't be read: equality is `==`, not `=`: \"= 'doing'\""),
+        ("state ==", "where: can't be read: invalid syntax at the end"),
+        ("state == 'x' 7", "at '7'"),
+    ],
+)
+def test_what_can_not_be_read_is_shown(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        Condition(text)
+    assert says in str(refused.value)
+
+
+def test_a_misspelt_field_is_named_with_those_that_there_are() -> None:
+    Condition('any(todos, nonesuch == 1) and state == "x"').check_fields(DOCUMENT)
+    with pytest.raises(InvalidInput, match=r"no field 'stat'; there are attempt, .*, state"):
+        Condition('stat == "x"').check_fields(DOCUMENT)
+
+
 def test_a_deep_condition_is_answered() -> None:
     assert Condition("not " * 200 + 'state == "running"').holds(DOCUMENT)
 

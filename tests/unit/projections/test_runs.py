@@ -9,7 +9,7 @@ from domain.event import Event
 from domain.run import events as e
 from domain.run.values import Message, RunError, RunSpec, Usage, Warn
 from projections import runs
-from projections.runs import RUNS, MessageMarks, Piece, RunRow, StreamEnd, last_message
+from projections.runs import RUNS, MessageMarks, RunRow, StreamEnd, TextChunk, last_message
 from tests.support.mixed_history import sync_ref
 from tests.support.recorded import as_json, at, recorded
 
@@ -38,13 +38,13 @@ def shown(*events: Event) -> dict[str, Any]:
     stream = recorded("run:r1", events)
     row = RUNS.fold_all(stream)["r1"]
     end = StreamEnd(seq=stream[-1].seq, position=stream[-1].position, at=stream[-1].occurred_at)
-    answer: dict[str, Any] = as_json(runs.snapshot(row, end, pieces_of(events, row.message)))
+    answer: dict[str, Any] = as_json(runs.snapshot(row, end, chunks_of(events, row.message)))
     return answer
 
 
-def pieces_of(events: Sequence[Event], marks: MessageMarks) -> list[Piece]:
+def chunks_of(events: Sequence[Event], marks: MessageMarks) -> list[TextChunk]:
     texts = [
-        Piece(seq, event.text)
+        TextChunk(seq, event.text)
         for seq, event in enumerate(events, 1)
         if seq > marks.begins_after and isinstance(event, e.MessageDelta | e.MessageStopped)
     ]
@@ -141,7 +141,7 @@ def test_a_retry_tells_why_and_when() -> None:
     assert again["error"] == {"errorClass": "environment", "message": "no container"}
 
 
-def test_an_outside_run_is_running_from_its_first_event() -> None:
+def test_an_external_run_is_running_from_its_first_event() -> None:
     bound = shown(e.RunBound(bound_session_id="s9"))
     assert (bound["outside"], bound["state"], bound["sessionId"], bound["startedAt"]) == (True, "running", "s9", at(1))
 
@@ -181,10 +181,10 @@ def test_the_text_is_that_of_the_last_message(events: list[Event], text: str) ->
 
 def test_a_long_text_is_cut_at_its_beginning() -> None:
     marks = MessageMarks()
-    assert last_message(marks, [Piece(2, "b" * runs.MAX_TEXT), Piece(1, "a")]) == ("b" * runs.MAX_TEXT, True)
-    assert last_message(marks, [Piece(1, "b" * runs.MAX_TEXT)]) == ("b" * runs.MAX_TEXT, False)
-    pieces = [Piece(n, "x") for n in range(runs.MAX_PIECES + 1, 0, -1)]
-    assert last_message(marks, pieces) == ("x" * runs.MAX_PIECES, True)
+    assert last_message(marks, [TextChunk(2, "b" * runs.MAX_TEXT), TextChunk(1, "a")]) == ("b" * runs.MAX_TEXT, True)
+    assert last_message(marks, [TextChunk(1, "b" * runs.MAX_TEXT)]) == ("b" * runs.MAX_TEXT, False)
+    chunks = [TextChunk(n, "x") for n in range(runs.MAX_CHUNKS + 1, 0, -1)]
+    assert last_message(marks, chunks) == ("x" * runs.MAX_CHUNKS, True)
 
 
 def test_warnings_are_bounded() -> None:

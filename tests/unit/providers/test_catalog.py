@@ -5,15 +5,16 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from application.ports import RuntimeUnavailable
+from application.ports.provider_descriptions import AgentCli
+from application.ports.providers import Installation
+from application.ports.worker_runtime import RuntimeUnavailable
+from application.runs.provider_catalog import ProviderCatalog
 from domain.errors import InvalidInput
 from domain.run.capabilities import Capabilities
 from domain.run.values import Message, RunSpec
-from infrastructure.providers.catalog import RegisteredProviders
-from infrastructure.providers.contract import AgentCli
-from infrastructure.providers.installations import ImageLabels, Installation, ProgramsOnPath
-from infrastructure.providers.registry import PROVIDERS
-from infrastructure.providers.version_table import capabilities_at
+from infrastructure.executor.providers.descriptions import DESCRIPTIONS
+from infrastructure.executor.providers.version_table import capabilities_at
+from infrastructure.runtimes.installations import ImageLabels, ProgramsOnPath
 from tests.support.async_run import run
 
 CLI = AgentCli(program="tool", label="tool", package="@vendor/tool")
@@ -23,7 +24,7 @@ SPEC = RunSpec(
 
 
 def catalog(path="/nowhere", configured=()):
-    return RegisteredProviders(ProgramsOnPath(path), configured)
+    return ProviderCatalog(DESCRIPTIONS, ProgramsOnPath(path), configured)
 
 
 def states(**options):
@@ -53,7 +54,7 @@ def test_options_are_checked_before_anything_starts(options):
     assert refused.value.field.startswith("providerOptions.")
 
 
-@pytest.mark.parametrize("provider", [each for each in PROVIDERS if each.cli], ids=lambda each: each.name)
+@pytest.mark.parametrize("provider", [each for each in DESCRIPTIONS if each.cli], ids=lambda each: each.name)
 def test_a_cli_that_is_missing_or_has_no_credentials_says_what_to_do(provider, tmp_path):
     missing = states()[provider.name]
     assert missing.readiness == "environment_not_ready"

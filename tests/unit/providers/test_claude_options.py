@@ -6,8 +6,9 @@ import pytest
 
 from domain.errors import InvalidInput
 from domain.run.values import Message, RunSpec
-from infrastructure.providers.claude_code import PERMISSION_MODES, ClaudeCodeProvider, ClaudeOptions, _arguments
-from infrastructure.providers.provider_options import options_as
+from infrastructure.executor.providers.claude_code.options import PERMISSION_MODES, ClaudeOptions
+from infrastructure.executor.providers.claude_code.provider import ClaudeCodeProvider, _arguments
+from infrastructure.executor.providers.provider_options import options_as
 
 SESSION = "0d1f8a52-6a0e-4c2e-9b57-0a8f3a2b7c11"
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from domain.run import events as e
-from infrastructure.providers.claude_stream import ClaudeStream
-from infrastructure.providers.contract import ReplyNotDelivered
-from infrastructure.providers.line_framing import Line
+from infrastructure.executor.providers.claude_code.stream import ClaudeStream
+from infrastructure.executor.providers.contract import ReplyNotDelivered
+from infrastructure.executor.providers.line_framing import Line
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 
 from domain.errors import InvalidInput
 from domain.run.values import Message, RunSpec
-from infrastructure.providers.codex_cli import CodexProvider
-from infrastructure.providers.codex_options import options_of
-from infrastructure.providers.codex_requests import arguments, thread_config, thread_request, turn_request
+from infrastructure.executor.providers.codex.options import options_of
+from infrastructure.executor.providers.codex.provider import CodexProvider
+from infrastructure.executor.providers.codex.requests import arguments, thread_config, thread_request, turn_request
 
 THREAD = "01a2037c-5d49-7382-bd89-7b1dcdb0aa6e"
 

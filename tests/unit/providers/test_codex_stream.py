@@ -5,10 +5,10 @@ import json
 import pytest
 
 from domain.run import events as e
-from infrastructure.providers.codex_items import called, returned
-from infrastructure.providers.codex_stream import CodexStream
-from infrastructure.providers.contract import ReplyNotDelivered
-from infrastructure.providers.line_framing import Line
+from infrastructure.executor.providers.codex.items import tool_call, tool_result
+from infrastructure.executor.providers.codex.stream import CodexStream
+from infrastructure.executor.providers.contract import ReplyNotDelivered
+from infrastructure.executor.providers.line_framing import Line
 
 FILES, COMMAND = "item/fileChange/requestApproval", "item/commandExecution/requestApproval"
 ADDED = {"path": "/workspace/a.txt", "kind": {"type": "add"}, "diff": "a\n"}
@@ -239,8 +239,8 @@ def test_a_server_of_tools_asks_too(stream, schema, kind, answer, action, conten
 
 def test_a_huge_change_is_told_in_part_and_a_failed_command_with_its_code():
     changes = [{**ADDED, "diff": "x" * 200_000}, {**ADDED, "diff": "y"}]
-    call = called({"type": "fileChange", "id": "i", "changes": changes})
+    call = tool_call({"type": "fileChange", "id": "i", "changes": changes})
     assert len(json.dumps(call.input)) < 60_000
     command = {"type": "commandExecution", "id": "c", "command": "ls", "aggregatedOutput": "none\n", "exitCode": 2}
-    result = returned({**command, "status": "failed", "durationMs": 12})
+    result = tool_result({**command, "status": "failed", "durationMs": 12})
     assert (result.output, result.ok, result.duration_ms) == ("none\n\n[exit code 2]", False, 12)

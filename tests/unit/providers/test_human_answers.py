@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.providers.human_answers import QuestionSet, chosen_labels, permission_answer
+from infrastructure.executor.providers.human_answers import QuestionSet, chosen_labels, permission_answer
 
 
 @pytest.mark.parametrize("answer", ["allow", "Allow", "yes", True, {"decision": "allow"}, {"behavior": "allow"}])

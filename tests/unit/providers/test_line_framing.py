@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.providers.line_framing import Line, LineFraming
+from infrastructure.executor.providers.line_framing import Line, LineFraming
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.providers.model_errors import model_error
+from infrastructure.executor.providers.model_errors import model_error
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from domain.run import events as e
-from infrastructure.providers.contract import ReplyNotDelivered
-from infrastructure.providers.opencode_events import OpencodeEvents
+from infrastructure.executor.providers.contract import ReplyNotDelivered
+from infrastructure.executor.providers.opencode.events import OpencodeEvents
 
 OWN, OTHER = "ses_own", "ses_other"
 
@@ -89,7 +89,7 @@ def test_what_is_told_twice_is_said_once(said):
 
 def test_a_text_with_a_gap_is_completed_at_its_end(said):
     before = heard(said, message(), part("text", text=""), delta("one "))
-    said.missed_some()
+    said.mark_gaps()
     after = heard(said, delta("four"), part("text", text="one two three four"))
 
     assert [event.text for event in before + after] == ["one ", "two three four"]
@@ -142,9 +142,9 @@ def test_an_error_that_the_next_step_makes_good_is_forgotten(said):
 
 def test_answers_without_an_end_are_hopeless_the_second_time(said):
     heard(said, message(), step("unknown"))
-    assert not said.hopeless
+    assert not said.fatal_error
     heard(said, message("msg_2"), step("unknown", 2, "msg_2"))
-    assert said.hopeless.error_class == "protocol"
+    assert said.fatal_error.error_class == "protocol"
 
 
 def test_tools_that_were_called_in_an_answer_without_an_end_are_progress(said):
@@ -152,15 +152,15 @@ def test_tools_that_were_called_in_an_answer_without_an_end_are_progress(said):
         heard(said, message(f"msg_{number}"))
         heard(said, part("tool", f"prt_{number}", f"msg_{number}", tool="bash", state={"status": "pending"}))
         heard(said, step("unknown", number, f"msg_{number}"))
-    assert not said.hopeless
+    assert not said.fatal_error
 
 
 def test_a_conversation_that_stays_too_long_after_it_was_summarised_is_hopeless(said):
     summary = message("msg_s", agent="compaction")
     heard(said, status("busy"), failed("ContextOverflowError", message="too long"), summary, step("stop", 1, "msg_s"))
-    assert not said.hopeless
+    assert not said.fatal_error
     heard(said, failed("ContextOverflowError", message="too long"), failed("MessageAbortedError", message="Aborted"))
-    assert said.hopeless.error_class == "context_exceeded"
+    assert said.fatal_error.error_class == "context_exceeded"
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_a_conversation_that_stays_too_long_after_it_was_summarised_is_hopeless(
 def test_a_request_is_repeated_so_often_and_no_more(said, text, error_class):
     warnings = heard(said, status("retry", attempt=1, message=text), status("retry", attempt=2, message=text))
     assert [event.warning.code for event in warnings] == ["model_retry"] * 2
-    assert not said.hopeless
+    assert not said.fatal_error
     heard(said, status("retry", attempt=3, message=text))
-    assert said.hopeless.error_class == error_class
+    assert said.fatal_error.error_class == error_class
 
 
 def test_several_questions_are_answered_at_once(said):
@@ -181,11 +181,11 @@ def test_several_questions_are_answered_at_once(said):
 
     one, two = heard(said, asked, asked)
     assert (one.prompt, two.prompt) == ("Which?", "How? (several may be chosen)")
-    assert said.people.answer(two.question_id, ["x", "y"]) is None
-    reply = said.people.answer(one.question_id, "a")
+    assert said.questions.answer(two.question_id, ["x", "y"]) is None
+    reply = said.questions.answer(one.question_id, "a")
     assert (reply.path, reply.body) == ("/question/que_1/reply", {"answers": [["a"], ["x", "y"]]})
     with pytest.raises(ReplyNotDelivered):
-        said.people.answer(one.question_id, "a")
+        said.questions.answer(one.question_id, "a")
 
 
 def test_a_permission_that_another_answer_settled_is_closed(said):
@@ -194,7 +194,7 @@ def test_a_permission_that_another_answer_settled_is_closed(said):
     replied = [{"type": "permission.replied", "properties": {"requestID": name}} for name in ("per_1", "per_2")]
 
     requested = heard(said, *asked)
-    reply = said.people.answer("per_1", "allow for session")
+    reply = said.questions.answer("per_1", "allow for session")
     closed = heard(said, *replied)
 
     assert [event.prompt for event in requested] == ["edit: a.txt"] * 2
@@ -205,4 +205,7 @@ def test_a_permission_that_another_answer_settled_is_closed(said):
 def test_a_denial_always_says_something(said):
     body = {"id": "per_1", "sessionID": OWN, "permission": "bash", "metadata": {"command": "rm"}}
     heard(said, {"type": "permission.asked", "properties": body})
-    assert said.people.answer("per_1", "deny").body == {"reply": "reject", "message": "The user does not allow this."}
+    assert said.questions.answer("per_1", "deny").body == {
+        "reply": "reject",
+        "message": "The user does not allow this.",
+    }

@@ -6,11 +6,12 @@ import pytest
 
 from domain.errors import InvalidInput
 from domain.run.values import Message, RunSpec
-from infrastructure.providers.contract import AgentFailed, AgentTask
-from infrastructure.providers.opencode import OpencodeProvider
-from infrastructure.providers.opencode_setup import OpencodeOptions, chosen_model, set_up
-from infrastructure.providers.provider_options import options_as
-from infrastructure.providers.redaction import Redactor
+from infrastructure.executor.providers.contract import AgentFailed, AgentTask
+from infrastructure.executor.providers.opencode.options import OpencodeOptions
+from infrastructure.executor.providers.opencode.provider import OpencodeProvider
+from infrastructure.executor.providers.opencode.setup import chosen_model, set_up
+from infrastructure.executor.providers.provider_options import options_as
+from infrastructure.redaction import Redactor
 
 KEYS = {"OPENAI_COMPATIBLE_API_KEY": "key-1", "OPENAI_COMPATIBLE_BASE_URL": "http://m/v1"}
 

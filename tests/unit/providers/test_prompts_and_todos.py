@@ -4,8 +4,8 @@ import pytest
 
 from domain.errors import InvalidInput
 from domain.run.values import Message, RunSpec
-from infrastructure.providers.prompts import prompt_of
-from infrastructure.providers.todo_lists import snapshot
+from infrastructure.executor.providers.prompts import prompt_of
+from infrastructure.executor.providers.todo_lists import snapshot
 
 
 def spec(*messages, resume=""):

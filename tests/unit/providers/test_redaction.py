@@ -6,7 +6,7 @@ import pytest
 
 from domain.run.events import MessageDelta, MessageStopped, ReasoningDelta, RunAgentFinished, RunWarning, ToolEnded
 from domain.run.values import RunError, Warn
-from infrastructure.providers.redaction import SHORTEST_PART, RedactedEvents, Redactor, StreamRedactor, secrets_in
+from infrastructure.redaction import LEARNT, SHORTEST_PART, RedactedEvents, Redactor, StreamRedactor, secrets_in
 
 SECRET = "sk-ant-planted-0123456789"
 PARTS = [SECRET[start : start + SHORTEST_PART] for start in range(len(SECRET) - SHORTEST_PART + 1)]
@@ -15,7 +15,7 @@ QUOTED = 'pass"word\\with escapes'
 
 def told(events, *secrets):
     redacted = RedactedEvents(Redactor(secrets or [SECRET]))
-    return [event for given in events for event in redacted.take(given)] + list(redacted.rest())
+    return [event for given in events for event in redacted.take(given)] + list(redacted.flush())
 
 
 def text_of(events):
@@ -122,7 +122,7 @@ def test_the_end_of_a_stream_is_cut_off_after_its_secrets(size):
     text = f"{SECRET}, " * 12 + "the end"
     for start in range(0, len(text), size):
         tail = (tail + stream.feed(text[start : start + size]))[-100:]
-    tail += stream.rest()
+    tail += stream.flush()
     assert tail.endswith("[secret], [secret], the end")
     assert "sk-" not in tail
 
@@ -137,3 +137,15 @@ def test_a_text_full_of_parts_of_a_secret_is_gone_through_once():
     redactor = Redactor([SECRET])
     assert redactor.text(f"{start}." * 200_000) == "[secret]." * 200_000
     assert redactor.text(f".{end}" * 200_000) == ".[secret]" * 200_000
+
+
+def test_a_secret_that_is_learnt_later_is_replaced_from_then_on_and_the_oldest_are_forgotten():
+    redactor = Redactor([SECRET])
+    renewed = [f"{number:03}" * 10 + "-token" for number in range(LEARNT + 1)]
+    assert redactor.text(renewed[0]) == renewed[0]
+    redactor.learn(renewed[:1])
+    assert redactor.text(f"{renewed[0]} {SECRET}") == "[secret] [secret]"
+    redactor.learn(["short", *renewed[1:]])
+    assert (redactor.text("short"), redactor.text(SECRET)) == ("short", "[secret]")
+    assert redactor.text(renewed[-1]) == redactor.text(renewed[1]) == "[secret]"
+    assert redactor.text(renewed[0]) == renewed[0]

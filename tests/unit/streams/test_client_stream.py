@@ -6,14 +6,14 @@ import random
 import pytest
 
 from domain.run.events import MessageDelta, RunFinished
-from infrastructure.eventstore.reading import StoredRow
+from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.streams import client_stream
 from infrastructure.streams.client_stream import ClientStream, LogBatch, LogUnavailable
 from infrastructure.streams.recent_events import RecentEvent
 from infrastructure.streams.run_frames import HEARTBEAT, RunIdentity
 from infrastructure.streams.topic import RunTopic
 from tests.support.async_run import run
-from tests.support.streaming import OCCURRED_AT
+from tests.support.recorded import OCCURRED_AT
 
 
 class World:

@@ -1,6 +1,8 @@
-from infrastructure.eventstore.reading import StoredRow
+"""The newest events in memory: which reads they answer, and which events leave first."""
+
+from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.streams.recent_events import RecentEvent, RecentEvents
-from tests.support.streaming import OCCURRED_AT
+from tests.support.recorded import OCCURRED_AT
 
 
 def event(position: int, stream: str, seq: int, payload: bytes = b"{}") -> RecentEvent:

@@ -1,3 +1,5 @@
+"""The frames of a run's stream: stored events, derived ones, and events of other versions."""
+
 from datetime import datetime, timedelta, timezone
 
 import msgspec
@@ -7,9 +9,10 @@ import tests.support.aged_events  # noqa: F401
 from domain.event import Event, encode
 from domain.run.events import MessageDelta, RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
 from domain.run.values import RunError
-from infrastructure.eventstore.reading import StoredRow
+from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.streams.run_frames import RunFrames, RunIdentity, identity_of
-from tests.support.streaming import OCCURRED_AT, SPEC
+from tests.support.recorded import OCCURRED_AT
+from tests.support.streaming import SPEC
 
 FRAMES = RunFrames(RunIdentity(run_id="r:1", session_id="s@1", provider="scripted"))
 

@@ -1,3 +1,5 @@
+"""Waiting for the next event of a stream."""
+
 import asyncio
 
 from infrastructure.streams.stream_ends import StreamEnds

@@ -1,30 +1,74 @@
-// Elements are built from texts alone: whatever an agent wrote stays text.
+// @ts-check
+// Elements are built from text nodes only, never from HTML: what an agent wrote stays text.
+import { isAborted } from "./api.js";
 
-/** An element. `props`: `class`, `on` (listeners by event), `data` (dataset), and attributes; false and null are left out. */
+/** @typedef {Node | string | number | false | null | undefined | readonly Child[]} Child  False, null and "" show nothing. */
+/** @typedef {{ [Name in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[Name]) => unknown }} Listeners */
+/** @typedef {{ class?: string, on?: Listeners, data?: Record<string, string | number> } & Record<string, unknown>} Props */
+
+/**
+ * An element. `props`: `class`, `on` (listeners by event), `data` (dataset), and attributes; false and null are left out.
+ * @template {keyof HTMLElementTagNameMap} Name
+ * @param {Name} name
+ * @param {Props} props
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[Name]}
+ */
 export function el(name, props = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(props)) {
-    if (value === false || value === null || value === undefined) continue;
-    if (key === "class") element.className = value;
-    else if (key === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
-    else if (key === "data") Object.assign(element.dataset, value);
+    if (value === false || value === null || value === undefined || key === "on" || key === "data") continue;
+    if (key === "class") element.className = String(value);
     else element.setAttribute(key, value === true ? "" : String(value));
   }
+  for (const [event, listener] of Object.entries(props.on ?? {})) element.addEventListener(event, /** @type {EventListener} */ (listener));
+  Object.assign(element.dataset, props.data);
   put(element, children);
   return element;
 }
 
+/**
+ * @param {Element} element
+ * @param {readonly Child[]} children
+ */
 export function put(element, children) {
-  for (const child of children.flat(3)) if (child !== null && child !== undefined && child !== false && child !== "") element.append(child);
+  for (const child of children) {
+    if (child === null || child === undefined || child === false || child === "") continue;
+    if (child instanceof Node || typeof child === "string") element.append(child);
+    else if (typeof child === "number") element.append(String(child));
+    else put(element, child);
+  }
 }
 
-/** Replace all that is in an element. */
+/**
+ * Replace the content of an element.
+ * @template {Element} Filled
+ * @param {Filled} element
+ * @param {...Child} children
+ */
 export function fill(element, ...children) {
   element.textContent = "";
   put(element, children);
   return element;
 }
 
+/**
+ * An element of index.html.
+ * @param {string} id
+ */
+export function byId(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`the page has no #${id}`);
+  return element;
+}
+
+/**
+ * The element that an event came from; the body for events of the document.
+ * @param {Event} event
+ */
+export const targetOf = (event) => (event.target instanceof HTMLElement ? event.target : document.body);
+
+/** @type {Record<string, string>} */
 const SHAPES = {
   queued: "M8 4.5V8l2.3 1.6 M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12",
   active: "M8 2a6 6 0 1 1-5.6 3.8",
@@ -45,7 +89,10 @@ const SHAPES = {
   chevron: "M6 4l4 4-4 4",
 };
 
-/** A drawing beside a word that says the same: hidden from screen readers. */
+/**
+ * An icon beside a text of the same meaning, so hidden from screen readers.
+ * @param {string} name
+ */
 export function icon(name) {
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
@@ -58,14 +105,21 @@ export function icon(name) {
   return svg;
 }
 
-/** Runs `work` at most once a frame, however often it is asked for; on a page that draws no frames, soon. */
+/**
+ * Runs `work` at most once per animation frame; in a hidden tab, which has no frames, after 300 ms.
+ * @param {() => void} work
+ */
 export function oncePerFrame(work) {
   let frame = 0, timer = 0;
-  const run = () => { cancelAnimationFrame(frame); clearTimeout(timer); frame = timer = 0; work(); };
+  const run = () => { cancelAnimationFrame(frame); clearTimeout(timer); frame = 0; timer = 0; work(); };
   return () => { if (!frame) { frame = requestAnimationFrame(run); timer = setTimeout(run, 300); } };
 }
 
-/** Runs the async `work` at most every `pauseMs`, never twice at a time, and once more when it was asked for meanwhile. */
+/**
+ * Runs the async `work` at most every `pauseMs`, one at a time, and once more if it was called meanwhile.
+ * @param {() => Promise<void>} work
+ * @param {number} pauseMs
+ */
 export function throttled(work, pauseMs) {
   let busy = false, again = false;
   const run = async () => {
@@ -73,7 +127,7 @@ export function throttled(work, pauseMs) {
     busy = true;
     do {
       again = false;
-      try { await work(); } catch (error) { if (error.name !== "AbortError") console.error(error); }
+      try { await work(); } catch (error) { if (!isAborted(error)) console.error(error); }
       await new Promise((done) => setTimeout(done, pauseMs));
     } while (again);
     busy = false;
@@ -81,7 +135,10 @@ export function throttled(work, pauseMs) {
   return run;
 }
 
-/** Say it to those who can't see it. */
+/**
+ * Announce a text to screen readers.
+ * @param {string} text
+ */
 export function announce(text) {
-  document.getElementById("announcements").textContent = text;
+  byId("announcements").textContent = text;
 }

@@ -1,22 +1,41 @@
-// The live feed of the log: GET /api/events as server-sent events, from a position on, without a gap or a repeat.
-// EventSource can't send a key, so the frames are read off a fetch.
-import { headers, newKey, pause, urlOf } from "./api.js";
+// @ts-check
+// The live feed of the log: GET /api/events as server-sent events after a position, each event exactly once.
+// EventSource can't send an Authorization header, so the frames are read from a fetch.
+import { currentKey, headers, pause, requireNewKey, urlOf } from "./api.js";
 import { oncePerFrame } from "./dom.js";
 
-const SILENCE_MS = 40_000; // the server says something every 15 s
+/** @import { Params } from "./api.js" */
+/** @typedef {"connecting" | "live" | "waiting"} ConnectionState */
+/**
+ * @typedef {object} FeedOptions
+ * @property {Params} params  The filters of GET /api/events.
+ * @property {number} after  Only events after this position.
+ * @property {(events: LogEvent[]) => void} onEvents  Gets them in batches, at most one per animation frame.
+ * @property {(state: ConnectionState) => void} [onState]
+ */
+
+const SILENCE_MS = 40_000; // the server sends something every 15 s
 
 export class Feed {
-  /** Events after position `after` go to `onEvents` in batches, one a frame; `onState` hears connecting, live, waiting. */
+  /** @param {FeedOptions} options */
   constructor({ params, after, onEvents, onState = () => {} }) {
-    Object.assign(this, { params, after, onEvents, onState });
+    this.params = params;
+    this.after = after;
+    this.onState = onState;
+    /** @type {LogEvent[]} */
     this.batch = [];
     this.closing = new AbortController();
+    /** @type {AbortController | null} */
+    this.connection = null;
+    this.received = false;
+    /** @type {(() => void) | null} */
+    this.wake = null;
     this.flush = oncePerFrame(() => {
       const events = this.batch;
       this.batch = [];
-      if (events.length && !this.closing.signal.aborted) this.onEvents(events);
+      if (events.length && !this.closing.signal.aborted) onEvents(events);
     });
-    // A browser has few connections to a server: a tab that nobody sees leaves its own to others.
+    // Browsers allow few connections to one server: a hidden tab closes its own.
     this.onVisibility = () => { if (document.hidden) this.connection?.abort(); else this.wake?.(); };
     document.addEventListener("visibilitychange", this.onVisibility);
     this.run();
@@ -31,12 +50,12 @@ export class Feed {
 
   async run() {
     for (let attempt = 0; !this.closing.signal.aborted; attempt += 1) {
-      if (document.hidden) await new Promise((done) => { this.wake = done; });
+      if (document.hidden) await /** @type {Promise<void>} */ (new Promise((done) => { this.wake = done; }));
       if (this.closing.signal.aborted) return;
       this.onState(attempt ? "waiting" : "connecting");
-      this.heard = false;
+      this.received = false;
       try { await this.connected(); } catch { /* tried again */ }
-      if (this.heard) attempt = 0;
+      if (this.received) attempt = 0;
       if (this.closing.signal.aborted) return;
       this.onState("waiting");
       try { await pause(attempt + 1, this.closing.signal); } catch { return; }
@@ -45,26 +64,28 @@ export class Feed {
 
   /** Reads one connection to its end. */
   async connected() {
-    const connection = this.connection = new AbortController();
-    const key = sessionStorage.getItem("fleetlog.key");
+    const connection = new AbortController();
+    this.connection = connection;
+    const key = currentKey();
+    /** @type {RequestInit} */
     const options = { headers: headers({ accept: "text/event-stream", "last-event-id": String(this.after) }), signal: connection.signal, cache: "no-store" };
     let watch = setTimeout(() => connection.abort(), SILENCE_MS);
     try {
       const answer = await fetch(urlOf("api/events", this.params), options);
-      if (answer.status === 401) { await newKey(key); return; }
-      if (!answer.ok) return;
+      if (answer.status === 401) { await requireNewKey(key); return; }
+      if (!answer.ok || !answer.body) return;
       this.onState("live");
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       let rest = "";
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
-        this.heard = true;
+        this.received = true;
         clearTimeout(watch);
         watch = setTimeout(() => connection.abort(), SILENCE_MS);
         const frames = (rest + value).split("\n\n");
-        rest = frames.pop();
-        for (const frame of frames) this.take(frame);
+        rest = frames.pop() ?? "";
+        for (const frame of frames) this.receive(frame);
       }
     } finally {
       clearTimeout(watch);
@@ -72,9 +93,12 @@ export class Feed {
     }
   }
 
-  take(frame) {
-    if (!frame.startsWith("id:")) return; // a comment, or a frame that only says where the stream is
+  /** @param {string} frame */
+  receive(frame) {
+    if (!frame.startsWith("id:")) return; // a comment, or a frame without an event
     const data = frame.split("\n").find((line) => line.startsWith("data:"));
+    if (!data) return;
+    /** @type {LogEvent} */
     const event = JSON.parse(data.slice(5));
     if (event.position <= this.after) return;
     this.after = event.position;

@@ -1,13 +1,23 @@
-// The first page: what waits for a person, and what everything has cost.
+// @ts-check
+// The home page: open questions, and usage by provider.
 import { get } from "./api.js";
 import { el, fill, throttled } from "./dom.js";
+import { money, number } from "./format.js";
 import { questionBox } from "./question-box.js";
-import { money, number } from "./words.js";
+
+/** @import { PendingQuestions } from "./pending.js" */
+/** @typedef {{ runs: number, inputTokens: number, outputTokens: number, costUsd: number | null }} Amounts */
+/** @typedef {{ groups: (Amounts & { provider: string })[], total: Amounts }} UsageByProvider */
 
 export class HomePage {
+  /**
+   * @param {HTMLElement} main
+   * @param {PendingQuestions} pending
+   */
   constructor(main, pending) {
     this.pending = pending;
     this.stopping = new AbortController();
+    /** @type {Map<string, ReturnType<typeof questionBox>>} */
     this.boxes = new Map();
     this.list = el("div", { class: "questions" });
     this.none = el("p", { class: "hint" }, "Loading …");
@@ -16,9 +26,9 @@ export class HomePage {
       el("h1", { tabindex: "-1" }, "Waiting for you"), this.none, this.list,
       el("h2", {}, "Usage"), this.usage));
     pending.onChange = () => this.show();
-    this.catchUp = throttled(() => this.tellUsage(), 2000);
+    this.catchUp = throttled(() => this.showUsage(), 2000);
     if (pending.loaded) this.show();
-    this.ready = this.tellUsage();
+    this.ready = this.showUsage();
   }
 
   close() {
@@ -26,9 +36,11 @@ export class HomePage {
     this.stopping.abort();
   }
 
-  stays(parts) { return parts.length < 2 && !(parts[0] === "events"); }
+  /** @param {string[]} parts  Of a route; returns whether this page shows it. */
+  tryNavigate(parts) { return parts.length < 2 && !(parts[0] === "events"); }
 
-  hears(events) { if (events.some((event) => event.type === "run.finished")) this.catchUp(); }
+  /** @param {LogEvent[]} events */
+  receive(events) { if (events.some((event) => event.type === "run.finished")) this.catchUp(); }
 
   show() {
     const { requests, total } = this.pending;
@@ -49,8 +61,10 @@ export class HomePage {
     for (const [key, made] of this.boxes) if (!keys.has(key)) { made.box.remove(); this.boxes.delete(key); }
   }
 
-  async tellUsage() {
+  async showUsage() {
+    /** @type {UsageByProvider} */
     const report = await get("api/usage", { groupBy: "provider" }, this.stopping.signal);
+    /** @type {(name: string, group: Amounts) => HTMLElement} */
     const row = (name, group) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, number(group.runs)), el("td", {}, number(group.inputTokens)), el("td", {}, number(group.outputTokens)), el("td", {}, money(group.costUsd) || "–"));
     if (!report.groups.length) { fill(this.usage, el("p", { class: "hint" }, "No run has ended yet.")); return; }
     fill(this.usage, el("table", { class: "usage" },

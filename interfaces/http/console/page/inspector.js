@@ -1,16 +1,43 @@
-// The state beside the timeline: as it is, or as it was at a seq; and what changed up to there.
-import { get } from "./api.js";
+// @ts-check
+// The inspector beside the timeline: the state now or at a seq, and its changes since another seq.
+import { get, isAborted, messageOf } from "./api.js";
 import { diffView } from "./diff-view.js";
 import { el, fill } from "./dom.js";
+import { ago, duration, money, msBetween, number, oneLine, sessionChip, stateChip } from "./format.js";
 import { todoItem } from "./timeline-view.js";
-import { ago, brief, duration, money, number, sessionChip, since, stateChip } from "./words.js";
+
+/** @import { Child } from "./dom.js" */
+/** @typedef {Api.RunRead | Api.WorkerRead} Info */
+/** @typedef {{ info: Info, todos: Api.TodoView[], questions: Api.HumanLoopRequest[] }} State */
 
 const CACHED = 200, DEBOUNCE_MS = 120;
 
 export class Inspector {
-  /** `kind` is run or session. `linkTo(seq)`: the address of an event of this stream. `onInfo` hears the live state. */
+  /**
+   * @param {object} options
+   * @param {"run" | "session"} options.kind
+   * @param {string} options.id
+   * @param {(seq: number) => string} options.linkTo  The URL of an event of this stream.
+   * @param {(info: Info) => void} options.onInfo  Called with the live state.
+   */
   constructor({ kind, id, linkTo, onInfo }) {
-    Object.assign(this, { kind, id, linkTo, onInfo, cache: new Map(), mark: null, asked: 0, seq: null, end: 0 });
+    this.kind = kind;
+    this.id = id;
+    this.linkTo = linkTo;
+    this.onInfo = onInfo;
+    /** @type {Map<number, State>} */
+    this.cache = new Map();
+    /** @type {number | null} */
+    this.mark = null;
+    this.latestRequest = 0;
+    /** @type {number | null} */
+    this.seq = null;
+    this.end = 0;
+    this.position = 0;
+    this.closed = false;
+    this.timer = 0;
+    /** @type {AbortController | null} */
+    this.reading = null;
     this.path = kind === "run" ? `api/runs/${id}` : `api/session-workers/${id}`;
     this.title = el("h2", { id: "state-title" }, "State now");
     this.problem = el("p", { class: "wrong", role: "alert", hidden: true });
@@ -21,10 +48,10 @@ export class Inspector {
     this.element = el("aside", { class: "inspector", "aria-labelledby": "state-title" },
       this.title, this.problem, this.state,
       el("div", { class: "diff-head" }, el("h2", {}, "Changes"), el("label", { class: "soft", for: "compare" }, "since"), this.compare, this.markButton), this.changes);
-    this.offer();
+    this.showCompareOptions();
   }
 
-  offer() {
+  showCompareOptions() {
     const chosen = this.compare.value || "previous";
     const options = [["previous", "the event before"], ["start", "the beginning"]];
     if (this.mark !== null) options.push(["mark", `event ${this.mark}`]);
@@ -34,15 +61,22 @@ export class Inspector {
 
   setMark() {
     this.mark = this.seq ?? this.end;
-    this.offer();
+    this.showCompareOptions();
     this.compare.value = "mark";
     this.refresh();
   }
 
-  /** The state at `seq`; null: now, which is at `end` of the stream and `position` of the log. */
+  /**
+   * Show the state at `seq`; null: now, at seq `end` and at `position` of the log.
+   * @param {number | null} seq
+   * @param {number} end
+   * @param {number} position
+   */
   show(seq, end, position) {
     if (this.closed) return;
-    Object.assign(this, { seq, end, position });
+    this.seq = seq;
+    this.end = end;
+    this.position = position;
     this.title.textContent = seq === null ? "State now" : `State after event ${seq}`;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.refresh(), seq === null ? 0 : DEBOUNCE_MS);
@@ -51,65 +85,100 @@ export class Inspector {
   close() { this.closed = true; clearTimeout(this.timer); this.reading?.abort(); }
 
   async refresh() {
-    const asked = (this.asked += 1);
+    this.latestRequest += 1;
+    const request = this.latestRequest;
     this.element.setAttribute("aria-busy", "true");
     this.reading?.abort();
-    const reading = this.reading = new AbortController();
-    const to = this.seq ?? this.end;
-    const from = { previous: to - 1, start: 0, mark: this.mark }[this.compare.value] ?? to - 1;
+    const reading = new AbortController();
+    this.reading = reading;
+    const seq = this.seq; // another one may be asked for before the answers are here
+    const to = seq ?? this.end;
+    const from = (this.compare.value === "start" ? 0 : this.compare.value === "mark" ? this.mark : null) ?? to - 1;
     try {
       const [state, difference] = await Promise.all([
-        this.read(this.seq, reading.signal),
-        to > 0 ? get(`${this.path}/diff`, { from: Math.min(from, to), to: Math.max(from, to) }, reading.signal).catch((error) => { if (error.name === "AbortError") throw error; return error; }) : null,
+        this.read(seq, reading.signal),
+        to > 0 ? this.difference(Math.min(from, to), Math.max(from, to), reading.signal) : null,
       ]);
-      if (asked !== this.asked) return;
+      if (request !== this.latestRequest) return;
       this.problem.hidden = true;
-      if (this.seq === null) this.onInfo(state.info);
+      if (seq === null) this.onInfo(state.info);
       this.draw(state);
       fill(this.changes, difference instanceof Error ? el("p", { class: "hint" }, difference.message) : difference ? diffView(difference, this.linkTo) : null);
-      this.element.dataset.seq = String(this.seq ?? state.info.seq);
+      this.element.dataset.seq = String(seq ?? state.info.seq);
       this.element.removeAttribute("aria-busy");
     } catch (error) {
-      if (error.name === "AbortError" || asked !== this.asked) return;
+      if (isAborted(error) || request !== this.latestRequest) return;
       this.element.removeAttribute("aria-busy");
       this.problem.hidden = false;
-      this.problem.textContent = error.message;
+      this.problem.textContent = messageOf(error);
     }
   }
 
-  /** `{info, todos, questions}` at a seq, from memory where it was read before: the past does not change. */
+  /**
+   * The difference between two seqs, or the error that the API answered.
+   * @param {number} from
+   * @param {number} to
+   * @param {AbortSignal} signal
+   * @returns {Promise<Api.Difference | Error>}
+   */
+  async difference(from, to, signal) {
+    try {
+      return await get(`${this.path}/diff`, { from, to }, signal);
+    } catch (error) {
+      if (isAborted(error) || !(error instanceof Error)) throw error;
+      return error;
+    }
+  }
+
+  /**
+   * The state at a seq (null: now). Past states never change, so they are cached.
+   * @param {number | null} seq
+   * @param {AbortSignal} signal
+   * @returns {Promise<State>}
+   */
   async read(seq, signal) {
-    if (seq !== null && this.cache.has(seq)) return this.cache.get(seq);
+    const known = seq === null ? undefined : this.cache.get(seq);
+    if (known) return known;
     const at = seq === null ? { minPosition: this.position } : { atSeq: seq };
-    const [info, todos, asked] = await Promise.all([
+    /** @type {[Promise<Info>, Promise<Api.TodoListRead> | null, Promise<Api.HumanLoopRequests> | null]} */
+    const reads = [
       get(this.path, at, signal),
       this.kind === "run" ? get(`${this.path}/todos`, at, signal) : null,
       this.kind === "run" ? get("api/human-loop/requests", { runId: this.id, limit: 20, ...at }, signal) : null,
-    ]);
+    ];
+    const [info, todos, asked] = await Promise.all(reads);
     const state = { info, todos: todos?.items ?? [], questions: asked?.requests ?? [] };
     if (seq !== null) {
-      if (this.cache.size >= CACHED) this.cache.delete(this.cache.keys().next().value);
+      const [oldest] = this.cache.keys();
+      if (this.cache.size >= CACHED) this.cache.delete(oldest);
       this.cache.set(seq, state);
     }
     return state;
   }
 
+  /** @param {State} state */
   draw({ info, todos, questions }) {
-    const open = this.state.querySelector("details.raw")?.open ?? false;
+    const open = this.state.querySelector("details.raw")?.hasAttribute("open") ?? false;
+    const said = "text" in info ? info.text : "";
     const done = todos.filter((todo) => todo.status === "done").length;
     fill(this.state,
-      facts(this.kind === "run" ? runFacts(info) : sessionFacts(info)),
+      facts("runId" in info ? runFacts(info) : sessionFacts(info)),
       todos.length ? [el("h3", {}, "Todos", el("span", { class: "count" }, `${done} of ${todos.length}`)), el("progress", { max: todos.length, value: done, "aria-label": "Todos done" }), el("ul", { class: "todos" }, todos.map(todoItem))] : null,
-      questions.length ? [el("h3", {}, "Questions"), el("ul", { class: "asked" }, questions.map((question) => el("li", {}, stateChip(question.status), el("span", {}, brief(question.prompt, 120)))))] : null,
-      info.text ? el("details", { class: "said" }, el("summary", {}, "Last message"), el("pre", {}, info.text)) : null,
+      questions.length ? [el("h3", {}, "Questions"), el("ul", { class: "asked" }, questions.map((question) => el("li", {}, stateChip(question.status), el("span", {}, oneLine(question.prompt, 120)))))] : null,
+      said ? el("details", { class: "said" }, el("summary", {}, "Last message"), el("pre", {}, said)) : null,
       el("details", { class: "raw", open }, el("summary", {}, "All fields"), el("pre", { data: { json: "state" } }, JSON.stringify(info, null, 2))));
   }
 }
 
+/** @param {[string, Child][]} pairs */
 function facts(pairs) {
   return el("dl", { class: "facts" }, pairs.filter(([, value]) => value !== "" && value !== null && value !== undefined).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
 }
 
+/**
+ * @param {Api.RunRead} run
+ * @returns {[string, Child][]}
+ */
 function runFacts(run) {
   const { tools, usage } = run;
   return [
@@ -118,7 +187,7 @@ function runFacts(run) {
     ["Error", run.error ? `${run.error.message} (${run.error.errorClass})` : ""],
     ["Provider", [run.provider || "outside", run.model].filter(Boolean).join(" · ")],
     ["Attempt", run.attempt ? `${run.attempt} of ${run.maxAttempts}` : ""],
-    ["Ran for", run.startedAt && run.finishedAt ? duration(since(run.finishedAt, run.startedAt)) : ""],
+    ["Ran for", run.startedAt && run.finishedAt ? duration(msBetween(run.finishedAt, run.startedAt)) : ""],
     ["Tools", tools.started ? `${tools.finished} of ${tools.started} ended${tools.failed ? `, ${tools.failed} failed` : ""}` : ""],
     ["Messages", run.messages ? number(run.messages) : ""],
     ["Tokens", usage.inputTokens + usage.outputTokens ? `${number(usage.inputTokens)} in, ${number(usage.outputTokens)} out` : ""],
@@ -128,6 +197,10 @@ function runFacts(run) {
   ];
 }
 
+/**
+ * @param {Api.WorkerRead} session
+ * @returns {[string, Child][]}
+ */
 function sessionFacts(session) {
   return [
     ["State", sessionChip(session)],

@@ -1,48 +1,70 @@
-// The keyboard: one place in a list that Tab reaches, arrows that move it, and the shortcuts of the page.
+// @ts-check
+// Keyboard: roving tabindex for lists and trees, and the page's shortcuts.
+import { targetOf } from "./dom.js";
 
-/** Arrows, Home and End move among `items()`; only the current one is in the order of Tab. `onKey` hears the rest. */
-export class Roving {
+/** The roving tabindex pattern: Tab reaches only the current item, arrows, Home and End move among `items()`; `onKey` gets other keys. */
+export class RovingTabindex {
+  /**
+   * @param {HTMLElement} container
+   * @param {() => HTMLElement[]} items
+   * @param {(event: KeyboardEvent, item: HTMLElement) => boolean} onKey  Returns whether it has handled the key.
+   */
   constructor(container, items, onKey = () => false) {
     this.items = items;
+    /** @type {HTMLElement | null} */
     this.current = null;
     container.addEventListener("keydown", (event) => {
       if (event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;
-      const at = this.items().indexOf(event.target.closest("[data-roving]"));
-      if (at >= 0 && (this.moved(event.key, at) || onKey(event, this.items()[at]))) event.preventDefault();
+      const closest = targetOf(event).closest("[data-roving]");
+      const at = closest instanceof HTMLElement ? this.items().indexOf(closest) : -1;
+      if (at >= 0 && (this.handleKey(event.key, at) || onKey(event, this.items()[at]))) event.preventDefault();
     });
     container.addEventListener("focusin", (event) => {
-      const item = event.target.closest("[data-roving]");
-      if (item && container.contains(item)) this.point(item);
+      const item = targetOf(event).closest("[data-roving]");
+      if (item instanceof HTMLElement && container.contains(item)) this.setCurrent(item);
     });
   }
 
-  moved(key, at) {
+  /**
+   * @param {string} key
+   * @param {number} at
+   */
+  handleKey(key, at) {
     const all = this.items();
-    const to = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, Home: 0, End: all.length - 1 }[key];
+    /** @type {Record<string, number>} */
+    const targets = { ArrowDown: at + 1, j: at + 1, ArrowUp: at - 1, k: at - 1, Home: 0, End: all.length - 1 };
+    const to = targets[key];
     if (to === undefined || !all[to]) return to !== undefined;
-    this.point(all[to]);
+    this.setCurrent(all[to]);
     all[to].focus();
     all[to].scrollIntoView({ block: "nearest" });
     return true;
   }
 
-  /** Make this the item that Tab reaches. */
-  point(item) {
+  /**
+   * Make this the item that Tab reaches.
+   * @param {HTMLElement} item
+   */
+  setCurrent(item) {
     if (this.current !== item) this.current?.setAttribute("tabindex", "-1");
     this.current = item;
     item.setAttribute("tabindex", "0");
   }
 
-  /** After the items have changed: one of them is in the order of Tab. */
-  settle(preferred = null) {
+  /**
+   * Call after the items have changed, so that Tab reaches one of them.
+   * @param {HTMLElement | null} preferred
+   */
+  ensureCurrent(preferred = null) {
     if (this.current?.isConnected && !preferred) return;
     const item = preferred ?? this.items()[0];
-    if (item) this.point(item);
+    if (item) this.setCurrent(item);
   }
 }
 
+/** @param {EventTarget | null} target */
 export function isTyping(target) {
-  return target.matches("input:not([type=range]):not([type=radio]):not([type=checkbox]), textarea, select, [contenteditable]");
+  return target instanceof Element && target.matches("input:not([type=range]):not([type=radio]):not([type=checkbox]), textarea, select, [contenteditable]");
 }
 
 const SHORTCUTS = [
@@ -58,7 +80,10 @@ const SHORTCUTS = [
   ["?", "this list"],
 ];
 
-/** Calls `actions[key]()` for single keys that nobody else took and that are not typed into a field. */
+/**
+ * Calls `actions[key]()` for single keys that no other listener handled and that are not typed into a field.
+ * @param {Record<string, () => unknown>} actions  An action that returns false has not handled the key.
+ */
 export function onShortcuts(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || isTyping(event.target)) return;

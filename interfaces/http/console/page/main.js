@@ -1,85 +1,93 @@
-// The page's beginning: routes in the address after #, the side, the shortcuts.
-import { forgetKey, hasKey, onKeyWanted } from "./api.js";
+// @ts-check
+// The entry point: routing by the URL's fragment, the sidebar, keyboard shortcuts.
+import { ApiError, forgetKey, isAborted, messageOf, onKeyRequired } from "./api.js";
 import { askForKey, showShortcuts } from "./dialogs.js";
-import { el, fill } from "./dom.js";
+import { byId, el, fill } from "./dom.js";
+import { refreshTimes } from "./format.js";
 import { HistoryPage } from "./history-page.js";
 import { HomePage } from "./home-page.js";
 import { onShortcuts } from "./keys.js";
 import { PendingQuestions } from "./pending.js";
-import { Side } from "./side.js";
+import { Sidebar } from "./sidebar.js";
 import { WhyPage } from "./why-page.js";
-import { refreshTimes } from "./words.js";
 
-const main = document.getElementById("main");
-const frame = document.getElementById("frame");
-const connection = document.getElementById("connection");
-const STATES = { connecting: "Connecting", live: "Live", waiting: "Reconnecting" };
+const main = byId("main");
+const frame = byId("frame");
+const connection = byId("connection");
+const CONNECTION_TEXTS = { connecting: "Connecting", live: "Live", waiting: "Reconnecting" };
+/** @type {HistoryPage | HomePage | WhyPage | null} */
 let page = null;
 
-onKeyWanted(askForKey);
+const forget = byId("forget-key");
+forget.addEventListener("click", () => { forgetKey(); location.reload(); });
+onKeyRequired(askForKey, () => { forget.hidden = false; });
 const pending = new PendingQuestions((count) => { document.title = count ? `(${count}) Fleetlog` : "Fleetlog"; });
-const side = new Side(document.getElementById("side"), {
-  onEvents: (events) => { pending.take(events); page?.hears?.(events); },
+const sidebar = new Sidebar(byId("side"), {
+  onEvents: (events) => { pending.receive(events); if (page instanceof HomePage) page.receive(events); },
   onState: (state) => {
     if (connection.dataset.state === state) return;
     connection.dataset.state = state;
-    connection.textContent = STATES[state];
+    connection.textContent = CONNECTION_TEXTS[state];
   },
 });
 
-/** `#/runs/r1?seq=12` as its parts and its query. */
+/** The URL's fragment, such as `#/runs/r1?seq=12`, as path parts and query. */
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const parts = path.split("/").filter(Boolean).map((part) => { try { return decodeURIComponent(part); } catch { return part; } });
   return { parts, query: new URLSearchParams(query ?? "") };
 }
 
-function shown(parts, query, before) {
+/**
+ * @param {string[]} parts
+ * @param {URLSearchParams} query
+ * @param {typeof page} before
+ */
+function createPage(parts, query, before) {
   const [kind, id] = parts;
-  // Back from why, the focus is where it was.
-  if ((kind === "runs" || kind === "sessions") && id) return new HistoryPage(main, { kind: kind.slice(0, -1), id, query, focusAt: before instanceof WhyPage ? before.position : null });
+  // Coming back from a why page, focus the block that it was opened from.
+  if ((kind === "runs" || kind === "sessions") && id) return new HistoryPage(main, { kind: kind === "runs" ? "run" : "session", id, query, focusAt: before instanceof WhyPage ? before.position : null });
   if (kind === "events" && /^\d{1,18}$/.test(id ?? "")) return new WhyPage(main, Number(id), before instanceof HistoryPage ? before.address : "");
   return new HomePage(main, pending);
 }
 
-async function go({ focus }) {
+/** @param {{ focus: boolean }} options */
+async function navigate({ focus }) {
   const { parts, query } = route();
   const [kind, id] = parts;
   frame.dataset.view = id ? "detail" : kind ? "list" : "home";
-  if (page?.stays?.(parts, query)) return;
+  if (page && !(page instanceof WhyPage) && page.tryNavigate(parts, query)) return;
   const before = page;
-  page?.close?.();
-  side.select(kind === "events" ? "" : id ?? "");
-  const listKind = kind === "sessions" ? "sessions" : kind === "runs" || !side.kind ? "runs" : side.kind;
+  page?.close();
+  sidebar.select(kind === "events" ? "" : id ?? "");
+  const listKind = kind === "sessions" ? "sessions" : kind === "runs" || !sidebar.kind ? "runs" : sidebar.kind;
   fill(main);
   main.removeAttribute("aria-busy");
-  page = shown(parts, query, before);
-  if (listKind !== side.kind) side.open(listKind).catch(failed);
-  page.ready?.catch(failed);
+  page = createPage(parts, query, before);
+  if (listKind !== sidebar.kind) sidebar.open(listKind).catch(showError);
+  page.ready.catch(showError);
   if (!focus || !id) return;
-  await page.ready?.catch(() => {});
+  await page.ready.catch(() => {});
   if (!main.contains(document.activeElement) || document.activeElement === main) main.querySelector("h1")?.focus();
 }
 
-function failed(error) {
-  if (error.name === "AbortError") return;
-  fill(main, el("section", { class: "page" }, el("h1", { tabindex: "-1" }, error.status === 404 ? "Not found" : "This did not work"),
-    el("p", { class: "wrong", role: "alert" }, error.message), el("p", {}, el("a", { href: "#/" }, "To the beginning"))));
+/** @param {unknown} error */
+function showError(error) {
+  if (isAborted(error)) return;
+  fill(main, el("section", { class: "page" }, el("h1", { tabindex: "-1" }, error instanceof ApiError && error.status === 404 ? "Not found" : "This did not work"),
+    el("p", { class: "wrong", role: "alert" }, messageOf(error)), el("p", {}, el("a", { href: "#/" }, "To the beginning"))));
 }
 
-addEventListener("hashchange", () => go({ focus: true }));
-document.getElementById("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
-document.getElementById("help-button").addEventListener("click", showShortcuts);
-const forget = document.getElementById("forget-key");
-forget.hidden = !hasKey();
-forget.addEventListener("click", () => { forgetKey(); location.reload(); });
+addEventListener("hashchange", () => navigate({ focus: true }));
+byId("skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
+byId("help-button").addEventListener("click", showShortcuts);
 onShortcuts({
   "?": showShortcuts,
-  "[": () => page?.step?.(-1) ?? false,
-  "]": () => page?.step?.(1) ?? false,
-  l: () => page?.toLive?.() ?? false,
-  Escape: () => page?.leave?.() ?? false,
+  "[": () => page instanceof HistoryPage && page.step(-1),
+  "]": () => page instanceof HistoryPage && page.step(1),
+  l: () => page instanceof HistoryPage && page.toLive(),
+  Escape: () => page instanceof WhyPage && page.leave(),
 });
 setInterval(refreshTimes, 5000);
 pending.load().catch(() => {});
-go({ focus: false });
+navigate({ focus: false });

@@ -1,12 +1,25 @@
-// The slider over a stream's events: any seq, one step, play, and back to live.
+// @ts-check
+// The time travel slider over a stream's events: choose a seq, step, play, go live.
 import { el, fill } from "./dom.js";
-import { duration, since } from "./words.js";
+import { duration, msBetween } from "./format.js";
 
 export class Scrubber {
-  /** `onPin` gets the seq that is asked for, null for live. `eventAt(seq)`: the event when it is loaded. */
+  /**
+   * @param {object} options
+   * @param {(seq: number | null) => void} options.onPin  Gets the chosen seq, null for live.
+   * @param {(seq: number) => LogEvent | null} options.eventAt  The event, if it is loaded.
+   * @param {() => string | null} options.startOf  When the stream began.
+   */
   constructor({ onPin, eventAt, startOf }) {
-    Object.assign(this, { onPin, eventAt, startOf, end: 1, seq: null, timer: 0 });
+    this.onPin = onPin;
+    this.eventAt = eventAt;
+    this.startOf = startOf;
+    this.end = 1;
+    /** @type {number | null} */
+    this.seq = null;
+    this.timer = 0;
     this.range = el("input", { type: "range", min: "1", max: "1", value: "1", step: "1", id: "seq", "aria-label": "Event", on: { input: () => { this.stop(); this.pin(Number(this.range.value)); } } });
+    /** @type {(label: string, text: string, click: () => void) => HTMLButtonElement} */
     const button = (label, text, click) => el("button", { type: "button", class: "quiet", "aria-label": label, title: label, on: { click } }, text);
     this.playing = button("Play", "▶", () => (this.timer ? this.stop() : this.play()));
     this.label = el("output", { class: "scrub-label", for: "seq" });
@@ -17,34 +30,42 @@ export class Scrubber {
       this.range, this.label, this.extra, this.live);
   }
 
-  /** The stream has grown to `end`. */
-  grow(end) {
+  /**
+   * The stream has grown to `end`.
+   * @param {number} end
+   */
+  setEnd(end) {
     this.end = end;
     this.range.max = String(end);
-    this.tell();
+    this.show();
   }
 
-  /** Show a seq that was pinned from elsewhere; null: live. */
-  set(seq) { this.seq = seq; this.tell(); }
+  /**
+   * Show a seq without calling onPin; null: live.
+   * @param {number | null} seq
+   */
+  set(seq) { this.seq = seq; this.show(); }
 
+  /** @param {number | null} seq */
   pin(seq) {
     const bounded = seq === null ? null : Math.max(1, Math.min(this.end, seq));
     this.set(bounded);
     this.onPin(bounded);
   }
 
+  /** @param {number} by */
   step(by) { this.stop(); this.pin((this.seq ?? this.end) + by); }
 
-  /** From here on, or from the beginning, in the run's own rhythm; long pauses shortened. */
+  /** Play from here, or at the end from the beginning, at the original pace; pauses are cut to 1 s. */
   play() {
     if (this.seq === null || this.seq >= this.end) this.pin(1);
     this.playing.textContent = "❚❚";
     this.playing.setAttribute("aria-label", "Pause");
     const next = () => {
       if (this.seq === null || this.seq >= this.end) { this.stop(); return; }
-      const here = this.eventAt(this.seq), then = this.eventAt(this.seq + 1);
-      const wait = here && then ? Math.min(1000, Math.max(60, since(then.occurredAt, here.occurredAt))) : 150;
-      this.timer = setTimeout(() => { this.pin(this.seq + 1); next(); }, wait);
+      const seq = this.seq, here = this.eventAt(seq), then = this.eventAt(seq + 1);
+      const wait = here && then ? Math.min(1000, Math.max(60, msBetween(then.occurredAt, here.occurredAt))) : 150;
+      this.timer = setTimeout(() => { this.pin(seq + 1); next(); }, wait);
     };
     next();
   }
@@ -56,11 +77,11 @@ export class Scrubber {
     this.playing.setAttribute("aria-label", "Play");
   }
 
-  tell() {
+  show() {
     const seq = this.seq ?? this.end;
     this.range.value = String(seq);
-    const event = this.eventAt(seq);
-    const facts = [event?.type, event && this.startOf() ? `+${duration(since(event.occurredAt, this.startOf()))}` : ""].filter(Boolean).join(" · ");
+    const event = this.eventAt(seq), start = this.startOf();
+    const facts = [event?.type, event && start ? `+${duration(msBetween(event.occurredAt, start))}` : ""].filter(Boolean).join(" · ");
     this.range.setAttribute("aria-valuetext", `event ${seq} of ${this.end}${event ? `, ${event.type}` : ""}`);
     fill(this.label, el("strong", {}, `${seq} / ${this.end}`), facts ? el("span", { class: "soft" }, ` ${facts}`) : null);
     this.live.setAttribute("aria-pressed", String(this.seq === null));

@@ -96,7 +96,7 @@ class _Reader:
 
 
 def check_log(log: Sequence[NewEvent], *, max_attempts: int) -> None:
-    """Raises AssertionError where a log breaks a rule of SPEC §3."""
+    """Raises AssertionError where a log breaks a rule of a run's stream (docs/explanation/life-of-a-run.md)."""
     reader = _Reader(max_attempts)
     for new in log:
         reader.read(new)

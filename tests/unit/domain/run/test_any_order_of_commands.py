@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import settings
+from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,6 +24,7 @@ from domain.run.values import Warn
 from tests.support.event_strategies import any_event
 from tests.support.live_aggregate import LiveAggregate
 from tests.support.runs import EXPORTED_TO, QUEUE, SPEC, error
+from tests.support.samples import samples
 from tests.unit.domain.run.log_rules import check_log
 
 pytestmark = pytest.mark.timeout(400)  # a failure is shrunk before it is shown
@@ -202,11 +203,15 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
 
 
 TestAnyOrderOfCommands = AnyOrderOfCommands.TestCase
-TestAnyOrderOfCommands.settings = settings(max_examples=400, stateful_step_count=50, deadline=None, derandomize=True)
+TestAnyOrderOfCommands.settings = settings(
+    max_examples=samples().size(whole=400, sample=120), stateful_step_count=50, deadline=None, derandomize=True
+)
 
 
 @pytest.mark.proof
 def test_any_order_of_commands_at_length():
+    examples = samples().size(whole=1500, sample=250)
     run_state_machine_as_test(
-        AnyOrderOfCommands, settings=settings(max_examples=1500, stateful_step_count=60, deadline=None)
+        seed(samples().number("any order of run commands"))(AnyOrderOfCommands),
+        settings=settings(max_examples=examples, stateful_step_count=60, deadline=None, database=None),
     )

@@ -8,7 +8,7 @@ from tests.support.runs import CLAIMED, FINISHED, PREPARING, RETRYING, RUNNING, 
 TOLD = (Message(role="user", content="hello"), Message(role="assistant", content="good day"))
 RETOLD = e.ConversationCarried(how="retold", origin_run_id="r0", origin_seq=9, told=TOLD, cut=3)
 LOSS = Warn(code="conversation_cut", message="3 characters were left out")
-CARRY = c.CarryConversation(lease_generation=1, carried=RETOLD, warnings=(LOSS,))
+CARRY = c.InheritConversation(lease_generation=1, carried=RETOLD, warnings=(LOSS,))
 CARRIED = e.ConversationCarried(
     lease_generation=1, how="retold", origin_run_id="r0", origin_seq=9, told=TOLD, cut=3
 )  # fmt: skip
@@ -24,7 +24,7 @@ def test_it_is_recorded_with_what_is_lost():
 def test_a_later_attempt_begins_with_the_very_same():
     run.given(*CLAIMED, CARRIED).when(CARRY).then_nothing()
     again = run.given(*RETRYING, claimed(1, 2), CARRIED, claimed(2, 3))
-    again.when(c.CarryConversation(lease_generation=2, carried=RETOLD)).then_nothing()
+    again.when(c.InheritConversation(lease_generation=2, carried=RETOLD)).then_nothing()
     assert again.state.carried is not None
 
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from domain.errors import Conflict
 from domain.run import commands as c
 from domain.run import events as e
-from domain.run.values import Usage, Warn, too_long
+from domain.run.values import Usage, Warn, timeout_error
 from tests.support.runs import (
     AGENT_DONE,
     ASKED,
@@ -109,7 +109,7 @@ class TestACancel:
         given = run.given(*RUNNING, CANCEL_REQUESTED, done, SYNCING_NOW, EXPORTED_NOW)
         given.when(FINISH).then_types(e.RunFinished)
 
-    def test_of_an_outside_run_ends_its_agent(self):
+    def test_of_an_external_run_ends_its_agent(self):
         run.given(*BOUND, ASKED).when(c.CancelRun()).then(
             CANCEL_REQUESTED,
             e.HumanLoopCanceled(question_id="q1", reason="run canceled"),
@@ -143,11 +143,11 @@ class TestACancel:
         ("bound", "running"),
     ],
 )
-def test_the_public_state_has_spec_s_words(name, state):
+def test_the_public_state_has_the_fixed_words(name, state):
     assert run.given(*HISTORIES[name]).state.public_state == state
 
 
-def test_an_outside_run_is_finished_by_whoever_claims_its_final_sync():
+def test_an_external_run_is_finished_by_whoever_claims_its_final_sync():
     outcome = run.given(*BOUND).when(c.RecordCallback(event=e.RunAgentFinished(outcome="succeeded")))
     outcome = outcome.then_types(e.RunAgentFinished).when(c.ClaimRun(lease_generation=1, owner="w1"))
     given = outcome.then(claimed(1, 1, resumed=True)).when(BEGIN_SYNC).then(SYNCING_NOW).when(EXPORT).then(EXPORTED_NOW)
@@ -170,7 +170,7 @@ def test_an_agent_that_takes_too_long_is_ended_and_its_run_fails_for_it():
     given = run.given(*RUNNING).when(command).then(timed_out)
     given.when(command).then_nothing()
     ended = e.RunAgentFinished(lease_generation=1, outcome="canceled")
-    reason = too_long("silence", 90_000)
+    reason = timeout_error("silence", 90_000)
     entry = c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=ended)
     given.when(entry).then(replace(ended, outcome="failed", error=reason))
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from domain.errors import Conflict, NotFound
 from domain.run import commands as c
 from domain.run import events as e
-from domain.run.values import unanswered
+from domain.run.values import unanswered_error
 from tests.support.runs import (
     AGENT_DONE,
     ANSWERED,
@@ -97,10 +97,10 @@ class TestATimeout:
         given = run.given(*WAITING, TIMEOUT)
         ended = e.RunAgentFinished(lease_generation=1, outcome="canceled")
         entry = c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=ended)
-        failed = replace(ended, outcome="failed", error=unanswered("q1"))
+        failed = replace(ended, outcome="failed", error=unanswered_error("q1"))
         given = given.when(entry).then(failed).given(SYNCING_NOW, EXPORTED_NOW)
         given.when(c.FinishRun(lease_generation=1, retry_at=RETRY_AT)).then(
-            e.RunFinished(lease_generation=1, outcome="failed", exported=True, error=unanswered("q1"))
+            e.RunFinished(lease_generation=1, outcome="failed", exported=True, error=unanswered_error("q1"))
         )
 
     def test_with_a_default_answer_goes_on(self):
@@ -119,7 +119,7 @@ class TestATimeout:
         run.given(*RUNNING).when(AN_HOUR_LATER).then_nothing()
 
 
-class TestAnOutsideRun:
+class TestAnExternalRun:
     """Nobody here can deliver a reply to it or end its agent: the log is all there is."""
 
     def test_is_resolved_by_the_reply(self):
@@ -134,8 +134,8 @@ class TestAnOutsideRun:
         other = replace(ASKED, question_id="q2", timeout_ms=None)
         run.given(*BOUND, ASKED, other).when(AN_HOUR_LATER).then(
             TIMEOUT,
-            e.HumanLoopExpired(question_id="q2", reason=unanswered("q1").message),
-            e.RunAgentFinished(outcome="failed", error=unanswered("q1")),
+            e.HumanLoopExpired(question_id="q2", reason=unanswered_error("q1").message),
+            e.RunAgentFinished(outcome="failed", error=unanswered_error("q1")),
         )
 
 

@@ -180,7 +180,7 @@ class TestACallback:
         given = run.given(*RUNNING, RESOLVED).when(entry(1, ASKED)).then(leased(ASKED))
         assert given.state.public_state == "waiting_human"
 
-    def test_of_the_end_ends_an_outside_run_s_agent(self):
+    def test_of_the_end_ends_an_external_run_s_agent(self):
         done = e.RunAgentFinished(outcome="succeeded", usage=Usage(input_tokens=3))
         outcome = run.given(*BOUND, ASKED).when(c.RecordCallback(event=done))
         given = outcome.then(e.HumanLoopExpired(question_id="q1", reason="the agent ended"), done)

@@ -89,10 +89,10 @@ class TestCapabilities:
         assert "other has none: choose a provider with humanLoop (GET /api/providers)" in reason
 
 
-class TestAnOutsideRun:
+class TestAnExternalRun:
     def test_is_tied_to_a_session(self):
         given = run.given().when(c.BindRun(session_id="s1")).then(*BOUND)
-        assert given.state.outside
+        assert given.state.is_external
         assert given.state.public_state == "running"
 
     def test_once(self):

@@ -7,7 +7,7 @@ from domain.session import events as e
 
 
 class Reader:
-    """Reads one event after the other; AssertionError where one breaks a rule of SPEC §1."""
+    """Reads one event after the other; AssertionError where one breaks a rule of a session's stream."""
 
     def __init__(self) -> None:
         self.generation = 0
@@ -115,7 +115,7 @@ class Reader:
 
 
 def check_log(events: Sequence[Event]) -> None:
-    """Raises AssertionError where a log breaks a rule of SPEC §1."""
+    """Raises AssertionError where a log breaks a rule of a session's stream (docs/explanation/sync-gate.md)."""
     reader = Reader()
     for event in events:
         reader.read(event)

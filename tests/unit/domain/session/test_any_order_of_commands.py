@@ -1,7 +1,7 @@
 """Whatever comes in whatever order: the sync gate holds, and the log tells the whole state."""
 
 import pytest
-from hypothesis import settings
+from hypothesis import seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -31,6 +31,7 @@ from domain.session.state import (
 )
 from domain.workspace.sync import SyncRef
 from tests.support.live_aggregate import LiveAggregate
+from tests.support.samples import samples
 from tests.support.sessions import ACTIVATE, MANIFEST, NEWER, sync_ref
 from tests.unit.domain.session.log_rules import check_log
 
@@ -301,11 +302,15 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
 
 
 TestAnyOrderOfCommands = AnyOrderOfCommands.TestCase
-TestAnyOrderOfCommands.settings = settings(max_examples=500, stateful_step_count=50, deadline=None, derandomize=True)
+TestAnyOrderOfCommands.settings = settings(
+    max_examples=samples().size(whole=500, sample=120), stateful_step_count=50, deadline=None, derandomize=True
+)
 
 
 @pytest.mark.proof
 def test_any_order_of_commands_at_length():
+    examples = samples().size(whole=1500, sample=250)
     run_state_machine_as_test(
-        AnyOrderOfCommands, settings=settings(max_examples=1500, stateful_step_count=60, deadline=None)
+        seed(samples().number("any order of session commands"))(AnyOrderOfCommands),
+        settings=settings(max_examples=examples, stateful_step_count=60, deadline=None, database=None),
     )

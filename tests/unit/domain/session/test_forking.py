@@ -165,10 +165,22 @@ HISTORY = recorded(synced("a", "manual", 1), ASKED, synced("b", "manual", 2), sy
 
 
 def test_the_nearest_sync_is_the_last_one_before_the_point():
-    assert nearest_sync(HISTORY, 3, None).found == KnownSync(sync=sync_ref(2), position=3, asked_at=2)
-    assert nearest_sync(HISTORY, 2, None).found == KnownSync(sync=sync_ref(1), position=1, asked_at=1)
-    assert nearest_sync(HISTORY, 100, None).found == KnownSync(sync=sync_ref(3), position=4, asked_at=4)
+    assert nearest_sync(HISTORY, 3, None).found == KnownSync(sync=sync_ref(2), position=3, requested_position=2)
+    assert nearest_sync(HISTORY, 2, None).found == KnownSync(sync=sync_ref(1), position=1, requested_position=1)
+    assert nearest_sync(HISTORY, 100, None).found == KnownSync(sync=sync_ref(3), position=4, requested_position=4)
     assert nearest_sync(HISTORY, 0, None).found is None
+
+
+def test_a_sync_that_completes_an_earlier_request_too_counts_from_the_later_one():
+    log = recorded(
+        e.SyncRequested(generation=1, sync_id="earlier", reason="message.stop"),
+        e.SyncRequested(generation=1, sync_id="final", reason="run.finished"),
+        replace(synced("final", "run.finished", 1), skipped_paths=("socket",)),
+        synced("earlier", "message.stop", 1),
+    )
+    assert nearest_sync(log, 4, None).found == KnownSync(
+        sync=sync_ref(1), position=3, requested_position=2, left_out=("socket",)
+    )
 
 
 def test_one_that_is_no_longer_kept_is_none():
@@ -185,8 +197,8 @@ def test_a_nearer_one_that_is_not_kept_does_not_hide_an_older_one_that_is():
     log = [*HISTORY, *recorded(rewound, first=5)]
     nearest = nearest_sync(log, 3, T0 + minutes(5))
     assert nearest.not_kept == 3
-    assert nearest.found == KnownSync(sync=sync_ref(1), position=1, asked_at=1)
+    assert nearest.found == KnownSync(sync=sync_ref(1), position=1, requested_position=1)
 
 
 def test_what_a_fork_began_with_can_be_forked_again():
-    assert nearest_sync(recorded(FORKED), 5, None).found == KnownSync(sync=COPIED, position=1, asked_at=1)
+    assert nearest_sync(recorded(FORKED), 5, None).found == KnownSync(sync=COPIED, position=1, requested_position=1)

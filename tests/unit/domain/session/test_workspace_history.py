@@ -125,7 +125,7 @@ def test_not_while_a_run_is_attached(history):
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name in HISTORIES if session.given(*HISTORIES[name]).state.on_the_way_up)
+    "name", sorted(name for name in HISTORIES if session.given(*HISTORIES[name]).state.activation_pending)
 )
 def test_not_while_the_worker_is_being_activated(name):
     session.given(*HISTORIES[name]).when(RESTORE).then_error(Conflict, reason="activating")

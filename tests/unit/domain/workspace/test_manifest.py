@@ -39,7 +39,7 @@ def test_a_good_one_comes_back_normalised():
     assert check(checked) == checked
 
 
-def test_what_it_leaves_out_has_spec_s_defaults():
+def test_what_it_leaves_out_has_the_defaults():
     bare = msgspec.convert({key: GOOD[key] for key in list(GOOD)[:3]}, RuntimeManifest)
     assert bare.conflict_policy == "keep_session"
     assert bare.required_paths == bare.seed_files == bare.mount_points == bare.cleanup_rules == ()

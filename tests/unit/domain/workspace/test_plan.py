@@ -1,4 +1,4 @@
-"""The restore plan is SPEC's table, row by row."""
+"""The restore plan, step by step: which layer, seed and mount each manifest leads to."""
 
 import pytest
 

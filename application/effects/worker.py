@@ -1,0 +1,111 @@
+"""The effect worker: claims wanted effects, renews their leases, calls their handlers and settles them."""
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+
+from application.aggregates.reconcile_log import TakeoverLog
+from application.diagnostic_context import diagnostic_context
+from application.effects.retry_schedules import RETRY_SCHEDULES
+from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
+from application.ports.effect_handler import EffectFailed, EffectHandler, EffectObsolete
+from application.ports.effect_kinds import LedgerKind
+from application.ports.effect_ledger import ClaimedEffect, EffectLease, EffectLedger
+from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import ContainerGone, RuntimeUnavailable, StartFailed
+from domain.errors import DomainError, Fenced, NotFound
+
+log = logging.getLogger(__name__)
+LEASE = timedelta(seconds=30)
+EXPECTED_FAILURES = (EffectFailed, ExecutorError, RuntimeUnavailable, StartFailed, ContainerGone, OSError)
+
+
+class EffectWorker:
+    """`run` goes on until it is cancelled; effects under way are cancelled with it and released for others to claim.
+    `given_up` records in the log that an effect has become a dead letter, before the ledger is changed."""
+
+    def __init__(
+        self,
+        *,
+        ledger: EffectLedger,
+        handlers: Mapping[LedgerKind, EffectHandler],
+        given_up: Callable[[ClaimedEffect, str], Awaitable[None]],
+        takeover_log: TakeoverLog,
+        owner: str,
+        concurrency: int = 16,
+        lease: timedelta = LEASE,
+    ) -> None:
+        self._ledger, self._handlers, self._owner = ledger, handlers, owner
+        self._given_up, self._takeover_log = given_up, takeover_log
+        self._lease = lease
+        self._loop = ClaimLoop[None](
+            "effects", claim=self._claim, wait_for_work=ledger.wait_for_work, concurrency=concurrency
+        )
+
+    async def run(self) -> None:
+        await self._loop.run()
+
+    async def _claim(self, limit: int) -> int:
+        leases = await self._ledger.claim(owner=self._owner, limit=limit, lease=self._lease)
+        for lease in leases:
+            self._loop.start(self._perform_guarded(lease), name=lease.effect.effect_id)
+        if taken_over := [lease for lease in leases if lease.taken_from]:
+            first = taken_over[0]
+            await self._takeover_log.record(
+                "effects",
+                [lease.effect.effect_id for lease in taken_over],
+                actor=f"effect-worker/{self._owner}",
+                command_id=f"takeover/{first.effect.effect_id}/{first.generation}",
+            )
+        return len(leases)
+
+    async def _perform_guarded(self, lease: EffectLease) -> None:
+        effect = lease.effect
+        with diagnostic_context(
+            trace_id=effect.trace_id,
+            session_id=effect.params.get("sessionId", ""),
+            run_id=effect.params.get("runId", ""),
+            effect_id=effect.effect_id,
+        ):
+            try:
+                async with released_if_cancelled(lambda: self._ledger.release(lease)):
+                    await under_lease(
+                        self._perform(lease),
+                        renew=lambda: self._ledger.renew(lease, self._lease),
+                        duration=self._lease,
+                        name=f"perform {effect.effect_id}",
+                    )
+            except LeaseLost:
+                log.warning("effect %s: its lease was lost", effect.effect_id)
+            except Exception:
+                log.exception("effect %s could not be settled; its lease will run out", effect.effect_id)
+
+    async def _perform(self, lease: EffectLease) -> None:
+        effect = lease.effect
+        handler = self._handlers[effect.kind]
+        try:
+            await handler.perform(effect)
+        except (EffectObsolete, Fenced, NotFound) as error:
+            await self._ledger.settle(lease, "obsolete", error=str(error))
+        except (*EXPECTED_FAILURES, DomainError) as error:
+            refused = isinstance(error, ExecutorError) and error.is_refusal
+            await self._failed(lease, handler, str(error) or type(error).__name__, final=refused)
+        except Exception as error:
+            log.exception("effect %s failed in an unexpected way", effect.effect_id)
+            await self._failed(lease, handler, f"{type(error).__name__}: {error}")
+        else:
+            await self._ledger.settle(lease, "done")
+
+    async def _failed(self, lease: EffectLease, handler: EffectHandler, error: str, *, final: bool = False) -> None:
+        effect = lease.effect
+        if not effect.last_attempt and not final:
+            delay = RETRY_SCHEDULES[effect.kind].delay(effect.attempt)
+            log.warning("effect %s: try %d failed: %s", effect.effect_id, effect.attempt, error)
+            await self._ledger.settle(lease, "failed", error=error, delay=delay)
+            return
+        log.error("effect %s is given up at its try %d: %s", effect.effect_id, effect.attempt, error)
+        with contextlib.suppress(EffectObsolete, Fenced, NotFound):
+            await handler.give_up(effect, error)
+        await self._given_up(effect, error)
+        await self._ledger.settle(lease, "dead", error=error)

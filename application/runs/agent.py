@@ -1,0 +1,283 @@
+"""Following a running agent: records its journal in the log, and ends it when the log has a request to."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+
+import msgspec
+
+from application.aggregates.command_sequence import Step, handle_sequence
+from application.aggregates.waiting import wait_for_state
+from application.command_context import CommandContext
+from application.executor_protocol import JournalEntry, StartRequest
+from application.ports.effect_handler import EffectObsolete
+from application.ports.executor import Executor, ExecutorError
+from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
+from application.runs.ending import final_sync_request
+from application.runs.execution_context import ExecutionContext
+from application.runs.fork_conversations import with_inherited_conversation
+from application.runs.lease import final_sync_id
+from application.sessions.session_workers import LoadedWorker
+from application.task_cancellation import cancel_and_wait
+from domain.errors import Conflict
+from domain.event import UnknownEventType, decode, event_types
+from domain.identifiers import run_stream
+from domain.run.commands import BeginFinalSync, RecordJournalEntry, RunCommand, TimeOutRun
+from domain.run.events import LeasedEvent, RunAgentFinished, RunWarning
+from domain.run.evolve import journal_event_id
+from domain.run.state import Active, Finishing, Run
+from domain.run.values import ErrorClass, Warn
+
+log = logging.getLogger(__name__)
+RECONNECT_DELAY_S = 1.0
+WATCH_INTERVAL_S = 60.0
+EXIT_GRACE_S = 2.0
+
+
+class FollowAgent:
+    """Follows one attempt's journal from the last entry that the log has; after a lost connection, again from there.
+    `just_attached`: this execution has attached the run and seen that the session worker is up."""
+
+    def __init__(self, execution: ExecutionContext, *, just_attached: bool = False) -> None:
+        self._execution, self._ports, self._run_id = execution, execution.ports, execution.run_id
+        self._runs, self._workers = execution.ports.runs, execution.ports.workers
+        self._lease = execution.lease.generation
+        self._just_attached = just_attached
+        self._last_entry_at = execution.ports.clock()
+        self._seen_running = False
+        self._reconnects_without_entries = 0
+
+    async def to_its_end(self, run: Run) -> Run:
+        """The run after its agent's end is recorded."""
+        if run.spec is None:
+            return await self._external_run_ended(run)
+        watch = asyncio.create_task(self._stop_agent_when_wanted(), name=f"watch {self._run_id}")
+        try:
+            while isinstance(run.stage, Active) and run.stage.phase == "running":
+                run = await self._follow_once(run)
+            return run
+        finally:
+            await cancel_and_wait([watch])
+
+    async def _follow_once(self, run: Run) -> Run:
+        try:
+            workers, just_attached, self._just_attached = self._workers, self._just_attached, False
+            worker = await (workers.recent(run.session_id) if just_attached else workers.find(run.session_id))
+            if worker.state.container is None or worker.state.generation != self._generation(run):
+                return await self._lost(run, "the session's container is gone")
+            executor = self._workers.executor(worker, self._run_id)
+            if not await self._started(run, worker, executor):
+                return (await self._runs.load(self._run_id)).state or run
+            async for batch in executor.follow(self._run_id, run.entries):
+                run = await self._record(run, batch)
+            return run
+        except EffectObsolete as error:
+            return await self._lost(run, str(error))
+        except Conflict as error:
+            if error.reason != "journal_gap":
+                raise
+            run = (await self._runs.load(self._run_id)).state or run
+            return await self._journal_lost(run, executor, str(error))
+        except ExecutorError as error:
+            run = (await self._runs.load(self._run_id)).state or run
+            if _is_lasting(error):
+                return await self._journal_lost(run, executor, str(error))
+            log.warning("run %s: lost its executor: %s", self._run_id, error)
+            return await self._recover(run, str(error))
+
+    def _generation(self, run: Run) -> int:
+        assert isinstance(run.stage, Active)
+        return run.stage.generation
+
+    async def _started(self, run: Run, worker: LoadedWorker, executor: Executor) -> bool:
+        """Start the agent unless its journal is there already. False when there is nothing to follow: the executor
+        refused for good, or it has lost the journal of an agent that had been started, which is never started again."""
+        known = await executor.run_state(self._run_id)
+        if known is not None and known.attempt == run.attempt:
+            self._seen_running = True
+            return True
+        if self._seen_running or run.entries:
+            if (await executor.health()).serves(run.session_id):
+                await self._journal_lost(run, executor, "the executor does not know the run any more")
+            else:
+                await self._recover(run, "another executor answers in its place")
+            return False
+        try:
+            await executor.start_run(self._start_request(run, worker))
+        except ExecutorError as error:
+            if error.kind != "http" or error.reason == "gate_under_way":
+                raise
+            error_class: ErrorClass = "bad_input" if error.status in {400, 422} else "environment"
+            message = f"the executor did not start the agent: {error}"
+            await self._execution.fail_attempt(run, error_class, message, never_started=True)
+            return False
+        self._seen_running = True
+        return True
+
+    def _start_request(self, run: Run, worker: LoadedWorker) -> StartRequest:
+        assert run.spec is not None
+        call, callback_url = worker.call(), self._ports.callback_url(self._run_id)
+        return StartRequest(
+            session_id=run.session_id,
+            container_id=call.container_id,
+            generation=call.generation,
+            session_seq=call.session_seq,
+            run_id=self._run_id,
+            attempt=run.attempt,
+            spec=with_inherited_conversation(run.spec, run),
+            human_loop_timeout_ms=int(self._ports.human_loop_timeout.total_seconds() * 1000),
+            callback_url=callback_url,
+            callback_token=self._workers.callback_token(worker) if callback_url else "",
+        )
+
+    async def _journal_lost(self, run: Run, executor: Executor, reason: str) -> Run:
+        """The rest of the journal can't be read, now or later. The agent may still run, unobserved: it is stopped."""
+        with contextlib.suppress(ExecutorError):
+            await executor.stop_run(self._run_id)
+        return await self._lost(run, f"the agent's journal is lost: {reason}")
+
+    async def _record(self, run: Run, batch: Sequence[JournalEntry]) -> Run:
+        self._last_entry_at = self._ports.clock()
+        commands: list[tuple[RunCommand, str]] = []
+        for entry in batch:
+            command = RecordJournalEntry(
+                lease_generation=self._lease,
+                attempt=entry.attempt,
+                n=entry.n,
+                event=_event_of(entry),
+            )
+            commands.append((command, journal_event_id(self._run_id, entry.attempt, entry.boot_id, entry.n)))
+        steps = [Step(aggregates=self._runs, key=self._run_id, commands=commands, context=self._context("journal"))]
+        if batch[-1].type == RunAgentFinished.wire_name:
+            sync_id = final_sync_id(self._run_id, batch[-1].attempt)
+            commands.append((BeginFinalSync(lease_generation=self._lease, sync_id=sync_id), ""))
+            steps.append(self._request_sync(run.session_id, sync_id))
+        handled = await handle_sequence(steps)
+        self._reconnects_without_entries = 0
+        ended: Run = handled[0].state
+        return ended
+
+    def _request_sync(self, session_id: str, sync_id: str) -> Step:
+        """Requests the final sync in the commit that records the agent's end. EndRun makes up for it if that fails."""
+        return Step(
+            aggregates=self._workers.sessions,
+            key=session_id,
+            commands=[(final_sync_request(self._run_id, sync_id), "")],
+            context=self._context("request_sync"),
+            when=lambda run: isinstance(run.stage, Finishing) and run.stage.sync_id == sync_id,
+            may_be_refused=True,
+        )
+
+    async def _recover(self, run: Run, error: str) -> Run:
+        """After a lost connection: the executor answers again, or is started again, or its container is gone."""
+        try:
+            worker = await self._workers.find(run.session_id)
+            executor = self._workers.executor(worker, self._run_id)
+            try:
+                health = await executor.health()
+                recovered = health.serves(run.session_id)
+            except ExecutorError:
+                recovered = False
+            self._reconnects_without_entries += 1
+            if recovered and self._reconnects_without_entries > 1:
+                await asyncio.sleep(RECONNECT_DELAY_S)
+            if not recovered and await self._workers.revive(worker, self._context) is None:
+                return await self._lost(run, "the session's container is gone")
+        except EffectObsolete as obsolete:
+            return await self._lost(run, str(obsolete))
+        except (RuntimeUnavailable, StartFailed, ExecutorError) as unavailable:
+            log.warning("run %s: its executor can't be reached yet: %s; after %s", self._run_id, unavailable, error)
+            await asyncio.sleep(RECONNECT_DELAY_S)
+        return (await self._runs.load(self._run_id)).state or run
+
+    async def _lost(self, run: Run, reason: str) -> Run:
+        return await self._execution.fail_attempt(run, "executor_lost", reason, tail_lost=True)
+
+    async def _stop_agent_when_wanted(self) -> None:
+        """Tell the executor to stop the agent once a cancel or an expired question asks for it, and repeat that until
+        this task is cancelled. Any error (an unreachable database, say) is retried: nobody else delivers a cancel.
+        """
+        while True:
+            try:
+                wanted = await wait_for_state(
+                    self._runs,
+                    self._ports.tail,
+                    key=self._run_id,
+                    stream=run_stream(self._run_id),
+                    reached=_agent_must_be_stopped,
+                    timeout_s=await self._until_check(),
+                    seen=True,
+                )
+                if wanted is None or wanted.state is None:
+                    await self._end_what_takes_too_long()
+                    continue
+                if not (wanted.state.cancel_requested or wanted.state.abort):
+                    await asyncio.sleep(EXIT_GRACE_S)
+                worker = await self._workers.find(wanted.state.session_id)
+                await self._workers.executor(worker, self._run_id).stop_run(self._run_id)
+            except (ExecutorError, EffectObsolete) as error:
+                log.warning("run %s: its agent could not be stopped yet: %s", self._run_id, error)
+            except Exception:
+                log.exception("run %s: it could not be checked whether its agent must be stopped", self._run_id)
+            await asyncio.sleep(RECONNECT_DELAY_S)
+
+    async def _until_check(self) -> float:
+        run = (await self._runs.recent(self._run_id)).state
+        now = self._ports.clock()
+        left = self._ports.limits.next_check(run, now, now - self._last_entry_at) if run is not None else None
+        return WATCH_INTERVAL_S if left is None else min(WATCH_INTERVAL_S, left.total_seconds() + 0.05)
+
+    async def _end_what_takes_too_long(self) -> None:
+        run, now = (await self._runs.load(self._run_id)).state, self._ports.clock()
+        over = self._ports.limits.over(run, now, now - self._last_entry_at) if run is not None else None
+        if over is not None:
+            what, limit_ms = over
+            command = TimeOutRun(lease_generation=self._lease, what=what, limit_ms=limit_ms)
+            await self._runs.handle(self._run_id, command, self._context(f"timed_out/{what}"))
+
+    async def _external_run_ended(self, run: Run) -> Run:
+        """The run once callbacks have reported its end, or as it is after WATCH_INTERVAL_S."""
+        loaded = await wait_for_state(
+            self._runs,
+            self._ports.tail,
+            key=self._run_id,
+            stream=run_stream(self._run_id),
+            reached=lambda state: state is not None and not isinstance(state.stage, Active),
+            timeout_s=WATCH_INTERVAL_S,
+        )
+        return loaded.state if loaded and loaded.state else run
+
+    def _context(self, step: str) -> CommandContext:
+        return self._execution.command_context(step)
+
+
+def _agent_must_be_stopped(run: Run | None) -> bool:
+    """Whether the agent must be stopped: a cancel or an abort asks for it, or a callback reported its end (then after
+    EXIT_GRACE_S)."""
+    if run is None:
+        return False
+    reported_its_end = isinstance(run.stage, Finishing) and run.stage.by_callback
+    return run.cancel_requested or run.abort is not None or reported_its_end
+
+
+def _is_lasting(error: ExecutorError) -> bool:
+    """Whether following would fail again: the journal is damaged, gone, or shorter than what was read of it, or its
+    executor failed to write it."""
+    return error.reason in {"stream_garbled", "journal_damaged", "journal_failed", "invalid_input", "not_found"}
+
+
+def _event_of(entry: JournalEntry) -> LeasedEvent:
+    """The event of a journal entry; one that this code can't read is kept as a warning, never a crash."""
+    payload = bytes(entry.payload)
+    try:
+        event_type = event_types().get(entry.type)
+        version = event_type.schema_version if event_type else 1
+        event = decode(entry.type, version, payload)
+        if isinstance(event, LeasedEvent):
+            return event
+        problem = "it is not an agent's to report"
+    except (UnknownEventType, msgspec.ValidationError) as error:
+        problem = str(error)
+    text = payload.decode(errors="replace")[:4096]
+    return RunWarning(warning=Warn(code="unreadable_journal_entry", message=f"{entry.type}: {problem}: {text}"))

@@ -1,0 +1,252 @@
+"""The start of a run: its claim, a session worker that is up, the run attached to its session, and run.started.
+
+Where the session worker is up, all of it is appended in one commit. Otherwise the claim is recorded first; then the
+session worker is brought up.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from application.aggregates.command_sequence import Step, handle_sequence
+from application.aggregates.waiting import wait_for_state
+from application.command_context import CommandContext
+from application.ports.effect_handler import EffectObsolete
+from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
+from application.runs.execution_context import ExecutionContext
+from application.sessions.session_workers import LoadedWorker
+from domain.errors import Conflict, DomainError
+from domain.identifiers import run_stream, session_stream
+from domain.run.commands import ClaimRun, EnterPhase, InheritConversation, RunCommand, StartAgent
+from domain.run.state import Active, Queued, Run
+from domain.run.values import Phase, RunSpec
+from domain.session.commands import ActivateSession, AttachRun
+from domain.session.state import Running, SessionWorker
+
+ACTIVATION_TIMEOUT_S = 3600.0
+"""A session may wait long for one of the MAX_WORKERS slots; each step of its activation has a shorter limit."""
+BUSY_SESSION_TIMEOUT_S = 60.0
+BUSY_SESSION_CHECK_S = 5.0
+LOOK_TIMEOUT_S = 0.5
+PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
+
+
+class StartRun:
+    """`attached`: this execution has attached the run to its session, and has seen that the session worker is up."""
+
+    def __init__(self, execution: ExecutionContext) -> None:
+        self._execution, self._run_id = execution, execution.run_id
+        self._runs, self._workers = execution.ports.runs, execution.ports.workers
+        self._sessions, self._lease = execution.ports.workers.sessions, execution.lease.generation
+        self.attached = False
+
+    async def claim(self) -> Run:
+        """The run after its claim is recorded, and also its start if the session worker is up."""
+        claim = ClaimRun(lease_generation=self._lease, owner=self._execution.lease.owner)
+        claimed = Step(
+            aggregates=self._runs, key=self._run_id, commands=[(claim, "")], context=self._context("claimed")
+        )
+        start = await self._steps_if_up()
+        handled = await handle_sequence((claimed, *start))
+        self.attached = bool(start) and len(handled) == 1 + len(start)
+        run: Run = handled[-1 if self.attached else 0].state
+        return run
+
+    async def prepare(self, run: Run) -> Run:
+        """The run, claimed before, after the start of its agent is recorded or the attempt has failed."""
+        if run.cancel_requested:
+            return await self._canceled(run)
+        assert run.spec is not None
+        try:
+            worker = await self._unless_canceled(self._attached_worker(run.spec))
+            boot_id = (await self._workers.executor(worker, self._run_id).health()).boot_id
+            inherited = await self._inherited_conversation(run, worker)
+        except _Canceled:
+            return await self._canceled(run)
+        except _NotReady as error:
+            return await self._execution.fail_attempt(run, "bad_input" if error.final else "environment", str(error))
+        except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
+            return await self._execution.fail_attempt(run, "environment", str(error))
+        commands = self._start_commands(worker, boot_id, inherited)
+        started = (await self._runs.handle_batch(self._run_id, commands, self._context("started"))).state
+        self.attached = True
+        return started
+
+    async def _canceled(self, run: Run) -> Run:
+        return await self._execution.fail_attempt(run, "internal", "canceled before the agent started")
+
+    async def _steps_if_up(self) -> Sequence[Step]:
+        """The steps after the claim if the session worker is up: attach the run, record its start. Empty if it is not,
+        or does not answer soon. Only reads, since the claim is not recorded yet."""
+        run = (await self._runs.recent(self._run_id)).state
+        if run is None or run.spec is None or not isinstance(run.stage, Queued):
+            return ()
+        session = (await self._sessions.recent(run.session_id)).state
+        # What a run of a fork inherits can only be decided once it is attached.
+        if session is None or not isinstance(session.lifecycle, Running) or session.fork is not None:
+            return ()
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                worker = await self._workers.recent(run.session_id)
+                if not await self._workers.is_up(worker):
+                    return ()
+                health = await self._workers.executor(worker, self._run_id).health()
+        except (TimeoutError, ExecutorError, EffectObsolete, RuntimeUnavailable):
+            return ()
+        generation = worker.state.generation
+        return (
+            Step(
+                aggregates=self._sessions,
+                key=run.session_id,
+                commands=[(_activation(run.spec), ""), (AttachRun(run_id=self._run_id), "")],
+                context=self._context("touch"),
+                when=_awaits_its_start,
+                may_be_refused=True,
+            ),
+            Step(
+                aggregates=self._runs,
+                key=self._run_id,
+                commands=self._start_commands(worker, health.boot_id),
+                context=self._context("started"),
+                when=lambda session: isinstance(session.lifecycle, Running) and session.generation == generation,
+            ),
+        )
+
+    def _start_commands(
+        self, worker: LoadedWorker, boot_id: str, inherited: Sequence[RunCommand] = ()
+    ) -> Sequence[tuple[RunCommand, str]]:
+        """All phases (those that were entered before change nothing), what the run inherits, and the start."""
+        commands: list[RunCommand] = [EnterPhase(lease_generation=self._lease, phase=phase) for phase in PHASES]
+        started = StartAgent(lease_generation=self._lease, generation=worker.state.generation, boot_id=boot_id)
+        return [(command, "") for command in (*commands, *inherited, started)]
+
+    async def _inherited_conversation(self, run: Run, worker: LoadedWorker) -> Sequence[RunCommand]:
+        """What a run of a forked session inherits, to be recorded before its start."""
+        conversations = self._execution.ports.conversations
+        inherited = None if conversations is None else await conversations.for_run(self._run_id, run, worker.state)
+        if inherited is None:
+            return ()
+        return [
+            InheritConversation(lease_generation=self._lease, carried=inherited.carried, warnings=inherited.warnings)
+        ]
+
+    async def _attached_worker(self, spec: RunSpec) -> LoadedWorker:
+        """The worker, up, with the run attached to its session. Raises _NotReady, and as SessionWorkers.revive does."""
+        worker = await self._activated_worker(spec)
+        await self._attach(spec.session_id)
+        return worker
+
+    async def _activated_worker(self, spec: RunSpec) -> LoadedWorker:
+        """The session's worker, brought up. The phases on the way are recorded as they begin."""
+        session_id = spec.session_id
+        session = (await self._sessions.recent(session_id)).state
+        seemed_up = session is not None and isinstance(session.lifecycle, Running)
+        if not seemed_up:
+            await self._enter("restoring")
+        try:
+            handled = await self._sessions.handle(session_id, _activation(spec), self._context("activate"))
+        except DomainError as error:
+            raise _NotReady(str(error), final=True) from error
+        if not isinstance(handled.state.lifecycle, Running):
+            if seemed_up:
+                await self._enter("restoring")
+            await self._session_reaches(session_id, lambda state: state.restored)
+            await self._enter("linking")
+            await self._session_reaches(session_id, lambda state: isinstance(state.lifecycle, Running))
+        if not await self._workers.ensure_up(session_id, self._context):
+            raise _NotReady("the session's container is gone", final=False)
+        worker = await self._workers.find(session_id)
+        if not isinstance(worker.state.lifecycle, Running):
+            reason = worker.state.last_error or f"it is {worker.state.public_state}"
+            final = bool(worker.state.last_missing_paths)
+            raise _NotReady(f"the session's worker did not become ready: {reason}", final=final)
+        return worker
+
+    async def _enter(self, phase: Phase) -> None:
+        await self._execution.handle(EnterPhase(lease_generation=self._lease, phase=phase), phase)
+
+    async def _session_reaches(self, session_id: str, reached: Callable[[SessionWorker], bool]) -> None:
+        """Return once `reached` holds, or when the activation has ended otherwise or takes too long."""
+        await wait_for_state(
+            self._sessions,
+            self._execution.ports.tail,
+            key=session_id,
+            stream=session_stream(session_id),
+            reached=lambda state: state is not None and (reached(state) or not state.activation_pending),
+            timeout_s=ACTIVATION_TIMEOUT_S,
+        )
+
+    async def _attach(self, session_id: str) -> None:
+        """Attach the run to its session, as soon as no other run is. Raises _NotReady."""
+        deadline = asyncio.get_running_loop().time() + BUSY_SESSION_TIMEOUT_S
+        while True:
+            seq = (await self._sessions.load(session_id)).seq
+            try:
+                await self._sessions.handle(session_id, AttachRun(run_id=self._run_id), self._context(f"attach/{seq}"))
+                return
+            except Conflict as error:
+                if error.reason != "session_busy" or asyncio.get_running_loop().time() > deadline:
+                    raise _NotReady(str(error), final=False) from error
+                tail = self._execution.ports.tail
+                await tail.wait_for_stream(session_stream(session_id), seq, BUSY_SESSION_CHECK_S)
+
+    async def _unless_canceled(self, work: Coroutine[Any, Any, LoadedWorker]) -> LoadedWorker:
+        """The result of `work`, which may wait long for a slot. Raises _Canceled as soon as the log has a request to
+        cancel the run."""
+        working = asyncio.create_task(work, name=f"prepare {self._run_id}")
+        canceled = asyncio.create_task(self._cancel_requested(), name=f"watch {self._run_id}")
+        try:
+            await asyncio.wait({working, canceled}, return_when=asyncio.FIRST_COMPLETED)
+            if canceled.done():
+                canceled.result()
+                raise _Canceled
+            return working.result()
+        finally:
+            for task in (working, canceled):
+                task.cancel()
+            await asyncio.gather(working, canceled, return_exceptions=True)
+
+    async def _cancel_requested(self) -> None:
+        """Return when the log has a request to cancel the run."""
+        while (
+            await wait_for_state(
+                self._runs,
+                self._execution.ports.tail,
+                key=self._run_id,
+                stream=run_stream(self._run_id),
+                reached=lambda run: run is not None and run.cancel_requested,
+                timeout_s=ACTIVATION_TIMEOUT_S,
+            )
+            is None
+        ):
+            pass
+
+    def _context(self, step: str) -> CommandContext:
+        return self._execution.command_context(step)
+
+
+def _activation(spec: RunSpec) -> ActivateSession:
+    """The command that brings up the worker of a run's session, or marks it as used if it is up."""
+    return ActivateSession(
+        session_id=spec.session_id,
+        app_id=spec.app_id,
+        project_name=spec.project_name,
+        user_login_name=spec.user_login_name,
+    )
+
+
+def _awaits_its_start(run: Run) -> bool:
+    return isinstance(run.stage, Active) and run.stage.phase == "claimed" and not run.cancel_requested
+
+
+class _NotReady(Exception):
+    """The session can't take the run; `final`: trying again would not help."""
+
+    def __init__(self, message: str, *, final: bool) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+class _Canceled(Exception):
+    """The run was canceled before its agent started."""

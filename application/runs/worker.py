@@ -1,0 +1,136 @@
+"""The run worker: claims runs from the queue, executes them under their leases, and drains on request."""
+
+import asyncio
+import logging
+from collections import Counter
+from datetime import timedelta
+
+from application.aggregates.reconcile_log import TakeoverLog
+from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
+from application.ports.operations import Takeover
+from application.ports.run_queue import DrainCounts, RunLease, RunQueue
+from application.runs.execution import RunExecutions
+from domain.run.state import Finished, Queued, Run
+
+log = logging.getLogger(__name__)
+
+
+class RunWorker:
+    """`run` goes on until it is cancelled; the leases of runs under way are released then, for others to claim."""
+
+    def __init__(
+        self,
+        *,
+        queue: RunQueue,
+        executions: RunExecutions,
+        takeover_log: TakeoverLog,
+        owner: str,
+        lease: timedelta,
+        retry_delay: timedelta,
+        concurrency: int = 32,
+    ) -> None:
+        self._queue, self._executions, self._owner = queue, executions, owner
+        self._takeover_log = takeover_log
+        self._lease, self._retry_delay = lease, retry_delay
+        self._loop = ClaimLoop[Run | None](
+            "runs", claim=self._claim, wait_for_work=queue.wait_for_work, concurrency=concurrency
+        )
+
+    @property
+    def under_way(self) -> list[str]:
+        """The runs that this process executes now."""
+        return sorted(name.removeprefix("run ") for name in self._loop.under_way)
+
+    async def run(self) -> None:
+        await self._loop.run()
+
+    async def drain(
+        self,
+        *,
+        owner: str = "",
+        limit: int,
+        lease: timedelta | None = None,
+        retry_delay: timedelta | None = None,
+        wait_s: float,
+    ) -> DrainCounts:
+        """Claim at most `limit` due runs, execute them and wait up to `wait_s` seconds for their ends. Those still
+        under way then go on, and count only as `claimed`. `owner`, `lease` and `retry_delay` replace the configured
+        ones."""
+        duration = self._lease if lease is None else lease
+        leases = await self._queue.claim(owner=owner or self._owner, limit=limit, lease=duration)
+        delay = self._retry_delay if retry_delay is None else retry_delay
+        tasks = [self._start(claimed, duration, delay) for claimed in leases]
+        if tasks:
+            await asyncio.wait(tasks, timeout=wait_s)
+        ended = Counter(_outcome(task.result()) for task in tasks if task.done() and not task.cancelled())
+        return DrainCounts(
+            claimed=len(leases),
+            succeeded=ended["succeeded"],
+            retried=ended["retried"],
+            failed=ended["failed"],
+            canceled=ended["canceled"],
+        )
+
+    async def take_over(self, *, limit: int, wait_s: float) -> Takeover:
+        """Claim at most `limit` runs whose lease has run out, beyond the limit of concurrent runs, resume them where
+        the log stands, and wait up to `wait_s` seconds for their ends. Those still under way then go on."""
+        leases = await self._queue.claim(owner=self._owner, limit=limit, lease=self._lease, only_stale=True)
+        tasks = [self._start(lease, self._lease, self._retry_delay) for lease in leases]
+        if tasks:
+            await asyncio.wait(tasks, timeout=wait_s)
+        broken_off = sum(task.done() and not task.cancelled() and task.result() is None for task in tasks)
+        return Takeover(run_ids=tuple(lease.run_id for lease in leases), broken_off=broken_off)
+
+    async def _claim(self, limit: int) -> int:
+        leases = await self._queue.claim(owner=self._owner, limit=limit, lease=self._lease)
+        for lease in leases:
+            self._start(lease, self._lease, self._retry_delay)
+        if taken_over := [lease for lease in leases if lease.taken_from]:
+            await self._takeover_log.record(
+                "runs",
+                [lease.run_id for lease in taken_over],
+                actor=f"run-worker/{self._owner}",
+                command_id=f"takeover/{taken_over[0].run_id}/{taken_over[0].generation}",
+            )
+        return len(leases)
+
+    def _start(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> asyncio.Task[Run | None]:
+        return self._loop.start(self._execute(lease, duration, retry_delay), name=f"run {lease.run_id}")
+
+    async def _execute(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> Run | None:
+        try:
+            async with released_if_cancelled(lambda: self._queue.release(lease, timedelta())):
+                return await self._execute_leased(lease, duration, retry_delay)
+        except Exception:
+            log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
+            await self._give_back(lease)
+            return None
+
+    async def _execute_leased(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> Run | None:
+        try:
+            return await under_lease(
+                self._executions.execute(lease, retry_delay=retry_delay),
+                renew=lambda: self._queue.renew(lease, duration),
+                duration=duration,
+                name=f"execute {lease.run_id}",
+            )
+        except LeaseLost:
+            log.warning("run %s: its lease was lost", lease.run_id)
+            await self._executions.record_lost(lease)
+            return None
+
+    async def _give_back(self, lease: RunLease) -> None:
+        try:
+            await self._queue.release(lease, self._retry_delay)
+        except Exception:
+            log.exception("run %s: it could not be given back; its lease will run out", lease.run_id)
+
+
+def _outcome(run: Run | None) -> str:
+    match run.stage if run else None:
+        case Finished(outcome=outcome):
+            return outcome
+        case Queued():
+            return "retried"
+        case _:
+            return "unfinished"

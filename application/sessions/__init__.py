@@ -1,0 +1,1 @@
+"""Session workers: the commands to them, their containers and executors, their syncs."""

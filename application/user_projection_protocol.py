@@ -1,0 +1,63 @@
+"""What `fleetlog project` and the process of a user's projection say to each other: lines of JSON on a socket.
+
+    process to supervisor   described, or refused and its end
+    supervisor to process   order; or it closes the socket, and the process ends
+    process to supervisor   progress, at first, whenever the position has changed and at intervals;
+                            blocked or failed, and its end
+
+Whoever finds the socket closed knows that the other has ended.
+"""
+
+import msgspec
+
+PROGRESS_S = 0.5
+"""The interval of progress messages, in seconds."""
+MAX_MESSAGE_BYTES = 1024 * 1024
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described"):
+    """The class was found. `name`: that of the projection; `view_class`: MODULE:CLASS."""
+
+    name: str
+    topics: tuple[str, ...]
+    view_class: str
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """There is no such class, or it can't be run. `error`: a sentence for people."""
+
+    error: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """The view has tracked everything up to `position`."""
+
+    position: int
+
+
+class Blocked(msgspec.Struct, frozen=True, kw_only=True, tag="blocked"):
+    """The event at `position` can't be processed, after some tries. `newer`: newer code wrote it."""
+
+    position: int
+    event_type: str
+    error: str
+    newer: bool = False
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
+    """Something else than an event ended the process, such as a lost database."""
+
+    error: str
+
+
+Message = Described | Refused | Progress | Blocked | Failed
+decode_message = msgspec.json.Decoder(Message).decode
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin. `environment`: settings of the `eventsourcing` library, beside those of the process. `libpq`: variables
+    for connections to Postgres. `skips`: the positions of events that are not processed."""
+
+    environment: dict[str, str]
+    libpq: dict[str, str] = {}
+    skips: tuple[int, ...] = ()

@@ -1,1 +1,0 @@
-"""What is said and decided about a projection itself: pauses, retries, skips, rebuilds. Stream: `projection:{name}`."""

@@ -1,0 +1,1 @@
+"""The `eventsourcing` library's persistence interfaces on Fleetlog's log."""

@@ -1,0 +1,63 @@
+"""One listening thread for all of a factory's subscriptions, with a timed poll behind it.
+
+The listeners are woken by each NOTIFY, after each reconnect and once per poll interval: a wake-up means "look again".
+"""
+
+import logging
+import threading
+
+import psycopg
+from psycopg import sql as identifiers
+
+from infrastructure.postgres.listener import EVENTS_CHANNEL, POLL_SECONDS
+from infrastructure.postgres.sessions import connect_thread
+
+_logger = logging.getLogger(__name__)
+
+
+class ThreadNotifier:
+    """The thread runs from the first listener to `close`."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._listeners: set[threading.Event] = set()
+        self._changing = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, listener: threading.Event) -> None:
+        with self._changing:
+            self._listeners = self._listeners | {listener}
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(target=self._run, name="fleetlog-notifier", daemon=True)
+                self._thread.start()
+
+    def remove(self, listener: threading.Event) -> None:
+        with self._changing:
+            self._listeners = self._listeners - {listener}
+
+    def close(self) -> None:
+        self._closed.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                with connect_thread(self._dsn) as connection:
+                    connection.execute(identifiers.SQL("LISTEN {}").format(identifiers.Identifier(EVENTS_CHANNEL)))
+                    self._listen(connection)
+            except psycopg.Error as error:
+                _logger.warning("the LISTEN connection was lost, connecting again", extra={"error": str(error)})
+                self._closed.wait(0.05)
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        while not self._closed.is_set():
+            connection.execute("SELECT")  # a dead connection shows here at the latest
+            self._wake()
+            for _ in connection.notifies(timeout=POLL_SECONDS / 4, stop_after=1):
+                pass
+
+    def _wake(self) -> None:
+        for listener in self._listeners:
+            listener.set()

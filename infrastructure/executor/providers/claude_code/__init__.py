@@ -1,0 +1,1 @@
+"""The `claude-code` provider: Claude Code over its stream-json protocol."""

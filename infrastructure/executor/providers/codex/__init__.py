@@ -1,0 +1,1 @@
+"""The `codex-cli` provider: Codex over JSON-RPC lines."""

@@ -1,0 +1,1 @@
+"""The runs of one worker and the processes of their agents."""

@@ -1,0 +1,1 @@
+"""A session's workspace on the disk: restore, sync, browse."""

@@ -1,1 +1,0 @@
-"""The durable journal of a run: one entry per event."""

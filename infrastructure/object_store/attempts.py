@@ -1,0 +1,73 @@
+"""What both S3 clients do alike: how often a call is tried, what error codes mean, ranges, checksums."""
+
+import base64
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeVar
+
+from application.ports.object_store import (
+    ObjectMissing,
+    ObjectStoreError,
+    ObjectStoreRefused,
+    ObjectStoreUnavailable,
+)
+
+CONNECT_S = 5.0
+READ_S = 60.0
+CHUNK_BYTES = 256 * 1024
+DELETE_BATCH = 500
+_ATTEMPTS = 4
+_MISSING_CODES = frozenset({"", "404", "NoSuchKey", "NotFound"})
+_TRANSIENT_CODES = frozenset(
+    {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "BadDigest"}
+)
+Result = TypeVar("Result")
+Judge = Callable[[Exception, str, str], ObjectStoreError | None]
+"""Takes an error, what was being done, and the key. Returns what to raise for it; None when another try may help.
+Raises the error itself when the store has nothing to do with it."""
+
+
+def refusal(error: Exception, doing: str, key: str, *, status: int, code: str) -> ObjectStoreError | None:
+    """What an error response means, as a Judge says it. `code` is S3's, "" or the status where it sent none."""
+    if status == HTTPStatus.NOT_FOUND and code in _MISSING_CODES:
+        return ObjectMissing(key)
+    if HTTPStatus.OK < status < HTTPStatus.INTERNAL_SERVER_ERROR and code not in _TRANSIENT_CODES:
+        return ObjectStoreRefused(f"the object store refused {doing}: {error}")
+    return None
+
+
+class Attempts:
+    """Tries a call four times, with pauses that grow by `delay_s`, in seconds. `server` names the store in errors."""
+
+    def __init__(self, server: str, judge: Judge, *, delay_s: float) -> None:
+        self._server, self._judge = server, judge
+        self.delay_s = delay_s
+
+    def run(self, doing: str, key: str, attempt: Callable[[], Result]) -> Result:
+        """What `attempt` returns. Raises ObjectStoreError. Blocks."""
+        for number in range(1, _ATTEMPTS + 1):
+            try:
+                return attempt()
+            except Exception as error:
+                verdict = self._judge(error, doing, key)
+                if verdict is not None:
+                    raise verdict from error
+                cause = error
+            if number < _ATTEMPTS:
+                time.sleep(self.delay_s * number * random.uniform(0.75, 1.25))  # noqa: S311  jitter, no secret
+        raise ObjectStoreUnavailable(f"{doing} failed {_ATTEMPTS} times at {self._server}: {cause}") from cause
+
+
+def byte_range(start: int, length: int | None) -> str:
+    """The value of the header Range; "" for the whole object."""
+    if start == 0 and length is None:
+        return ""
+    return f"bytes={start}-{'' if length is None else start + length - 1}"
+
+
+def md5_of(body: bytes) -> str:
+    """The MD5 in base64, for the header Content-MD5."""
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

@@ -1,0 +1,1 @@
+"""The effect ledger on Postgres."""

@@ -1,0 +1,104 @@
+"""The effect ledger on Postgres. Leases are measured by the database's clock alone."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+from application.effects.retry_schedules import RETRY_SCHEDULES
+from application.ports.effect_kinds import FIRST_KINDS
+from application.ports.effect_ledger import ClaimedEffect, EffectLease
+from infrastructure.postgres.listener import ChannelSignal
+from infrastructure.postgres.retrying import rows_of
+from infrastructure.postgres.sessions import Pool
+from infrastructure.postgres.work_table import NextDue
+
+EFFECTS_CHANNEL = "fleetlog_effects"
+LONGEST_ERROR = 4000
+
+
+class PostgresEffectLedger:
+    """`signal` is a subscription to EFFECTS_CHANNEL. Over all processes at most `max_workers` session workers are up,
+    those in maintenance not counted, and at most `max_starting` of them are starting; others wait in order."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        signal: ChannelSignal,
+        *,
+        max_workers: int,
+        max_starting: int,
+    ) -> None:
+        self._pool, self._next_due = pool, NextDue(signal)
+        self._limits = {
+            "first_kinds": list(FIRST_KINDS),
+            "max_workers": max_workers,
+            "max_starting": max_starting,
+        }
+
+    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
+        arguments = {"owner": owner, "limit": limit, "lease": lease, **self._limits}
+        rows = await rows_of(self._pool, "claim_effects", arguments)
+        leases: list[EffectLease] = []
+        for *lease_row, due_in in rows:
+            if lease_row[0] is None:
+                self._next_due.set(due_in)
+            else:
+                leases.append(_lease(*lease_row))
+        return leases
+
+    async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
+        arguments = {"effect_id": lease.effect.effect_id, "generation": lease.generation, "lease": duration}
+        return bool(await rows_of(self._pool, "renew_effect", arguments))
+
+    async def settle(
+        self,
+        lease: EffectLease,
+        outcome: Literal["done", "obsolete", "failed", "dead"],
+        *,
+        error: str = "",
+        delay: timedelta = timedelta(),
+    ) -> None:
+        arguments = {
+            "effect_id": lease.effect.effect_id,
+            "generation": lease.generation,
+            "state": "ready" if outcome == "failed" else outcome,
+            "outcome": outcome,
+            "error": error[:LONGEST_ERROR].replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            "delay": delay,
+        }
+        rows = await rows_of(self._pool, "settle_effect", arguments)
+        if rows and rows[0][0]:
+            self._next_due.wake()
+
+    async def free_stale(self) -> Sequence[str]:
+        return [effect_id for effect_id, _ in await rows_of(self._pool, "free_stale_effects", {})]
+
+    async def release(self, lease: EffectLease) -> None:
+        arguments = {"effect_id": lease.effect.effect_id, "generation": lease.generation}
+        await rows_of(self._pool, "release_effect", arguments)
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        await self._next_due.wait(timeout_s)
+
+
+def _lease(
+    effect_id: str,
+    kind: Any,
+    params: dict[str, Any],
+    attempts: int,
+    generation: int,
+    metadata: dict[str, Any],
+    taken_from: str | None,
+) -> EffectLease:
+    effect = ClaimedEffect(
+        effect_id=effect_id,
+        kind=kind,
+        params=params,
+        attempt=attempts,
+        last_attempt=attempts >= RETRY_SCHEDULES[kind].max_attempts,
+        actor=metadata["actor"],
+        correlation_id=metadata["correlationId"],
+        causation_id=metadata["causationId"],
+        trace_id=metadata.get("traceId", ""),
+    )
+    return EffectLease(effect=effect, generation=generation, taken_from=taken_from or "")

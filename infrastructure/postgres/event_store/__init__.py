@@ -1,0 +1,1 @@
+"""The log on Postgres: group commit and reading."""

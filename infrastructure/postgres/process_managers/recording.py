@@ -1,0 +1,138 @@
+"""Records the outcomes of events, commands excepted, in the transaction that moves the process managers' checkpoint.
+
+They are grouped by kind. That keeps every order that matters: a run is queued before it is postponed, and postponed
+before it ends; the slot of a session moves in the order of its events.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+import sql
+from application.process_managers.outcomes import (
+    DequeueRun,
+    DropDeadEffect,
+    EffectNotNeeded,
+    EnqueueFinish,
+    EnqueueRun,
+    MoveWorkerSlot,
+    Outcome,
+    PostponeRun,
+    RetryDeadEffect,
+    WakeRunWorkers,
+    WantedEffect,
+)
+from domain.record import RecordedEvent
+from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL
+from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL
+
+EXTERNAL_RUN_ATTEMPTS = 5
+SLOT_QUERIES = {"wanted": "want_worker_slot", "up": "worker_is_up", "free": "free_worker_slot"}
+Connection = psycopg.AsyncConnection[Any]
+Outcomes = Sequence[tuple[RecordedEvent, Outcome]]
+Kind = TypeVar("Kind")
+
+
+async def record(connection: Connection, outcomes: Outcomes) -> None:
+    """Write all of it, and notify effect and run workers, in the caller's transaction."""
+    await _record_effects(connection, outcomes)
+    await _move_queue(connection, outcomes)
+
+
+async def _record_effects(connection: Connection, outcomes: Outcomes) -> None:
+    reached = _of(outcomes, EffectNotNeeded)
+    effects, slots = _still_wanted(_of(outcomes, WantedEffect), reached), _of(outcomes, MoveWorkerSlot)
+    retried, dropped = _of(outcomes, RetryDeadEffect), _of(outcomes, DropDeadEffect)
+    if effects:
+        await connection.execute(
+            sql.query("want_effects"),
+            {
+                "effect_ids": [effect.effect_id for _, effect in effects],
+                "kinds": [effect.kind for _, effect in effects],
+                "keys": [effect.key for _, effect in effects],
+                "params": [Jsonb(effect.params) for _, effect in effects],
+                "positions": [event.position for event, _ in effects],
+                "metadata": [Jsonb(_metadata(event)) for event, _ in effects],
+                "delays": [effect.delay for _, effect in effects],
+            },
+        )
+    if reached:
+        await connection.execute(
+            sql.query("effects_not_needed"),
+            {
+                "kinds": [effect.kind for _, effect in reached],
+                "keys": [effect.key for _, effect in reached],
+                "sync_ids": [effect.sync_id for _, effect in reached],
+                "positions": [event.position for event, _ in reached],
+            },
+        )
+    for event, slot in slots:
+        arguments = {"key": slot.key, "position": event.position}
+        await connection.execute(sql.query(SLOT_QUERIES[slot.to]), arguments)
+    for _, retry in retried:
+        await connection.execute(sql.query("retry_dead_effect"), {"effect_id": retry.effect_id})
+    for _, drop in dropped:
+        await connection.execute(sql.query("drop_dead_effect"), {"effect_id": drop.effect_id})
+    if effects or slots or retried:
+        await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
+
+
+async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
+    queued = [(event, run.run_id, run.session_id, run.max_attempts) for event, run in _of(outcomes, EnqueueRun)]
+    # An external run must not hold back other runs of its session: it is queued under a key of its own.
+    queued += [
+        (event, run.run_id, f"outside {run.run_id}", EXTERNAL_RUN_ATTEMPTS)
+        for event, run in _of(outcomes, EnqueueFinish)
+    ]
+    postponed, ended = _of(outcomes, PostponeRun), _of(outcomes, DequeueRun)
+    if queued:
+        await connection.execute(
+            sql.query("enqueue_runs"),
+            {
+                "run_ids": [run_id for _, run_id, _, _ in queued],
+                "session_ids": [session_id for _, _, session_id, _ in queued],
+                "positions": [event.position for event, _, _, _ in queued],
+                "max_attempts": [attempts for _, _, _, attempts in queued],
+            },
+        )
+    for _, run in postponed:
+        arguments = {"run_id": run.run_id, "available_at": run.available_at}
+        await connection.execute(sql.query("postpone_run"), arguments)
+    if ended:
+        await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run.run_id for _, run in ended]})
+    if queued or postponed or ended or _of(outcomes, WakeRunWorkers):
+        await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
+
+
+def _still_wanted(
+    effects: list[tuple[RecordedEvent, WantedEffect]], reached: list[tuple[RecordedEvent, EffectNotNeeded]]
+) -> list[tuple[RecordedEvent, WantedEffect]]:
+    """If one page holds both the request of a delayed effect and its fulfilment, no ledger row is written."""
+    done: dict[tuple[str, str, str], int] = {}
+    for event, effect in reached:
+        goal = effect.kind, effect.key, effect.sync_id
+        done[goal] = max(done.get(goal, 0), event.position)
+
+    def is_done(event: RecordedEvent, effect: WantedEffect) -> bool:
+        sync_ids = {"", effect.params.get("syncId", "")}
+        return bool(effect.delay) and any(
+            done.get((effect.kind, effect.key, sync_id), 0) > event.position for sync_id in sync_ids
+        )
+
+    return [(event, effect) for event, effect in effects if not is_done(event, effect)]
+
+
+def _of(outcomes: Outcomes, kind: type[Kind]) -> list[tuple[RecordedEvent, Kind]]:
+    return [(event, outcome) for event, outcome in outcomes if isinstance(outcome, kind)]
+
+
+def _metadata(event: RecordedEvent) -> dict[str, str]:
+    """What the events that record the effect's outcome will carry: they were caused by this one."""
+    return {
+        "actor": event.metadata.actor,
+        "correlationId": event.metadata.correlation_id,
+        "causationId": event.event_id,
+        "traceId": event.metadata.trace_id,
+    }

@@ -1,0 +1,34 @@
+"""Queries that outlive lost connections."""
+
+import asyncio
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+import sql
+from infrastructure.postgres.sessions import Pool
+
+RETRY_SECONDS = 10.0
+RETRY_DELAY_SECONDS = 0.1
+
+
+async def rows_of(
+    pool: Pool, query: str, arguments: dict[str, Any], row_factory: Any = tuple_row, *, binary: bool = False
+) -> list[Any]:
+    """The rows of a named query. The query must be safe to repeat: it is tried again for 10 seconds when its
+    connection dies, as those of a pool do when the server restarts. A claim whose result is lost expires."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + RETRY_SECONDS
+    while True:
+        try:
+            async with (
+                pool.connection() as connection,
+                connection.cursor(binary=binary, row_factory=row_factory) as cursor,
+            ):
+                await cursor.execute(sql.query(query), arguments, prepare=True)
+                return await cursor.fetchall() if cursor.description else []
+        except psycopg.OperationalError:
+            if loop.time() > deadline:
+                raise
+            await asyncio.sleep(RETRY_DELAY_SECONDS)

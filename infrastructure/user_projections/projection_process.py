@@ -1,0 +1,111 @@
+"""The process of a user's projection, as its supervisor sees it. The user's code runs there alone."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from application.user_projection_protocol import MAX_MESSAGE_BYTES, Message, Order, decode_message
+
+SILENCE_S = 60.0
+"""A process that says nothing for so long is ended."""
+END_S = 10.0
+"""How long a process may take to finish its event when it is asked to end; then it is killed."""
+CHANNEL = "{channel}"
+"""In a command: the place of the socket's file descriptor."""
+
+
+class ProcessSilent(Exception):
+    """It has said nothing for SILENCE_S seconds."""
+
+
+class ProjectionProcess:
+    """Made by `projection_process`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process, self._reader, self._writer = process, reader, writer
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def receive(self) -> Message | None:
+        """The next message; None when it has ended. Raises ProcessSilent, or MsgspecError or ValueError for what is no
+        message."""
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                line = await self._reader.readline()
+        except TimeoutError as error:
+            raise ProcessSilent(f"the process said nothing for {SILENCE_S:g} s") from error
+        except ConnectionError:
+            return None
+        return decode_message(line) if line.endswith(b"\n") else None
+
+    async def order(self, order: Order) -> None:
+        """Let it begin."""
+        with contextlib.suppress(ConnectionError):  # it has ended, which `receive` tells
+            self._writer.write(msgspec.json.encode(order) + b"\n")
+            await self._writer.drain()
+
+    async def exit_text(self) -> str:
+        """How it ended: its exit code or signal; for a process that has closed its socket."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self._process.wait()
+        code = self._process.returncode
+        if code is None:
+            return "it closed its socket and did not end"
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+            return f"it was ended by {name}"
+        return f"it ended with exit code {code}"
+
+    async def end(self) -> None:
+        """Ask it to end after its present event, and kill it when it doesn't."""
+        self._writer.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.returncode is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_S):
+                    await self._process.wait()
+
+
+@asynccontextmanager
+async def projection_process(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> AsyncIterator[ProjectionProcess]:
+    """Start the command, in the present folder and in a session of its own, so that a Ctrl-C in the terminal is for its
+    supervisor; ended at the end of the block. Raises OSError."""
+    ours, its = socket.socketpair()
+    try:
+        with its:
+            process = await asyncio.create_subprocess_exec(
+                *[part.replace(CHANNEL, str(its.fileno())) for part in command],
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=(its.fileno(),),
+                env=dict(environment),
+                start_new_session=True,
+                cwd=os.getcwd(),  # noqa: PTH109
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
+    except BaseException:
+        ours.close()
+        raise
+    child = ProjectionProcess(process, reader, writer)
+    try:
+        yield child
+    finally:
+        await child.end()

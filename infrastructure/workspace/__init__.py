@@ -1,1 +1,0 @@
-"""The workspace engine: restore plans, links, validation, change detection and syncs."""

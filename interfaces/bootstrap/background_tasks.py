@@ -1,0 +1,54 @@
+"""Composes the background tasks of `fleetlog up` and `fleetlog worker`."""
+
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any
+
+from application.aggregates.reconcile_log import TakeoverLog
+from application.effects.table import effect_handlers
+from application.effects.worker import EffectWorker
+from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
+from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
+from infrastructure.postgres.search.indexer import EventIndexer
+from infrastructure.stored_workspaces.collection import S3ContentCollector
+from infrastructure.stored_workspaces.copying import S3WorkspaceCopier
+from infrastructure.system_clock import now
+from interfaces.bootstrap.control_plane import ControlPlane
+from interfaces.bootstrap.operations import schedule
+
+
+def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
+    """The tasks by name; each runs until it is cancelled."""
+    process_managers = ProcessManagerRunner(
+        dsn=plane.backing.dsn,
+        store=plane.store,
+        position=plane.listener.position,
+        outcomes_of=outcomes_of,
+        managers={name: wire_names(name) for name in PROCESS_MANAGERS},
+        control=plane.process_managers,
+        commands=plane.process_manager_commands,
+    )
+    effects = EffectWorker(
+        ledger=plane.ledger,
+        handlers=effect_handlers(
+            run_aggregates=plane.runs,
+            workers=plane.session_workers,
+            store=plane.store,
+            collector=S3ContentCollector(plane.objects, clock=now),
+            copier=S3WorkspaceCopier(plane.objects),
+            syncs=plane.syncs,
+            commands=plane.process_manager_commands,
+        ),
+        given_up=plane.operator_commands.given_up,
+        takeover_log=TakeoverLog(plane.reconcile_log),
+        owner=plane.owner,
+        lease=timedelta(milliseconds=plane.backing.settings.run_queue_lock_ms),
+    )
+    return {
+        "process managers": process_managers.run(),
+        "effects": effects.run(),
+        "runs": plane.run_worker.run(),
+        "projections": plane.reads.projector.run(),
+        "event index": EventIndexer(plane.backing.dsn, plane.listener.position).run(),
+        "schedule": schedule(plane).run(),
+    }

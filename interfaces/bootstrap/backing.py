@@ -1,0 +1,112 @@
+"""The services behind a process: Postgres, the object store, the installation's secret; embedded if not configured."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from infrastructure.embedded.home_lock import HomeLock, prepare_home
+from infrastructure.embedded.object_store import EmbeddedObjectStore
+from infrastructure.embedded.postgres import EmbeddedPostgres
+from infrastructure.embedded.restart_on_exit import restart_on_exit
+from infrastructure.embedded.secret_file import installation_secret
+from infrastructure.object_store.location import S3Location
+from infrastructure.postgres.installation import expire_leases, installation_id
+from infrastructure.postgres.migrations import migrate
+from infrastructure.runtimes.docker_host import address_for_containers
+from interfaces.bootstrap.object_store import configured_object_store
+from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackingServices:
+    """`dsn`: of a migrated database. `object_store`: the store as this process reaches it; `worker_object_store`: the
+    same as session workers reach it. `installation`: the id that all processes on one database share. `serves_api`:
+    whether the API is in this process."""
+
+    settings: Settings
+    dsn: str = field(repr=False)
+    object_store: S3Location
+    worker_object_store: S3Location
+    installation: str
+    secret: bytes = field(repr=False)
+    serves_api: bool = True
+
+
+@asynccontextmanager
+async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices]:
+    """For `fleetlog up`: starts or adopts the servers that are not configured, and stops them at the end. Holds the
+    home's lock.
+
+    Raises StartRefused.
+    """
+    async with AsyncExitStack() as stack:
+        with startup_errors():
+            home = prepare_home(settings.home)
+            stack.enter_context(HomeLock(home))
+            dsn = settings.database_url or await _start_postgres(settings, stack)
+            if settings.embedded_object_store:
+                object_store, worker_object_store = await _start_object_store(settings, stack)
+            else:
+                object_store = worker_object_store = await asyncio.to_thread(configured_object_store, settings)
+            secret = settings.secret or installation_secret(home)
+            await migrate(dsn)
+            if settings.embedded_postgres:
+                await expire_leases(
+                    dsn
+                )  # of a predecessor that was killed: whoever holds the home's lock is alone on this database
+            backing = BackingServices(
+                settings=settings,
+                dsn=dsn,
+                object_store=object_store,
+                worker_object_store=worker_object_store,
+                installation=await installation_id(dsn),
+                secret=secret.encode(),
+            )
+        yield backing
+
+
+async def _start_postgres(settings: Settings, stack: AsyncExitStack) -> str:
+    postgres = EmbeddedPostgres(settings.home)
+    dsn = await stack.enter_async_context(postgres)
+    await stack.enter_async_context(restart_on_exit(postgres))
+    return dsn
+
+
+async def _start_object_store(settings: Settings, stack: AsyncExitStack) -> tuple[S3Location, S3Location]:
+    """The store as this process reaches it, and as session workers do: containers can't reach our loopback."""
+    docker = settings.worker_runtime == "docker"
+    gateway = await asyncio.to_thread(address_for_containers, os.environ) if docker else None
+    server = EmbeddedObjectStore(settings.home, bucket=settings.bucket, also_on=gateway)
+    location = (await stack.enter_async_context(server)).location
+    await stack.enter_async_context(restart_on_exit(server))
+    return location, replace(location, endpoint=server.endpoint_on(gateway)) if gateway else location
+
+
+async def configured_services(settings: Settings, *, serves_api: bool) -> BackingServices:
+    """For `fleetlog api` and `fleetlog worker`: everything must be configured. Raises SettingsError, StartRefused."""
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL", "it is required here; `fleetlog up` alone brings its own Postgres.")
+    if settings.embedded_object_store:
+        raise SettingsError(
+            "S3_ENDPOINT",
+            "it, or S3_BUCKET for a bucket at AWS, is required here; `fleetlog up` alone brings its own S3 server.",
+        )
+    with startup_errors():
+        prepare_home(settings.home)
+        await migrate(settings.database_url)
+        installation = await installation_id(settings.database_url)
+    object_store = await asyncio.to_thread(configured_object_store, settings)
+    return BackingServices(
+        settings=settings,
+        dsn=settings.database_url,
+        object_store=object_store,
+        worker_object_store=object_store,
+        installation=installation,
+        secret=(settings.secret or "").encode(),
+        serves_api=serves_api,
+    )

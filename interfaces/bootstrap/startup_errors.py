@@ -1,0 +1,29 @@
+"""Adapters' errors that keep Fleetlog from starting, as StartRefused."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from application.ports.object_store import ObjectStoreError
+from infrastructure.embedded.errors import EmbeddedServerError
+from infrastructure.postgres.migrations import MigrationRefused, migrate
+from infrastructure.runtimes.docker_host import ContainersCannotCall
+from interfaces.errors import StartRefused
+
+
+@contextmanager
+def startup_errors() -> Iterator[None]:
+    """Turns those errors, raised inside, into StartRefused with the same text."""
+    try:
+        yield
+    except (EmbeddedServerError, MigrationRefused, ContainersCannotCall, ObjectStoreError) as error:
+        raise StartRefused(str(error)) from error
+    except psycopg.OperationalError as error:
+        raise StartRefused(f"the database can't be used: {error}") from error
+
+
+async def migrate_database(dsn: str) -> list[str]:
+    """Apply the missing migrations and functions; returns the names of what was applied. Raises StartRefused."""
+    with startup_errors():
+        return await migrate(dsn)

@@ -1,0 +1,51 @@
+"""Composes `fleetlog project`: the supervisor of a user's own projection."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import interfaces
+from application.operations.consumer_control import UserProjectionControl
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
+from infrastructure.postgres.migrations import migrate
+from infrastructure.system_clock import now
+from infrastructure.user_projections.projection_process import CHANNEL
+from infrastructure.user_projections.supervisor import ProjectionRefused, UserProjectionSupervisor
+from infrastructure.user_projections.view_settings import DEFAULT_SCHEMA, SchemaRefused, check_schema
+from interfaces.bootstrap.direct_access import reachable_database
+from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.settings import Settings
+
+__all__ = ["DEFAULT_SCHEMA", "ProjectionRefused", "SchemaRefused", "user_projection_supervisor"]
+PROGRAM = "interfaces.python.projection_process"
+ROOT = Path(interfaces.__file__).resolve().parents[1]
+
+
+@asynccontextmanager
+async def user_projection_supervisor(
+    settings: Settings, environment: Mapping[str, str], *, projection: str, view: str, schema: str
+) -> AsyncIterator[UserProjectionSupervisor]:
+    """`projection` and `view`: MODULE:CLASS, the view's may be empty. Raises SchemaRefused; SettingsError and
+    StartRefused when the database can't be used."""
+    checked = check_schema(schema)
+    dsn = await reachable_database(settings)
+    with startup_errors():
+        await migrate(dsn)
+    async with GroupCommitEventStore(dsn) as store:
+        yield UserProjectionSupervisor(
+            dsn=dsn,
+            control=UserProjectionControl(store=store, clock=now, names=()),
+            # -P: the present folder is put on the path by the program itself, after our packages.
+            command=(sys.executable, "-P", "-m", PROGRAM, CHANNEL, view, projection),
+            projection_class=projection,
+            schema=checked,
+            environment={**environment, "PYTHONPATH": python_path(environment)},
+            holder=f"{os.uname().nodename}-{os.getpid()}",
+        )
+
+
+def python_path(environment: Mapping[str, str]) -> str:
+    """Fleetlog's packages are found wherever they are installed."""
+    return os.pathsep.join(part for part in (str(ROOT), environment.get("PYTHONPATH", "")) if part)

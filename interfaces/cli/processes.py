@@ -1,0 +1,86 @@
+"""The processes `fleetlog up`, `api` and `worker`. Each ends cleanly on SIGINT and SIGTERM."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from interfaces.bootstrap.api import api_application
+from interfaces.bootstrap.background_tasks import background_tasks
+from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
+from interfaces.bootstrap.control_plane import ControlPlane, control_plane
+from interfaces.http.serving import serving
+from interfaces.logging import configure_logging
+from interfaces.settings import Settings
+from interfaces.supervision import running, stop_signals
+
+ReportStart = Callable[[str, dict[str, str]], None]
+log = logging.getLogger(__name__)
+
+
+async def run_everything(settings: Settings, report_start: ReportStart, *, stop_workers: bool) -> int:
+    """`fleetlog up`: embedded servers if none are configured, the API and the background tasks. Returns the exit code.
+    At its end, agents of the `process` runtime go on by themselves or, with `stop_workers`, are ended."""
+    configure_logging()
+    with stop_signals() as stop:
+        async with embedded_services(settings) as backing, control_plane(backing) as plane:
+            try:
+                async with _served(plane) as url, running(background_tasks(plane), stop):
+                    report_start(url, _notes(backing))
+                    await stop.wait()
+                    _warn_of_runs(plane, stop_workers=stop_workers)
+            finally:
+                await (plane.runtime.shutdown() if stop_workers else plane.runtime.end_idle())
+    return 0
+
+
+def _warn_of_runs(plane: ControlPlane, *, stop_workers: bool) -> None:
+    if plane.run_worker.under_way and plane.backing.settings.worker_runtime == "process":
+        log.warning(
+            "these runs end with this server, as --stop-workers says"
+            if stop_workers
+            else "these runs go on without this server, and its next start continues them; --stop-workers ends them",
+            extra={"runs": plane.run_worker.under_way},
+        )
+
+
+async def run_api_alone(settings: Settings, report_start: ReportStart) -> int:
+    """`fleetlog api`."""
+    configure_logging()
+    with stop_signals() as stop:
+        backing = await configured_services(settings, serves_api=True)
+        async with control_plane(backing) as plane, _served(plane) as url:
+            report_start(url, _notes(backing))
+            await stop.wait()
+    return 0
+
+
+async def run_worker_alone(settings: Settings, report_start: ReportStart) -> int:
+    """`fleetlog worker`. Executors go on when it ends."""
+    configure_logging()
+    with stop_signals() as stop:
+        backing = await configured_services(settings, serves_api=False)
+        async with control_plane(backing) as plane, running(background_tasks(plane), stop):
+            report_start("", _notes(backing))
+            await stop.wait()
+    return 0
+
+
+@asynccontextmanager
+async def _served(plane: ControlPlane) -> AsyncIterator[str]:
+    settings = plane.backing.settings
+    async with AsyncExitStack() as stack:
+        app = await api_application(plane, stack)
+        url = await stack.enter_async_context(
+            serving(app, host=settings.host, port=settings.port, end_streams=plane.hub.end_streams)
+        )
+        yield url
+
+
+def _notes(backing: BackingServices) -> dict[str, str]:
+    settings = backing.settings
+    return {
+        "home": str(settings.home.absolute()),
+        "runtime": settings.worker_runtime,
+        "database": "embedded Postgres" if settings.embedded_postgres else "DATABASE_URL",
+        "objectStore": f"{backing.object_store.endpoint}/{backing.object_store.bucket}",
+    }

@@ -1,0 +1,1 @@
+"""What all endpoints share: dispatch, authentication, problem documents, idempotency keys, OpenAPI, live streams."""

@@ -1,0 +1,29 @@
+"""State of one HTTP exchange (request and response), shared by the middleware and the handler."""
+
+from dataclasses import dataclass
+
+from starlette.types import Scope
+
+SCOPE_KEY = "fleetlog.exchange"
+
+
+@dataclass
+class Exchange:
+    """`incoming_trace_id`: empty if the caller sent none. `actor`: from the API key or, without keys, X-Actor; None if
+    the caller is not authenticated, and `refusal` says why. `token`: the bearer token. `route`: the path template,
+    once a route has matched. `status`: of the response, 0 until it has begun."""
+
+    trace_id: str
+    incoming_trace_id: str = ""
+    actor: str | None = None
+    token: str = ""
+    refusal: str = ""
+    route: str = "unmatched"
+    status: int = 0
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange that TraceRequests put into the scope."""
+    exchange = scope[SCOPE_KEY]
+    assert isinstance(exchange, Exchange)
+    return exchange

@@ -1,0 +1,102 @@
+"""`Idempotency-Key` on commands: the same key with the same request gets the first answer again.
+
+The command's id, and the ids of its events, derive from the key. So if the first answer was lost in a crash, handling
+the command again appends no event twice.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from application.ports.idempotency_keys import Begun, InProgress, OtherBody, StoredAnswer
+from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.exchange import Exchange
+from interfaces.http.edge.problems import problem_of
+from interfaces.http.edge.queries import MAX_WAIT_MS
+from interfaces.http_conventions.problems import Problem, invalid, problem_response
+
+HEADER = "Idempotency-Key"
+MAX_KEPT_BYTES = 256 * 1024
+LEASE_S = MAX_WAIT_MS / 1000 + 60
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyedCommand:
+    """A command with an idempotency key. `fingerprint`: SHA-256 over method, path, query and body."""
+
+    actor: str
+    key: str
+    fingerprint: str
+    trace_id: str
+
+    @property
+    def command_id(self) -> str:
+        """The command's id: the same for the same actor and key."""
+        return "key-" + hashlib.sha256(f"{self.actor}\0{self.key}".encode()).hexdigest()[:40]
+
+    async def answered_once(self, deps: ApiDependencies, handle: Callable[[], Awaitable[Response]]) -> Response:
+        """The stored answer, or that of `handle` if there is none. Raises Problem 409 if the key was used with another
+        request, or while the first request is being handled."""
+        state = await deps.idempotency_keys.begin(self.actor, self.key, self.fingerprint, LEASE_S)
+        match state:
+            case OtherBody():
+                raise _conflict("idempotency_key_reused", f"this {HEADER} was used with another request")
+            case InProgress():
+                raise _conflict(
+                    "idempotency_in_progress", f"the first request with this {HEADER} is still being handled", retry="1"
+                )
+            case StoredAnswer(body=None):
+                return await handle()
+            case StoredAnswer(status=status, media_type=media_type, body=body):
+                return Response(body, status, media_type=media_type, headers={"idempotent-replay": "true"})
+            case Begun(lease=lease):
+                return await self._first(deps, lease, handle)
+
+    async def _first(self, deps: ApiDependencies, lease: str, handle: Callable[[], Awaitable[Response]]) -> Response:
+        try:
+            response = await handle()
+        except Exception as error:
+            problem = problem_of(error, deps.adapter_errors)
+            if problem is None or problem.status >= 500:
+                await deps.idempotency_keys.abandon(self.actor, self.key, lease)
+                raise
+            response = problem_response(problem, self.trace_id)
+        except BaseException:
+            await deps.idempotency_keys.abandon(self.actor, self.key, lease)
+            raise
+        await deps.idempotency_keys.complete(self.actor, self.key, lease, _kept(response))
+        return response
+
+
+def keyed_command(request: Request, exchange: Exchange, raw: bytes) -> KeyedCommand | None:
+    """The command with its key; None without a key. Raises Problem 400 for a malformed key."""
+    key = request.headers.get(HEADER)
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise invalid(HEADER, "must be 1 to 255 printable ASCII characters without spaces")
+    request_line = f"{request.method} {request.url.path}?{request.url.query}\0".encode()
+    return KeyedCommand(
+        actor=exchange.actor or "",
+        key=key,
+        fingerprint=hashlib.sha256(request_line + raw).hexdigest(),
+        trace_id=exchange.trace_id,
+    )
+
+
+def _kept(response: Response) -> StoredAnswer:
+    media_type = response.headers.get("content-type", "application/json")
+    body = None if media_type.startswith("text/event-stream") else bytes(response.body)
+    if body is not None and len(body) > MAX_KEPT_BYTES:
+        body = None
+    return StoredAnswer(status=response.status_code, media_type=media_type, body=body)
+
+
+def _conflict(reason: str, detail: str, retry: str = "") -> Problem:
+    headers = {"retry-after": retry} if retry else {}
+    return Problem(409, "conflict", "Idempotency conflict", detail, extra={"reason": reason}, headers=headers)

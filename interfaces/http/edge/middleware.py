@@ -1,0 +1,101 @@
+"""The middleware, outermost first: TraceRequests, CountRequests, AnswerErrors, Authenticate (auth.py).
+
+Pure ASGI: no response is buffered, so that live streams pass through.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from application.diagnostic_context import diagnostic_context
+from application.trace_context import incoming_trace_id, new_trace_id
+from interfaces.http.edge.exchange import SCOPE_KEY, Exchange, exchange_of
+from interfaces.http.edge.problems import problem_of
+from interfaces.http_conventions.answer_headers import send_with_trace
+from interfaces.http_conventions.problems import StatusAndReason, internal_error, problem_response
+
+log = logging.getLogger(__name__)
+Observe = Callable[[str, str, int, float], None]
+
+
+class TraceRequests:
+    """Gives each request an Exchange with a trace id, and sends that id in the response's headers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        incoming = incoming_trace_id(Headers(scope=scope))
+        exchange = Exchange(trace_id=incoming or new_trace_id(), incoming_trace_id=incoming)
+        scope[SCOPE_KEY] = exchange
+
+        async def send_recording_status(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+            await send(message)
+
+        with diagnostic_context(trace_id=exchange.trace_id):
+            await self._app(scope, receive, send_with_trace(send_recording_status, exchange.trace_id))
+
+
+class CountRequests:
+    """Reports method, route, status and seconds of each request to `observe`; logs it, GET and HEAD at level DEBUG."""
+
+    def __init__(self, app: ASGIApp, observe: Observe) -> None:
+        self._app, self._observe = app, observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        exchange = exchange_of(scope)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            seconds = time.perf_counter() - started
+            method = scope["method"]
+            self._observe(method, exchange.route, exchange.status, seconds)
+            log.log(
+                logging.DEBUG if method in {"GET", "HEAD"} else logging.INFO,
+                "%s %s",
+                method,
+                exchange.route,
+                extra={"status": exchange.status, "milliseconds": round(seconds * 1000, 1), "actor": exchange.actor},
+            )
+
+
+class AnswerErrors:
+    """Turns every exception into a problem document. One that is not expected is logged, and answered by a 500 without
+    details."""
+
+    def __init__(self, app: ASGIApp, adapter_errors: StatusAndReason) -> None:
+        self._app, self._adapter_errors = app, adapter_errors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = exchange_of(scope)
+        try:
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            log.info("the client went away")
+        except Exception as error:
+            if exchange.status:
+                # The response has begun: cut the connection, so that the client notices that it is incomplete.
+                raise
+            problem = problem_of(error, self._adapter_errors)
+            if problem is None:
+                log.exception("unhandled error")
+                problem = internal_error()
+            elif problem.status >= 500:
+                log.warning("%s: %s", type(error).__name__, error)
+            await problem_response(problem, exchange.trace_id)(scope, receive, send)

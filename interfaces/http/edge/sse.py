@@ -1,0 +1,109 @@
+"""Server-sent events: a run's stream, its replay, and the live feed of the whole log.
+
+Answers: 200 with the stream; 204 if the run has ended and the cursor is its last event; 400 for a cursor that is no
+number or beyond the end (field `cursor`, `after` or `Last-Event-ID`); 404; 503 with Retry-After beyond MAX_STREAMS,
+while the log can't be read, and during a shutdown. At the begin of a shutdown the server must call
+`StreamHub.end_streams`, or open streams would keep it waiting.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Iterator
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from application.ports.event_streams import ByteStream, EventFilter, EventStreams, StreamRefused
+from domain.errors import InvalidInput
+from interfaces.http_conventions.problems import invalid, unavailable
+
+LAST_EVENT_ID = "last-event-id"
+HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+_CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+async def stream_run(request: Request, streams: EventStreams, run_id: str) -> Response:
+    """`GET /api/runs/{runId}/stream`: the run's events after `Last-Event-ID`, else `?cursor=`, else from the first."""
+    field, cursor = requested_cursor(request, "cursor")
+    with _refusals(field):
+        stream = await streams.open_run(run_id, cursor)
+    return Response(status_code=204, headers={"cache-control": "no-cache"}) if stream is None else EventStream(stream)
+
+
+async def replay_run(request: Request, streams: EventStreams, run_id: str, speed: float) -> Response:
+    """`GET /api/runs/{runId}/stream?replay=true&speed=`: a finished run at its original pace,
+    `speed` times as fast (0: at once); it ends with `run.closed`."""
+    field, cursor = requested_cursor(request, "cursor")
+    with _refusals(field):
+        stream = await streams.open_replay(run_id, cursor, speed)
+    return EventStream(stream)
+
+
+async def stream_feed(request: Request, streams: EventStreams, wanted: EventFilter) -> Response:
+    """`GET /api/events` with `Accept: text/event-stream`: the log's events after `Last-Event-ID`, else `?after=`, else
+    from the first; ids are positions."""
+    field, after = requested_cursor(request, "after")
+    with _refusals(field):
+        stream = await streams.open_feed(wanted, after)
+    return EventStream(stream)
+
+
+def requested_cursor(request: Request, parameter: str) -> tuple[str, int]:
+    """The name of the header or parameter that holds the cursor, and the cursor; 0 without one. Raises Problem 400."""
+    header = request.headers.get(LAST_EVENT_ID, "")
+    field, value = ("Last-Event-ID", header) if header else (parameter, request.query_params.get(parameter, ""))
+    if not value:
+        return field, 0
+    if not _CURSOR.fullmatch(value):
+        raise invalid(field, f"{value[:40]!r} is not the id of an event of this stream, a number such as 17")
+    return field, int(value)
+
+
+class EventStream(Response):
+    """Sends a stream's bytes as fast as the client takes them, until the stream ends or the client disconnects."""
+
+    def __init__(self, stream: ByteStream) -> None:
+        super().__init__(status_code=200, headers=HEADERS)
+        del self.headers["content-length"]
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        stream = self._stream
+        if scope["method"] == "HEAD":
+            stream.close()
+        watcher = asyncio.create_task(_close_on_disconnect(stream, receive), name="stream client")
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            while body := await stream.next_body():
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:
+            if not stream.dropped:
+                raise
+        finally:
+            stream.close()
+            watcher.cancel()
+
+
+async def _close_on_disconnect(stream: ByteStream, receive: Receive) -> None:
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    finally:
+        stream.close()
+
+
+@contextlib.contextmanager
+def _refusals(field: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidInput as error:
+        raise invalid(field, error.message) from error
+    except StreamRefused as error:
+        raise unavailable(str(error), reason=error.reason, retry_after_s=error.retry_after_s) from error

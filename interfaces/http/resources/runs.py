@@ -1,0 +1,311 @@
+"""Runs: start, read, cancel, bind."""
+
+from typing import Any, Literal
+
+import msgspec
+from starlette.responses import Response
+
+from application.aggregates.aggregates import CommandResult
+from domain.identifiers import run_stream
+from domain.run.events import RunWarning
+from domain.run.state import Blocked, Run
+from domain.run.values import Warn
+from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Speed, Text, WaitQuery
+from interfaces.http.edge.sse import replay_run, stream_run
+from interfaces.http.resources.events import EventView, event_view
+from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
+from interfaces.http.resources.run_requests import EnqueueBody, StartBody, run_request
+from interfaces.http.resources.views import AnswerBody, Pending
+from interfaces.http_conventions.problems import Problem
+from projections.ports import AtSeq, Page, RunFilter
+from projections.runs import RUNS, RunSnapshot, RunSummary
+
+MAX_EVENTS = 10_000
+RunState = Literal[
+    "queued",
+    "claimed",
+    "restoring",
+    "linking",
+    "preparing",
+    "running",
+    "waiting_human",
+    "syncing",
+    "exported",
+    "succeeded",
+    "failed",
+    "canceled",
+    "blocked",
+]
+
+
+class BindBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    session_id: str
+
+
+class StopBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`reason` is recorded."""
+
+    reason: Text = ""
+
+
+class StreamQuery(Query, frozen=True, kw_only=True):
+    """`cursor`: the seq of the last event seen; a `Last-Event-ID` header takes precedence. `replay`: send a finished
+    run again at its original pace, `speed` times as fast; 0: at once."""
+
+    cursor: Number = 0
+    replay: bool = False
+    speed: Speed = 1.0
+
+
+class Started(AnswerBody, frozen=True, kw_only=True):
+    """`events`: the run's first 10,000 events, as in `/api/streams/run:{runId}/events`; `eventsTruncated`: there are
+    more."""
+
+    run_id: str
+    accepted: bool
+    warnings: tuple[Warn, ...]
+    events: tuple[EventView, ...]
+    events_truncated: bool
+    snapshot: RunSnapshot
+    position: int
+
+
+class StartPending(Pending, frozen=True, kw_only=True):
+    """202: the run has not ended yet; follow it on its stream."""
+
+    run_id: str
+    accepted: bool
+    warnings: tuple[Warn, ...]
+
+
+class Enqueued(AnswerBody, frozen=True, kw_only=True):
+    """`state`: `queued`, or the current state if a run of this id existed already."""
+
+    accepted: bool
+    run_id: str
+    session_id: str
+    state: RunState
+    warnings: tuple[Warn, ...]
+    position: int
+
+
+class RunChanged(AnswerBody, frozen=True, kw_only=True):
+    """`changed`: false if the command had no effect."""
+
+    run_id: str
+    session_id: str
+    state: RunState
+    changed: bool
+    position: int
+
+
+class RunRead(RunSnapshot, frozen=True, kw_only=True):
+    as_of_position: int
+
+
+class ListRunsQuery(ListAsOfQuery, frozen=True, kw_only=True):
+    session_id: Text | None = None
+    state: RunState | None = None
+    provider: Text | None = None
+    app_id: Text | None = None
+    user_login_name: Text | None = None
+    limit: PageLimit = 100
+    cursor: Text | None = None
+
+
+async def start(call: ApiCall[StartBody, WaitQuery]) -> JsonAnswer | Response:
+    run_id, spec = run_request(call.body, actor=call.context.actor, new_run_id=call.context.command_id)
+    handled = await call.deps.runs.queue(run_id, spec, call.context)
+    if isinstance(handled.state.stage, Blocked):
+        raise _blocked(run_id, handled.state.stage, handled.position)
+    if call.wants_events:
+        return await stream_run(call.request, call.deps.streams, run_id)
+    ended = await call.deps.runs.wait_for_end(run_id, call.query.wait_ms / 1000)
+    if ended is None:
+        warnings = await _warnings(call, run_id)
+        return JsonAnswer(
+            StartPending(run_id=run_id, accepted=True, warnings=warnings, position=handled.position), status=202
+        )
+    read = await call.deps.reads.run(run_id, at=AtSeq(ended.seq))
+    snapshot = found(read.value, f"no run {run_id!r} is known")
+    events = await call.deps.store.read_stream(run_stream(run_id), up_to_seq=ended.seq, limit=MAX_EVENTS)
+    return JsonAnswer(
+        Started(
+            run_id=run_id,
+            accepted=True,
+            warnings=snapshot.warnings,
+            events=tuple(event_view(event) for event in events),
+            events_truncated=ended.seq > MAX_EVENTS,
+            snapshot=snapshot,
+            position=read.as_of_position,
+        )
+    )
+
+
+async def enqueue(call: ApiCall[EnqueueBody, Query]) -> JsonAnswer:
+    run_id, spec = run_request(call.body, actor=call.context.actor, new_run_id=call.context.command_id)
+    handled = await call.deps.runs.queue(run_id, spec, call.context)
+    if isinstance(handled.state.stage, Blocked):
+        raise _blocked(run_id, handled.state.stage, handled.position)
+    return JsonAnswer(
+        Enqueued(
+            accepted=True,
+            run_id=run_id,
+            session_id=handled.state.session_id,
+            state=handled.state.public_state,  # type: ignore[arg-type]  # the property's words are those of the Literal
+            warnings=await _warnings(call, run_id),
+            position=handled.position,
+        ),
+        status=202,
+    )
+
+
+async def _warnings(call: ApiCall[Any, Any], run_id: str) -> tuple[Warn, ...]:
+    """The warnings among the first events of the stream: they are recorded when the run is queued."""
+    begin = await call.deps.store.read_stream(run_stream(run_id), limit=10)
+    return tuple(event.event.warning for event in begin if isinstance(event.event, RunWarning))
+
+
+def _blocked(run_id: str, stage: Blocked, position: int) -> Problem:
+    return Problem(
+        409,
+        "conflict",
+        "Run blocked",
+        stage.reason,
+        extra={"reason": "blocked", "runId": run_id, "accepted": False, "position": position},
+    )
+
+
+async def get_run(call: ApiCall[None, AsOfQuery]) -> JsonAnswer:
+    run_id = call.path["runId"]
+    await caught_up(call, RUNS.name)
+    read = await call.deps.reads.run(run_id, at=as_of(call.query))
+    run = found(read.value, f"no run {run_id!r} is known")
+    return JsonAnswer(shown_as(RunRead, run, read.as_of_position))
+
+
+async def list_runs(call: ApiCall[None, ListRunsQuery]) -> JsonAnswer:
+    query = call.query
+    await caught_up(call, RUNS.name)
+    matching = RunFilter(
+        state=query.state,
+        session_id=query.session_id,
+        provider=query.provider,
+        app_id=query.app_id,
+        user_login_name=query.user_login_name,
+    )
+    at = as_of(query)
+    return JsonAnswer(await call.deps.reads.runs(matching, limit=query.limit, cursor=query.cursor, at=at))
+
+
+async def stream(call: ApiCall[None, StreamQuery]) -> Response:
+    if call.query.replay:
+        return await replay_run(call.request, call.deps.streams, call.path["runId"], call.query.speed)
+    return await stream_run(call.request, call.deps.streams, call.path["runId"])
+
+
+async def stop(call: ApiCall[StopBody, Query]) -> JsonAnswer:
+    handled = await call.deps.runs.cancel(call.path["runId"], call.context, call.body.reason)
+    return _changed(call.path["runId"], handled)
+
+
+async def bind(call: ApiCall[BindBody, Query]) -> JsonAnswer:
+    handled = await call.deps.runs.bind(call.path["runId"], call.body.session_id, call.context)
+    return _changed(call.path["runId"], handled)
+
+
+def _changed(run_id: str, handled: CommandResult[Run]) -> JsonAnswer:
+    return JsonAnswer(
+        RunChanged(
+            run_id=run_id,
+            session_id=handled.state.session_id,
+            state=handled.state.public_state,  # type: ignore[arg-type]  # the property's words are those of the Literal
+            changed=bool(handled.events),
+            position=handled.position,
+        )
+    )
+
+
+_TAG = "runs"
+_PATH = "/api/runs/{runId}"
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/api/runs/start",
+        handler=start,
+        tag=_TAG,
+        summary="Queue a run and wait for its end, or follow it live",
+        body=StartBody,
+        query=WaitQuery,
+        answers={200: Started, 202: StartPending},
+        command=True,
+        streams=True,
+        errors=(409,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/runs/queue/enqueue",
+        handler=enqueue,
+        tag="queue",
+        summary="Queue a run",
+        body=EnqueueBody,
+        answers={202: Enqueued},
+        command=True,
+        errors=(409,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/runs",
+        handler=list_runs,
+        tag=_TAG,
+        summary="Runs, newest first, now or as they were",
+        query=ListRunsQuery,
+        answers={200: Page[RunSummary]},
+        errors=(503,),
+    ),
+    Endpoint(
+        method="GET",
+        path=_PATH,
+        handler=get_run,
+        tag=_TAG,
+        summary="A run's snapshot, now or as it was",
+        query=AsOfQuery,
+        answers={200: RunRead},
+        errors=(404,),
+    ),
+    Endpoint(
+        method="GET",
+        path=f"{_PATH}/stream",
+        handler=stream,
+        tag=_TAG,
+        summary="A run's events, stored ones first, then live; or the replay of a finished run",
+        query=StreamQuery,
+        answers={204: None},
+        streams=True,
+        errors=(404, 409, 503),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_PATH}/stop",
+        handler=stop,
+        tag=_TAG,
+        summary="Cancel a run, whatever state it is in",
+        body=StopBody,
+        body_optional=True,
+        answers={200: RunChanged},
+        command=True,
+        errors=(404,),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_PATH}/bind",
+        handler=bind,
+        tag=_TAG,
+        summary="Bind an external run to a session",
+        body=BindBody,
+        answers={200: RunChanged},
+        command=True,
+        errors=(409,),
+    ),
+)

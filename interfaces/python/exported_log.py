@@ -1,0 +1,29 @@
+"""An exported file, as the same application as the log that it was exported from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from domain.record import RecordedEvent
+from interfaces.python.read_only_log import ReadOnlyLog
+
+
+class ExportedLog(ReadOnlyLog):
+    """What `fleetlog export` has written; no database is needed. `close` it when done, or use it as a context manager.
+    A subscription ends after the file's last event. Hashes are verified by `script/verify-log`, not here.
+
+    Raises infrastructure.audit.exported_file.NotAnExport, an OSError, for a file that is missing or something else.
+    """
+
+    name = "fleetlog"
+    defaults = {  # noqa: RUF012
+        "PERSISTENCE_MODULE": "infrastructure.audit.exported_file",
+        "IS_SNAPSHOTTING_ENABLED": "no",
+    }
+
+    def __init__(self, path: str | Path, *, tenant: str = "default") -> None:
+        prefix = self.name.upper()
+        super().__init__(env={f"{prefix}_EXPORT_FILE": str(path), f"{prefix}_FLEETLOG_TENANT": tenant})
+
+    def __iter__(self) -> Iterator[RecordedEvent]:
+        """All events, in order."""
+        return self.recorded_events()

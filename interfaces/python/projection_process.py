@@ -1,0 +1,143 @@
+"""The process of a user's projection, under `fleetlog project`: the user's code, the library's ProjectionRunner.
+
+python -P -m interfaces.python.projection_process FD VIEW MODULE:CLASS     VIEW: MODULE:CLASS, or empty
+
+What it says and is told on the socket FD is in application/user_projection_protocol.py. It ends with its supervisor:
+when the socket is closed it finishes its event, and after END_S it ends in any case.
+"""
+
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from typing import Any
+
+import msgspec
+from eventsourcing.persistence import TrackingRecorder
+from eventsourcing.projection import Projection, ProjectionRunner
+from eventsourcing.utils import get_topic
+
+from application.user_projection_protocol import (
+    MAX_MESSAGE_BYTES,
+    PROGRESS_S,
+    Blocked,
+    Described,
+    Failed,
+    Message,
+    Order,
+    Progress,
+    Refused,
+)
+from domain.operations.log_consumer import describe
+from interfaces.python.projection_class import OUR_PACKAGES, ClassRefused, projection_named, view_named, view_of
+from interfaces.python.supervised_projection import EventBlocks, Progressing, SupervisedLog, is_newer, supervised
+
+END_S = 10.0
+_decode_order = msgspec.json.Decoder(Order).decode
+
+
+class Supervisor:
+    """The other end of the socket."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._lines = channel.makefile("rb")
+        self._channel, self._sending = channel, threading.Lock()
+
+    def tell(self, message: Message) -> None:
+        """A supervisor that has ended is told nothing more."""
+        try:
+            with self._sending:
+                self._channel.sendall(msgspec.json.encode(message) + b"\n")
+        except OSError:
+            return
+
+    def order(self) -> Order | None:
+        """None when it has closed the socket."""
+        line = self._lines.readline(MAX_MESSAGE_BYTES)
+        return _decode_order(line) if line.endswith(b"\n") else None
+
+    def wait_for_end(self) -> None:
+        """Until it has closed the socket."""
+        while self._lines.read(1):
+            pass
+
+
+def main(arguments: list[str]) -> int:
+    descriptor, view_topic, topic = arguments
+    supervisor = Supervisor(socket.socket(fileno=int(descriptor)))
+    for package in OUR_PACKAGES:  # so that modules of the user's folder take no name from ours
+        importlib.import_module(package)
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    try:
+        projection_class = projection_named(topic)
+        view_class = view_named(view_topic) if view_topic else view_of(projection_class)
+    except ClassRefused as refused:
+        if refused.__cause__ is not None and "imported" in str(refused):
+            traceback.print_exception(refused.__cause__)
+        supervisor.tell(Refused(error=str(refused)))
+        return 2
+    described = Described(
+        name=projection_class.name, topics=tuple(projection_class.topics), view_class=get_topic(view_class)
+    )
+    supervisor.tell(described)
+    order = supervisor.order()
+    return 0 if order is None else _run(supervisor, order, projection_class, view_class)
+
+
+def _run(
+    supervisor: Supervisor,
+    order: Order,
+    projection_class: type[Projection[Any]],
+    view_class: type[TrackingRecorder],
+) -> int:
+    os.environ.update(order.libpq)
+    progress = Progressing()
+    signal.signal(signal.SIGTERM, lambda *_: progress.stopping.set())
+    threading.Thread(target=_end_with, args=(supervisor, progress), name="supervisor", daemon=True).start()
+    try:
+        with ProjectionRunner(
+            application_class=SupervisedLog,
+            projection_class=supervised(projection_class, skips=order.skips, progress=progress),
+            view_class=view_class,
+            env=order.environment,
+        ) as runner:
+            tracked = runner.view.max_tracking_id(runner.app_name) or 0
+            progress.position = max(progress.position, tracked)
+            while not runner.is_interrupted.is_set() and not progress.stopping.is_set():
+                supervisor.tell(Progress(position=progress.position))
+                runner.is_interrupted.wait(PROGRESS_S)
+            progress.stopping.set()
+        supervisor.tell(Progress(position=progress.position))
+    except EventBlocks as blocked:
+        traceback.print_exception(blocked.error)
+        supervisor.tell(Progress(position=progress.position))
+        supervisor.tell(
+            Blocked(
+                position=blocked.position,
+                event_type=blocked.event_type,
+                error=describe(blocked.error),
+                newer=is_newer(blocked.error),
+            )
+        )
+    except BaseException as error:  # noqa: BLE001  whatever ends it is told
+        traceback.print_exception(error)
+        supervisor.tell(Failed(error=describe(error)))
+        return 1
+    return 0
+
+
+def _end_with(supervisor: Supervisor, progress: Progressing) -> None:
+    supervisor.wait_for_end()
+    progress.stopping.set()
+    threading.Event().wait(END_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # whatever threads a user's code has left

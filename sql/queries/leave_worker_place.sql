@@ -1,2 +1,0 @@
--- A worker is down: its place is free.
-DELETE FROM worker_places WHERE lane = %(lane)s

@@ -1,7 +1,0 @@
--- What makes up the text of a run's messages after a seq and up to another one, newest first.
-SELECT seq, schema_version, type, payload
-FROM events
-WHERE tenant = %(tenant)s AND stream = %(stream)s AND seq > %(after)s AND seq <= %(up_to)s
-  AND type IN ('message.delta', 'message.stop')
-ORDER BY seq DESC
-LIMIT %(limit)s

@@ -1,0 +1,2 @@
+-- The version of this Postgres server.
+SHOW server_version

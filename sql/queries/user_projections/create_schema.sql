@@ -1,0 +1,2 @@
+-- Makes the schema of users' views.
+CREATE SCHEMA IF NOT EXISTS {schema}

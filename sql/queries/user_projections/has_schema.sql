@@ -1,0 +1,2 @@
+-- Whether the schema is there: making it needs a privilege that using it doesn't.
+SELECT to_regnamespace(%(schema)s) IS NOT NULL

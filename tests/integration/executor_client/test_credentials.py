@@ -1,0 +1,86 @@
+"""Credentials for the object store that expire: every call brings an executor those of its moment."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from application.executor_protocol import CREDENTIALS_HEADER, RestoreRequest, ValidateRequest
+from domain.workspace.plan import RestorePlan
+from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from tests.integration.executor_client.test_calls import HEALTH, QUICK, SECRET, STATE, executor_of
+from tests.support.async_run import run
+from tests.support.scripted_executor import Reply, ScriptedExecutor, scripted_executor
+
+
+def test_every_call_brings_the_credentials_of_its_moment() -> None:
+    async def scene() -> ScriptedExecutor:
+        numbers = iter(range(1, 100))
+
+        async def credentials() -> str:
+            return f"credentials-{next(numbers)}"
+
+        async with (
+            scripted_executor() as scripted,
+            HttpExecutorDirectory(SECRET, policy=QUICK, credentials=credentials) as directory,
+        ):
+            scripted.replies.append(Reply(status=503))
+            scripted.default = Reply(body={**HEALTH, **STATE, "ok": True})
+            executor = executor_of(directory, scripted.url)
+            await executor.health()
+            await executor.validate(ValidateRequest(session_id="s", container_id="c", generation=3))
+            await executor.run_state("r1")
+            return scripted
+
+    sent = [request.headers[CREDENTIALS_HEADER] for request in run(scene()).requests]
+    assert sent == [f"credentials-{number}" for number in range(1, 5)]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_no_credentials_are_sent_to_a_shared_executor_or_where_there_are_none_to_pass_on(shared: bool) -> None:
+    async def scene() -> ScriptedExecutor:
+        async def credentials() -> str:
+            return "credentials" if shared else ""
+
+        async with scripted_executor() as scripted:
+            scripted.default = Reply(body=HEALTH)
+            executors = SharedExecutor(base_url=scripted.url, token="t") if shared else None
+            async with HttpExecutorDirectory(SECRET, shared=executors, credentials=credentials) as directory:
+                await executor_of(directory, scripted.url).health()
+            return scripted
+
+    assert CREDENTIALS_HEADER not in run(scene()).requests[0].headers
+
+
+def test_a_restore_that_outlives_its_credentials_brings_others_meanwhile() -> None:
+    async def scene() -> ScriptedExecutor:
+        numbers = iter(range(1, 1000))
+
+        async def credentials() -> str:
+            return f"credentials-{next(numbers)}"
+
+        policy = replace(QUICK, timeout_s=30, pass_credentials_every_s=0.01)
+        async with (
+            scripted_executor() as scripted,
+            HttpExecutorDirectory(SECRET, policy=policy, credentials=credentials) as directory,
+        ):
+            gate = asyncio.Semaphore(0)
+            scripted.replies.append(Reply(chunks=(b"{}",), gate=gate))
+            scripted.default = Reply(body={})
+            plan = RestorePlan(layers=())
+            request = RestoreRequest(
+                session_id="s", container_id="c", generation=3, plan=plan, workspace_s3_prefix="p/q"
+            )
+            restore = asyncio.create_task(executor_of(directory, scripted.url).restore(request))
+            while len(scripted.requests) < 4:
+                scripted.asked.clear()
+                await scripted.asked.wait()
+            gate.release()
+            assert (await restore).ok
+            return scripted
+
+    first, *later = run(scene()).requests
+    assert first.path == "/workspace/restore"
+    assert {request.path for request in later} == {"/workspace/sync"}
+    brought = [request.headers[CREDENTIALS_HEADER] for request in (first, *later)]
+    assert brought == [f"credentials-{number}" for number in range(1, len(brought) + 1)]

@@ -1,0 +1,226 @@
+"""AWS's chain of credentials: each source for real, and its credentials used on a server that checks session tokens."""
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import closing
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from application.executor_protocol import StoreCredentials
+from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
+from infrastructure.boto3_store.passed_on import PassedOnCredentials
+from infrastructure.boto3_store.session import AwsSession, NoCredentials
+from infrastructure.boto3_store.store import Boto3ObjectStore
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
+from tests.support.async_run import run
+from tests.support.aws_endpoints import CONTAINER_TOKEN, WEB_IDENTITY_TOKEN, aws_endpoints
+from tests.support.object_stores import expired
+
+SOON = timedelta(minutes=5)
+"""Credentials that expire that soon are renewed by the next call: boto3 keeps ten minutes in reserve. Only those of an
+instance it asks for again by chance then, so as not to ask a metadata service in trouble all at once."""
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    """No source has credentials."""
+    for name in os.environ:
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return tmp_path
+
+
+@pytest.fixture
+def endpoints(seaweedfs):
+    with aws_endpoints(seaweedfs.temporary_credentials) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture
+def location(seaweedfs):
+    """Of an empty bucket, without credentials."""
+    return S3Location(endpoint=seaweedfs.endpoint, bucket=seaweedfs.create_bucket(), region=seaweedfs.region)
+
+
+def from_the_environment(monkeypatch, folder, endpoints):
+    given = endpoints.fields()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", given["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", given["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", given["Token"])
+
+
+def from_a_profile(monkeypatch, folder, endpoints):
+    given = endpoints.fields()
+    (folder / "credentials").write_text(
+        f"[other]\naws_access_key_id={given['AccessKeyId']}\naws_secret_access_key={given['SecretAccessKey']}\n"
+        f"aws_session_token={given['Token']}\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "other")
+
+
+def from_a_process(monkeypatch, folder, endpoints):
+    given = endpoints.fields()
+    fields = {**given, "SessionToken": given["Token"], "Version": 1}
+    (folder / "answer.json").write_text(json.dumps(fields))
+    program = "import sys; print(open(sys.argv[1]).read())"
+    (folder / "config").write_text(
+        f"[default]\ncredential_process = {sys.executable} -c '{program}' {folder}/answer.json\n"
+    )
+
+
+def from_an_instance(monkeypatch, folder, endpoints):
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoints.url)
+
+
+def from_a_container(monkeypatch, folder, endpoints):
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{endpoints.url}/container")
+    monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN)
+
+
+def from_a_web_identity(monkeypatch, folder, endpoints):
+    (folder / "token").write_text(WEB_IDENTITY_TOKEN)
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(folder / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/fleetlog")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", endpoints.url)
+
+
+LASTING = [(from_the_environment, "env"), (from_a_profile, "shared-credentials-file")]
+RENEWED = [
+    (from_a_process, "custom-process"),
+    (from_an_instance, "iam-role"),
+    (from_a_container, "container-role"),
+    (from_a_web_identity, "assume-role-with-web-identity"),
+]
+
+
+@pytest.mark.parametrize(("source", "method"), [*LASTING, *RENEWED])
+def test_each_source_of_the_chain_gives_credentials_that_both_clients_work_with(
+    source, method, monkeypatch, bare_environment, endpoints, location
+):
+    source(monkeypatch, bare_environment, endpoints)
+    session = AwsSession(location)
+    credentials = session.current()
+
+    assert credentials == msgspec.structs.replace(endpoints.given[0], renewed=(source, method) in RENEWED)
+    assert session.source == f"AWS's chain ({method})"
+    with closing(Boto3ObjectStore(session)) as store:
+        store.put("a", b"by the control plane")
+    with closing(S3ObjectStore(location)) as store:
+        store.renew(credentials)
+        assert store.get("a") == b"by the control plane"
+
+
+@pytest.mark.parametrize("source", [from_a_container, from_a_web_identity])
+def test_credentials_are_renewed_before_they_expire(source, monkeypatch, bare_environment, endpoints, location):
+    endpoints.lifetime = SOON
+    source(monkeypatch, bare_environment, endpoints)
+    session = AwsSession(location)
+    first = session.current()
+    second = session.current()
+
+    assert (first, second) == tuple(endpoints.given[-2:])
+    assert first.session_token != second.session_token
+
+
+def test_the_settings_keys_go_before_the_chain(monkeypatch, bare_environment, endpoints, location, seaweedfs):
+    from_a_profile(monkeypatch, bare_environment, endpoints)
+    own = msgspec.structs.replace(location, access_key=seaweedfs.access_key, secret_key=seaweedfs.secret_key)
+    session = AwsSession(own)
+
+    assert session.current() == own.credentials
+    assert session.source == "the settings"
+    with closing(Boto3ObjectStore(session)) as store:
+        store.put("a", b"")
+
+
+def test_nothing_anywhere_is_said_with_what_may_be_set(location):
+    with pytest.raises(NoCredentials, match=r"AWS_ACCESS_KEY_ID.*AWS_PROFILE"):
+        AwsSession(location).current()
+
+
+def test_an_unknown_profile_is_refused_by_name(monkeypatch, location):
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(ObjectStoreRefused, match="no-such-profile"):
+        AwsSession(location).current()
+
+
+def test_a_source_that_fails_is_told_as_passing_and_one_that_refuses_as_final(
+    monkeypatch, bare_environment, endpoints, location
+):
+    from_a_container(monkeypatch, bare_environment, endpoints)
+    endpoints.broken = True
+    with pytest.raises(ObjectStoreUnavailable):
+        AwsSession(location).current()
+    endpoints.broken = False
+    from_a_web_identity(monkeypatch, bare_environment, endpoints)
+    (bare_environment / "token").write_text("another token")
+    with pytest.raises(ObjectStoreRefused, match="AccessDenied"):
+        AwsSession(location).current()
+
+
+def test_executors_are_passed_renewed_credentials_which_are_kept_out_of_logs(
+    monkeypatch, bare_environment, endpoints, location
+):
+    endpoints.lifetime = SOON
+    from_a_container(monkeypatch, bare_environment, endpoints)
+    learnt: list[str] = []
+    with closing(PassedOnCredentials(AwsSession(location), learn=learnt.extend)) as passed_on:
+        headers = [run(passed_on.header()) for _ in range(2)]
+
+    given = [StoreCredentials.of_header(header) for header in headers]
+    assert [each.session_token for each in given] == [each.session_token for each in endpoints.given[-2:]]
+    assert {secret for each in endpoints.given[-2:] for secret in each.secrets} <= set(learnt)
+    assert repr(given[0]) == "StoreCredentials(not shown)"
+
+
+def test_the_last_credentials_are_passed_on_while_renewed_ones_can_not_be_had(
+    monkeypatch, bare_environment, endpoints, location, caplog
+):
+    endpoints.lifetime = SOON
+    from_a_container(monkeypatch, bare_environment, endpoints)
+    with closing(PassedOnCredentials(AwsSession(location), learn=lambda _: None)) as passed_on:
+        last = run(passed_on.header())
+        endpoints.broken = True
+        assert run(passed_on.header()) == last
+    assert "no renewed credentials for executors" in caplog.text
+
+
+def test_credentials_that_last_are_not_passed_on_with_calls(monkeypatch, bare_environment, endpoints, location):
+    from_a_profile(monkeypatch, bare_environment, endpoints)
+    with closing(PassedOnCredentials(AwsSession(location), learn=lambda _: None)) as passed_on:
+        assert passed_on.current().session_token == endpoints.given[0].session_token
+        assert asyncio.run(passed_on.header()) == ""
+
+
+def test_a_token_is_checked_with_each_call_and_renewed_ones_are_used_at_once(seaweedfs, location):
+    good = seaweedfs.temporary_credentials()
+    with closing(S3ObjectStore(location)) as store:
+        for bad in (expired(good), msgspec.structs.replace(good, session_token="")):
+            store.renew(bad)
+            with pytest.raises(ObjectStoreRefused):
+                store.put("a", b"1")
+        store.renew(good)
+        store.put("a", b"1")
+        assert store.put_parts("parts", [b"x" * 5 * 1024 * 1024, b"end"])
+        store.copy("a", "b")
+        assert [item.key for item in store.list_objects("")] == ["a", "b", "parts"]
+        store.delete(["a", "b", "parts"])
+        assert list(store.list_objects("")) == []
+
+
+def test_a_token_that_has_expired_is_refused_to_the_control_plane_too(seaweedfs, location):
+    over = expired(seaweedfs.temporary_credentials())
+    given = msgspec.structs.replace(
+        location, access_key=over.access_key, secret_key=over.secret_key, session_token=over.session_token
+    )
+    with closing(Boto3ObjectStore(AwsSession(given))) as store, pytest.raises(ObjectStoreRefused):
+        store.put("a", b"")

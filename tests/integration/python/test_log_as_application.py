@@ -1,0 +1,151 @@
+"""The log as an application of the `eventsourcing` library: of a database, and of an exported file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from eventsourcing.application import AggregateNotFoundError
+from eventsourcing.projection import ApplicationSubscription
+
+from domain.record import RecordedEvent
+from domain.run.state import Run
+from domain.session.state import SessionWorker
+from infrastructure.audit.exported_file import NotAnExport
+from infrastructure.eventsourcing_library.mapper import SequencedEvent
+from interfaces.python import ExportedLog, FleetlogApplication, LogIsReadOnly
+from interfaces.python.read_only_log import ReadOnlyLog
+from tests.integration.audit.conftest import audit_of
+from tests.support.async_run import run
+from tests.support.log_events import new_event
+from tests.support.mixed_history import append_all, mixed_history
+from tests.support.projecting import projection_harness
+
+
+@pytest.fixture
+def export(database: str, tmp_path: Path) -> Path:
+    """Of a log with two sessions and their runs."""
+    file = tmp_path / "log.jsonl"
+
+    async def write() -> None:
+        async with projection_harness(database) as harness, audit_of(harness) as audit:
+            await append_all(harness.store, mixed_history(sessions=2))
+            file.write_bytes(b"".join([lines async for lines in audit.export()]))
+
+    run(write())
+    return file
+
+
+@pytest.fixture(params=["database", "file"])
+def log(request: pytest.FixtureRequest, database: str, export: Path) -> Iterator[ReadOnlyLog]:
+    opened = FleetlogApplication(env={"DATABASE_URL": database}) if request.param == "database" else ExportedLog(export)
+    with opened as log:
+        yield log
+
+
+async def folded(database: str) -> list[RecordedEvent]:
+    async with projection_harness(database) as harness:
+        return list(await harness.store.read_all(after=0, limit=100_000))
+
+
+def test_it_has_the_events_of_the_log(log: ReadOnlyLog, database: str) -> None:
+    events = run(folded(database))
+    assert len(events) > 100
+    assert list(log.recorded_events()) == events
+    assert list(log.recorded_events(after=50)) == events[50:]
+    wanted = ["run.queued", "session.activated"]
+    assert list(log.recorded_events(topics=wanted)) == [each for each in events if each.event.wire_name in wanted]
+    section = log.notification_log["1,10"]
+    assert [log.mapper.to_domain_event(each) for each in section.items] == events[:10]
+    assert log.recorder.max_notification_id() == events[-1].position
+
+
+def test_a_subscription_begins_after_a_position(log: ReadOnlyLog, database: str) -> None:
+    events = run(folded(database))
+    with ApplicationSubscription(log, gt=events[-3].position) as subscription:
+        found = [next(subscription) for _ in range(2)]
+    assert [recorded for recorded, _ in found] == events[-2:]
+    assert [tracking.notification_id for _, tracking in found] == [events[-2].position, events[-1].position]
+
+
+def test_its_repository_has_the_states_of_sessions_and_runs_at_any_version(log: ReadOnlyLog) -> None:
+    runs = [recorded.stream for recorded in log.recorded_events(topics=["run.queued"])]
+    sessions = {recorded.stream for recorded in log.recorded_events(topics=["session.activated"])}
+    for stream in runs:
+        state = log.repository.get(stream)
+        assert isinstance(state, Run)
+        assert type(log.repository.get(stream, version=1).stage).__name__ == "Queued"
+        assert type(state.stage).__name__ == "Finished"
+    for stream in sessions:
+        assert isinstance(log.repository.get(stream), SessionWorker)
+        assert stream in log.repository
+
+
+def test_an_unknown_stream_is_not_found(log: ReadOnlyLog) -> None:
+    for stream in ("run:nobody", "session:nobody", "nobody"):
+        with pytest.raises(AggregateNotFoundError):
+            log.repository.get(stream)
+        assert stream not in log.repository
+    some_run = next(iter(log.recorded_events(topics=["run.queued"]))).stream
+    with pytest.raises(AggregateNotFoundError):
+        log.repository.get(some_run, version=0)
+
+
+def test_nothing_is_written_through_it(log: ReadOnlyLog) -> None:
+    sequenced = SequencedEvent(stream="run:mine", seq=1, new=new_event("x"))
+    for write in (
+        lambda: log.save(sequenced),
+        lambda: log.events.put([sequenced]),
+        lambda: log.take_snapshot("run:mine"),
+    ):
+        with pytest.raises(LogIsReadOnly, match="Send a command instead"):
+            write()
+    with pytest.raises(AggregateNotFoundError):
+        log.repository.get("run:mine")
+
+
+def test_settings_of_other_applications_change_nothing(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in {"PERSISTENCE_MODULE": "eventsourcing.postgres", "CREATE_TABLE": "yes"}.items():
+        monkeypatch.setenv(key, value)
+    with FleetlogApplication(env={"DATABASE_URL": database}) as log:
+        assert list(log.recorded_events()) == []
+
+
+def test_without_a_database_it_says_how_to_find_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with pytest.raises(OSError, match="of_installation"):
+        FleetlogApplication()
+
+
+def test_an_export_ends_and_a_part_of_one_says_what_it_lacks(export: Path, tmp_path: Path) -> None:
+    with ExportedLog(export) as whole, ApplicationSubscription(whole) as subscription:
+        assert len(list(subscription)) == len(list(whole))
+    part = tmp_path / "part.jsonl"
+    part.write_bytes(b"".join(export.read_bytes().splitlines(keepends=True)[5:]))
+    with ExportedLog(part) as log:
+        assert next(iter(log)).position == 6
+        with pytest.raises(AggregateNotFoundError, match="the first 5 events of session:"):
+            log.repository.get(next(iter(log)).stream)
+
+
+def test_a_file_that_is_no_whole_export_is_refused_by_its_line(export: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotAnExport, match="can't be read"):
+        ExportedLog(tmp_path / "nonesuch")
+    lines = export.read_bytes().splitlines(keepends=True)
+    cut, swapped = tmp_path / "cut", tmp_path / "swapped"
+    cut.write_bytes(b"".join(lines[:3]) + lines[3][:50])
+    with pytest.raises(NotAnExport, match="line 4"):
+        ExportedLog(cut)
+    swapped.write_bytes(lines[1] + lines[0])
+    with pytest.raises(NotAnExport, match="line 2 has position 1"):
+        ExportedLog(swapped)
+
+
+def test_another_tenants_events_are_another_log(export: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    lines = export.read_bytes().splitlines()
+    theirs = msgspec.json.encode({**msgspec.json.decode(lines[-1]), "tenant": "theirs"})
+    mixed.write_bytes(b"\n".join([*lines[:-1], theirs]) + b"\n")
+    with ExportedLog(mixed) as ours, ExportedLog(mixed, tenant="theirs") as others:
+        assert len(list(ours)) == len(lines) - 1
+        assert [each.tenant for each in others] == ["theirs"]
