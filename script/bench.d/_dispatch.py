@@ -24,10 +24,11 @@ def overview() -> str:
         "--toy runs a benchmark at its smallest sizes: shows in seconds whether it works, not how fast anything is.",
         "",
     ]
+    width = max(map(len, benchmarks())) + 2
     for name, path in benchmarks().items():
         about = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         first_sentence = " ".join(about.partition("\n\n")[0].split())
-        lines.append(f"  {name:<12}{first_sentence}")
+        lines.append(f"  {name:<{width}}{first_sentence}")
     return "\n".join(lines)
 
 
