@@ -1,1 +1,1 @@
-"""What the programs do: commands to aggregates, process managers, effects; `application.ports` leads to the world."""
+"""What programs do: commands to aggregates, process managers, effects; `application.ports` declares what they need."""

@@ -20,8 +20,9 @@ but `GET /health` carries the session worker's bearer token. The calls (`CALLS` 
     POST /provider-runs/{run_id}/human-loop/reply  ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
 
 Every call carries trace headers: `traceparent` and `x-trace-id` (trace_context.py), and `TRACE_HEADERS`. A JSON body
-has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, every call also carries those of its
-moment (`CREDENTIALS_HEADER`), and the executor uses the last that came; executors of earlier releases ignore them.
+has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, every call also carries those
+that are valid then (`CREDENTIALS_HEADER`), and the executor uses the last that came; executors of earlier releases
+ignore them.
 
 Errors are problem+json (`ExecutorProblem` holds what a caller reads of them). A call for another session or generation
 than the executor's own gets 409 `fenced`. Callers read `reason`, not `type`: executors of earlier releases, whose

@@ -23,19 +23,19 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, tag="described"):
     view_class: str
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+class ClassRejected(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
     """There is no such class, or it can't be run. `error`: a sentence for people."""
 
     error: str
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+class PositionReached(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
     """The view has tracked everything up to `position`."""
 
     position: int
 
 
-class Blocked(msgspec.Struct, frozen=True, kw_only=True, tag="blocked"):
+class BlockedAtEvent(msgspec.Struct, frozen=True, kw_only=True, tag="blocked"):
     """The event at `position` can't be processed, after some tries. `newer`: newer code wrote it."""
 
     position: int
@@ -50,7 +50,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     error: str
 
 
-Message = Described | Refused | Progress | Blocked | Failed
+Message = Described | ClassRejected | PositionReached | BlockedAtEvent | Failed
 decode_message = msgspec.json.Decoder(Message).decode
 
 

@@ -114,7 +114,7 @@ class Reconcilers:
         return await self._finished("effects", [*found], [], context)
 
     async def restore_runs(self, context: CommandContext) -> ReconcileCounts:
-        """Put runs that have not ended, by the log, and have no row back into the queue."""
+        """Put runs that have not ended according to the log, and have no row, back into the queue."""
         return await self._queue_reconciliation.reconcile(BATCH, context)
 
     async def collect_content(self, context: CommandContext) -> ReconcileCounts:

@@ -37,7 +37,7 @@ class ClaimedEffect(msgspec.Struct, frozen=True, kw_only=True):
 
 class EffectLease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to perform an effect. `generation` grows with every claim: an older holder can't settle it.
-    `taken_from`: who held it before, when that one's lease had run out."""
+    `taken_from`: the previous holder, if its lease had expired."""
 
     effect: ClaimedEffect
     generation: int

@@ -9,7 +9,7 @@ import msgspec
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones.
-    `taken_from`: who held it before, when that one's lease had run out."""
+    `taken_from`: the previous holder, if its lease had expired."""
 
     run_id: str
     owner: str

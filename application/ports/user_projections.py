@@ -13,6 +13,14 @@ MAX_SHOWN = 1000
 State = Literal["running", "restarting", "stopped", "waiting", "not running"]
 
 
+class ProjectionRefused(Exception):
+    """The class is missing, or can't be run; the message says why."""
+
+
+class SchemaRefused(ValueError):
+    """It is no name of a schema, or the schema is not for users' views."""
+
+
 class UserProjectionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`status`: running, restarting (its process has ended and is started again after a pause), stopped (the event at
     `error_position` can't be processed), waiting (newer code wrote that event) or not running (nobody has reported for

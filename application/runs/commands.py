@@ -39,7 +39,7 @@ class RunCommands:
         self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
 
     async def get(self, run_id: str) -> Loaded[Run]:
-        """The state by the log. Raises NotFound."""
+        """The state according to the log. Raises NotFound."""
         loaded = await self._runs.load(run_id)
         if loaded.state is None:
             raise NotFound(f"no run {run_id!r} is known")

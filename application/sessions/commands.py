@@ -93,7 +93,7 @@ class SessionCommands:
         self._ensure_up, self._run_is_not_executing = ensure_up, run_is_not_executing
 
     async def get(self, session_id: str) -> Loaded[SessionWorker]:
-        """The state by the log. Raises NotFound."""
+        """The state according to the log. Raises NotFound."""
         loaded = await self._sessions.load(session_id)
         if loaded.state is None:
             raise NotFound(f"no session {session_id!r} is known")
@@ -102,8 +102,8 @@ class SessionCommands:
     async def activate(
         self, command: ActivateSession, context: CommandContext, *, wait_s: float
     ) -> SessionCommandOutcome:
-        """Make the session worker run. If it does by the log, its container is checked: it may be gone. Raises
-        InvalidInput, IdentityConflict, ActivationRefused, and what `ensure_up` raises."""
+        """Make the session worker run. If it does according to the log, its container is checked: it may be
+        gone. Raises InvalidInput, IdentityConflict, ActivationRefused, and what `ensure_up` raises."""
         handled = await self._sessions.handle(command.session_id, command, context)
         if isinstance(handled.state.lifecycle, Running):
             if await self._ensure_up(command.session_id, lambda step: _step(context, step)):

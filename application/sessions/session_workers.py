@@ -134,7 +134,7 @@ class SessionWorkers:
 
     async def ensure_up(self, session_id: str, context: Callable[[str], CommandContext]) -> bool:
         """Start the executor of a running session worker again if it has died. False when the container is gone, which
-        is recorded; True for a worker that is not running by the log. Raises as `revive` does."""
+        is recorded; True for a worker that is not running according to the log. Raises as `revive` does."""
         worker = await self.find(session_id)
         container = worker.state.container
         if not isinstance(worker.state.lifecycle, Running) or container is None:

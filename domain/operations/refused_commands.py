@@ -14,13 +14,13 @@ def refused_commands_stream(process_manager: str) -> str:
 
 
 class RefusedCommands(msgspec.Struct, frozen=True, kw_only=True):
-    """`up_to`: all refusals are recorded whose command came of an event at or before this position."""
+    """`up_to`: all refusals are recorded of commands that an event at or before this position caused."""
 
     up_to: int = 0
 
 
 class RecordRefusal(msgspec.Struct, frozen=True, kw_only=True):
-    """`at_position`: of the event that the command came of. Refusals are recorded in the order of these positions."""
+    """`at_position`: of the event that caused the command. Refusals are recorded in the order of these positions."""
 
     at_position: int
     command_id: str

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 import sql
-from infrastructure.postgres.sessions import Pool
+from infrastructure.postgres.connections import Pool
 
 PAGE_EVENTS = 1000
 PAGE_BYTES = 8 * 1024 * 1024

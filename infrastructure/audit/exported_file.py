@@ -48,14 +48,14 @@ class ReadsAlone(InterfaceError):
     """An exported file can't be written to, and tracks nothing."""
 
 
-class _Place(msgspec.Struct, frozen=True, gc=False):
+class _LinePosition(msgspec.Struct, frozen=True, gc=False):
     position: int
     tenant: str
     stream: str
     seq: int
 
 
-_place = msgspec.json.Decoder(_Place).decode
+_line_position = msgspec.json.Decoder(_LinePosition).decode
 
 
 class ExportedFile:
@@ -70,17 +70,17 @@ class ExportedFile:
         except OSError as error:
             raise NotAnExport(f"{path} can't be read: {error.strerror}") from error
         try:
-            self._find_places()
+            self._find_lines()
         except BaseException:
             self.close()
             raise
 
-    def _find_places(self) -> None:
+    def _find_lines(self) -> None:
         last = offset = 0
         with open(self._descriptor, "rb", closefd=False) as file:
             for number, line in enumerate(file, 1):
                 try:
-                    place = _place(line)
+                    place = _line_position(line)
                 except msgspec.MsgspecError as error:
                     raise NotAnExport(f"{self.path} is no whole export: line {number}: {error}") from error
                 if place.position <= last:

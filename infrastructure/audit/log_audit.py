@@ -26,9 +26,9 @@ from domain.errors import InvalidInput
 from infrastructure.audit.export import exported
 from infrastructure.audit.signing import CheckpointKey, signed_by
 from infrastructure.audit.walker import WalkOrder, WalkReport
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.projector.row_tables import RowTables, table, template
 from infrastructure.postgres.read_models.past_versions import CannotBeBuilt, PastVersions
-from infrastructure.postgres.sessions import Pool
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
 

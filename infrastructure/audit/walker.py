@@ -12,7 +12,7 @@ from psycopg import Connection
 import sql
 from application.ports.log_audit import BrokenEvent
 from infrastructure.audit.chain import ChainWalk
-from infrastructure.postgres.sessions import connect_thread
+from infrastructure.postgres.connections import connect_thread
 
 PAGE_POSITIONS = 10_000
 

@@ -25,9 +25,9 @@ import sql
 from application.ports.event_store import AppendResult
 from infrastructure.eventsourcing_library.notifier import ThreadNotifier
 from infrastructure.eventsourcing_library.thread_commit import ThreadGroupCommit
+from infrastructure.postgres.connections import thread_pool
 from infrastructure.postgres.event_store.append_request import AppendRequest
 from infrastructure.postgres.retrying import RETRY_DELAY_SECONDS, RETRY_SECONDS
-from infrastructure.postgres.sessions import thread_pool
 
 _LIBRARY_ERRORS: tuple[tuple[type[psycopg.Error], type[PersistenceError]], ...] = (
     (psycopg.IntegrityError, IntegrityError),

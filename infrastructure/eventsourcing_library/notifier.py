@@ -9,8 +9,8 @@ import threading
 import psycopg
 from psycopg import sql as identifiers
 
+from infrastructure.postgres.connections import connect_thread
 from infrastructure.postgres.listener import EVENTS_CHANNEL, POLL_SECONDS
-from infrastructure.postgres.sessions import connect_thread
 
 _logger = logging.getLogger(__name__)
 

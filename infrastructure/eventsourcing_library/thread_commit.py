@@ -15,6 +15,7 @@ from eventsourcing.persistence import Tracking
 
 import sql
 from application.ports.event_store import AppendResult
+from infrastructure.postgres.connections import STATEMENT_TIMEOUT_SECONDS
 from infrastructure.postgres.event_store.append_request import AppendRequest
 from infrastructure.postgres.event_store.batch import BatchBuilder, BatchResult, append_call, append_outcomes
 from infrastructure.postgres.event_store.errors import (
@@ -32,7 +33,6 @@ from infrastructure.postgres.event_store.group_commit import (
     RETRY_SECONDS,
 )
 from infrastructure.postgres.event_store.prepared_append import AppendConnection
-from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
 
 _WAIT_SECONDS = RETRY_SECONDS + 2 * STATEMENT_TIMEOUT_SECONDS
 _logger = logging.getLogger(__name__)

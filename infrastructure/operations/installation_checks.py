@@ -15,10 +15,10 @@ from infrastructure.boto3_store.session import AwsSession
 from infrastructure.boto3_store.store import Boto3ObjectStore
 from infrastructure.embedded.packaged_binary import packaged_binary
 from infrastructure.operations.stopped_consumers import stopped_process_manager, stopped_projection
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.migrations import pending
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.read_models.administration import projection_statuses
-from infrastructure.postgres.sessions import open_pool
 
 LOW_DISK_BYTES = 2 * 1024**3
 Results = Sequence[CheckResult]

@@ -7,7 +7,7 @@ from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.user_projections import MOST_COUNTED, UserProjectionRecords, UserProjectionStatus
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.work_statistics import PostgresWorkStatistics, WorkAlerts
+from infrastructure.postgres.work_statistics import PostgresWorkStatistics, WorkAges
 from infrastructure.streams.hub import StreamHub
 from projections.ports import EVENT_INDEX, ProjectionAdministration
 
@@ -140,7 +140,7 @@ ALERTS: tuple[tuple[str, str], ...] = (
 )
 
 
-def _alerts(alerts: WorkAlerts) -> list[Metric]:
+def _alerts(alerts: WorkAges) -> list[Metric]:
     return [_gauge(name, text, [({}, float(getattr(alerts, name)))]) for name, text in ALERTS]
 
 

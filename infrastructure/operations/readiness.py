@@ -52,7 +52,7 @@ class ProjectionsReadiness:
 
 
 class UserProjectionsReadiness:
-    """Tells of users' own projections, and is always ready: what they do is their users' affair."""
+    """Shows users' own projections, and is always ready: their failures are for their users to mend."""
 
     name = "user projections"
 

@@ -7,7 +7,7 @@ from typing import Any
 import sql
 from application.ports.idempotency_keys import Begun, InProgress, KeyState, OtherBody, StoredAnswer
 from domain.identifiers import DEFAULT_TENANT
-from infrastructure.postgres.sessions import Pool
+from infrastructure.postgres.connections import Pool
 
 KEEP = timedelta(hours=24)
 

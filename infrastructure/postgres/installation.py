@@ -1,7 +1,7 @@
 """What is true of an installation as a whole: its id, its server's version, and the leases of its work."""
 
 import sql
-from infrastructure.postgres.sessions import Pool, connect
+from infrastructure.postgres.connections import Pool, connect
 
 
 async def installation_id(dsn: str) -> str:

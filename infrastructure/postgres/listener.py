@@ -17,8 +17,8 @@ from psycopg import sql as identifiers
 
 import sql
 from application.task_cancellation import cancel_and_wait
+from infrastructure.postgres.connections import connect
 from infrastructure.postgres.notifications import Notifications
-from infrastructure.postgres.sessions import connect
 
 EVENTS_CHANNEL = "fleetlog_events"
 POLL_SECONDS = 1.0

@@ -17,7 +17,7 @@ import msgspec
 import psycopg
 
 import sql
-from infrastructure.postgres.sessions import connect
+from infrastructure.postgres.connections import connect
 
 _LOCK = 5067271820452198
 _LOCK_TIMEOUT = "120s"

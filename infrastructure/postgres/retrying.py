@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 import sql
-from infrastructure.postgres.sessions import Pool
+from infrastructure.postgres.connections import Pool
 
 RETRY_SECONDS = 10.0
 RETRY_DELAY_SECONDS = 0.1

@@ -7,9 +7,9 @@ from msgspec.structs import asdict
 from psycopg.rows import dict_row
 
 from application.ports.run_queue import LostRun, QueueItem, RunLease
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.listener import ChannelSignal
 from infrastructure.postgres.retrying import rows_of
-from infrastructure.postgres.sessions import Pool
 from infrastructure.postgres.work_table import NextDue
 
 RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
@@ -57,7 +57,7 @@ class PostgresRunQueue:
         return QueueItem(**row)
 
     async def missing(self, limit: int) -> Sequence[str]:
-        return [run_id for (run_id,) in await rows_of(self._pool, "missing_runs", {"limit": limit})]
+        return [run_id for (run_id,) in await rows_of(self._pool, "runs_without_queue_row", {"limit": limit})]
 
     async def restore(self, lost: LostRun) -> bool:
         return bool(await rows_of(self._pool, "restore_run", asdict(lost)))

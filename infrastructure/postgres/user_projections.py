@@ -12,8 +12,8 @@ from psycopg.rows import dict_row
 import sql
 from application.ports.user_projections import MAX_SHOWN, MOST_COUNTED, State, UserProjectionStatus
 from domain.identifiers import DEFAULT_TENANT
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.retrying import rows_of
-from infrastructure.postgres.sessions import Pool
 
 SILENCE = timedelta(seconds=10)
 """Whose row has not been written for so long does not run."""

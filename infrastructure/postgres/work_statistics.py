@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import msgspec
 
 import sql
-from infrastructure.postgres.sessions import Pool
+from infrastructure.postgres.connections import Pool
 
 
-class WorkAlerts(msgspec.Struct, frozen=True):
+class WorkAges(msgspec.Struct, frozen=True):
     """What alerts look at, in the order of the columns of work_ages.sql."""
 
     oldest_due_run_seconds: float = 0.0
@@ -25,7 +25,7 @@ class WorkStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     effects: Sequence[tuple[str, int]]
     queued_runs: Sequence[tuple[str, int]]
-    alerts: WorkAlerts
+    alerts: WorkAges
     index_lag_events: int
     index_lag_seconds: float
 
@@ -42,7 +42,7 @@ class PostgresWorkStatistics:
         return WorkStatistics(
             effects=[(state, count) for work, state, count in counts if work == "effects"],
             queued_runs=[(state, count) for work, state, count in counts if work == "run_queue"],
-            alerts=WorkAlerts(*(alerts or ())),
+            alerts=WorkAges(*(alerts or ())),
             index_lag_events=events,
             index_lag_seconds=seconds,
         )

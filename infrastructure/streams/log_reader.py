@@ -14,9 +14,9 @@ import sql
 from application.ports.event_streams import EventFilter
 from domain.event import decode
 from domain.identifiers import run_stream
+from infrastructure.postgres.connections import Pool, open_untried_pool
 from infrastructure.postgres.event_store.event_json import versions_to_upcast
 from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
-from infrastructure.postgres.sessions import Pool, open_untried_pool
 from infrastructure.streams.client_stream import LogBatch, LogUnavailable
 from infrastructure.streams.feed_query import SCANNED_POSITIONS, feed_query
 from infrastructure.streams.run_frames import (

@@ -11,10 +11,10 @@ import psycopg
 from psycopg import AsyncConnection
 
 import sql
+from infrastructure.postgres.connections import STATEMENT_TIMEOUT_SECONDS, connect
 from infrastructure.postgres.event_store.announcement import Announcement, announcement
 from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
 from infrastructure.postgres.listener import PositionSignal
-from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS, connect
 
 BATCH_ROWS = 1000
 MAX_ANNOUNCED = 1000

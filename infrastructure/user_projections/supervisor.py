@@ -20,10 +20,18 @@ import msgspec
 import psycopg
 
 from application.operations.consumer_control import ConsumerControl
+from application.ports.user_projections import ProjectionRefused
 from application.task_cancellation import cancel_and_wait
-from application.user_projection_protocol import Blocked, Described, Failed, Order, Progress, Refused
+from application.user_projection_protocol import (
+    BlockedAtEvent,
+    ClassRejected,
+    Described,
+    Failed,
+    Order,
+    PositionReached,
+)
 from domain.operations.log_consumer import LONGEST_ERROR, BlockingEvent, describe
-from infrastructure.postgres.sessions import connect
+from infrastructure.postgres.connections import connect
 from infrastructure.postgres.user_projections import HolderStatus, create_schema, try_lock, write_status
 from infrastructure.user_projections.projection_process import (
     ProcessSilent,
@@ -47,10 +55,6 @@ STEADY_S = 30.0
 """A process that has worked for so long ends the growth of the pauses."""
 SESSION = {"idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 Connection = psycopg.AsyncConnection[Any]
-
-
-class ProjectionRefused(Exception):
-    """The class is missing, or can't be run; the message says why."""
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,9 +220,9 @@ class UserProjectionSupervisor:
             )
             while (message := await child.receive()) is not None:
                 match message:
-                    case Progress(position=position):
+                    case PositionReached(position=position):
                         self._show_progress(position)
-                    case Blocked():
+                    case BlockedAtEvent():
                         event = BlockingEvent(
                             position=message.position, type=message.event_type, error=message.error, newer=message.newer
                         )
@@ -233,7 +237,7 @@ class UserProjectionSupervisor:
         match await child.receive():
             case Described() as described:
                 return described
-            case Refused(error=error):
+            case ClassRejected(error=error):
                 return Ended(error=error[:LONGEST_ERROR])
             case None:
                 return Ended(error=f"the process that imports {self._class} told nothing: {await child.exit_text()}")

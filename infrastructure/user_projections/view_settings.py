@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
+from application.ports.user_projections import SchemaRefused
+
 LOG_PREFIX = "FLEETLOG_"
-DEFAULT_SCHEMA = "projections"
 _DSN_SETTINGS = {
     "dbname": "POSTGRES_DBNAME",
     "host": "POSTGRES_HOST",
@@ -22,10 +23,6 @@ _DSN_SETTINGS = {
 }
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _OURS = frozenset({"public", "read_models", "past", "information_schema"})
-
-
-class SchemaRefused(ValueError):
-    """The schema's name is none, or it is not the users'."""
 
 
 def check_schema(schema: str) -> str:

@@ -10,13 +10,13 @@ from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavai
 from application.runs.callback_tokens import CallbackTokens
 from application.runs.forking import ForkSessions
 from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.errors import EventStoreClosed, EventStoreUnavailable
 from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
 from infrastructure.postgres.read_models.history import PostgresHistory
 from infrastructure.postgres.read_models.past import UnreadableEvent
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.why import PostgresCausality
-from infrastructure.postgres.sessions import open_pool
 from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane

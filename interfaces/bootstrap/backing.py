@@ -56,9 +56,8 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
             secret = settings.secret or installation_secret(home)
             await migrate(dsn)
             if settings.embedded_postgres:
-                await expire_leases(
-                    dsn
-                )  # of a predecessor that was killed: whoever holds the home's lock is alone on this database
+                # Of a predecessor that was killed: whoever holds the home's lock is alone on this database.
+                await expire_leases(dsn)
             backing = BackingServices(
                 settings=settings,
                 dsn=dsn,

@@ -38,6 +38,7 @@ from domain.session.state import SessionWorker
 from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.postgres.connections import open_untried_pool
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
 from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
@@ -46,7 +47,6 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
-from infrastructure.postgres.sessions import open_untried_pool
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.backing import BackingServices

@@ -22,13 +22,13 @@ from infrastructure.embedded.object_store import EmbeddedObjectStore
 from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.secret_file import installation_secret
 from infrastructure.object_store.folder_upload import upload_folder
+from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.installation import installation_id
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.read_models.administration import PostgresProjectionAdministration
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
-from infrastructure.postgres.sessions import Pool, open_pool
 from infrastructure.postgres.user_projections import PostgresUserProjectionRecords
 from infrastructure.system_clock import now
 from interfaces.bootstrap.object_store import configured_object_store, object_store_session, open_object_store

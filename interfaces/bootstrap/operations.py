@@ -18,8 +18,8 @@ from infrastructure.operations.readiness import (
     StreamsReadiness,
     UserProjectionsReadiness,
 )
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.installation import server_version
-from infrastructure.postgres.sessions import Pool
 from infrastructure.postgres.user_projections import PostgresUserProjectionRecords
 from infrastructure.postgres.work_statistics import PostgresWorkStatistics
 from infrastructure.system_clock import new_id, now

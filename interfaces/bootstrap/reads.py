@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from application.operations.consumer_control import ProjectionControl
 from application.ports.event_store import EventStore
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.projector.projector import Projector
@@ -12,7 +13,6 @@ from infrastructure.postgres.read_models.administration import PostgresProjectio
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
 from infrastructure.postgres.read_models.read_models import PostgresReadModels
-from infrastructure.postgres.sessions import open_pool
 from infrastructure.system_clock import now
 from projections.catalogue import PROJECTIONS
 

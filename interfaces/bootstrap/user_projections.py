@@ -12,13 +12,12 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
 from infrastructure.system_clock import now
 from infrastructure.user_projections.projection_process import CHANNEL
-from infrastructure.user_projections.supervisor import ProjectionRefused, UserProjectionSupervisor
-from infrastructure.user_projections.view_settings import DEFAULT_SCHEMA, SchemaRefused, check_schema
+from infrastructure.user_projections.supervisor import UserProjectionSupervisor
+from infrastructure.user_projections.view_settings import check_schema
 from interfaces.bootstrap.direct_access import reachable_database
 from interfaces.bootstrap.startup_errors import startup_errors
 from interfaces.settings import Settings
 
-__all__ = ["DEFAULT_SCHEMA", "ProjectionRefused", "SchemaRefused", "user_projection_supervisor"]
 PROGRAM = "interfaces.python.projection_process"
 ROOT = Path(interfaces.__file__).resolve().parents[1]
 

@@ -29,7 +29,8 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
 
 async def run_project(arguments: argparse.Namespace, settings: Settings) -> int:
     """Until SIGINT or SIGTERM. Exit code 2 for a class that is missing or that can't be run."""
-    from interfaces.bootstrap.user_projections import ProjectionRefused, SchemaRefused, user_projection_supervisor
+    from application.ports.user_projections import ProjectionRefused, SchemaRefused
+    from interfaces.bootstrap.user_projections import user_projection_supervisor
     from interfaces.logging import configure_logging
     from interfaces.supervision import running, stop_signals
 

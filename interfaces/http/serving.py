@@ -16,7 +16,7 @@ SHUTDOWN_TIMEOUT_S = 10
 
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp, *, host: str, port: int, end_streams: Callable[[], None]) -> AsyncIterator[str]:
-    """Serve `app`; gives its URL. At the begin of the shutdown `end_streams` must end live streams, which would keep
+    """Serve `app`; gives its URL. When the shutdown begins, `end_streams` must end live streams, which would keep
     connections open. Raises StartRefused if the port can't be listened on."""
     listener = _listening(host, port)
     server = HttpServer(app, shutdown_s=SHUTDOWN_TIMEOUT_S, stopping=end_streams)

@@ -43,7 +43,7 @@ class _DatedWhenAsked(ServerState):
 
 class HttpServer(uvicorn.Server):
     """Serves `app` on a socket made by `listening`, until `end`. `started` is called once it accepts connections,
-    `stopping` at the begin of a shutdown: it must end what would keep connections open, such as live streams. Requests
+    `stopping` when a shutdown begins: it must end what would keep connections open, such as live streams. Requests
     then have `shutdown_s` seconds to finish. An idle server never wakes up: a machine may hold hundreds of
     executors."""
 

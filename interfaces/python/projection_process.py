@@ -23,13 +23,13 @@ from eventsourcing.utils import get_topic
 from application.user_projection_protocol import (
     MAX_MESSAGE_BYTES,
     PROGRESS_S,
-    Blocked,
+    BlockedAtEvent,
+    ClassRejected,
     Described,
     Failed,
     Message,
     Order,
-    Progress,
-    Refused,
+    PositionReached,
 )
 from domain.operations.log_consumer import describe
 from interfaces.python.projection_class import OUR_PACKAGES, ClassRefused, projection_named, view_named, view_of
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     except ClassRefused as refused:
         if refused.__cause__ is not None and "imported" in str(refused):
             traceback.print_exception(refused.__cause__)
-        supervisor.tell(Refused(error=str(refused)))
+        supervisor.tell(ClassRejected(error=str(refused)))
         return 2
     described = Described(
         name=projection_class.name, topics=tuple(projection_class.topics), view_class=get_topic(view_class)
@@ -107,15 +107,15 @@ def _run(
             tracked = runner.view.max_tracking_id(runner.app_name) or 0
             progress.position = max(progress.position, tracked)
             while not runner.is_interrupted.is_set() and not progress.stopping.is_set():
-                supervisor.tell(Progress(position=progress.position))
+                supervisor.tell(PositionReached(position=progress.position))
                 runner.is_interrupted.wait(PROGRESS_S)
             progress.stopping.set()
-        supervisor.tell(Progress(position=progress.position))
+        supervisor.tell(PositionReached(position=progress.position))
     except EventBlocks as blocked:
         traceback.print_exception(blocked.error)
-        supervisor.tell(Progress(position=progress.position))
+        supervisor.tell(PositionReached(position=progress.position))
         supervisor.tell(
-            Blocked(
+            BlockedAtEvent(
                 position=blocked.position,
                 event_type=blocked.event_type,
                 error=describe(blocked.error),

@@ -44,7 +44,7 @@ class Progressing:
         self.stopping = threading.Event()
 
 
-class UnreadableEvent:
+class EventPlaceholder:
     """In place of an event that this code can't decode."""
 
     __slots__ = ("error", "topic")
@@ -66,7 +66,7 @@ class ToleratingMapper(Mapper[str]):
         try:
             return self._mapper.to_domain_event(stored_event)
         except Exception as error:  # noqa: BLE001  it stops the projection, by name
-            return UnreadableEvent(stored_event.topic, error)
+            return EventPlaceholder(stored_event.topic, error)
 
 
 class SupervisedLog(FleetlogApplication):
@@ -104,7 +104,7 @@ def _process(
     domain_event: Any,
     tracking: Tracking,
 ) -> None:
-    if type(domain_event) is UnreadableEvent:
+    if type(domain_event) is EventPlaceholder:
         raise EventBlocks(tracking.notification_id, domain_event.topic, domain_event.error)
     pause_s = FIRST_PAUSE_S
     for tried in range(1, TRIES + 1):

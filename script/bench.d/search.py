@@ -14,12 +14,12 @@ from _measuring import CommandLine, conclude, machine, postgres, show
 from _mixed_log import fill
 
 from application.ports.event_streams import EventFilter
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
-from infrastructure.postgres.sessions import open_pool
 from infrastructure.streams.feed_query import feed_query
 from tests.support.log_events import new_event
 

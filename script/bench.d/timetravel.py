@@ -23,6 +23,7 @@ from domain.identifiers import run_stream
 from domain.record import Metadata, NewEvent
 from domain.run import events as r
 from domain.run.values import Todo
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
@@ -31,7 +32,6 @@ from infrastructure.postgres.read_models.history import PostgresHistory
 from infrastructure.postgres.read_models.past_versions import PastVersions
 from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
 from infrastructure.postgres.read_models.read_models import PostgresReadModels
-from infrastructure.postgres.sessions import open_pool
 from interfaces.bootstrap.reads import projection_control
 from projections.condition import Condition
 from projections.ports import AtSeq

@@ -19,10 +19,10 @@ from _mixed_log import fill
 
 import sql
 from infrastructure.audit.log_audit import PostgresLogAudit
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.read_models.past_versions import PastVersions
-from infrastructure.postgres.sessions import open_pool
 from interfaces.bootstrap.reads import projection_control
 
 

@@ -73,14 +73,14 @@ def circles(imports: Mapping[str, set[str]]) -> list[tuple[str, ...]]:
 
 
 def programs_of(graph: ImportGraph, members: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
-    """The executor's rooms hold modules that it alone loads; those of both programs hold modules that both load. All
-    others are the control plane's, also what is loaded by a name or by nothing yet."""
-    executor, plane = graph.closure(executor_roots(graph)), graph.closure([CONTROL_PLANE])
-    own, shared = executor - plane, executor & plane
+    """The executor's rooms have its name; those of both programs hold modules that both load. All others are the
+    control plane's, also what is loaded by a name or by nothing yet."""
+    shared = graph.closure(executor_roots(graph)) & graph.closure([CONTROL_PLANE])
 
     def program(room: str, modules: Iterable[str]) -> str:
-        parts = {*modules} - {room}
-        return "executor" if parts & own else "both" if parts & shared else "control plane"
+        if room.endswith(".executor"):
+            return "executor"
+        return "both" if shared & ({*modules} - {room}) else "control plane"
 
     return {room: program(room, modules) for room, modules in members.items()}
 

@@ -35,7 +35,7 @@ echo three >> steps; echo ends
 """
 STEPS = ["one", "two yes", "three"]
 LIFE_TIMEOUT_S = 180  # a life takes seconds
-PLACES = 3
+INSTALLATIONS = 3
 MOST_KILLS = 2
 FEWEST_POINTS = 150
 SHARE = 0.12
@@ -56,7 +56,7 @@ COMMITS = (
 
 
 @dataclass(frozen=True)
-class Place:
+class CrashingInstallation:
     """An installation, and the fork server of its workers."""
 
     parts: Installation
@@ -64,21 +64,21 @@ class Place:
 
 
 @contextmanager
-def place(folder: Path, dsn: str, bucket: ObjectStoreAccess) -> Iterator[Place]:
+def crashing_installation(folder: Path, dsn: str, bucket: ObjectStoreAccess) -> Iterator[CrashingInstallation]:
     with (
         installation(folder, dsn, bucket) as parts,
         worker_fork_server(parts.environment, folder / "worker.log") as workers,
     ):
-        yield Place(parts, workers)
+        yield CrashingInstallation(parts, workers)
 
 
 class Life:
     """One run from its start to the stop of its session, with a person who answers its question. Its workers die one
     after the other, each at its point of `fatal`; the one after them lives."""
 
-    def __init__(self, place: Place, fatal: Sequence[str]) -> None:
+    def __init__(self, installation: CrashingInstallation, fatal: Sequence[str]) -> None:
         self.run_id, self.session_id = new_id("run"), new_id("session")
-        self._parts, self._workers, self._fatal = place.parts, place.workers, [*fatal]
+        self._parts, self._workers, self._fatal = installation.parts, installation.workers, [*fatal]
         self._records: list[Path] = []
 
     def live(self, pool: ThreadPoolExecutor) -> list[set[str]]:
@@ -177,19 +177,19 @@ class Enumeration:
         self._under_way = 0
         self._changed = threading.Condition()
 
-    def work(self, place: Place) -> None:
+    def work(self, installation: CrashingInstallation) -> None:
         """Live through points until there is none left; then make sure that nothing is left of the lives."""
         with ThreadPoolExecutor(1) as pool:
             while (kills := self._next()) is not None:
                 came_by: list[set[str]] = []
                 try:
-                    came_by = Life(place, kills).live(pool)
+                    came_by = Life(installation, kills).live(pool)
                 except BaseException:
                     self._give_up()
                     raise
                 finally:
                     self._lived(kills, came_by)
-        assert_nothing_is_left(place.parts)
+        assert_nothing_is_left(installation.parts)
 
     def lived(self) -> set[str]:
         """The points at which somebody has died."""
@@ -229,18 +229,18 @@ def test_a_run_survives_a_kill_before_and_after_every_effect_and_commit(
 ) -> None:
     enumeration = Enumeration()
     with ExitStack() as stack:
-        places = [
+        installations = [
             stack.enter_context(
-                place(
-                    tmp_path_factory.mktemp("place"),
+                crashing_installation(
+                    tmp_path_factory.mktemp("installation"),
                     postgres_server.create_log(),
                     object_store_server.create_bucket_access(),
                 )
             )
-            for _ in range(PLACES)
+            for _ in range(INSTALLATIONS)
         ]
-        with ThreadPoolExecutor(PLACES) as pool:
-            workers = [pool.submit(enumeration.work, where) for where in places]
+        with ThreadPoolExecutor(INSTALLATIONS) as pool:
+            workers = [pool.submit(enumeration.work, where) for where in installations]
             for worker in workers:
                 worker.result()
 

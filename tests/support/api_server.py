@@ -39,6 +39,7 @@ from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.audit.log_audit import PostgresLogAudit
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
@@ -53,7 +54,6 @@ from infrastructure.postgres.read_models.read_models import PostgresReadModels
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.postgres.search.why import PostgresCausality
-from infrastructure.postgres.sessions import open_pool
 from infrastructure.runtimes.installations import ProgramsOnPath
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.api import ADAPTER_ERRORS

@@ -23,6 +23,7 @@ from domain.run.evolve import evolve as evolve_run
 from domain.run.values import Message, RunSpec
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
@@ -30,7 +31,6 @@ from infrastructure.postgres.process_managers.cursor import OutcomesOf
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL
-from infrastructure.postgres.sessions import open_pool
 from tests.support.recorded import OCCURRED_AT
 
 SPEC = RunSpec(

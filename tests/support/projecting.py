@@ -14,6 +14,7 @@ from typing import Any
 from application.operations.consumer_control import ProjectionControl
 from application.task_cancellation import cancel_and_wait
 from domain.record import Metadata
+from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.projector.projector import Projector
@@ -21,7 +22,6 @@ from infrastructure.postgres.read_models.administration import PostgresProjectio
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
 from infrastructure.postgres.read_models.read_models import PostgresReadModels
-from infrastructure.postgres.sessions import Pool, open_pool
 from interfaces.bootstrap.reads import projection_control
 from projections.catalogue import PROJECTIONS
 from projections.ports import ProjectionStatus

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.ports.effect_kinds import FIRST_KINDS
 from application.ports.effect_ledger import ClaimedEffect, EffectLease
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.listener import ChannelSignal
 from infrastructure.postgres.retrying import rows_of
-from infrastructure.postgres.sessions import Pool
 from infrastructure.postgres.work_table import NextDue
 
 EFFECTS_CHANNEL = "fleetlog_effects"

@@ -22,7 +22,7 @@ import sql
 from application.ports.snapshots import Snapshot
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import DEFAULT_TENANT
-from infrastructure.postgres.sessions import Pool, open_pool
+from infrastructure.postgres.connections import Pool, open_pool
 
 State = TypeVar("State")
 

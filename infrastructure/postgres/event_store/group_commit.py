@@ -14,6 +14,7 @@ from typing import NamedTuple
 import psycopg
 
 from application.ports.event_store import AppendResult
+from infrastructure.postgres.connections import STATEMENT_TIMEOUT_SECONDS
 from infrastructure.postgres.event_store.append_request import AppendRequest
 from infrastructure.postgres.event_store.batch import (
     AppendCall,
@@ -25,7 +26,6 @@ from infrastructure.postgres.event_store.batch import (
 )
 from infrastructure.postgres.event_store.errors import EventStoreClosed, EventStoreUnavailable, StreamConflict
 from infrastructure.postgres.event_store.prepared_append import AsyncAppendConnection
-from infrastructure.postgres.sessions import STATEMENT_TIMEOUT_SECONDS
 
 MAX_BATCH_EVENTS = 1_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024

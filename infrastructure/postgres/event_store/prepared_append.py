@@ -13,8 +13,8 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
 
 import sql
+from infrastructure.postgres.connections import connect, connect_thread
 from infrastructure.postgres.event_store.batch import AppendCall, BatchResult, parse_batch_result
-from infrastructure.postgres.sessions import connect, connect_thread
 from infrastructure.postgres.socket_watch import SocketWatch
 
 # A process that is stopped between two statements must not hold the log's lock for long.

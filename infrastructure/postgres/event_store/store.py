@@ -10,12 +10,12 @@ from typing import Any, Self
 from application.ports.event_store import Append, AppendResult, ExpectedSeqConflict
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import NewEvent, RecordedEvent
+from infrastructure.postgres.connections import Pool, open_untried_pool
 from infrastructure.postgres.event_store.append_request import append_request, encode_new_event
 from infrastructure.postgres.event_store.errors import AppendRefused
 from infrastructure.postgres.event_store.group_commit import GroupCommit
 from infrastructure.postgres.event_store.reading import StoredRow, recorded_event, stored_row_factory
 from infrastructure.postgres.retrying import rows_of
-from infrastructure.postgres.sessions import Pool, open_untried_pool
 
 _NO_BOUND = 2**63 - 1
 

@@ -32,7 +32,7 @@ class ProcessManagerCursor:
         return self.blocking is None and not self.full
 
     def outcomes(self, rows: Sequence[StoredRow]) -> tuple[list[Caused], BlockingEvent | None]:
-        """What comes of the events, up to the one that can't be taken, if there is one."""
+        """The outcomes of the events, up to the one that can't be taken, if there is one."""
         outcomes: list[Caused] = []
         for row in rows:
             if row.type not in self.types or row.position in self.skips:

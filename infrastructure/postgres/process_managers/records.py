@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from psycopg.rows import class_row
 
 from application.ports.process_manager_records import CountedCommands, ProcessManagerStatus
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.retrying import rows_of
-from infrastructure.postgres.sessions import Pool
 
 
 class PostgresProcessManagerRecords:

@@ -1,6 +1,6 @@
 """Runs the process managers over the log: exactly once per event, each by one process at a time.
 
-What comes of an event is recorded in the transaction that moves the checkpoint past it. Commands are sent before it:
+The outcomes of an event are recorded in the transaction that moves the checkpoint past it. Commands are sent before it:
 if the process dies between the two they are sent again, and each counts once, by its id. What a busy session has not
 answered within a second becomes a row in that transaction, and is sent beside the pages (pending.py). Each
 process manager has a lock; usually one process, the leader, holds all of them, by its connection: when it dies, another
@@ -8,9 +8,9 @@ takes over within a poll interval. A leader that is merely stopped (SIGSTOP, a f
 connection, and loses it after 10 seconds: by the server's idle_session_timeout, or by a process that waits for a lock.
 
 An event that a process manager can't take, or whose command fails in an unexpected way, stops that one alone, until a
-person says retry or skip. One that newer code has written is left to a process of that code: this one gives that
-process manager alone up for a while, every few seconds. While the log is out of reach the page is tried again, after
-pauses that grow.
+person says retry or skip. One that newer code has written is left to a process of that code: this process releases
+that process manager every few seconds, so that the other can take it. While the log is out of reach the page is
+tried again, after pauses that grow.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from application.process_managers.commands import (
 from application.task_cancellation import cancel_and_wait
 from domain.operations.log_consumer import BlockingEvent, blocking_event
 from domain.operations.process_managers import PROCESS_MANAGER
+from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PositionSignal
@@ -44,7 +45,6 @@ from infrastructure.postgres.process_managers.pending import (
     pending_command,
 )
 from infrastructure.postgres.process_managers.recording import record
-from infrastructure.postgres.sessions import connect
 
 log = logging.getLogger(__name__)
 LOCK = 5067271820452103

@@ -13,7 +13,7 @@ from projections.projection import Projection
 
 CACHED_ROWS = 5_000
 SNAPSHOT_EVERY = 500
-"""Rows are kept about every so many events of their stream, for time travel."""
+"""Events of a stream between two stored snapshots of its row, about; time travel starts at these."""
 
 MARKED_STREAMS = 5_000
 

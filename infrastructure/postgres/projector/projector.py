@@ -22,13 +22,13 @@ import sql
 from application.operations.consumer_control import ProjectionControl
 from domain.operations.log_consumer import BlockingEvent
 from domain.operations.projections import PROJECTION, RecordRebuilt
+from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.postgres.projector.batch import BatchRejected, CheckpointMoved, apply_one_by_one, commit, fold_page
 from infrastructure.postgres.projector.log_page import LogPage, read_page
 from infrastructure.postgres.projector.projected_version import CACHED_ROWS, Folded, ProjectedVersion
 from infrastructure.postgres.projector.row_tables import RowTables, table, template
-from infrastructure.postgres.sessions import connect
 from projections.catalogue import PROJECTIONS
 from projections.projection import Projection
 

@@ -12,8 +12,8 @@ from application.operations.consumer_control import ConsumerControl, ProjectionC
 from domain.errors import NotFound
 from domain.operations.projections import RequestRebuild
 from domain.record import Metadata
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.projector.row_tables import RowTables, table, template
-from infrastructure.postgres.sessions import Pool
 from infrastructure.postgres.user_projections import PostgresUserProjectionRecords
 from projections.catalogue import PROJECTIONS, projection_named
 from projections.ports import ProjectionStatus

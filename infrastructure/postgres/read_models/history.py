@@ -10,9 +10,9 @@ import sql
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
 from domain.record import RecordedEvent
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.read_models.past import FOLDS_PER_TURN, end_of_stream, readable, rows_at
 from infrastructure.postgres.read_models.read_models import chunks_of
-from infrastructure.postgres.sessions import Pool
 from projections.changes import changes, concerns, patch_of
 from projections.condition import Condition
 from projections.documents import ALWAYS_CHANGING, Document, DocumentFold, RunFold, SessionFold

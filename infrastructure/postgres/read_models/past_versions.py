@@ -16,12 +16,12 @@ import sql
 from application.operations.consumer_control import ProjectionControl
 from application.task_cancellation import cancel_and_wait
 from domain.event import WrittenByNewerVersion
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.projector.batch import fold_page
 from infrastructure.postgres.projector.log_page import read_page
 from infrastructure.postgres.projector.projected_version import ProjectedVersion
 from infrastructure.postgres.projector.row_tables import RowTables, encoded_row, table, template
 from infrastructure.postgres.read_models.past import UnreadableEvent
-from infrastructure.postgres.sessions import Pool
 from projections.ports import NotBuiltYet
 from projections.projection import Projection
 

@@ -9,8 +9,8 @@ from psycopg_pool import PoolTimeout
 
 import sql
 from application.task_cancellation import cancel_and_wait
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.listener import ChannelSignal, PositionSignal, PostgresListener
-from infrastructure.postgres.sessions import Pool
 
 CHANNEL = "fleetlog_projection"
 POLL_SECONDS = 1.0

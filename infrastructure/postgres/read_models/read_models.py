@@ -14,6 +14,7 @@ from domain.errors import NotFound
 from domain.event import decode
 from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
 from domain.run.events import MessageDelta, MessageStopped
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.projector.row_tables import storable, table, template
 from infrastructure.postgres.read_models.cursors import (
     FROM_THE_NEWEST,
@@ -24,7 +25,6 @@ from infrastructure.postgres.read_models.cursors import (
 )
 from infrastructure.postgres.read_models.past import end_of_stream, position_of, readable, rows_at
 from infrastructure.postgres.read_models.past_versions import PastVersions, past_query
-from infrastructure.postgres.sessions import Pool
 from projections import human_loop, runs, session_workers, sync_history, todos, usage
 from projections.ports import (
     AsOf,

@@ -13,9 +13,9 @@ import sql
 from application.ports.event_streams import EventFilter, EventPage
 from domain.errors import InvalidInput
 from domain.identifiers import DEFAULT_TENANT
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store.event_json import event_json
 from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
-from infrastructure.postgres.sessions import Pool
 from projections.search_terms import terms_of_text
 
 PAGE_BYTES = 8 * 1024 * 1024

@@ -10,9 +10,9 @@ from psycopg import AsyncConnection
 
 import sql
 from domain.record import Metadata
+from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.reading import decode_metadata
 from infrastructure.postgres.listener import PositionSignal
-from infrastructure.postgres.sessions import connect
 from projections.search_terms import VERSION, terms_of_payload
 
 LOCK = 5067271820452199

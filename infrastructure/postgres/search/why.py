@@ -18,9 +18,9 @@ import sql
 from application.ports.causality import Why, WhyNode
 from application.ports.effect_records import EffectTry
 from domain.identifiers import DEFAULT_TENANT, run_stream
+from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store.reading import decode_metadata
 from infrastructure.postgres.search.causes import CauseNode, queued_types
-from infrastructure.postgres.sessions import Pool
 
 MAX_CAUSES = 100
 MAX_LEVELS = 50

@@ -2,7 +2,7 @@
 
 Answers: 200 with the stream; 204 if the run has ended and the cursor is its last event; 400 for a cursor that is no
 number or beyond the end (field `cursor`, `after` or `Last-Event-ID`); 404; 503 with Retry-After beyond MAX_STREAMS,
-while the log can't be read, and during a shutdown. At the begin of a shutdown the server must call
+while the log can't be read, and during a shutdown. When a shutdown begins, the server must call
 `StreamHub.end_streams`, or open streams would keep it waiting.
 """
 

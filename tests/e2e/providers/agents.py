@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infrastructure.runtimes.polling import wait_until
+from tests.e2e.providers.agent_environments import AgentEnvironment, OnThisMachine
 from tests.e2e.providers.dialects import DIALECTS, Dialect
-from tests.e2e.providers.places import OnThisMachine, Place
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.model_server import ModelServer, Reply
 
@@ -17,12 +17,12 @@ LONG_WAIT = {"waitMs": 200_000}
 
 @dataclass
 class Agents:
-    """One provider on one server, whose agents work in one kind of place."""
+    """One provider on one server, whose agents work in one kind of environment."""
 
     server: FleetlogServer
     models: ModelServer
     dialect: Dialect
-    place: Place = field(default_factory=OnThisMachine)
+    environment: AgentEnvironment = field(default_factory=OnThisMachine)
 
     def body(self, model: str, prompt: str = "go", **body: Any) -> dict[str, Any]:
         return {
@@ -49,7 +49,7 @@ class Agents:
 
     def read(self, session_id: str, name: str) -> str | None:
         """A file of the workspace; None when there is none."""
-        return self.place.read(self.server, session_id, name)
+        return self.environment.read(self.server, session_id, name)
 
     def until_written(self, session_id: str, name: str) -> None:
         """As soon as an agent's tool has made this file of the workspace: nothing else tells what a tool is at."""
@@ -60,7 +60,7 @@ class Agents:
         """A new session's id, and the folder that its agents work in."""
         session_id = new_id("session")
         self.server.activate(session_id)
-        return session_id, self.place.folder(self.server, session_id)
+        return session_id, self.environment.folder(self.server, session_id)
 
 
 @dataclass

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.providers.agent_environments import AgentEnvironment, InContainers, OnThisMachine
 from tests.e2e.providers.agents import Agents, settings_of_all
 from tests.e2e.providers.dialects import DIALECTS, Dialect
-from tests.e2e.providers.places import InContainers, OnThisMachine, Place
 from tests.support.agent_clis import installed_clis
 from tests.support.docker_containers import LABEL, docker, remove_everything
 from tests.support.fleetlog_server import FleetlogServer
@@ -20,7 +20,7 @@ RUNTIMES = (
     pytest.param("docker", marks=[pytest.mark.proof, pytest.mark.timeout(400)]),
 )
 SHARED = {"process": "server_with_agents", "docker": "docker_server"}
-PLACES: dict[str, Place] = {"process": OnThisMachine(), "docker": InContainers()}
+ENVIRONMENTS: dict[str, AgentEnvironment] = {"process": OnThisMachine(), "docker": InContainers()}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -123,7 +123,7 @@ def runtime(request: pytest.FixtureRequest) -> str:
 def agents(request: pytest.FixtureRequest, models: ModelServer, dialect: Dialect, runtime: str) -> Agents:
     """One provider, on the shared server of a runtime."""
     server: FleetlogServer = request.getfixturevalue(SHARED[runtime])
-    return Agents(server=server, models=models, dialect=dialect, place=PLACES[runtime])
+    return Agents(server=server, models=models, dialect=dialect, environment=ENVIRONMENTS[runtime])
 
 
 @pytest.fixture
@@ -137,4 +137,4 @@ def own_agents(
     """One provider, on a server of this test's own, to be killed and started again."""
     image = request.getfixturevalue("worker_image") if runtime == "docker" else ""
     with serving_agents(runtime, models, tmp_path_factory.mktemp("own-agents") / "home", image) as server:
-        yield Agents(server=server, models=models, dialect=dialect, place=PLACES[runtime])
+        yield Agents(server=server, models=models, dialect=dialect, environment=ENVIRONMENTS[runtime])

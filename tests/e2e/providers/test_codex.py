@@ -119,6 +119,6 @@ def test_its_databases_stay_out_of_the_workspace(codex: Agents) -> None:
     session_id, _ = codex.session_with_worker()
     codex.finished(Text("kept"), sessionId=session_id)
 
-    data = Path(codex.place.folder(codex.server, session_id)) / ".agent_data/codex"
+    data = Path(codex.environment.folder(codex.server, session_id)) / ".agent_data/codex"
     assert len(list(data.glob("sessions/**/*.jsonl"))) == 1
     assert list(data.rglob("*.sqlite*")) == []

@@ -77,7 +77,7 @@ def test_a_cancel_in_mid_stream_ends_the_agent_and_keeps_what_it_said(agents: Ag
     ended = run.end()
     assert ended.outcome == ("canceled", "")
     assert ended.text.startswith("slowly ")
-    assert agents.place.agents(agents.server, session_id) == []
+    assert agents.environment.agents(agents.server, session_id) == []
 
 
 def test_a_cancel_during_a_tool_ends_the_tool_too(agents: Agents) -> None:
@@ -92,7 +92,7 @@ def test_a_cancel_during_a_tool_ends_the_tool_too(agents: Agents) -> None:
     ended = run.end()
     assert ended.outcome == ("canceled", "")
     assert [payload["ok"] for payload in ended.of("tool.end")] == [False]
-    assert agents.place.agents(agents.server, session_id) == []
+    assert agents.environment.agents(agents.server, session_id) == []
 
 
 def test_a_cli_that_is_killed_fails_its_run_and_the_session_goes_on(agents: Agents) -> None:
@@ -100,7 +100,7 @@ def test_a_cli_that_is_killed_fails_its_run_and_the_session_goes_on(agents: Agen
     run = agents.started(slow_text(), sessionId=session_id)
     run.until("message.delta")
 
-    agents.place.kill_agents(agents.server, session_id)
+    agents.environment.kill_agents(agents.server, session_id)
 
     ended = run.end()
     assert ended.outcome == ("failed", "cli_crashed")

@@ -66,7 +66,7 @@ def test_its_server_is_on_loopback_behind_a_password_and_leaves_nothing_of_it(op
     gate = Gate()
     run = opencode.started(Text("one two", pieces=2, gate=gate), sessionId=session_id)
     run.until("message.delta")
-    (pid,) = opencode.place.agents(opencode.server, session_id)
+    (pid,) = opencode.environment.agents(opencode.server, session_id)
 
     ((address, port),) = listening(pid)
     refused = [httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False) for path in ("/session", "/event", "/doc")]
@@ -94,7 +94,7 @@ def test_what_was_said_while_its_event_stream_was_broken_is_made_up_for(opencode
         sessionId=session_id,
     )
     run.until("message.delta")
-    (pid,) = opencode.place.agents(opencode.server, session_id)
+    (pid,) = opencode.environment.agents(opencode.server, session_id)
 
     assert sever_connections(pid)
     gate.open()

@@ -38,7 +38,7 @@ def test_it_goes_on_after_stop_remove_and_restore_on_a_fresh_worker(agents: Agen
     agents.server.ok("POST", f"/api/session-workers/{session_id}/stop")
     assert agents.server.ok("GET", f"/api/session-workers/{session_id}")["state"] == "stopped"
     agents.server.ok("POST", "/api/session-workers/cleanup/stopped", json={"removeAfterMs": 0, "limit": 100})
-    assert not agents.place.is_there(agents.server, session_id)
+    assert not agents.environment.is_there(agents.server, session_id)
     second = agents.finished(
         Text("still there"), sessionId=session_id, resumeSessionId=first.snapshot["providerSessionId"]
     )

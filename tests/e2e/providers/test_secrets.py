@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from infrastructure.redaction import SHORTEST_PART
+from tests.e2e.providers.agent_environments import files_with
 from tests.e2e.providers.agents import Agents
 from tests.e2e.providers.dialects import SECRET
-from tests.e2e.providers.places import files_with
 from tests.support.model_server import Garbage, HttpError, Reasoning, Text, Turn, refused_key
 
 pytestmark = pytest.mark.proof
@@ -79,14 +79,14 @@ def test_no_part_of_a_credential_is_left_where_a_text_is_cut(own_agents: Agents)
         part = SECRET[start : start + SHORTEST_PART]
         for run in (worked, refused, garbled):
             assert part not in str(run.events) + str(run.snapshot)
-        journals = own_agents.place.files_with(server, session_id, part)
+        journals = own_agents.environment.files_with(server, session_id, part)
         assert not [path for path in journals if path.endswith(("journal.ndjson", "executor.log"))]
         assert part not in (server.home.parent / "server.log").read_text()
 
 
 def assert_not_in_worker(agents: Agents, session_id: str) -> None:
     for needle in (SECRET, TAIL):
-        assert agents.place.files_with(agents.server, session_id, needle) == []
+        assert agents.environment.files_with(agents.server, session_id, needle) == []
 
 
 def assert_nowhere(agents: Agents, places: tuple[Path, ...]) -> None:

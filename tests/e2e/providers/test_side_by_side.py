@@ -24,7 +24,7 @@ def test_a_provider_that_breaks_in_two_ways_leaves_the_others_alone(agents: Agen
     session_id = new_id("session")
     killed = agents.started(slow_text(), sessionId=session_id)
     killed.until("message.delta")
-    agents.place.kill_agents(agents.server, session_id)
+    agents.environment.kill_agents(agents.server, session_id)
     assert killed.end().outcome == ("failed", "cli_crashed")
     assert agents.finished(*[Garbage()] * 12, retryPolicy="never").outcome[0] == "failed"
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from infrastructure.audit.log_audit import PostgresLogAudit
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
-from infrastructure.postgres.sessions import open_pool
 from interfaces.bootstrap.reads import projection_control
 from tests.support.async_run import run
 from tests.support.mixed_history import append_all, mixed_history

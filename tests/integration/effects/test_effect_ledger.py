@@ -9,9 +9,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 import sql
+from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.sessions import Pool, open_pool
 from tests.support.async_run import run
 
 LEASE = timedelta(seconds=30)

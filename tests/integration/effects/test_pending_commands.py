@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from application.operations.consumer_control import ProcessManagerControl
 from domain.run.events import MessageStopped, RunQueued
 from domain.session.events import SyncRequested
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.process_managers import pending
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
-from infrastructure.postgres.sessions import open_pool
 from tests.support.async_run import run
 from tests.support.process_managers import CONTEXT, SPEC, clock, new, rows, running, standing, until
 from tests.support.sessions import RUNNING

@@ -15,11 +15,11 @@ from application.task_cancellation import cancel_and_wait
 from domain.event import Event
 from domain.run.events import MessageStopped, RunFinished, RunQueued
 from domain.session.events import SessionRunAttached
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.sessions import open_pool
 from tests.support.async_run import run
 from tests.support.process_managers import (
     CONTEXT,

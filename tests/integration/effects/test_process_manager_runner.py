@@ -18,12 +18,12 @@ from domain.record import RecordedEvent
 from domain.run.events import RunFinished, RunQueued
 from domain.session.events import SessionRunDetached, SessionSynced, SyncRequested
 from domain.workspace.sync import SyncRef
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.process_managers.runner import LOCK
 from infrastructure.postgres.read_models import progress
 from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
-from infrastructure.postgres.sessions import open_pool
 from projections.ports import WORK
 from tests.support.async_run import run
 from tests.support.process_managers import (

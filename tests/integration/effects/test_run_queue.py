@@ -12,10 +12,10 @@ from domain.event import Event
 from domain.operations.events import QueuePaused, QueueResumed
 from domain.operations.queue_switch import STREAM_KEY, queue_stream
 from domain.record import NewEvent
+from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
-from infrastructure.postgres.sessions import Pool, open_pool
 from tests.support.async_run import run
 
 LEASE = timedelta(seconds=30)

@@ -7,10 +7,10 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 
 from infrastructure.eventsourcing_library.factory import FleetlogFactory
+from infrastructure.postgres.connections import connect_thread
 from infrastructure.postgres.event_store import group_commit
 from infrastructure.postgres.event_store.errors import EventStoreClosed
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
-from infrastructure.postgres.sessions import connect_thread
 from tests.support.backends import until_one_waits_for_the_log
 from tests.support.log_events import new_events
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 import uvloop
 
+from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.prepared_append import AsyncAppendConnection
 from infrastructure.postgres.notifications import Notifications
-from infrastructure.postgres.sessions import connect
 from tests.support.backends import kill_backends
 
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import httpx
 
 from application.ports.idempotency_keys import Begun, InProgress, OtherBody, StoredAnswer
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
-from infrastructure.postgres.sessions import open_pool
 from tests.support.api_server import ApiServer
 from tests.support.async_run import run
 

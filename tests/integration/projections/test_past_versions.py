@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.read_models import past_versions
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, KEPT_VERSIONS, PastVersions
-from infrastructure.postgres.sessions import open_pool
 from interfaces.bootstrap.reads import projection_control
 from projections.catalogue import PROJECTIONS
 from projections.runs import RUNS

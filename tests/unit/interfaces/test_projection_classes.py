@@ -7,12 +7,8 @@ from eventsourcing.persistence import TrackingRecorder
 from eventsourcing.popo import POPOTrackingRecorder
 from eventsourcing.projection import Projection
 
-from infrastructure.user_projections.view_settings import (
-    SchemaRefused,
-    check_schema,
-    libpq_variables,
-    view_settings,
-)
+from application.ports.user_projections import SchemaRefused
+from infrastructure.user_projections.view_settings import check_schema, libpq_variables, view_settings
 from interfaces.python.projection_class import ClassRefused, view_of
 
 DSN = "postgresql://me:secret@db:6543/log?sslmode=require"

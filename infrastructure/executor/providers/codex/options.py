@@ -17,19 +17,19 @@ _OURS = ("model_provider", "model_providers", "openai_base_url", "chatgpt_base_u
 """Configuration that decides where credentials are sent: set by the installation, refused in a run."""
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class CodexProfile(msgspec.Struct, frozen=True, kw_only=True):
     approval: ApprovalPolicy
     sandbox: Sandbox = "danger-full-access"
     plan: bool = False
 
 
-PROFILES: Mapping[str, Profile] = {
-    "default": Profile(approval="untrusted"),
-    "build": Profile(approval="on-request"),
-    "plan": Profile(approval="untrusted", plan=True),
-    "full-access": Profile(approval="never"),
-    "workspace-write": Profile(approval="on-request", sandbox="workspace-write"),
-    "read-only": Profile(approval="on-request", sandbox="read-only"),
+PROFILES: Mapping[str, CodexProfile] = {
+    "default": CodexProfile(approval="untrusted"),
+    "build": CodexProfile(approval="on-request"),
+    "plan": CodexProfile(approval="untrusted", plan=True),
+    "full-access": CodexProfile(approval="never"),
+    "workspace-write": CodexProfile(approval="on-request", sandbox="workspace-write"),
+    "read-only": CodexProfile(approval="on-request", sandbox="read-only"),
 }
 """The session worker is the security boundary. Codex's own sandbox inside it needs user namespaces, which a Docker
 worker lacks."""
@@ -69,7 +69,7 @@ def check_thread_id(spec: RunSpec) -> None:
         raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of a Codex thread")
 
 
-def profile_of(spec: RunSpec, options: CodexOptions) -> Profile:
+def profile_of(spec: RunSpec, options: CodexOptions) -> CodexProfile:
     profile = PROFILES.get(spec.execution_profile, PROFILES["default"])
     return msgspec.structs.replace(
         profile, approval=options.approval_policy or profile.approval, sandbox=options.sandbox or profile.sandbox

@@ -8,17 +8,17 @@ import msgspec
 Action = Literal["ask", "allow", "deny"]
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class OpencodeProfile(msgspec.Struct, frozen=True, kw_only=True):
     """An execution profile: opencode's agent, and the permissions that differ from that agent's own."""
 
     agent: str
     permission: Mapping[str, Action] = {}
 
 
-PROFILES: Mapping[str, Profile] = {
-    "default": Profile(agent="build", permission={"edit": "ask", "bash": "ask"}),
-    "build": Profile(agent="build"),
-    "plan": Profile(agent="plan"),
+PROFILES: Mapping[str, OpencodeProfile] = {
+    "default": OpencodeProfile(agent="build", permission={"edit": "ask", "bash": "ask"}),
+    "build": OpencodeProfile(agent="build"),
+    "plan": OpencodeProfile(agent="plan"),
 }
 
 

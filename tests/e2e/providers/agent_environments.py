@@ -11,7 +11,7 @@ from tests.support.fleetlog_server import FleetlogServer
 CLIS = ("claude", "codex", "opencode")
 
 
-class Place(Protocol):
+class AgentEnvironment(Protocol):
     def folder(self, server: FleetlogServer, session_id: str) -> str:
         """The workspace as the agent sees it."""
         ...
