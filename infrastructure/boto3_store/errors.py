@@ -26,6 +26,7 @@ _PASSING = (
     CredentialRetrievalError,
     MetadataRetrievalError,
     OSError,
+    RuntimeError,
     http.client.HTTPException,
 )
 
@@ -35,8 +36,12 @@ def judged(error: Exception, doing: str, key: str) -> ObjectStoreError | None:
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         return refusal(error, doing, key, status=status, code=error.response.get("Error", {}).get("Code", ""))
+    if isinstance(error, ObjectStoreError):  # credentials that could not be had when the request was to be signed
+        return error
     if isinstance(error, _PASSING):
         return None
-    if isinstance(error, BotoCoreError):  # no credentials, an unknown profile, a request that can't be made
+    if isinstance(
+        error, BotoCoreError | ValueError
+    ):  # no credentials, an unknown profile, a request that can't be made
         return ObjectStoreRefused(f"the object store refused {doing}: {error}")
     raise error

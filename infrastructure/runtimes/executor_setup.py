@@ -8,8 +8,8 @@ from typing import Literal
 from msgspec.structs import replace
 
 from application.executor_protocol import ExecutorConfig
-from application.ports.object_store import ObjectStoreError
-from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable
+from application.ports.object_store import ObjectStoreError, ObjectStoreRefused
+from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.object_store.location import S3Credentials, S3Location
 
 Mode = Literal["normal", "maintenance"]
@@ -47,7 +47,8 @@ class ExecutorSetup:
         port: int = 0,
         agent_user: int | None = None,
     ) -> ExecutorConfig:
-        """Blocks while credentials are renewed. Raises RuntimeUnavailable when they can't be had now."""
+        """Blocks while credentials are renewed. Raises RuntimeUnavailable when they can't be had now, StartFailed
+        when there are none."""
         store, credentials = self.object_store, self._credentials()
         return ExecutorConfig(
             session_id=spec.session_id,
@@ -76,6 +77,8 @@ class ExecutorSetup:
             return self.object_store.credentials
         try:
             return self.credentials()
+        except ObjectStoreRefused as error:
+            raise StartFailed(f"no credentials for the executor's object store: {error}") from error
         except ObjectStoreError as error:
             raise RuntimeUnavailable(f"no credentials for the executor's object store: {error}") from error
 

@@ -114,7 +114,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     reads = await open_reads(dsn, store, listener, owner, stack)
     session = await object_store_session(backing.object_store)
     runtime, providers, credentials = worker_runtime(backing, session)
-    stack.callback(credentials.close)
+    await credentials.header()  # so that the first ones, too, are kept out of logs
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, credentials))
     sessions, runs = await _aggregates(dsn, store, stack)

@@ -6,11 +6,7 @@ from infrastructure.boto3_store.session import DEFAULT_REGION, AwsSession, NoCre
 from infrastructure.boto3_store.store import Boto3ObjectStore
 from infrastructure.object_store.location import S3Location
 from interfaces.bootstrap.startup_errors import startup_errors
-from interfaces.errors import StartRefused
 from interfaces.settings import Settings, SettingsError
-
-CREDENTIALS_S = 30.0
-"""Seconds that the first credentials may take; after them the start is refused."""
 
 
 def configured_object_store(settings: Settings) -> S3Location:
@@ -31,21 +27,16 @@ async def object_store_session(location: S3Location) -> AwsSession:
     """Loads boto3 and finds credentials. Raises SettingsError when there are none, StartRefused when they can't be had
     now."""
     with startup_errors():
+        session = await asyncio.to_thread(AwsSession, location)
         try:
-            async with asyncio.timeout(CREDENTIALS_S):
-                return await asyncio.to_thread(_with_credentials, location)
-        except TimeoutError as error:
-            raise StartRefused(f"AWS credentials did not come within {CREDENTIALS_S:g} s") from error
+            await session.arrival()
         except NoCredentials as error:
             raise SettingsError("AWS_ACCESS_KEY_ID", f"{error}.") from error
-
-
-def _with_credentials(location: S3Location) -> AwsSession:
-    session = AwsSession(location)
-    session.current()
-    return session
+        return session
 
 
 async def open_object_store(session: AwsSession) -> Boto3ObjectStore:
-    """Close it when done. Opening one reads boto3's descriptions of the API from the disk."""
-    return await asyncio.to_thread(Boto3ObjectStore, session)
+    """Close it when done. Opening one reads boto3's descriptions of the API from the disk. Raises
+    StartRefused."""
+    with startup_errors():
+        return await asyncio.to_thread(Boto3ObjectStore, session)

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 
@@ -13,7 +15,7 @@ import pytest
 from application.executor_protocol import StoreCredentials
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.boto3_store.passed_on import PassedOnCredentials
-from infrastructure.boto3_store.session import AwsSession, NoCredentials
+from infrastructure.boto3_store.session import AwsSession, NoCredentials, region_of_chain
 from infrastructure.boto3_store.store import Boto3ObjectStore
 from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.s3 import S3ObjectStore
@@ -167,14 +169,94 @@ def test_a_source_that_fails_is_told_as_passing_and_one_that_refuses_as_final(
         AwsSession(location).current()
 
 
+PROCESS = "[default]\ncredential_process = {} -c '{}'\n"
+
+
+def test_a_source_that_hangs_is_told_in_bounded_time_to_all_who_wait(monkeypatch, bare_environment, location):
+    started = bare_environment / "started"
+    program = f'open("{started}", "a").write("x"); import time; time.sleep(3600)'
+    (bare_environment / "config").write_text(PROCESS.format(sys.executable, program))
+    session = AwsSession(location, timeout_s=3.0)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(session.current) for _ in range(3)]
+    for each in waiting:
+        with pytest.raises(ObjectStoreUnavailable, match="within 3 s; a credential_process must end by itself"):
+            each.result()
+    assert started.read_text() == "x"
+
+
+def test_a_process_whose_source_of_credentials_hangs_refuses_to_start_and_ends(bare_environment):
+    (bare_environment / "config").write_text(PROCESS.format(sys.executable, "import time; time.sleep(3600)"))
+    program = (
+        "import asyncio, infrastructure.boto3_store.session as session\n"
+        "from infrastructure.object_store.location import S3Location\n"
+        "from interfaces.bootstrap.object_store import object_store_session\n"
+        "session.AwsSession.__init__.__kwdefaults__['timeout_s'] = 1.0\n"
+        "asyncio.run(object_store_session(S3Location(endpoint='', bucket='b', region='us-east-1')))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.strip().endswith(
+        "StartRefused: AWS credentials did not come within 1 s; a credential_process must end by itself"
+    )
+
+
+def test_a_store_whose_credentials_can_not_be_renewed_in_time_is_told_as_passing(bare_environment, location):
+    (bare_environment / "config").write_text(PROCESS.format(sys.executable, "import time; time.sleep(3600)"))
+    with (
+        closing(Boto3ObjectStore(AwsSession(location, timeout_s=0.5))) as store,
+        pytest.raises(ObjectStoreUnavailable, match="must end by itself"),
+    ):
+        store.get("a")
+
+
+def test_what_a_source_raises_itself_is_judged_too(monkeypatch, bare_environment, endpoints, location):
+    (bare_environment / "config").write_text(PROCESS.format(sys.executable, "print(1, 2)"))
+    with pytest.raises(ObjectStoreRefused, match=r"AWS's chain: JSONDecodeError"):
+        AwsSession(location).current()
+    endpoints.lifetime = -SOON
+    from_a_container(monkeypatch, bare_environment, endpoints)
+    (bare_environment / "config").unlink()
+    with pytest.raises(ObjectStoreUnavailable, match=r"AWS's chain: RuntimeError: .*still expired"):
+        AwsSession(location).current()
+    from_a_web_identity(monkeypatch, bare_environment, endpoints)
+    (bare_environment / "token").unlink()
+    with pytest.raises(ObjectStoreUnavailable, match=r"AWS's chain: FileNotFoundError.*token"):
+        AwsSession(location).current()
+
+
+def test_own_keys_need_no_profile_and_no_file_of_aws(monkeypatch, bare_environment, location, seaweedfs):
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    (bare_environment / "config").write_text("[this is no configuration")
+    own = msgspec.structs.replace(location, access_key=seaweedfs.access_key, secret_key=seaweedfs.secret_key)
+    with closing(Boto3ObjectStore(AwsSession(own))) as store:
+        store.put("a", b"")
+
+
+def test_a_region_that_makes_no_sense_is_refused(location, seaweedfs):
+    own = msgspec.structs.replace(location, access_key="a", secret_key="b", region="not a region")
+    with pytest.raises(ObjectStoreRefused, match="not a region"):
+        Boto3ObjectStore(AwsSession(own))
+
+
+def test_the_region_is_that_of_the_environment_then_that_of_the_profile(monkeypatch, bare_environment):
+    assert region_of_chain() == "us-east-1"
+    (bare_environment / "config").write_text("[default]\nregion = eu-west-1\n")
+    assert region_of_chain() == "eu-west-1"
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    assert region_of_chain() == "eu-north-1"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-south-1")
+    assert region_of_chain() == "eu-south-1"
+
+
 def test_executors_are_passed_renewed_credentials_which_are_kept_out_of_logs(
     monkeypatch, bare_environment, endpoints, location
 ):
     endpoints.lifetime = SOON
     from_a_container(monkeypatch, bare_environment, endpoints)
     learnt: list[str] = []
-    with closing(PassedOnCredentials(AwsSession(location), learn=learnt.extend)) as passed_on:
-        headers = [run(passed_on.header()) for _ in range(2)]
+    passed_on = PassedOnCredentials(AwsSession(location), learn=learnt.extend)
+    headers = [run(passed_on.header()) for _ in range(2)]
 
     given = [StoreCredentials.of_header(header) for header in headers]
     assert [each.session_token for each in given] == [each.session_token for each in endpoints.given[-2:]]
@@ -187,18 +269,18 @@ def test_the_last_credentials_are_passed_on_while_renewed_ones_can_not_be_had(
 ):
     endpoints.lifetime = SOON
     from_a_container(monkeypatch, bare_environment, endpoints)
-    with closing(PassedOnCredentials(AwsSession(location), learn=lambda _: None)) as passed_on:
-        last = run(passed_on.header())
-        endpoints.broken = True
-        assert run(passed_on.header()) == last
+    passed_on = PassedOnCredentials(AwsSession(location), learn=lambda _: None)
+    last = run(passed_on.header())
+    endpoints.broken = True
+    assert run(passed_on.header()) == last
     assert "no renewed credentials for executors" in caplog.text
 
 
 def test_credentials_that_last_are_not_passed_on_with_calls(monkeypatch, bare_environment, endpoints, location):
     from_a_profile(monkeypatch, bare_environment, endpoints)
-    with closing(PassedOnCredentials(AwsSession(location), learn=lambda _: None)) as passed_on:
-        assert passed_on.current().session_token == endpoints.given[0].session_token
-        assert asyncio.run(passed_on.header()) == ""
+    passed_on = PassedOnCredentials(AwsSession(location), learn=lambda _: None)
+    assert passed_on.current().session_token == endpoints.given[0].session_token
+    assert asyncio.run(passed_on.header()) == ""
 
 
 def test_a_token_is_checked_with_each_call_and_renewed_ones_are_used_at_once(seaweedfs, location):
