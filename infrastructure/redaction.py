@@ -1,9 +1,11 @@
 """Replaces credentials in what agents report: whole ones, truncated ones, and those that arrive in pieces of a
 stream."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
 import msgspec
 
@@ -40,6 +42,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._learnt: tuple[str, ...] = ()
+        self._lock = threading.Lock()
+        self._derived: WeakSet[Redactor] = WeakSet()
         self._set(frozenset(secrets))
 
     def _set(self, secrets: frozenset[str]) -> None:
@@ -51,17 +55,29 @@ class Redactor:
         self._signs = [sign.encode() for sign in parts | (set(self._texts) - set(self._long))]
 
     def with_secret(self, secret: str) -> "Redactor":
-        """A redactor that replaces `secret`, too; itself if `secret` is empty."""
-        return Redactor([*self._secrets, secret]) if secret else self
+        """A redactor that replaces `secret`, too, and learns what this one learns; itself if `secret` is empty."""
+        if not secret:
+            return self
+        with self._lock:
+            derived = Redactor([*self._secrets, secret])
+            derived._learnt = self._learnt
+            self._derived.add(derived)
+        return derived
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Replace these from now on, too, such as credentials that were renewed; of learnt ones, the last LEARNT."""
-        fresh = [each for each in secrets if len(each) >= SHORTEST_SECRET and each not in self._secrets]
-        if fresh:
-            learnt = tuple(dict.fromkeys((*self._learnt, *fresh)))[-LEARNT:]
-            given = self._secrets - set(self._learnt)
-            self._learnt = learnt
-            self._set(given | set(learnt))
+        """Replace these from now on, too, such as credentials that were renewed; of learnt ones, the last LEARNT.
+        Safe to call from many threads."""
+        told = tuple(secrets)
+        with self._lock:
+            derived = tuple(self._derived)
+            fresh = [each for each in told if len(each) >= SHORTEST_SECRET and each not in self._secrets]
+            if fresh:
+                learnt = tuple(dict.fromkeys((*self._learnt, *fresh)))[-LEARNT:]
+                given = self._secrets - set(self._learnt)
+                self._learnt = learnt
+                self._set(given | set(learnt))
+        for each in derived:
+            each.learn(told)
 
     def text(self, text: str) -> str:
         """The text with every secret, and every truncated one, replaced."""

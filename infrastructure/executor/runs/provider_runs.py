@@ -72,11 +72,8 @@ class ProviderRuns:
         return self._redactor
 
     def learn_secrets(self, secrets: Iterable[str]) -> None:
-        """Replace these in events and logs from now on, those of the active run included."""
-        known = tuple(secrets)
-        self._redactor.learn(known)
-        if self._active is not None:
-            self._active.redactor.learn(known)
+        """Replace these in events and logs from now on, those of the active run included: its redactors are derived."""
+        self._redactor.learn(secrets)
 
     @property
     def active_runs(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """No credential of a model gets into an event, however it is cut."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -149,3 +150,21 @@ def test_a_secret_that_is_learnt_later_is_replaced_from_then_on_and_the_oldest_a
     assert (redactor.text("short"), redactor.text(SECRET)) == ("short", "[secret]")
     assert redactor.text(renewed[-1]) == redactor.text(renewed[1]) == "[secret]"
     assert redactor.text(renewed[0]) == renewed[0]
+
+
+def test_a_redactor_learns_what_the_one_learns_that_it_was_derived_from():
+    redactor = Redactor([SECRET])
+    of_run = redactor.with_secret("the callback's token")
+    of_server = of_run.with_secret("the server's password")
+    redactor.learn(["renewed-credentials"])
+
+    assert [each.text("renewed-credentials") for each in (of_run, of_server)] == ["[secret]", "[secret]"]
+
+
+def test_secrets_that_are_learnt_at_once_are_all_replaced():
+    secrets = [f"{number:02}" * 10 + "-token" for number in range(LEARNT)]
+    for _ in range(20):
+        redactor = Redactor([SECRET])
+        with ThreadPoolExecutor(LEARNT) as pool:
+            list(pool.map(lambda secret, of=redactor: of.learn([secret]), secrets))
+        assert redactor.text(" ".join(secrets)) == " ".join(["[secret]"] * LEARNT)
