@@ -57,6 +57,10 @@ class ExecutorCalls:
         self._policy = policy
         self._breaker = breaker
 
+    async def has_credentials_to_pass(self) -> bool:
+        """Whether a call made now would bring any."""
+        return self._credentials is not None and await self._credentials() != ""
+
     async def ask(
         self,
         call: ExecutorCall[AnswerT],

@@ -112,6 +112,8 @@ class HttpExecutor:
     async def _supply(self) -> None:
         while True:
             await asyncio.sleep(self._policy.pass_credentials_every_s)
+            if not await self._calls.has_credentials_to_pass():
+                continue
             try:
                 await self._calls.ask(protocol.SYNC_PROGRESS)  # any call brings them
             except ExecutorError as error:

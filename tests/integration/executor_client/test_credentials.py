@@ -12,6 +12,10 @@ from tests.integration.executor_client.test_calls import HEALTH, QUICK, SECRET, 
 from tests.support.async_run import run
 from tests.support.scripted_executor import Reply, ScriptedExecutor, scripted_executor
 
+RESTORE = RestoreRequest(
+    session_id="s", container_id="c", generation=3, plan=RestorePlan(layers=()), workspace_s3_prefix="p/q"
+)
+
 
 def test_every_call_brings_the_credentials_of_its_moment() -> None:
     async def scene() -> ScriptedExecutor:
@@ -67,11 +71,7 @@ def test_a_restore_that_outlives_its_credentials_brings_others_meanwhile() -> No
             gate = asyncio.Semaphore(0)
             scripted.replies.append(Reply(chunks=(b"{}",), gate=gate))
             scripted.default = Reply(body={})
-            plan = RestorePlan(layers=())
-            request = RestoreRequest(
-                session_id="s", container_id="c", generation=3, plan=plan, workspace_s3_prefix="p/q"
-            )
-            restore = asyncio.create_task(executor_of(directory, scripted.url).restore(request))
+            restore = asyncio.create_task(executor_of(directory, scripted.url).restore(RESTORE))
             while len(scripted.requests) < 4:
                 scripted.asked.clear()
                 await scripted.asked.wait()
@@ -82,5 +82,31 @@ def test_a_restore_that_outlives_its_credentials_brings_others_meanwhile() -> No
     first, *later = run(scene()).requests
     assert first.path == "/workspace/restore"
     assert {request.path for request in later} == {"/workspace/sync"}
-    brought = [request.headers[CREDENTIALS_HEADER] for request in (first, *later)]
-    assert brought == [f"credentials-{number}" for number in range(1, len(brought) + 1)]
+    brought = [int(request.headers[CREDENTIALS_HEADER].removeprefix("credentials-")) for request in (first, *later)]
+    assert brought == sorted(set(brought))
+
+
+def test_a_restore_with_credentials_that_last_makes_no_call_to_bring_others() -> None:
+    async def scene() -> ScriptedExecutor:
+        asked = asyncio.Semaphore(0)
+
+        async def credentials() -> str:
+            asked.release()
+            return ""
+
+        policy = replace(QUICK, timeout_s=30, pass_credentials_every_s=0.01)
+        async with (
+            scripted_executor() as scripted,
+            HttpExecutorDirectory(SECRET, policy=policy, credentials=credentials) as directory,
+        ):
+            gate = asyncio.Semaphore(0)
+            scripted.replies.append(Reply(chunks=(b"{}",), gate=gate))
+            scripted.default = Reply(body={})
+            restore = asyncio.create_task(executor_of(directory, scripted.url).restore(RESTORE))
+            for _ in range(4):
+                await asked.acquire()
+            gate.release()
+            assert (await restore).ok
+            return scripted
+
+    assert [request.path for request in run(scene()).requests] == ["/workspace/restore"]
