@@ -56,7 +56,7 @@ class ObjectStore(Protocol):
 
     def copy_out(self, key: str, write: Callable[[bytes], object]) -> dict[str, str]:
         """Pass an object's bytes to `write` in chunks of at most 256 KiB; after a broken connection it goes on where it
-        stopped. Returns the object's metadata. Raises ObjectMissing."""
+        stopped. Returns the object's metadata. Raises ObjectMissing, and what `write` raises."""
         ...
 
     def put(self, key: str, body: bytes, *, metadata: dict[str, str] | None = None) -> None:

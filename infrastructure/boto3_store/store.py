@@ -7,7 +7,7 @@ from typing import Any
 
 from application.ports.object_store import FetchedObject, ObjectInfo, ObjectMissing
 from infrastructure.boto3_store.session import AwsSession
-from infrastructure.object_store.attempts import CHUNK_BYTES, DELETE_BATCH, Attempts, byte_range, md5_of
+from infrastructure.object_store.attempts import CHUNK_BYTES, DELETE_BATCH, Attempts, byte_range, callers_own, md5_of
 
 MOST_CONNECTIONS = 48
 """As many as threads that call it at once: 32 of asyncio's own pool, 16 that copy forks."""
@@ -48,7 +48,7 @@ class Boto3ObjectStore:
         return self._attempts.run(f"reading {key!r}", key, attempt)
 
     def copy_out(self, key: str, write: Callable[[bytes], object]) -> dict[str, str]:
-        written = 0
+        written, take = 0, callers_own(write)
         metadata: dict[str, str] = {}
 
         def attempt() -> None:
@@ -57,7 +57,7 @@ class Boto3ObjectStore:
             metadata = _metadata(answer)
             with closing(answer["Body"]) as body:
                 while chunk := body.read(CHUNK_BYTES):
-                    write(chunk)
+                    take(chunk)
                     written += len(chunk)
 
         self._attempts.run(f"reading {key!r}", key, attempt)

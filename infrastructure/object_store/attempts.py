@@ -21,8 +21,17 @@ CHUNK_BYTES = 256 * 1024
 DELETE_BATCH = 500
 _ATTEMPTS = 4
 _MISSING_CODES = frozenset({"", "404", "NoSuchKey", "NotFound"})
+_TRANSIENT_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _TRANSIENT_CODES = frozenset(
-    {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "BadDigest"}
+    {
+        "SlowDown",
+        "RequestTimeout",
+        "InternalError",
+        "ServiceUnavailable",
+        "Throttling",
+        "BadDigest",
+        "OperationAborted",  # a conflicting call was under way
+    }
 )
 Result = TypeVar("Result")
 Judge = Callable[[Exception, str, str], ObjectStoreError | None]
@@ -34,9 +43,32 @@ def refusal(error: Exception, doing: str, key: str, *, status: int, code: str) -
     """What an error response means, as a Judge says it. `code` is S3's, "" or the status where it sent none."""
     if status == HTTPStatus.NOT_FOUND and code in _MISSING_CODES:
         return ObjectMissing(key)
-    if HTTPStatus.OK < status < HTTPStatus.INTERNAL_SERVER_ERROR and code not in _TRANSIENT_CODES:
+    if status in _TRANSIENT_STATUSES or code in _TRANSIENT_CODES:
+        return None
+    if HTTPStatus.OK < status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return ObjectStoreRefused(f"the object store refused {doing}: {error}")
     return None
+
+
+class _CallersError(Exception):
+    """Carries what a caller's own code raised past the judges."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def callers_own(write: Callable[[bytes], object]) -> Callable[[bytes], None]:
+    """`write`, to be called within an attempt: what it raises, such as a full disk, is no failure of the store, and
+    `Attempts.run` raises it as it is."""
+
+    def pass_on(chunk: bytes) -> None:
+        try:
+            write(chunk)
+        except Exception as error:
+            raise _CallersError(error) from error
+
+    return pass_on
 
 
 class Attempts:
@@ -47,10 +79,12 @@ class Attempts:
         self.delay_s = delay_s
 
     def run(self, doing: str, key: str, attempt: Callable[[], Result]) -> Result:
-        """What `attempt` returns. Raises ObjectStoreError. Blocks."""
+        """What `attempt` returns. Raises ObjectStoreError, and what `callers_own` carries. Blocks."""
         for number in range(1, _ATTEMPTS + 1):
             try:
                 return attempt()
+            except _CallersError as carrier:
+                raise carrier.error from None
             except Exception as error:
                 verdict = self._judge(error, doing, key)
                 if verdict is not None:

@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
 from application.ports.object_store import FetchedObject, ObjectInfo, ObjectMissing, ObjectStoreError
-from infrastructure.object_store.attempts import CHUNK_BYTES, DELETE_BATCH, Attempts, byte_range, md5_of, refusal
+from infrastructure.object_store.attempts import (
+    CHUNK_BYTES,
+    DELETE_BATCH,
+    Attempts,
+    byte_range,
+    callers_own,
+    md5_of,
+    refusal,
+)
 from infrastructure.object_store.location import S3Credentials, S3Location
 from infrastructure.object_store.rest import ErrorResponse, S3Rest, lower_case
 from infrastructure.object_store.s3_xml import (
@@ -57,7 +65,7 @@ class S3ObjectStore:
         return self._attempts.run(f"reading {key!r}", key, attempt)
 
     def copy_out(self, key: str, write: Callable[[bytes], object]) -> dict[str, str]:
-        written = 0
+        written, take = 0, callers_own(write)
         metadata: dict[str, str] = {}
 
         def attempt() -> None:
@@ -67,7 +75,7 @@ class S3ObjectStore:
                 metadata = _metadata(headers)
                 expected = written + _content_length(headers)
                 while chunk := response.read(CHUNK_BYTES):
-                    write(chunk)
+                    take(chunk)
                     written += len(chunk)
             if written != expected:
                 raise ConnectionError(f"{written} bytes instead of {expected}")

@@ -1,5 +1,6 @@
 """What both S3 clients promise, against real servers, straight and through a proxy that misbehaves."""
 
+import errno
 import os
 import socket
 import threading
@@ -49,9 +50,11 @@ class Proxy:
         with client:
             if plan == "refuse":
                 return
-            if plan == "500":
+            if isinstance(plan, str):
+                status, _, body = plan.partition("\n")
                 client.recv(65536)
-                client.sendall(b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+                client.sendall((head + body).encode())
                 return
             with socket.create_connection(self._target) as server:
                 self._sockets.append(server)
@@ -197,7 +200,7 @@ def test_the_store_refuses_bytes_that_changed_on_the_way(client, location, monke
     assert store.head("a") is None
 
 
-@pytest.mark.parametrize("plan", ["refuse", "500", 100])
+@pytest.mark.parametrize("plan", ["refuse", "500 Internal Server Error", 100])
 def test_passing_trouble_is_tried_again(through, store, plan):
     store.put("a", b"x" * 1000)
     broken, proxy = through(plan, plan)
@@ -214,8 +217,37 @@ def test_a_long_read_goes_on_where_it_was_cut(through, store):
     assert bytes(read) == content
 
 
+def test_what_the_reader_of_an_object_raises_is_no_failure_of_the_store(store):
+    store.put("a", b"content")
+    raised = OSError(errno.ENOSPC, "No space left on device")
+    tries = []
+
+    def write(chunk):
+        tries.append(chunk)
+        raise raised
+
+    with pytest.raises(OSError, match="No space left") as told:
+        store.copy_out("a", write)
+    assert told.value is raised
+    assert tries == [b"content"]
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        "429 Too Many Requests",
+        "408 Request Timeout",
+        "409 Conflict\n<Error><Code>OperationAborted</Code><Message>busy</Message></Error>",
+    ],
+)
+def test_a_server_that_asks_for_another_try_gets_one(through, store, plan):
+    broken, _ = through(plan)
+    broken.put("a", b"x")
+    assert store.get("a") == b"x"
+
+
 def test_a_cut_upload_is_tried_again(through, store):
-    broken, _ = through("500", "refuse")
+    broken, _ = through("500 Internal Server Error", "refuse")
     broken.put("a", b"x" * 100_000)
     assert store.get("a") == b"x" * 100_000
 
