@@ -1,6 +1,7 @@
 """The control plane's S3 adapter, on boto3."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -9,8 +10,16 @@ from application.ports.object_store import FetchedObject, ObjectInfo, ObjectMiss
 from infrastructure.boto3_store.session import AwsSession
 from infrastructure.object_store.attempts import CHUNK_BYTES, DELETE_BATCH, Attempts, byte_range, callers_own, md5_of
 
-MOST_CONNECTIONS = 48
-"""As many as threads that call it at once: 32 of asyncio's own pool, 16 that copy forks."""
+CALLING_THREADS = 16
+MOST_CONNECTIONS = CALLING_THREADS + 18
+"""As many as threads that call it at once: those of `calling_threads`, and 18 that copy forks
+(infrastructure/stored_workspaces/copying.py)."""
+
+
+def calling_threads() -> ThreadPoolExecutor:
+    """Threads for the calls of a control plane, which all block: a store that hangs fills these, and not the pool of
+    asyncio, in which host names are looked up."""
+    return ThreadPoolExecutor(CALLING_THREADS, thread_name_prefix="object-store")
 
 
 class Boto3ObjectStore:
@@ -78,18 +87,21 @@ class Boto3ObjectStore:
         begun = self._run(f"writing {key!r}", key, self._client.create_multipart_upload, Key=key)
         upload = begun["UploadId"]
         try:
-            etags = [self._put_part(key, upload, number, part) for number, part in enumerate(parts, start=1)]
+            etags, size = list[dict[str, Any]](), 0
+            for number, part in enumerate(parts, start=1):
+                etags.append(self._put_part(key, upload, number, part))
+                size += len(part)
             if not confirm():
                 self._abort(key, upload)
                 return False
-            self._run(
-                f"completing {key!r}",
-                key,
+            complete = partial(
                 self._client.complete_multipart_upload,
+                Bucket=self._location.bucket,
                 Key=key,
                 UploadId=upload,
                 MultipartUpload={"Parts": etags},
             )
+            self._attempts.complete(key, complete, size=size, head=self.head)
         except BaseException:
             self._abort(key, upload)
             raise

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from application.ports.object_store import (
+    ObjectInfo,
     ObjectMissing,
     ObjectStoreError,
     ObjectStoreRefused,
@@ -45,9 +46,15 @@ def refusal(error: Exception, doing: str, key: str, *, status: int, code: str) -
         return ObjectMissing(key)
     if status in _TRANSIENT_STATUSES or code in _TRANSIENT_CODES:
         return None
+    if code == "NoSuchUpload":
+        return _UploadGone(f"the object store refused {doing}: {error}")
     if HTTPStatus.OK < status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return ObjectStoreRefused(f"the object store refused {doing}: {error}")
     return None
+
+
+class _UploadGone(ObjectStoreRefused):
+    """The store knows no such multipart upload: it was completed or aborted."""
 
 
 class _CallersError(Exception):
@@ -93,6 +100,25 @@ class Attempts:
             if number < _ATTEMPTS:
                 time.sleep(self.delay_s * number * random.uniform(0.75, 1.25))  # noqa: S311  jitter, no secret
         raise ObjectStoreUnavailable(f"{doing} failed {_ATTEMPTS} times at {self._server}: {cause}") from cause
+
+    def complete(
+        self, key: str, complete: Callable[[], object], *, size: int, head: Callable[[str], ObjectInfo | None]
+    ) -> None:
+        """Completes a multipart upload of `size` bytes. When the answer to a try was lost, the next one may find no
+        upload any more: then an object of that size says that the first try did it. Raises as `run`."""
+        tries = 0
+
+        def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            complete()
+
+        try:
+            self.run(f"completing {key!r}", key, attempt)
+        except _UploadGone:
+            found = head(key) if tries > 1 else None
+            if found is None or found.size != size:
+                raise
 
 
 def byte_range(start: int, length: int | None) -> str:

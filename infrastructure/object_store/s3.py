@@ -92,11 +92,14 @@ class S3ObjectStore:
         begun = self._attempts.run(f"writing {key!r}", key, lambda: self._rest.call("POST", key, query={"uploads": ""}))
         upload = upload_id(begun.body)
         try:
-            etags = [self._put_part(key, upload, number, part) for number, part in enumerate(parts, start=1)]
+            etags, size = list[str](), 0
+            for number, part in enumerate(parts, start=1):
+                etags.append(self._put_part(key, upload, number, part))
+                size += len(part)
             if not confirm():
                 self._abort(key, upload)
                 return False
-            self._attempts.run(f"completing {key!r}", key, lambda: self._complete(key, upload, etags))
+            self._attempts.complete(key, lambda: self._complete(key, upload, etags), size=size, head=self.head)
         except BaseException:
             self._abort(key, upload)
             raise

@@ -20,7 +20,9 @@ from tests.support.ports import reserved_port
 
 
 class Proxy:
-    """Passes bytes on to the server; the first connections are mistreated, one plan each."""
+    """Passes bytes on to the server; the first connections are mistreated, one plan each: refused, answered with a
+    status (and a body after a line break), cut after a number of bytes, or, where the plan is bytes, cut instead of
+    the answer to the first request that holds them."""
 
     def __init__(self, endpoint, *plans):
         host, _, port = endpoint.removeprefix("http://").partition(":")
@@ -29,6 +31,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.connections = 0
+        self.lost = 0
         self._sockets = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
@@ -58,11 +61,21 @@ class Proxy:
                 return
             with socket.create_connection(self._target) as server:
                 self._sockets.append(server)
-                up = threading.Thread(target=_pass_on, args=(client, server, None))
+                losing = threading.Event()
+                up = threading.Thread(target=_pass_on, args=(client, server, None, self._watch(plan, losing)))
                 up.start()
-                _pass_on(server, client, plan)
+                _pass_on(server, client, plan if isinstance(plan, int) else None, lambda _: losing.is_set())
                 _hang_up(client)
                 up.join(10)
+
+    def _watch(self, plan, losing):
+        def passed(data):
+            if isinstance(plan, bytes) and plan in data and not self.lost:
+                self.lost += 1
+                losing.set()
+            return False
+
+        return passed
 
     def close(self):
         _hang_up(self._listener)
@@ -79,10 +92,12 @@ def _hang_up(each):
         each.shutdown(socket.SHUT_RDWR)
 
 
-def _pass_on(source, sink, limit):
+def _pass_on(source, sink, limit, is_end):
     passed = 0
     try:
         while data := source.recv(65536):
+            if is_end(data):
+                return
             if limit is not None and passed + len(data) >= limit:
                 sink.sendall(data[: limit - passed])
                 return
@@ -250,6 +265,14 @@ def test_a_cut_upload_is_tried_again(through, store):
     broken, _ = through("500 Internal Server Error", "refuse")
     broken.put("a", b"x" * 100_000)
     assert store.get("a") == b"x" * 100_000
+
+
+def test_an_upload_that_was_completed_unheard_is_complete(through, store):
+    broken, proxy = through(*[b"<CompleteMultipartUpload"] * 20)
+    parts = [os.urandom(5 * 1024 * 1024), b"end"]
+    assert broken.put_parts("whole", iter(parts)) is True
+    assert proxy.lost == 1
+    assert store.get("whole") == b"".join(parts)
 
 
 def test_trouble_that_stays_is_told(through):
