@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 
 from application.ports.object_store import ObjectStore
 from application.ports.process_manager_records import ProcessManagerRecords
@@ -25,13 +26,20 @@ class PostgresReadiness:
 
 
 class ObjectStoreReadiness:
+    """Asks the store once at a time: while an answer is awaited, further checks await it too, those that come after
+    the first has given up included. `threads`: where it asks; by default in the event loop's."""
+
     name = "object store"
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, threads: Executor | None = None) -> None:
+        self._store, self._threads = store, threads
+        self._asked: asyncio.Future[object] | None = None
 
     async def check(self) -> str:
-        await asyncio.to_thread(self._store.head, "readiness")
+        if self._asked is None or self._asked.done():
+            loop = asyncio.get_running_loop()
+            self._asked = loop.run_in_executor(self._threads, self._store.head, "readiness")
+        await asyncio.shield(self._asked)
         return self._store.address
 
 

@@ -8,6 +8,7 @@ deleted here.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -26,18 +27,25 @@ _BATCH = 500
 
 
 class S3ContentCollector:
-    """Implements ContentCollector. Deletes at most `most` objects in one round."""
+    """Implements ContentCollector. Deletes at most `most` objects in one round. `threads`: where it calls the store; by
+    default in the event loop's."""
 
     def __init__(
-        self, store: ObjectStore, *, clock: Callable[[], datetime], grace: timedelta = GRACE, most: int = MOST_DELETED
+        self,
+        store: ObjectStore,
+        threads: Executor | None = None,
+        *,
+        clock: Callable[[], datetime],
+        grace: timedelta = GRACE,
+        most: int = MOST_DELETED,
     ) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._threads, self._clock = store, threads, clock
         self._grace, self._most = grace, most
 
     async def collect(self, workspace_prefix: str, kept: Sequence[SyncRef]) -> Collected:
         """One round; `more` in the result: another round has more to delete. Raises StoredWorkspaceUnreadable, before
         anything is deleted, for a kept sync that can't be read, and what the object store raises."""
-        return await asyncio.to_thread(self._collect, workspace_prefix, kept)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._collect, workspace_prefix, kept)
 
     def _collect(self, prefix: str, kept: Sequence[SyncRef]) -> Collected:
         before = self._clock() - self._grace

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
 
 from application.ports.object_store import ObjectMissing, ObjectStore
 from domain.errors import StoredWorkspaceUnreadable
@@ -10,19 +12,25 @@ from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.stored_workspaces.object_layout import content_key
 from infrastructure.stored_workspaces.recorded_sync import load_recorded_sync
 
+Result = TypeVar("Result")
+
 
 class S3RecordedWorkspaces:
-    """Implements RecordedWorkspaces. Raises StoredWorkspaceUnreadable, and what the object store raises."""
+    """Implements RecordedWorkspaces. Raises StoredWorkspaceUnreadable, and what the object store raises.
+    `threads`: where it calls the store; by default in the event loop's."""
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(self, store: ObjectStore, threads: Executor | None = None) -> None:
+        self._store, self._threads = store, threads
 
     async def entries(self, sync: SyncRef) -> Sequence[ManifestEntry]:
-        manifest, _ = await asyncio.to_thread(load_recorded_sync, self._store, sync)
+        manifest, _ = await self._in_thread(load_recorded_sync, self._store, sync)
         return manifest.entries
 
     async def content(self, workspace_prefix: str, entry: ManifestEntry) -> bytes:
-        return await asyncio.to_thread(self._content, workspace_prefix, entry)
+        return await self._in_thread(self._content, workspace_prefix, entry)
+
+    async def _in_thread(self, call: Callable[..., Result], *arguments: object) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
 
     def _content(self, workspace_prefix: str, entry: ManifestEntry) -> bytes:
         try:

@@ -45,7 +45,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
     backing, settings = plane.backing, plane.backing.settings
     pool = await open_pool(backing.dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    recorded = S3RecordedWorkspaces(plane.objects)
+    recorded = S3RecordedWorkspaces(plane.objects, plane.object_threads)
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,

@@ -34,7 +34,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
             run_aggregates=plane.runs,
             workers=plane.session_workers,
             store=plane.store,
-            collector=S3ContentCollector(plane.objects, clock=now),
+            collector=S3ContentCollector(plane.objects, plane.object_threads, clock=now),
             copier=S3WorkspaceCopier(plane.objects),
             syncs=plane.syncs,
             commands=plane.process_manager_commands,

@@ -3,9 +3,11 @@
 import os
 import random
 from collections.abc import AsyncIterator
+from concurrent.futures import Executor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -36,6 +38,7 @@ from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
 from infrastructure.boto3_store.passed_on import PassedOnCredentials
+from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.postgres.connections import open_untried_pool
@@ -89,6 +92,7 @@ class ControlPlane:
     process_manager_records: PostgresProcessManagerRecords
     reconcile_log: ReconcileLog
     objects: ObjectStore
+    object_threads: Executor
 
 
 @asynccontextmanager
@@ -126,6 +130,8 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     reconcile_log = ReconcileLog(store=store, clock=now)
     objects = await open_object_store(session)
     stack.callback(objects.close)
+    object_threads = calling_threads()
+    stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
@@ -163,6 +169,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         ),
         process_manager_records=PostgresProcessManagerRecords(pool),
         objects=objects,
+        object_threads=object_threads,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms

@@ -65,7 +65,7 @@ def schedule(plane: ControlPlane) -> Schedule:
 def readiness(plane: ControlPlane, pool: Pool) -> tuple[ReadinessCheck, ...]:
     return (
         PostgresReadiness(partial(server_version, pool)),
-        ObjectStoreReadiness(plane.objects),
+        ObjectStoreReadiness(plane.objects, plane.object_threads),
         ProjectionsReadiness(plane.reads.administration),
         ProcessManagersReadiness(plane.process_manager_records),
         UserProjectionsReadiness(PostgresUserProjectionRecords(pool)),
