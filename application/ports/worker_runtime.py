@@ -84,4 +84,4 @@ class ContainerGone(Exception):
 
 
 class StartFailed(Exception):
-    """The container died or never answered; the message holds the end of its log."""
+    """The container died or never answered, and the message holds the end of its log; or it can't be configured."""

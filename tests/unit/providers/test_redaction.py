@@ -1,6 +1,7 @@
 """No credential of a model gets into an event, however it is cut."""
 
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -152,6 +153,14 @@ def test_a_secret_that_is_learnt_later_is_replaced_from_then_on_and_the_oldest_a
     assert redactor.text(renewed[0]) == renewed[0]
 
 
+@pytest.fixture
+def switching_often():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
 def test_a_redactor_learns_what_the_one_learns_that_it_was_derived_from():
     redactor = Redactor([SECRET])
     of_run = redactor.with_secret("the callback's token")
@@ -161,7 +170,7 @@ def test_a_redactor_learns_what_the_one_learns_that_it_was_derived_from():
     assert [each.text("renewed-credentials") for each in (of_run, of_server)] == ["[secret]", "[secret]"]
 
 
-def test_secrets_that_are_learnt_at_once_are_all_replaced():
+def test_secrets_that_are_learnt_at_once_are_all_replaced(switching_often):
     secrets = [f"{number:02}" * 10 + "-token" for number in range(LEARNT)]
     for _ in range(20):
         redactor = Redactor([SECRET])
