@@ -142,7 +142,9 @@ class FleetlogServer:
     def problem(self, status: int, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The problem of an answer that is refused with `status`."""
         response = self.client.request(method, path, **options)
-        assert response.status_code == status, response.text
+        assert response.status_code == status, (
+            f"{method} {path}: {response.status_code} {response.text}\n{self.log_tail()}"
+        )
         assert response.headers["content-type"].startswith("application/problem+json")
         return dict(response.json())
 
