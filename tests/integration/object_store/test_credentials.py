@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import timedelta
 
 import msgspec
@@ -172,37 +173,60 @@ def test_a_source_that_fails_is_told_as_passing_and_one_that_refuses_as_final(
 PROCESS = "[default]\ncredential_process = {} -c '{}'\n"
 
 
-def test_a_source_that_hangs_is_told_in_bounded_time_to_all_who_wait(monkeypatch, bare_environment, location):
-    started = bare_environment / "started"
-    program = f'open("{started}", "a").write("x"); import time; time.sleep(3600)'
+@pytest.fixture
+def hanging_process(bare_environment):
+    """A source that hangs until the test ends; it writes an x into the file that is returned each time it is asked."""
+    asked, end = bare_environment / "asked", bare_environment / "end"
+    os.mkfifo(asked)
+    os.mkfifo(end)
+    program = f'open("{asked}", "w").write("x"); open("{end}").read()'
     (bare_environment / "config").write_text(PROCESS.format(sys.executable, program))
+    reading = os.open(asked, os.O_RDWR)
+    yield reading
+    os.close(reading)
+    with suppress(OSError):  # nobody hangs
+        os.close(os.open(end, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def test_a_source_that_hangs_is_asked_once_and_told_in_bounded_time_to_all_who_wait(hanging_process, location):
     session = AwsSession(location, timeout_s=3.0)
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(session.current) for _ in range(3)]
-    for each in waiting:
-        with pytest.raises(ObjectStoreUnavailable, match="within 3 s; a credential_process must end by itself"):
-            each.result()
-    assert started.read_text() == "x"
+        for each in waiting:
+            with pytest.raises(ObjectStoreUnavailable, match="within 3 s; a credential_process must end by itself"):
+                each.result()
+    assert os.read(hanging_process, 10) == b"x"
 
 
-def test_a_process_whose_source_of_credentials_hangs_refuses_to_start_and_ends(bare_environment):
-    (bare_environment / "config").write_text(PROCESS.format(sys.executable, "import time; time.sleep(3600)"))
+def start_of_a_process(timeout_s):
     program = (
         "import asyncio, infrastructure.boto3_store.session as session\n"
         "from infrastructure.object_store.location import S3Location\n"
         "from interfaces.bootstrap.object_store import object_store_session\n"
-        "session.AwsSession.__init__.__kwdefaults__['timeout_s'] = 1.0\n"
+        f"session.AwsSession.__init__.__kwdefaults__['timeout_s'] = {timeout_s}\n"
         "asyncio.run(object_store_session(S3Location(endpoint='', bucket='b', region='us-east-1')))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.strip().endswith(
+    return subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+
+
+def test_a_process_whose_source_of_credentials_hangs_refuses_to_start_and_ends(hanging_process):
+    with start_of_a_process(timeout_s=1.0) as process:
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.strip().endswith(
         "StartRefused: AWS credentials did not come within 1 s; a credential_process must end by itself"
     )
 
 
-def test_a_store_whose_credentials_can_not_be_renewed_in_time_is_told_as_passing(bare_environment, location):
-    (bare_environment / "config").write_text(PROCESS.format(sys.executable, "import time; time.sleep(3600)"))
+def test_a_start_that_waits_for_credentials_can_be_interrupted(hanging_process):
+    with start_of_a_process(timeout_s=3600.0) as process:
+        assert os.read(hanging_process, 10) == b"x"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.strip().endswith("KeyboardInterrupt")
+
+
+def test_a_store_whose_credentials_do_not_come_in_time_is_told_as_passing(hanging_process, location):
     with (
         closing(Boto3ObjectStore(AwsSession(location, timeout_s=0.5))) as store,
         pytest.raises(ObjectStoreUnavailable, match="must end by itself"),
