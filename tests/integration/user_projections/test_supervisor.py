@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from application.operations.consumer_control import UserProjectionControl
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
@@ -16,7 +18,7 @@ from infrastructure.system_clock import now
 from infrastructure.user_projections.projection_process import CHANNEL
 from infrastructure.user_projections.supervisor import UserProjectionSupervisor
 from tests.support.async_run import run
-from tests.support.user_projection import PATIENCE_S, rows
+from tests.support.user_projection import PATIENCE_S, ProjectCommand, rows, until
 
 PROCESS = """
 import json, pathlib, socket, sys, time
@@ -107,3 +109,17 @@ def test_it_ends_when_it_is_cancelled_while_its_connection_is_lost(
             assert task.cancelled()
 
     run(check())
+
+
+def test_ctrl_c_ends_the_command_while_its_database_is_away(database: str, tmp_path: Path) -> None:
+    name = conninfo_to_dict(database)["dbname"]
+    with ProjectCommand(database, tmp_path) as project:
+        project.becomes("running")
+        child = project.child()
+        beside = make_conninfo(database, dbname="postgres")
+        with psycopg.connect(beside, autocommit=True, connect_timeout=60) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        until(lambda: "lost its database" in project.log(), project.log)
+        assert project.stop(signal.SIGINT) == 0
+        assert not Path(f"/proc/{child}/exe").exists()

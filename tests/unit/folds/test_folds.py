@@ -21,7 +21,6 @@ EVENTS = json.loads(GOLDEN_EVENTS.read_text(encoding="utf-8"))["events"]
 FOLDS = {fold.name: fold for fold in golden.folds()}
 WITHOUT_EFFECT = {
     "aggregate run": {"run.lease_lost", "run.tail_lost"},
-    "aggregate user's projection control": {"user_projection.forgotten"},
     "aggregate session": {"session.workspace_validated", "session.sync_progress", "session.orphan_removed"},
 }
 """Events that are there for people and read models; no decision depends on them."""
