@@ -2,7 +2,7 @@
 
     process to supervisor   described, or refused and its end
     supervisor to process   order; or it closes the socket, and the process ends
-    process to supervisor   progress, at first, whenever the position has changed and at intervals;
+    process to supervisor   progress, at first and every PROGRESS_S, whether or not the position has changed;
                             blocked or failed, and its end
 
 Whoever finds the socket closed knows that the other has ended.
@@ -12,6 +12,8 @@ import msgspec
 
 PROGRESS_S = 0.5
 """The interval of progress messages, in seconds."""
+END_S = 8.0
+"""How long a process may take to finish its event when it is asked to end, in seconds; then it is killed."""
 MAX_MESSAGE_BYTES = 1024 * 1024
 
 
@@ -30,7 +32,8 @@ class ClassRejected(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
 
 
 class PositionReached(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
-    """The view has tracked everything up to `position`."""
+    """Every event of its topics up to `position` has been processed. Those that `process_event` leaves untracked count
+    too, so that after a restart `position` may be lower, and they come again."""
 
     position: int
 

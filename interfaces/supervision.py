@@ -5,12 +5,13 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from application.task_cancellation import cancel_and_wait
 
 TASKS_END_S = 10.0
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -54,6 +55,17 @@ async def running(
     for task in tasks:
         if task.done() and not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+async def unless_stopped(work: Coroutine[Any, Any, Result], stop: asyncio.Event) -> Result | None:
+    """What the work gives, or raises; None if `stop` was set before its end: then it is cancelled."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    tasks: list[asyncio.Task[Any]] = [working, stopping]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        await cancel_and_wait([task for task in tasks if not task.done()], again_after_s=TASKS_END_S)
 
 
 async def _without_end(name: str, task: Coroutine[Any, Any, None]) -> None:

@@ -295,7 +295,8 @@ class ProjectionProgress(Protocol):
 
 
 class ProjectionAdministration(Protocol):
-    """Names are those of Fleetlog's projections; `retry` and `skip` also take those of users.
+    """Names are those of Fleetlog's projections; `retry` and `skip` also take those of users,
+    `forget` those alone.
 
     Every command is recorded in the stream `projection:{name}` (or `user_projection:{name}`), with `by` as its
     metadata; a repeated `command_id` changes nothing. Unknown names raise NotFound. Commands but `rebuild` return the
@@ -310,6 +311,11 @@ class ProjectionAdministration(Protocol):
 
     async def skip(self, name: str, at_position: int, *, by: Metadata, command_id: str, reason: str = "") -> int:
         """Skip the event, now and in rebuilds with the same fold version. Raises NotStopped (a Conflict)."""
+        ...
+
+    async def forget(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
+        """Show a user's projection no more, until it runs again. Its view, stops and skips stand. Raises ProjectionRuns
+        (a Conflict)."""
         ...
 
     async def rebuild(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:

@@ -25,7 +25,8 @@ from domain.operations.log_consumer import (
 from domain.operations.process_managers import PROCESS_MANAGER
 from domain.operations.projections import PROJECTION, RecordRebuilt, RequestRebuild
 from domain.operations.projections import decide as decide_projections
-from domain.operations.user_projections import USER_PROJECTION
+from domain.operations.user_projections import USER_PROJECTION, ForgetProjection
+from domain.operations.user_projections import decide as decide_user_projections
 
 
 class ConsumerControl:
@@ -117,7 +118,19 @@ class UserProjectionControl(ConsumerControl):
     """The same for the projections of users. `names`: those that have run on this database."""
 
     def __init__(self, *, store: EventStore, clock: Clock, names: Collection[str]) -> None:
-        super().__init__(store=store, clock=clock, kind=USER_PROJECTION, names=names, actor="user-projections")
+        super().__init__(
+            store=store,
+            clock=clock,
+            kind=USER_PROJECTION,
+            names=names,
+            actor="user-projections",
+            decide=decide_user_projections,
+        )
+
+    async def forget(self, name: str, reason: str, context: CommandContext) -> int:
+        """Record that it is shown no more; the position of that decision. Raises NotFound."""
+        await self._known(name)
+        return (await self._streams.handle(name, ForgetProjection(reason=reason), context)).position
 
 
 class ProjectionControl(ConsumerControl):

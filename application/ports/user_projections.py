@@ -25,7 +25,8 @@ class UserProjectionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     """`status`: running, restarting (its process has ended and is started again after a pause), stopped (the event at
     `error_position` can't be processed), waiting (newer code wrote that event) or not running (nobody has reported for
     a while). `lag_events`: the events of its topics that it has not processed, at most MOST_COUNTED; `lag_is_more`:
-    there are more. `lag_seconds`: since the first of them was recorded. `error`: what stops it, or ended its process
+    there are more; `lag_is_counted`: false, with a lag of 0, for one that has not run for a day. `lag_seconds`: since
+    the first of them was recorded. `error`: what stops it, or ended its process
     last."""
 
     projection: str
@@ -34,6 +35,7 @@ class UserProjectionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     position: int
     lag_events: int
     lag_is_more: bool
+    lag_is_counted: bool = True
     lag_seconds: float
     holder: str | None
     restarts: int
@@ -47,6 +49,8 @@ class UserProjectionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     @property
     def lag_text(self) -> str:
         """For people, such as `10,000+ events, 12.5 s`."""
+        if not self.lag_is_counted:
+            return "not counted"
         return f"{self.lag_events:,}{'+' if self.lag_is_more else ''} events, {self.lag_seconds:.1f} s"
 
 

@@ -116,3 +116,10 @@ class UserProjectionSkipped(Event, frozen=True, kw_only=True):
 
     at_position: int
     reason: str = ""
+
+
+@wire("user_projection.forgotten")
+class UserProjectionForgotten(Event, frozen=True, kw_only=True):
+    """It is shown no more, until it runs again. Its stops and skips stand."""
+
+    reason: str = ""

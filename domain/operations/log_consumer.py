@@ -43,8 +43,10 @@ def blocking_event(position: int, type_: str, error: BaseException) -> BlockingE
 
 
 def describe(error: BaseException) -> str:
-    """`{type}: {message}`, at most LONGEST_ERROR characters, without NUL, which Postgres can't store."""
-    return f"{type(error).__name__}: {error}"[:LONGEST_ERROR].replace("\0", "\\0")
+    """`{type}: {message}`, at most LONGEST_ERROR characters, without what Postgres can't store: NUL is escaped, and
+    lone surrogates, which UTF-8 can't encode."""
+    text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR].replace("\0", "\\0")
+    return text.encode("utf-8", "backslashreplace").decode()[:LONGEST_ERROR]
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):

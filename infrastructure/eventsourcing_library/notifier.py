@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql as identifiers
 
 from infrastructure.postgres.connections import connect_thread
-from infrastructure.postgres.listener import EVENTS_CHANNEL, POLL_SECONDS
+from infrastructure.postgres.listener import EVENTS_CHANNEL, LAST_RETRY_DELAY_SECONDS, POLL_SECONDS
 
 _logger = logging.getLogger(__name__)
 
@@ -42,14 +42,16 @@ class ThreadNotifier:
             self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while not self._closed.is_set():
+        delay = 0.0
+        while not self._closed.wait(delay):
             try:
                 with connect_thread(self._dsn) as connection:
                     connection.execute(identifiers.SQL("LISTEN {}").format(identifiers.Identifier(EVENTS_CHANNEL)))
+                    delay = 0.0
                     self._listen(connection)
             except psycopg.Error as error:
                 _logger.warning("the LISTEN connection was lost, connecting again", extra={"error": str(error)})
-                self._closed.wait(0.05)
+            delay = min(2 * delay + 0.05, LAST_RETRY_DELAY_SECONDS)
 
     def _listen(self, connection: psycopg.Connection) -> None:
         while not self._closed.is_set():

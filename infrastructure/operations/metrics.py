@@ -1,15 +1,21 @@
 """The metrics of the control plane, read on every scrape: work, read models, process managers, streams, executors."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from application.ports.operations import Gauge, Metric
 from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.user_projections import MOST_COUNTED, UserProjectionRecords, UserProjectionStatus
+from domain.operations.log_consumer import describe
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.work_statistics import PostgresWorkStatistics, WorkAges
 from infrastructure.streams.hub import StreamHub
 from projections.ports import EVENT_INDEX, ProjectionAdministration
+
+USERS_TIMEOUT_S = 3.0
+log = logging.getLogger(__name__)
 
 
 class ControlPlaneMetrics:
@@ -34,7 +40,7 @@ class ControlPlaneMetrics:
         work = await self._work.read()
         statuses = [s for s in await self._projections.status() if s.state == "active"]
         managers = await self._process_managers.status()
-        users = await self._user_projections.status()
+        users = await self._of_users_if_known()
         circuits = self._executors.circuit_states()
         return [
             _gauge(
@@ -98,23 +104,35 @@ class ControlPlaneMetrics:
             ),
         ]
 
+    async def _of_users_if_known(self) -> Sequence[UserProjectionStatus]:
+        """Without them rather than no metrics at all: users' projections are their own affair."""
+        try:
+            async with asyncio.timeout(USERS_TIMEOUT_S):
+                return await self._user_projections.status()
+        except Exception as error:  # noqa: BLE001  the other metrics tell of the database
+            log.warning("the status of users' projections is not known", extra={"error": describe(error)})
+            return ()
+
 
 def _of_users(users: Sequence[UserProjectionStatus]) -> list[Metric]:
     """Series by projection."""
+    counted = [each for each in users if each.lag_is_counted]
 
-    def of_each(value: Callable[[UserProjectionStatus], float]) -> list[tuple[dict[str, str], float]]:
-        return [({"projection": each.projection}, value(each)) for each in users]
+    def of_each(
+        value: Callable[[UserProjectionStatus], float], of: Sequence[UserProjectionStatus] = users
+    ) -> list[tuple[dict[str, str], float]]:
+        return [({"projection": each.projection}, value(each)) for each in of]
 
     return [
         _gauge(
             "user_projection_lag_events",
             f"Events that a user's projection is behind, at most {MOST_COUNTED}.",
-            of_each(lambda each: each.lag_events),
+            of_each(lambda each: each.lag_events, counted),
         ),
         _gauge(
             "user_projection_lag_seconds",
             "Seconds that a user's projection is behind the log.",
-            of_each(lambda each: each.lag_seconds),
+            of_each(lambda each: each.lag_seconds, counted),
         ),
         _gauge(
             "user_projection_stopped",
@@ -125,6 +143,11 @@ def _of_users(users: Sequence[UserProjectionStatus]) -> list[Metric]:
             "user_projection_running",
             "1 for a user's projection that works.",
             of_each(lambda each: each.status == "running"),
+        ),
+        _gauge(
+            "user_projection_restarts",
+            "How often a user's projection's process was started again since `fleetlog project` took it over.",
+            of_each(lambda each: each.restarts),
         ),
     ]
 

@@ -1,6 +1,7 @@
 """Users' projections in the database: the status of all, and the lock and status of one for its holder."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -12,11 +13,14 @@ from psycopg.rows import dict_row
 import sql
 from application.ports.user_projections import MAX_SHOWN, MOST_COUNTED, State, UserProjectionStatus
 from domain.identifiers import DEFAULT_TENANT
+from domain.operations.user_projections import ProjectionRuns
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.retrying import rows_of
 
 SILENCE = timedelta(seconds=10)
 """Whose row has not been written for so long does not run."""
+COUNTED = timedelta(days=1)
+"""The lag of one that has not run for so long is not counted."""
 Connection = psycopg.AsyncConnection[Any]
 
 
@@ -27,12 +31,33 @@ class PostgresUserProjectionRecords:
         self._pool, self._tenant = pool, tenant
 
     async def status(self) -> Sequence[UserProjectionStatus]:
-        bounds = {"tenant": self._tenant, "silence": SILENCE, "most": MOST_COUNTED + 1, "limit": MAX_SHOWN}
+        bounds = {
+            "tenant": self._tenant,
+            "silence": SILENCE,
+            "counted": COUNTED,
+            "most": MOST_COUNTED + 1,
+            "limit": MAX_SHOWN,
+        }
         return [_status(row) for row in await rows_of(self._pool, "user_projections/status", bounds, dict_row)]
 
     async def names(self) -> Sequence[str]:
         rows = await rows_of(self._pool, "user_projections/names", {"tenant": self._tenant, "limit": MAX_SHOWN})
         return [name for (name,) in rows]
+
+    @asynccontextmanager
+    async def forgetting(self, name: str) -> AsyncIterator[None]:
+        """Delete its row at the end of the block, unless that raises; meanwhile nobody can begin to run it. Raises
+        ProjectionRuns."""
+        names = {"tenant": self._tenant, "name": name}
+        async with self._pool.connection() as connection, connection.transaction():
+            held = await connection.execute(sql.query("user_projections/try_lock_for_transaction"), names)
+            if await held.fetchone() != (True,):
+                raise ProjectionRuns(
+                    f"the projection {name} runs now, or `fleetlog project` still holds it; stop that first",
+                    "projection_runs",
+                )
+            yield
+            await connection.execute(sql.query("user_projections/forget"), names)
 
 
 def _status(row: dict[str, Any]) -> UserProjectionStatus:
@@ -42,6 +67,7 @@ def _status(row: dict[str, Any]) -> UserProjectionStatus:
         position=row["position"],
         lag_events=min(row["lag_events"], MOST_COUNTED),
         lag_is_more=row["lag_events"] > MOST_COUNTED,
+        lag_is_counted=row["lag_is_counted"],
         lag_seconds=row["lag_seconds"],
         holder=None if row["status"] == "not running" else row["holder"],
         restarts=row["restarts"],

@@ -10,12 +10,10 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from application.user_projection_protocol import MAX_MESSAGE_BYTES, Message, Order, decode_message
+from application.user_projection_protocol import END_S, MAX_MESSAGE_BYTES, Message, Order, decode_message
 
 SILENCE_S = 60.0
 """A process that says nothing for so long is ended."""
-END_S = 10.0
-"""How long a process may take to finish its event when it is asked to end; then it is killed."""
 CHANNEL = "{channel}"
 """In a command: the place of the socket's file descriptor."""
 

@@ -14,6 +14,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -53,6 +54,8 @@ LOOK_S = 0.2
 FIRST_RESTART_S, LAST_RESTART_S = 0.2, 30.0
 STEADY_S = 30.0
 """A process that has worked for so long ends the growth of the pauses."""
+LAST_STATUS_S = 2.0
+"""How long the last status may take to be written; with END_S it fits into the time that tasks have to end."""
 SESSION = {"idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 Connection = psycopg.AsyncConnection[Any]
 
@@ -83,6 +86,7 @@ class UserProjectionSupervisor:
         self._dsn, self._control, self._command = dsn, control, command
         self._class, self._schema, self._environment = projection_class, schema, environment
         self._holder, self._jitter = holder, jitter
+        self._has_looked, self._holds = asyncio.Event(), False
         self._status = HolderStatus(name="", projection_class=projection_class, view_class="", topics=(), holder=holder)
 
     async def describe(self) -> Described:
@@ -97,6 +101,11 @@ class UserProjectionSupervisor:
         self._status.name = described.name
         self._status.view_class, self._status.topics = described.view_class, described.topics
         return described
+
+    async def holds(self) -> bool:
+        """As soon as `run` has asked for the lock: whether it holds the projection, or waits for another process."""
+        await self._has_looked.wait()
+        return self._holds
 
     async def run(self) -> None:
         while True:
@@ -118,7 +127,10 @@ class UserProjectionSupervisor:
             if not waits:
                 log.info("another process runs the projection %s: waiting to take over", name)
                 waits = True
+                self._has_looked.set()
             await asyncio.sleep(LOCK_POLL_S)
+        self._holds = True
+        self._has_looked.set()
         log.info("runs the projection", extra={"projection": name, "class": self._class, "took_over": waits})
 
     async def _hold(self, connection: Connection) -> None:
@@ -141,8 +153,10 @@ class UserProjectionSupervisor:
         finally:
             await cancel_and_wait([keeping], again_after_s=30.0)
             self._status.status = "not running"
-            if not connection.broken:
-                await write_status(connection, self._status)
+            # An error here, of a database that is away, would take the place of a cancellation.
+            with suppress(psycopg.Error, OSError, TimeoutError):
+                async with asyncio.timeout(LAST_STATUS_S):
+                    await write_status(connection, self._status)
 
     async def _keep_running(self) -> None:
         loop, pause = asyncio.get_running_loop(), FIRST_RESTART_S
@@ -193,6 +207,9 @@ class UserProjectionSupervisor:
 
     def _show_progress(self, position: int) -> None:
         self._status.position = position
+        waits_at = self._status.error_position if self._status.status == "waiting" else None
+        if waits_at is not None and position < waits_at:
+            return  # each restart begins before that event
         if self._status.status != "running":
             self._status.status = "running"
             if self._status.error_position is not None:  # it is past that event, or about to try it again

@@ -2,7 +2,8 @@
 
 The library looks for a setting under the name of the application or projection first: the log's begin with FLEETLOG_,
 those of the projection `RunsPerHour` with RUNSPERHOUR_. The view lies in the log's database, in a schema of the
-users', unless the user's environment says where: by {NAME}_PERSISTENCE_MODULE or {NAME}_POSTGRES_DBNAME.
+users', unless the user's environment says where: by {NAME}_PERSISTENCE_MODULE, {NAME}_POSTGRES_DBNAME or
+{NAME}_POSTGRES_HOST. Then the log's user and password are not sent there.
 """
 
 import re
@@ -21,6 +22,7 @@ _DSN_SETTINGS = {
     "user": "POSTGRES_USER",
     "password": "POSTGRES_PASSWORD",
 }
+_ELSEWHERE = ("PERSISTENCE_MODULE", "POSTGRES_DBNAME", "POSTGRES_HOST")
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _OURS = frozenset({"public", "read_models", "past", "information_schema"})
 
@@ -44,7 +46,7 @@ def log_settings(dsn: str) -> dict[str, str]:
 def lies_elsewhere(name: str, environment: Mapping[str, str]) -> bool:
     """Whether the user's environment says where the view of the projection lies."""
     prefix = f"{name.upper()}_"
-    return any(environment.get(prefix + key) for key in ("PERSISTENCE_MODULE", "POSTGRES_DBNAME"))
+    return any(environment.get(prefix + key) for key in _ELSEWHERE)
 
 
 def view_settings(name: str, dsn: str, schema: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -57,7 +59,7 @@ def view_settings(name: str, dsn: str, schema: str, environment: Mapping[str, st
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "POSTGRES_SCHEMA": schema,
         "CREATE_TABLE": "yes",
-        **{key: str(parts.get(name) or "") for name, key in _DSN_SETTINGS.items()},
+        **{key: str(parts.get(part) or "") for part, key in _DSN_SETTINGS.items()},
     }
     # A user's own setting for this projection, such as RUNSPERHOUR_POSTGRES_POOL_SIZE, stands.
     return {f"{prefix}{key}": environment.get(f"{prefix}{key}", value) for key, value in settings.items()}

@@ -9,13 +9,14 @@ from pathlib import Path
 import interfaces
 from application.operations.consumer_control import UserProjectionControl
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
-from infrastructure.postgres.migrations import migrate
+from infrastructure.postgres.migrations import pending
 from infrastructure.system_clock import now
 from infrastructure.user_projections.projection_process import CHANNEL
 from infrastructure.user_projections.supervisor import UserProjectionSupervisor
 from infrastructure.user_projections.view_settings import check_schema
 from interfaces.bootstrap.direct_access import reachable_database
 from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.errors import StartRefused
 from interfaces.settings import Settings
 
 PROGRAM = "interfaces.python.projection_process"
@@ -31,7 +32,12 @@ async def user_projection_supervisor(
     checked = check_schema(schema)
     dsn = await reachable_database(settings)
     with startup_errors():
-        await migrate(dsn)
+        missing = await pending(dsn)
+    if missing:  # not applied here: older servers may still run on this database
+        raise StartRefused(
+            f"the database lacks {len(missing)} migrations of this version, from {missing[0]} on; run "
+            "`fleetlog migrate` first, or `fleetlog up`, which migrates its own Postgres"
+        )
     async with GroupCommitEventStore(dsn) as store:
         yield UserProjectionSupervisor(
             dsn=dsn,

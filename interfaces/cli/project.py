@@ -32,7 +32,7 @@ async def run_project(arguments: argparse.Namespace, settings: Settings) -> int:
     from application.ports.user_projections import ProjectionRefused, SchemaRefused
     from interfaces.bootstrap.user_projections import user_projection_supervisor
     from interfaces.logging import configure_logging
-    from interfaces.supervision import running, stop_signals
+    from interfaces.supervision import running, stop_signals, unless_stopped
 
     configure_logging()
     try:
@@ -44,9 +44,13 @@ async def run_project(arguments: argparse.Namespace, settings: Settings) -> int:
                 view=arguments.view,
                 schema=arguments.schema,
             ) as supervisor:
-                described = await supervisor.describe()
+                described = await unless_stopped(supervisor.describe(), stop)
+                if described is None:
+                    return 0
                 async with running({f"projection {described.name}": supervisor.run()}, stop):
-                    _announce(arguments, described.name, described.view_class)
+                    holds = await unless_stopped(supervisor.holds(), stop)
+                    if holds is not None:
+                        _announce(arguments, described.name, described.view_class, holds=holds)
                     await stop.wait()
     except (ProjectionRefused, SchemaRefused) as refused:
         print_error(str(refused))
@@ -54,9 +58,12 @@ async def run_project(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _announce(arguments: argparse.Namespace, name: str, view: str) -> None:
+def _announce(arguments: argparse.Namespace, name: str, view: str, *, holds: bool) -> None:
     if arguments.json:
-        print_json({"projection": name, "class": arguments.projection, "view": view})
+        print_json({"projection": name, "class": arguments.projection, "view": view, "waits": not holds})
         return
-    err.print(f"[bold green]Fleetlog[/] runs the projection [bold]{whole(name)}[/], its view is {whole(view)}")
+    if holds:
+        err.print(f"[bold green]Fleetlog[/] runs the projection [bold]{whole(name)}[/], its view is {whole(view)}")
+    else:
+        err.print(f"Another process runs the projection [bold]{whole(name)}[/]; this one takes over when that ends")
     err.print("  [dim]Ctrl-C stops it; `fleetlog projections status` shows it[/]")

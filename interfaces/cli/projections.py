@@ -1,4 +1,4 @@
-"""`fleetlog projections status|rebuild|retry|skip`: see and administer projections. Each change is an event."""
+"""`fleetlog projections status|rebuild|retry|skip|forget`: see and administer projections. Each change is an event."""
 
 import argparse
 import asyncio
@@ -32,7 +32,10 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     rebuild = actions.add_parser("rebuild", help="build a new version beside the current one, then swap")
     retry = actions.add_parser("retry", help="try the event again that stopped a projection")
     skip = actions.add_parser("skip", help="go on without the event that stopped a projection")
-    for action, run in ((status, run_status), (rebuild, run_rebuild), (retry, run_retry), (skip, run_skip)):
+    forget = actions.add_parser("forget", help="show a projection of yours no more that has ended; its tables stay")
+    for action, run in (
+        (status, run_status), (rebuild, run_rebuild), (retry, run_retry), (skip, run_skip), (forget, run_forget),
+    ):  # fmt: skip
         if action is not status:
             action.add_argument("name", help="such as runs; `status` lists them")
             action.add_argument("--reason", default="", help="kept in the log")
@@ -91,6 +94,10 @@ async def run_skip(arguments: argparse.Namespace, settings: Settings) -> int:
     return await _act(arguments, settings, "skip")
 
 
+async def run_forget(arguments: argparse.Namespace, settings: Settings) -> int:
+    return await _act(arguments, settings, "forget")
+
+
 async def _act(arguments: argparse.Namespace, settings: Settings, action: str) -> int:
     from interfaces.bootstrap.direct_access import projection_administration
 
@@ -109,6 +116,8 @@ async def _act(arguments: argparse.Namespace, settings: Settings, action: str) -
                     return await _follow(administration, arguments.name, result["version"])
             elif action == "retry":
                 result = {"position": await administration.retry(arguments.name, **audit)}
+            elif action == "forget":
+                result = {"position": await administration.forget(arguments.name, **audit)}
             else:
                 position = await administration.skip(arguments.name, arguments.position, **audit)
                 result = {"position": position}

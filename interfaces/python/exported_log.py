@@ -15,14 +15,17 @@ class ExportedLog(ReadOnlyLog):
     """
 
     name = "fleetlog"
-    defaults = {  # noqa: RUF012
-        "PERSISTENCE_MODULE": "infrastructure.audit.exported_file",
-        "IS_SNAPSHOTTING_ENABLED": "no",
-    }
+    defaults = {"IS_SNAPSHOTTING_ENABLED": "no"}  # noqa: RUF012
 
     def __init__(self, path: str | Path, *, tenant: str = "default") -> None:
         prefix = self.name.upper()
-        super().__init__(env={f"{prefix}_EXPORT_FILE": str(path), f"{prefix}_FLEETLOG_TENANT": tenant})
+        settings = {
+            # Not a default: a setting of the environment for the same name would open a database.
+            "PERSISTENCE_MODULE": "infrastructure.audit.exported_file",
+            "EXPORT_FILE": str(path),
+            "FLEETLOG_TENANT": tenant,
+        }
+        super().__init__(env={f"{prefix}_{key}": value for key, value in settings.items()})
 
     def __iter__(self) -> Iterator[RecordedEvent]:
         """All events, in order."""

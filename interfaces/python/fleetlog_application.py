@@ -8,6 +8,7 @@ from typing import Any, Self
 from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.utils import Environment
 
+from interfaces.errors import StartRefused
 from interfaces.python.read_only_log import ReadOnlyLog
 from interfaces.settings import Settings, load_settings
 
@@ -35,8 +36,16 @@ class FleetlogApplication(ReadOnlyLog):
             return cls()  # without the other settings that a server needs with it
         chosen = settings or load_settings(os.environ)
         with ThreadPoolExecutor(max_workers=1) as thread:  # a notebook's own thread has a running event loop
-            found = thread.submit(lambda: asyncio.run(reachable_database(chosen)))
-            return cls(env={f"{cls.name.upper()}_DATABASE_URL": found.result(timeout=FIND_TIMEOUT_S)})
+            found = thread.submit(
+                lambda: asyncio.run(asyncio.wait_for(reachable_database(chosen), timeout=FIND_TIMEOUT_S))
+            )
+            try:
+                dsn = found.result()
+            except TimeoutError as error:
+                raise StartRefused(
+                    f"the database of `{chosen.home}` did not answer within {FIND_TIMEOUT_S:g} s; see `fleetlog doctor`"
+                ) from error
+        return cls(env={f"{cls.name.upper()}_DATABASE_URL": dsn})
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
         """Raises OSError when it is not said where the log is."""

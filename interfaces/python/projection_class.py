@@ -1,5 +1,6 @@
 """Finds a user's projection and its view, by name."""
 
+import difflib
 import importlib
 import re
 import sys
@@ -8,6 +9,8 @@ from typing import Any, ForwardRef, get_args, get_origin
 from eventsourcing.persistence import TrackingRecorder
 from eventsourcing.projection import Projection
 
+from domain.event import event_types
+from domain.operations import events, projection_events  # noqa: F401  they register their wire names
 from domain.operations.log_consumer import describe
 from projections.catalogue import PROJECTIONS
 from projections.ports import EVENT_INDEX, WORK
@@ -19,7 +22,12 @@ TAKEN = frozenset({"fleetlog", WORK, EVENT_INDEX, *(projection.name for projecti
 
 
 class ClassRefused(Exception):
-    """There is no such class, or it is no projection that can be run. The message is for people."""
+    """There is no such class, or it is no projection that can be run. The message is for people. `raised_by_module`:
+    the cause is an error of the module's own code, whose traceback its author wants to see."""
+
+    def __init__(self, message: str, *, raised_by_module: bool = False) -> None:
+        super().__init__(message)
+        self.raised_by_module = raised_by_module
 
 
 def projection_named(topic: str) -> type[Projection[Any]]:
@@ -39,7 +47,26 @@ def projection_named(topic: str) -> type[Projection[Any]]:
         raise ClassRefused(
             f"{topic} has the name {name!r}, which is a projection of Fleetlog's own: give it another one"
         )
+    _check_topics(topic, found.topics)
     return found
+
+
+def _check_topics(topic: str, topics: Any) -> None:
+    """Raises ClassRefused for topics of which no event is: the projection would run and process nothing."""
+    if isinstance(topics, str):
+        raise ClassRefused(f"{topic} has the text {topics[:80]!r} as its `topics`; write `topics = ({topics[:80]!r},)`")
+    known = event_types()
+    for each in topics:
+        if not isinstance(each, str):
+            raise ClassRefused(
+                f"{topic} has {each!r:.80} among its `topics`, which are wire names such as 'run.queued'"
+            )
+        if each not in known and ":" not in each:
+            closest = difflib.get_close_matches(each, known, n=1, cutoff=0.0)
+            raise ClassRefused(
+                f"{topic} has {each[:80]!r} among its `topics`, and no event has that wire name; the closest one is "
+                f"{closest[0]!r}"
+            )
 
 
 def view_named(topic: str) -> type[TrackingRecorder]:
@@ -90,10 +117,14 @@ def _class(topic: str) -> Any:
     except AttributeError as error:
         if module_name in sys.modules:
             raise ClassRefused(f"the module {module_name!r} has no {path!r}{_taken(package)}") from error
-        raise ClassRefused(f"the module {module_name!r} can't be imported: {describe(error)}") from error
+        raise _not_importable(module_name, error) from error
     except Exception as error:
-        raise ClassRefused(f"the module {module_name!r} can't be imported: {describe(error)}") from error
+        raise _not_importable(module_name, error) from error
     return found
+
+
+def _not_importable(module_name: str, error: Exception) -> ClassRefused:
+    return ClassRefused(f"the module {module_name!r} can't be imported: {describe(error)}", raised_by_module=True)
 
 
 def _taken(package: str) -> str:

@@ -21,6 +21,7 @@ from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.utils import get_topic
 
 from application.user_projection_protocol import (
+    END_S,
     MAX_MESSAGE_BYTES,
     PROGRESS_S,
     BlockedAtEvent,
@@ -35,7 +36,6 @@ from domain.operations.log_consumer import describe
 from interfaces.python.projection_class import OUR_PACKAGES, ClassRefused, projection_named, view_named, view_of
 from interfaces.python.supervised_projection import EventBlocks, Progressing, SupervisedLog, is_newer, supervised
 
-END_S = 10.0
 _decode_order = msgspec.json.Decoder(Order).decode
 
 
@@ -46,23 +46,30 @@ class Supervisor:
         self._lines = channel.makefile("rb")
         self._channel, self._sending = channel, threading.Lock()
 
-    def tell(self, message: Message) -> None:
-        """A supervisor that has ended is told nothing more."""
+    def tell(self, message: Message) -> bool:
+        """False when the supervisor has ended."""
         try:
             with self._sending:
                 self._channel.sendall(msgspec.json.encode(message) + b"\n")
         except OSError:
-            return
+            return False
+        return True
 
     def order(self) -> Order | None:
         """None when it has closed the socket."""
-        line = self._lines.readline(MAX_MESSAGE_BYTES)
+        try:
+            line = self._lines.readline(MAX_MESSAGE_BYTES)
+        except OSError:
+            return None
         return _decode_order(line) if line.endswith(b"\n") else None
 
     def wait_for_end(self) -> None:
-        """Until it has closed the socket."""
-        while self._lines.read(1):
-            pass
+        """Until it has closed the socket; one that dies with unread messages resets it."""
+        try:
+            while self._lines.read(1):
+                pass
+        except OSError:
+            return
 
 
 def main(arguments: list[str]) -> int:
@@ -75,7 +82,7 @@ def main(arguments: list[str]) -> int:
         projection_class = projection_named(topic)
         view_class = view_named(view_topic) if view_topic else view_of(projection_class)
     except ClassRefused as refused:
-        if refused.__cause__ is not None and "imported" in str(refused):
+        if refused.raised_by_module and refused.__cause__ is not None:
             traceback.print_exception(refused.__cause__)
         supervisor.tell(ClassRejected(error=str(refused)))
         return 2
@@ -94,7 +101,11 @@ def _run(
     view_class: type[TrackingRecorder],
 ) -> int:
     os.environ.update(order.libpq)
-    progress = Progressing()
+    progress, tracked = Progressing(), 0
+
+    def reached() -> PositionReached:
+        return PositionReached(position=max(progress.position, tracked))
+
     signal.signal(signal.SIGTERM, lambda *_: progress.stopping.set())
     threading.Thread(target=_end_with, args=(supervisor, progress), name="supervisor", daemon=True).start()
     try:
@@ -105,15 +116,15 @@ def _run(
             env=order.environment,
         ) as runner:
             tracked = runner.view.max_tracking_id(runner.app_name) or 0
-            progress.position = max(progress.position, tracked)
             while not runner.is_interrupted.is_set() and not progress.stopping.is_set():
-                supervisor.tell(PositionReached(position=progress.position))
+                if not supervisor.tell(reached()):
+                    break
                 runner.is_interrupted.wait(PROGRESS_S)
             progress.stopping.set()
-        supervisor.tell(PositionReached(position=progress.position))
+        supervisor.tell(reached())
     except EventBlocks as blocked:
         traceback.print_exception(blocked.error)
-        supervisor.tell(PositionReached(position=progress.position))
+        supervisor.tell(reached())
         supervisor.tell(
             BlockedAtEvent(
                 position=blocked.position,

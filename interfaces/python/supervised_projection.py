@@ -37,7 +37,7 @@ class AnotherRunner(Exception):
 
 
 class Progressing:
-    """How far the view has got, as this process knows; and whether it is to stop."""
+    """The position of the last event that this process has processed, 0 before the first; and whether it is to stop."""
 
     def __init__(self) -> None:
         self.position = 0
@@ -54,7 +54,7 @@ class EventPlaceholder:
 
 
 class ToleratingMapper(Mapper[str]):
-    """Another mapper, with UnreadableEvents where it raises."""
+    """Another mapper, with EventPlaceholders where it raises."""
 
     def __init__(self, mapper: Mapper[str]) -> None:
         self._mapper = mapper

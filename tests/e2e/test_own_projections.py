@@ -52,7 +52,7 @@ def test_the_page_on_projections_makes_its_table_and_the_server_shows_it(
         own_fleetlog.finished("echo hello")
     (module,) = blocks(PROJECTING, "python")
     (query,) = blocks(PROJECTING, "sql")
-    start, status, _ = blocks(PROJECTING, "sh")
+    start, status, _, forget = blocks(PROJECTING, "sh")
     (tmp_path / "runs_per_hour.py").write_text(module, encoding="utf-8")
     env = environment(own_fleetlog, tmp_path)
     dsn = run(reachable_database(load_settings(env)))
@@ -77,6 +77,7 @@ def test_the_page_on_projections_makes_its_table_and_the_server_shows_it(
         until(lambda: "RunsPerHour is running" in ready())
         metrics = own_fleetlog.client.get("/metrics").text
         assert 'fleetlog_user_projection_running{projection="RunsPerHour"} 1.0' in metrics
+        assert 'fleetlog_user_projection_restarts{projection="RunsPerHour"} 0.0' in metrics
         assert 'fleetlog_user_projection_lag_events{projection="RunsPerHour"} 0.0' in metrics
 
         # An event that it can't take: the server stays ready.
@@ -92,6 +93,8 @@ def test_the_page_on_projections_makes_its_table_and_the_server_shows_it(
         project.send_signal(signal.SIGTERM)
         assert project.wait(timeout=PATIENCE_S) == 0
     assert "RunsPerHour is not running" in ready()
+    executed(own_fleetlog, tmp_path, forget, env)
+    assert ready() == "none"
 
 
 @pytest.mark.proof

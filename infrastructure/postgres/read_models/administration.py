@@ -42,6 +42,14 @@ class PostgresProjectionAdministration:
     async def skip(self, name: str, at_position: int, *, by: Metadata, command_id: str, reason: str = "") -> int:
         return await (await self._control_of(name)).skip(name, at_position, reason, _context(by, command_id))
 
+    async def forget(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:
+        names = await self._users.names()
+        if self._control_of_users is None or name not in names:
+            raise NotFound(f"no user's projection {name!r} is known; there are: {', '.join(names) or 'none'}")
+        control = self._control_of_users(names)
+        async with self._users.forgetting(name):
+            return await control.forget(name, reason, _context(by, command_id))
+
     async def _control_of(self, name: str) -> ConsumerControl:
         """Of Fleetlog's own projections; of users' ones, for a name that is one of theirs."""
         if self._control_of_users is not None and not any(each.name == name for each in PROJECTIONS):

@@ -1,5 +1,6 @@
 """The log as an application of the `eventsourcing` library: of a database, and of an exported file."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from domain.run.state import Run
 from domain.session.state import SessionWorker
 from infrastructure.audit.exported_file import NotAnExport
 from infrastructure.eventsourcing_library.mapper import SequencedEvent
+from interfaces.errors import StartRefused
 from interfaces.python import ExportedLog, FleetlogApplication, LogIsReadOnly
 from interfaces.python.read_only_log import ReadOnlyLog
+from interfaces.settings import load_settings
 from tests.integration.audit.conftest import audit_of
 from tests.support.async_run import run
 from tests.support.log_events import new_event
@@ -149,3 +152,23 @@ def test_another_tenants_events_are_another_log(export: Path, tmp_path: Path) ->
     with ExportedLog(mixed) as ours, ExportedLog(mixed, tenant="theirs") as others:
         assert len(list(ours)) == len(lines) - 1
         assert [each.tenant for each in others] == ["theirs"]
+
+
+def test_an_exported_file_is_read_whatever_the_environment_says(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEETLOG_PERSISTENCE_MODULE", "infrastructure.eventsourcing_library.factory")
+    with ExportedLog(export) as log:
+        assert len(list(log)) > 100
+
+
+def test_an_installation_whose_database_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def silent(_: object) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr("interfaces.bootstrap.direct_access.reachable_database", silent)
+    monkeypatch.setattr("interfaces.python.fleetlog_application.FIND_TIMEOUT_S", 0.01)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    with pytest.raises(StartRefused, match=r"did not answer within 0\.01 s; see `fleetlog doctor`"):
+        FleetlogApplication.of_installation(load_settings({"FLEETLOG_HOME": str(tmp_path)}))

@@ -1,5 +1,6 @@
 """What `fleetlog project` refuses, with exit code 2 and a sentence that says what to do; and where views may lie."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ CLASSES = {
         "    def process_event(self, domain_event, tracking): ...\n"
         "class Runs(Projection[Any]):\n    name = 'runs'\n    def process_event(self, domain_event, tracking): ...\n"
         "class Plain: ...\n"
+        "class Letters(Viewless):\n    name = 'Letters'\n    topics = 'run.queued'\n"
+        "class Typo(Viewless):\n    name = 'Typo'\n    topics = ('run.qeued',)\n"
     ),
 }
 REFUSED = {
@@ -34,16 +37,18 @@ REFUSED = {
     "needy:Counting": "the module 'needy' imports 'nonesuch_at_all', which there is not",
     "projections:Mine": "projections is a package of Fleetlog's own: name your module otherwise",
     "others:Viewless": "give `--view MODULE:CLASS`",
+    "others:Letters": "write `topics = ('run.queued',)`",
+    "others:Typo": "no event has that wire name; the closest one is 'run.queued'",
     "others:Runs": "which is a projection of Fleetlog's own",
 }
 
 
-def refused(project: ProjectCommand, *arguments: str) -> str:
+def refused(project: ProjectCommand, *arguments: str, code: int = 2) -> str:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "interfaces.cli.main", "project", *arguments],
         cwd=project.folder, env=project.environment, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
-    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stderr
 
 
@@ -66,6 +71,20 @@ def test_a_view_that_is_none_is_named(project: ProjectCommand) -> None:
 @pytest.mark.parametrize("schema", ["public", "read_models", "pg_mine", "My Schema"])
 def test_views_lie_in_no_schema_of_fleetlogs(project: ProjectCommand, schema: str) -> None:
     assert "schema" in refused(project, "counting:Counting", "--schema", schema)
+
+
+def test_a_database_that_lacks_migrations_is_left_as_it_is(empty_database: str, tmp_path: Path) -> None:
+    project = ProjectCommand(empty_database, tmp_path)
+    assert "`fleetlog migrate`" in " ".join(refused(project, "counting:Counting", code=1).split())
+    with psycopg.connect(empty_database, connect_timeout=60) as connection:
+        assert connection.execute("SELECT to_regclass('events')").fetchone() == (None,)
+
+
+def test_it_can_be_stopped_while_its_module_is_imported(database: str, tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(600)\n")
+    with ProjectCommand(database, tmp_path, topic="slow:Counting") as project:
+        until((tmp_path / "begun").exists, project.log)
+        assert project.stop(signal.SIGINT) == 0
 
 
 def test_views_lie_in_the_schema_that_is_given(database: str, tmp_path: Path) -> None:

@@ -3,6 +3,13 @@
 import json
 from pathlib import Path
 
+import psycopg
+
+from domain.identifiers import run_stream
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
+from tests.support.async_run import run
+from tests.support.raw_append import append_raw
+from tests.support.recorded import EPOCH
 from tests.support.user_projection import ProjectCommand, queue_runs, rows
 
 
@@ -79,3 +86,50 @@ def test_a_process_that_crashes_is_restarted_after_pauses_and_the_status_says_so
         (tmp_path / "mended").touch()
         project.counted({"ada": 1, "bob": 1, "crash": 1})
         assert project.becomes("running")["restarts"] >= 2
+
+
+def test_it_waits_at_an_event_that_newer_code_has_written_and_asks_nobody(database: str, tmp_path: Path) -> None:
+    queue_runs(database, "ada")
+
+    async def append_newer() -> None:
+        async with GroupCommitEventStore(database) as store:
+            await append_raw(store, run_stream("newer"), 0, [("run.queued", 99, b"{}", EPOCH)])
+
+    run(append_newer())
+    with ProjectCommand(database, tmp_path) as project:
+        waiting = project.becomes("waiting")
+        assert (waiting["error_position"], waiting["error_type"]) == (3, "run.queued")
+        assert "schema version 99" in waiting["error"]
+        assert project.counts() == {"ada": 1}
+        assert "is not stopped" in project.command("projections", "retry", "Counting", code=1)
+    assert stops_of(database) == []
+
+
+def test_one_that_has_ended_is_forgotten_until_it_runs_again(database: str, tmp_path: Path) -> None:
+    queue_runs(database, "ada")
+    with ProjectCommand(database, tmp_path) as project:
+        project.becomes("running")
+        assert "stop that first" in project.command("projections", "forget", "Counting", code=1)
+        assert project.stop() == 0
+        project.command("projections", "forget", "Counting", "--reason", "replaced")
+        assert project.status() is None
+        assert "no user's projection 'runs'" in project.command("projections", "forget", "runs", code=1)
+        project.start()
+        project.becomes("running")
+        project.counted({"ada": 1})
+    assert stops_of(database) == ["user_projection.forgotten"]
+
+
+def test_the_lag_of_one_that_has_not_run_for_a_day_is_not_counted(database: str, tmp_path: Path) -> None:
+    with ProjectCommand(database, tmp_path) as project:
+        project.becomes("running")
+    queue_runs(database, "ada")
+    shown = project.status()
+    assert shown is not None
+    assert (shown["lagEvents"], shown["lagIsCounted"]) == (1, True)
+    with psycopg.connect(database, autocommit=True, connect_timeout=60) as connection:
+        connection.execute("UPDATE user_projections SET heartbeat_at = heartbeat_at - interval '25 hours'")
+    shown = project.status()
+    assert shown is not None
+    assert (shown["lagEvents"], shown["lagIsCounted"]) == (0, False)
+    assert "not counted" in project.command("projections", "status")

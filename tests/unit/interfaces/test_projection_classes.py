@@ -56,9 +56,10 @@ def test_a_view_lies_in_the_logs_database_unless_the_environment_says_where() ->
     assert libpq_variables(DSN) == {"PGSSLMODE": "require"}
     theirs = view_settings("Mine", DSN, "projections", {"MINE_PERSISTENCE_MODULE": "eventsourcing.sqlite"})
     assert theirs == {"MINE_PERSISTENCE_MODULE": "eventsourcing.sqlite"}
-    assert view_settings("Mine", DSN, "projections", {"MINE_POSTGRES_DBNAME": "own"}) == {
-        "MINE_PERSISTENCE_MODULE": "eventsourcing.postgres"
-    }
+    for setting in ("MINE_POSTGRES_DBNAME", "MINE_POSTGRES_HOST"):  # no password of ours goes there
+        assert view_settings("Mine", DSN, "projections", {setting: "own"}) == {
+            "MINE_PERSISTENCE_MODULE": "eventsourcing.postgres"
+        }
 
 
 @pytest.mark.parametrize("schema", ["public", "pg_x", "past", "A", "a-b", "", "x" * 64])

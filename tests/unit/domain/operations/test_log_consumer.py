@@ -13,15 +13,17 @@ from domain.operations.log_consumer import (
     SkipEvent,
     StopAtEvent,
     blocking_event,
+    describe,
 )
 from domain.operations.process_managers import PROCESS_MANAGER
 from domain.operations.projections import PROJECTION, RecordRebuilt, RequestRebuild
 from domain.operations.projections import decide as decide_projections
-from domain.operations.user_projections import USER_PROJECTION
+from domain.operations.user_projections import USER_PROJECTION, ForgetProjection
+from domain.operations.user_projections import decide as decide_users
 from tests.support.specification import Specification
 
 managers = Specification(PROCESS_MANAGER.decide, PROCESS_MANAGER.evolve)
-users = Specification(USER_PROJECTION.decide, USER_PROJECTION.evolve)
+users = Specification(decide_users, USER_PROJECTION.evolve)
 projections = Specification(decide_projections, PROJECTION.evolve)
 STOP = StopAtEvent(at_position=7, event_type="run.finished", error="E: no")
 MANAGER_STOPPED = m.ProcessManagerStopped(at_position=7, event_type="run.finished", error="E: no")
@@ -45,6 +47,17 @@ def test_a_users_projection_stops_by_events_of_its_own() -> None:
     stopped.when(RetryEvent(reason="mended")).then(m.UserProjectionRetried(at_position=7, reason="mended"))
     stopped.when(SkipEvent(at_position=7)).then(m.UserProjectionSkipped(at_position=7))
     users.given().when(RetryEvent()).then_error(NotStopped, reason="not_stopped", saying="user's projection")
+
+
+def test_a_users_projection_that_is_forgotten_stays_stopped() -> None:
+    stopped = users.given(m.UserProjectionStopped(at_position=7, event_type="run.finished", error="E: no"))
+    forgotten = stopped.when(ForgetProjection(reason="old")).then(m.UserProjectionForgotten(reason="old"))
+    forgotten.when(RetryEvent()).then(m.UserProjectionRetried(at_position=7))
+
+
+def test_an_error_is_described_so_that_postgres_and_utf_8_can_hold_it() -> None:
+    assert describe(ValueError("a\0b\udcffc")) == "ValueError: a\\0b\\udcffc"
+    assert len(describe(ValueError("\udcff" * 3000)).encode()) == 2000
 
 
 def test_a_skip_names_the_event_so_that_a_second_one_skips_nothing_else() -> None:
