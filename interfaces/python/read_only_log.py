@@ -1,7 +1,7 @@
 """The log as an application of the `eventsourcing` library that reads: what a database and an exported file share."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from uuid import UUID
 
 from eventsourcing.application import Application, Repository
@@ -11,7 +11,7 @@ from eventsourcing.utils import Environment, EnvType
 from domain.record import RecordedEvent
 from interfaces.python.states import StateRepository
 
-EVENTS_PER_PAGE = 500
+SECTION_EVENTS = 500
 
 
 class LogIsReadOnly(Exception):
@@ -25,11 +25,21 @@ def refuse() -> NoReturn:
     )
 
 
-class ReadOnlyRecorder(ApplicationRecorder):
-    """Another recorder, without its inserts."""
+class PagedLog(Protocol):
+    """What infrastructure/eventsourcing_library/paged_recorder.py adds to the library's recorders."""
 
-    def __init__(self, recorder: ApplicationRecorder) -> None:
-        self._recorder = recorder
+    def notifications_page(self, after: int, topics: Sequence[str] = ()) -> Sequence[Notification]: ...
+
+    def last_position(self) -> int: ...
+
+    def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]: ...
+
+
+class ReadOnlyRecorder(ApplicationRecorder):
+    """Another recorder, without its inserts. `pages` is the same one."""
+
+    def __init__(self, recorder: ApplicationRecorder, pages: PagedLog) -> None:
+        self._recorder, self._pages = recorder, pages
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> NoReturn:  # noqa: ARG002
         refuse()
@@ -62,6 +72,15 @@ class ReadOnlyRecorder(ApplicationRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         return self._recorder.subscribe(gt=gt, topics=topics)
 
+    def notifications_page(self, after: int, topics: Sequence[str] = ()) -> Sequence[Notification]:
+        return self._pages.notifications_page(after, topics)
+
+    def last_position(self) -> int:
+        return self._pages.last_position()
+
+    def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]:
+        return self._pages.exported_lines(after, up_to)
+
 
 class ReadOnlyLog(Application[str]):
     """Its events are RecordedEvents, with their `position`, `stream`, `seq`, times, metadata and the event itself.
@@ -72,7 +91,8 @@ class ReadOnlyLog(Application[str]):
     """
 
     name = "fleetlog"
-    log_section_size = EVENTS_PER_PAGE
+    recorder: ReadOnlyRecorder
+    log_section_size = SECTION_EVENTS
     defaults: dict[str, str] = {}  # noqa: RUF012  as the library's own `env`
 
     def construct_env(self, name: str, env: EnvType | None = None) -> Environment:
@@ -81,8 +101,9 @@ class ReadOnlyLog(Application[str]):
             environment.setdefault(f"{name.upper()}_{key}", value)
         return environment
 
-    def construct_recorder(self) -> ApplicationRecorder:
-        return ReadOnlyRecorder(super().construct_recorder())
+    def construct_recorder(self) -> ReadOnlyRecorder:
+        recorder: Any = super().construct_recorder()
+        return ReadOnlyRecorder(recorder, recorder)
 
     def construct_repository(self) -> Repository[str]:
         return StateRepository(self.events)
@@ -90,13 +111,22 @@ class ReadOnlyLog(Application[str]):
     def recorded_events(self, *, after: int = 0, topics: Sequence[str] = ()) -> Iterator[RecordedEvent]:
         """The events after a position, in order, up to the present end of the log; of all types, or of some wire names
         such as `run.finished`. Raises what the mapper raises, for an event that this code can't read."""
-        while page := self.recorder.select_notifications(
-            after, EVENTS_PER_PAGE, topics=topics, inclusive_of_start=False
-        ):
+        while page := self.recorder.notifications_page(after, topics):
             for notification in page:
                 recorded: Any = self.mapper.to_domain_event(notification)
                 yield recorded
             after = page[-1].id
+
+    @property
+    def last_position(self) -> int:
+        """The log's, over all tenants; 0 if it is empty."""
+        return self.recorder.last_position()
+
+    def exported_lines(self, *, after: int = 0, up_to: int | None = None) -> Iterator[bytes]:
+        """The log as JSON Lines, as `fleetlog export` writes it and `script/verify-log` reads it: the events of all
+        tenants after a position, up to another one or the present end, some whole lines at a time."""
+        end = self.last_position
+        return self.recorder.exported_lines(after, end if up_to is None else min(up_to, end))
 
     def save(self, *objs: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
         """Raises LogIsReadOnly."""

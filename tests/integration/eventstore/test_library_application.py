@@ -174,7 +174,7 @@ def test_a_read_after_the_close_is_refused_at_once(database: str, monkeypatch: p
 
 
 def test_tenants_share_the_positions_of_the_log_but_not_its_streams(database: str) -> None:
-    other = {**environment(database), "FLEETLOG_TENANT": "other"}
+    other = {**environment(database), "APPLICATION_FLEETLOG_TENANT": "other"}
     with Application[Any](env=environment(database)) as ours, Application[Any](env=other) as theirs:
         ours.save(noted(1, "ours"))
         (recording,) = theirs.save(noted(1, "theirs"))
