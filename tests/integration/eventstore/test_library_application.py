@@ -17,6 +17,7 @@ from eventsourcing.system import ProcessApplication, SingleThreadedRunner, Syste
 from domain.record import RecordedEvent
 from infrastructure.eventsourcing_library.factory import FleetlogFactory
 from infrastructure.eventsourcing_library.mapper import SequencedEvent
+from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from tests.support.backends import kill_backends
 from tests.support.log_events import Counted, Noted, new_event
 
@@ -115,6 +116,28 @@ def test_a_subscription_gets_past_and_new_events_of_its_topics(database: str) ->
             application.save(noted(2, "two"))
             second, tracking = next(subscription)
             assert (second.event, tracking.notification_id) == (Noted(text="two"), 3)
+
+
+@pytest.mark.parametrize("name", ["fleetlog", "Notebooks"])
+def test_a_subscription_reads_ahead_by_pages_whose_bytes_are_bounded(database: str, name: str) -> None:
+    large = [SequencedEvent(stream="notebook:1", seq=seq, new=new_event("x" * 200_000)) for seq in range(1, 101)]
+
+    class Large(Application[Any]):
+        pass
+
+    Large.name = name
+    with Large(env=environment(database)) as application:
+        for first in range(0, len(large), 10):
+            application.save(*large[first : first + 10])
+        recorder: Any = application.recorder
+        for topics in ([], ["test.noted"]):
+            page = recorder.notifications_page(0, topics)
+            assert 1 < len(page) < len(large)
+            assert sum(len(each.state) for each in page[:-1]) < PAGE_BYTES
+            with application.recorder.subscribe(gt=0, topics=topics) as subscription:
+                assert [next(subscription).id for _ in large] == [*range(1, 101)]
+        # Whoever says how many gets as many: the library takes fewer for the end of the log.
+        assert len(application.recorder.select_notifications(1, len(large))) == len(large)
 
 
 class Counting(ProcessApplication[Any]):

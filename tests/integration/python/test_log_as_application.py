@@ -1,5 +1,6 @@
 """The log as an application of the `eventsourcing` library: of a database, and of an exported file."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,3 +150,29 @@ def test_another_tenants_events_are_another_log(export: Path, tmp_path: Path) ->
     with ExportedLog(mixed) as ours, ExportedLog(mixed, tenant="theirs") as others:
         assert len(list(ours)) == len(lines) - 1
         assert [each.tenant for each in others] == ["theirs"]
+
+
+def test_an_event_is_read_without_those_of_other_tenants_around_it(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = tmp_path / "mixed"
+    lines = [msgspec.json.decode(line) for line in export.read_bytes().splitlines()]
+    tenants = ["default", *["theirs"] * 20, "default", *["theirs"] * 20]
+    mixed.write_bytes(
+        b"".join(
+            msgspec.json.encode({**line, "tenant": tenant}) + b"\n"
+            for line, tenant in zip(lines, tenants, strict=False)
+        )
+    )
+    with ExportedLog(mixed) as ours:
+        sizes: list[int] = []
+        pread = os.pread
+
+        def recorded_pread(descriptor: int, size: int, offset: int) -> bytes:
+            sizes.append(size)
+            return pread(descriptor, size, offset)
+
+        monkeypatch.setattr(os, "pread", recorded_pread)
+        assert [each.position for each in ours] == [1, 22]
+    written = mixed.read_bytes().splitlines(keepends=True)
+    assert sizes == [len(written[0]), len(written[21])]
