@@ -1,7 +1,7 @@
 """The log as an application of the `eventsourcing` library that reads: what a database and an exported file share."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 from uuid import UUID
 
 from eventsourcing.application import Application, Repository
@@ -25,21 +25,13 @@ def refuse() -> NoReturn:
     )
 
 
-class PagedLog(Protocol):
-    """What infrastructure/eventsourcing_library/paged_recorder.py adds to the library's recorders."""
-
-    def notifications_page(self, after: int, topics: Sequence[str] = ()) -> Sequence[Notification]: ...
-
-    def last_position(self) -> int: ...
-
-    def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]: ...
-
-
 class ReadOnlyRecorder(ApplicationRecorder):
-    """Another recorder, without its inserts. `pages` is the same one."""
+    """Another recorder, without its inserts: a PagedRecorder, as those of the log are
+    (infrastructure/eventsourcing_library/paged_recorder.py)."""
 
-    def __init__(self, recorder: ApplicationRecorder, pages: PagedLog) -> None:
-        self._recorder, self._pages = recorder, pages
+    def __init__(self, recorder: ApplicationRecorder) -> None:
+        self._recorder = recorder
+        self._pages: Any = recorder
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> NoReturn:  # noqa: ARG002
         refuse()
@@ -73,13 +65,14 @@ class ReadOnlyRecorder(ApplicationRecorder):
         return self._recorder.subscribe(gt=gt, topics=topics)
 
     def notifications_page(self, after: int, topics: Sequence[str] = ()) -> Sequence[Notification]:
-        return self._pages.notifications_page(after, topics)
+        page: Sequence[Notification] = self._pages.notifications_page(after, topics)
+        return page
 
     def last_position(self) -> int:
-        return self._pages.last_position()
+        return int(self._pages.last_position())
 
     def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]:
-        return self._pages.exported_lines(after, up_to)
+        yield from self._pages.exported_lines(after, up_to)
 
 
 class ReadOnlyLog(Application[str]):
@@ -102,8 +95,7 @@ class ReadOnlyLog(Application[str]):
         return environment
 
     def construct_recorder(self) -> ReadOnlyRecorder:
-        recorder: Any = super().construct_recorder()
-        return ReadOnlyRecorder(recorder, recorder)
+        return ReadOnlyRecorder(super().construct_recorder())
 
     def construct_repository(self) -> Repository[str]:
         return StateRepository(self.events)

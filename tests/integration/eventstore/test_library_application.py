@@ -1,5 +1,7 @@
 """The `eventsourcing` library's Application, Repository, snapshots, subscriptions and processes on our tables."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from eventsourcing.system import ProcessApplication, SingleThreadedRunner, Syste
 
 from domain.record import RecordedEvent
 from infrastructure.eventsourcing_library.factory import FleetlogFactory
+from infrastructure.eventsourcing_library.log_connections import LogConnections
 from infrastructure.eventsourcing_library.mapper import SequencedEvent
 from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from tests.support.backends import kill_backends
@@ -186,6 +189,20 @@ def test_a_subscription_goes_on_after_its_connections_were_killed(database: str)
                 assert next(subscription).id == last
                 delays.append(time.monotonic() - started)
             assert min(delays) < 1, delays  # a busy machine may be late now and then
+
+
+def test_connections_that_nobody_closed_are_collected_without_a_wait_for_their_threads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        log = LogConnections(f"host=127.0.0.1 port={silent.getsockname()[1]}", tenant="ours", pool_size=1)
+        known = {*threading.enumerate()}
+        log.notifier.add(threading.Event())
+        (listening,) = {*threading.enumerate()} - known
+        connected, _ = silent.accept()
+        del log
+        assert listening.is_alive()
+        connected.close()
+        listening.join(timeout=20)
+        assert not listening.is_alive()
 
 
 def test_a_read_after_the_close_is_refused_at_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
