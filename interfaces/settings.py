@@ -20,6 +20,9 @@ from interfaces.setting_declarations import DECLARATION, Declaration, setting
 
 WorkerRuntime = Literal["process", "docker"]
 OWN_PREFIX: Final = "FLEETLOG_"
+OF_THE_LIBRARY: Final = frozenset({"FLEETLOG_TENANT"})
+"""Settings of the `eventsourcing` library's application `fleetlog`, which have our prefix by its name. They are read in
+infrastructure/eventsourcing_library/factory.py, by programs that read the log."""
 
 
 class SettingsError(Exception):
@@ -349,7 +352,7 @@ def _parsed(declaration: Declaration, text: str) -> object:
 
 def _refuse_unknown(environ: Mapping[str, str], variables: list[str]) -> None:
     for variable in sorted(environ):
-        if variable.startswith(OWN_PREFIX) and variable not in variables:
+        if variable.startswith(OWN_PREFIX) and variable not in variables and variable not in OF_THE_LIBRARY:
             own = [name for name in variables if name.startswith(OWN_PREFIX)]
             close = difflib.get_close_matches(variable, own, n=1, cutoff=0.8)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(own)}."

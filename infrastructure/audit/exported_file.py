@@ -1,8 +1,8 @@
 """An exported file, read as the log of an application of the `eventsourcing` library.
 
 Its PERSISTENCE_MODULE is `infrastructure.audit.exported_file`; EXPORT_FILE is the path, FLEETLOG_TENANT the tenant
-(`default`). Opening reads the file once, to find where each event and each stream begins: afterwards 16 bytes an event
-are kept in memory. Hashes are not verified here: that is `script/verify-log`'s.
+(`default`). Opening reads the file once, to find where each of the tenant's events is: afterwards 24 bytes an event and
+the names of its streams are kept in memory. Hashes are not verified here: that is `script/verify-log`'s.
 """
 
 import base64
@@ -10,6 +10,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 from uuid import UUID
@@ -31,13 +32,14 @@ from eventsourcing.persistence import (
 from eventsourcing.utils import Environment, EnvType
 
 from domain.identifiers import DEFAULT_TENANT
-from infrastructure.audit.export import ExportedEvent
 from infrastructure.eventsourcing_library.mapper import FleetlogMapper, LoggedEvent, LoggedNotification
-from infrastructure.postgres.event_store.reading import StoredRow
+from infrastructure.eventsourcing_library.paged_recorder import PagedRecorder
+from infrastructure.postgres.event_store.exported_event import ExportedEvent
+from infrastructure.postgres.event_store.reading import PAGE_BYTES, PAGE_EVENTS, StoredRow
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder(ExportedEvent).decode
-EVENTS_PER_PAGE = 500
+_BLOCK_BYTES = 1024 * 1024
 
 
 class NotAnExport(OSError):
@@ -63,7 +65,9 @@ class ExportedFile:
 
     def __init__(self, path: Path, *, tenant: str) -> None:
         self.path, self.tenant = path, tenant
-        self._positions, self._offsets = array("q"), array("q")
+        self.end = 0
+        """The position of the file's last event, of whichever tenant; 0 without events."""
+        self._positions, self._offsets, self._lengths = array("q"), array("q"), array("I")
         self._streams: dict[str, array[int]] = {}
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -76,22 +80,21 @@ class ExportedFile:
             raise
 
     def _find_lines(self) -> None:
-        last = offset = 0
-        with open(self._descriptor, "rb", closefd=False) as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    place = _line_position(line)
-                except msgspec.MsgspecError as error:
-                    raise NotAnExport(f"{self.path} is no whole export: line {number}: {error}") from error
-                if place.position <= last:
-                    raise NotAnExport(f"{self.path} is no export: line {number} has position {place.position}")
-                last = place.position
-                if place.tenant == self.tenant:
-                    self._streams.setdefault(place.stream, array("q")).append(len(self._positions))
-                    self._positions.append(place.position)
-                    self._offsets.append(offset)
-                offset += len(line)
-        self._offsets.append(offset)
+        offset = 0
+        for number, line in enumerate(self._lines_from(0), 1):
+            try:
+                place = _line_position(line)
+            except msgspec.MsgspecError as error:
+                raise NotAnExport(f"{self.path} is no whole export: line {number}: {error}") from error
+            if place.position <= self.end:
+                raise NotAnExport(f"{self.path} is no export: line {number} has position {place.position}")
+            self.end = place.position
+            if place.tenant == self.tenant:
+                self._streams.setdefault(place.stream, array("I")).append(len(self._positions))
+                self._positions.append(place.position)
+                self._offsets.append(offset)
+                self._lengths.append(len(line))
+            offset += len(line)
 
     @property
     def last_position(self) -> int | None:
@@ -99,9 +102,36 @@ class ExportedFile:
 
     def event(self, number: int) -> StoredRow:
         """The event with this number among the tenant's, counted from 0."""
-        start = self._offsets[number]
-        block = os.pread(self._descriptor, self._offsets[number + 1] - start, start)
-        return _row(_decode(block.partition(b"\n")[0]))
+        return _row(_decode(os.pread(self._descriptor, self._lengths[number], self._offsets[number])))
+
+    def lines(self, after: int, up_to: int) -> Iterator[bytes]:
+        """The lines of all tenants with positions in (after, up_to], as they are in the file, some at a time."""
+        before = self.number_after(after) - 1
+        chosen: list[bytes] = []
+        size = 0
+        for line in self._lines_from(self._offsets[before] if before >= 0 else 0):
+            position = _line_position(line).position
+            if position > up_to:
+                break
+            if position > after:
+                chosen.append(line)
+                size += len(line)
+            if size >= _BLOCK_BYTES:
+                yield b"".join(chosen)
+                chosen, size = [], 0
+        if chosen:
+            yield b"".join(chosen)
+
+    def _lines_from(self, offset: int) -> Iterator[bytes]:
+        """With their line feeds. Any number of threads may read at once."""
+        begun = b""
+        while block := os.pread(self._descriptor, _BLOCK_BYTES, offset):
+            offset += len(block)
+            *whole, begun = (begun + block).split(b"\n")
+            for line in whole:
+                yield line + b"\n"
+        if begun:
+            yield begun
 
     def number_after(self, position: int) -> int:
         """The number of the first event after a position."""
@@ -124,7 +154,7 @@ class ExportedFile:
             os.close(descriptor)
 
 
-class ExportedFileRecorder(ApplicationRecorder):
+class ExportedFileRecorder(PagedRecorder):
     """A file that has ended: a subscription ends after its last event."""
 
     def __init__(self, file: ExportedFile) -> None:
@@ -173,27 +203,39 @@ class ExportedFileRecorder(ApplicationRecorder):
         inclusive_of_start: bool = True,
     ) -> list[Notification]:
         after = 0 if start is None else start - inclusive_of_start
-        found: list[Notification] = []
-        for row in self._rows_after(after):
-            if len(found) >= limit or (stop is not None and row.position > stop):
-                break
-            if not topics or row.type in topics:
-                found.append(
-                    LoggedNotification(
-                        originator_id=row.stream,
-                        originator_version=row.seq,
-                        topic=row.type,
-                        state=row.payload,
-                        id=row.position,
-                        row=row,
-                        tenant=self._file.tenant,
-                    )
-                )
-        return found
+        wanted = takewhile(lambda each: stop is None or each.id <= stop, self.notifications_after(after, topics))
+        return list(islice(wanted, limit))
 
-    def _rows_after(self, position: int) -> Iterator[StoredRow]:
+    def notifications_page(self, after: int, topics: Sequence[str] = ()) -> list[Notification]:
+        page: list[Notification] = []
+        size = 0
+        for notification in self.notifications_after(after, topics):
+            page.append(notification)
+            size += len(notification.state)
+            if len(page) == PAGE_EVENTS or size >= PAGE_BYTES:
+                break
+        return page
+
+    def notifications_after(self, position: int, topics: Sequence[str] = ()) -> Iterator[Notification]:
+        """Up to the file's end, read one by one."""
         for number in range(self._file.number_after(position), len(self._file)):
-            yield self._file.event(number)
+            row = self._file.event(number)
+            if not topics or row.type in topics:
+                yield LoggedNotification(
+                    originator_id=row.stream,
+                    originator_version=row.seq,
+                    topic=row.type,
+                    state=row.payload,
+                    id=row.position,
+                    row=row,
+                    tenant=self._file.tenant,
+                )
+
+    def last_position(self) -> int:
+        return self._file.end
+
+    def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]:
+        return self._file.lines(after, up_to)
 
     def max_notification_id(self) -> int | None:
         return self._file.last_position
@@ -202,24 +244,15 @@ class ExportedFileRecorder(ApplicationRecorder):
         return ExportedFileSubscription(self, gt=gt, topics=topics)
 
 
-class ExportedFileSubscription(Subscription[ApplicationRecorder]):
-    def __init__(self, recorder: ApplicationRecorder, gt: int | None = None, topics: Sequence[str] = ()) -> None:
+class ExportedFileSubscription(Subscription[ExportedFileRecorder]):
+    def __init__(self, recorder: ExportedFileRecorder, gt: int | None = None, topics: Sequence[str] = ()) -> None:
         super().__init__(recorder, gt, topics)
-        self._page: Iterator[Notification] = iter(())
+        self._notifications = recorder.notifications_after(gt or 0, topics)
 
     def __next__(self) -> Notification:
         if self._has_been_stopped:
             raise StopIteration
-        found = next(self._page, None)
-        if found is None:
-            self._page = iter(
-                self._recorder.select_notifications(
-                    self._last_notification_id, EVENTS_PER_PAGE, topics=self._topics, inclusive_of_start=False
-                )
-            )
-            found = next(self._page)
-        self._last_notification_id = found.id
-        return found
+        return next(self._notifications)
 
 
 class ExportedFileFactory(InfrastructureFactory[TrackingRecorder]):

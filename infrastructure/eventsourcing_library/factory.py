@@ -27,6 +27,7 @@ from psycopg.conninfo import make_conninfo
 
 from domain.errors import InvalidInput
 from domain.identifiers import DEFAULT_TENANT, check_id
+from infrastructure.eventsourcing_library.dsn_settings import DSN_SETTINGS
 from infrastructure.eventsourcing_library.log_connections import LogConnections
 from infrastructure.eventsourcing_library.mapper import FleetlogMapper
 from infrastructure.eventsourcing_library.recorder import (
@@ -43,13 +44,6 @@ PRODUCT = "fleetlog"
 _TENANT = "FLEETLOG_TENANT"
 _ID_TYPE = "ORIGINATOR_ID_TYPE"
 _ID_TYPES: dict[str, type[UUID] | type[str]] = {"uuid": UUID, "text": str}
-_DSN_SETTINGS = {
-    "dbname": "POSTGRES_DBNAME",
-    "host": "POSTGRES_HOST",
-    "port": "POSTGRES_PORT",
-    "user": "POSTGRES_USER",
-    "password": "POSTGRES_PASSWORD",
-}
 
 
 class FleetlogFactory(InfrastructureFactory[TrackingRecorder]):
@@ -61,7 +55,7 @@ class FleetlogFactory(InfrastructureFactory[TrackingRecorder]):
         if strtobool(self.env.get("CREATE_TABLE") or "no"):
             raise OSError("CREATE_TABLE must be 'no': Fleetlog's tables come from its migrations")
         dsn = self.env.get("DATABASE_URL") or make_conninfo(
-            **{name: self.env.get(key, "") for name, key in _DSN_SETTINGS.items()}
+            **{name: self.env.get(key, "") for name, key in DSN_SETTINGS.items()}
         )
         if not dsn:
             raise OSError("Neither DATABASE_URL nor POSTGRES_DBNAME is set")

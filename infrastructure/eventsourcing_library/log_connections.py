@@ -27,8 +27,10 @@ from infrastructure.eventsourcing_library.notifier import ThreadNotifier
 from infrastructure.eventsourcing_library.thread_commit import ThreadGroupCommit
 from infrastructure.postgres.connections import thread_pool
 from infrastructure.postgres.event_store.append_request import AppendRequest
+from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from infrastructure.postgres.retrying import RETRY_DELAY_SECONDS, RETRY_SECONDS
 
+CLOSE_TIMEOUT_SECONDS = 5
 _LIBRARY_ERRORS: tuple[tuple[type[psycopg.Error], type[PersistenceError]], ...] = (
     (psycopg.IntegrityError, IntegrityError),
     (psycopg.DataError, DataError),
@@ -72,13 +74,19 @@ class LogConnections:
     def rows(self, query: str, *, row_factory: Any = None, **arguments: Any) -> list[Any]:
         """All rows of a named query of this tenant, which only reads: it is tried again for 10 seconds when its
         connection dies, as those of a pool do when the server restarts."""
+        return self._selected(sql.query(query), row_factory, arguments)
+
+    def page(self, query: str, *, row_factory: Any = None, **arguments: Any) -> list[Any]:
+        """As `rows`, and ended by PAGE_BYTES."""
+        statement = sql.query("read_page").format(rows=sql.query(query))
+        return self._selected(statement, row_factory, {"max_bytes": PAGE_BYTES, **arguments})
+
+    def _selected(self, statement: str, row_factory: Any, arguments: dict[str, Any]) -> list[Any]:
         deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 with self.connection() as connection, connection.cursor(binary=True, row_factory=row_factory) as cursor:
-                    return cursor.execute(
-                        sql.query(query), {"tenant": self.tenant, **arguments}, prepare=True
-                    ).fetchall()
+                    return cursor.execute(statement, {"tenant": self.tenant, **arguments}, prepare=True).fetchall()
             except OperationalError:
                 if self._closed or time.monotonic() > deadline:
                     raise
@@ -90,12 +98,16 @@ class LogConnections:
             return self._commits.append(requests, tracking)
 
     def close(self) -> None:
+        self._close(wait=True)
+
+    def _close(self, *, wait: bool) -> None:
         self._closed = True
-        self.notifier.close()
+        self.notifier.close(wait=wait)
         self._commits.close()
-        self._pool.close()
+        self._pool.close(timeout=CLOSE_TIMEOUT_SECONDS if wait else 0)
 
     def __del__(self) -> None:
-        # AttributeError: __init__ has failed. RuntimeError: this is one of the threads that `close` waits for.
+        # In whatever thread collects it: nothing is waited for. AttributeError: __init__ has failed. RuntimeError: this
+        # is one of the threads that a pool's `close` joins.
         with contextlib.suppress(AttributeError, RuntimeError):
-            self.close()
+            self._close(wait=False)

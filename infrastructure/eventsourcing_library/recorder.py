@@ -32,10 +32,12 @@ import sql
 from domain.identifiers import DEFAULT_TENANT
 from infrastructure.eventsourcing_library.log_connections import LogConnections
 from infrastructure.eventsourcing_library.mapper import LoggedEvent, LoggedNotification, encoded
+from infrastructure.eventsourcing_library.paged_recorder import PagedRecorder
 from infrastructure.eventsourcing_library.subscription import LogSubscription
 from infrastructure.postgres.event_store.append_request import AppendRequest, append_request
 from infrastructure.postgres.event_store.errors import AppendRefused, TrackingConflict
-from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
+from infrastructure.postgres.event_store.exported_event import exported_lines
+from infrastructure.postgres.event_store.reading import PAGE_BYTES, PAGE_EVENTS, StoredRow, stored_row_factory
 
 _NO_BOUND = 2**63 - 1
 
@@ -115,7 +117,7 @@ class LogAggregateRecorder(AggregateRecorder):
         return self._log.rows(query, row_factory=stored_row_factory, **arguments)
 
 
-class LogRecorder(LogAggregateRecorder, ApplicationRecorder):
+class LogRecorder(LogAggregateRecorder, PagedRecorder):
     """An application's part of the log, as the library records and reads it."""
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
@@ -132,11 +134,21 @@ class LogRecorder(LogAggregateRecorder, ApplicationRecorder):
         inclusive_of_start: bool = True,
     ) -> list[Notification]:
         after = 0 if start is None else start - inclusive_of_start
-        bounds = {"after": after, "up_to": _NO_BOUND if stop is None else stop, "limit": limit}
+        query, arguments = self._query_of(topics)
+        up_to = _NO_BOUND if stop is None else stop
+        return self._notifications(self._rows(query, after=after, up_to=up_to, limit=limit, **arguments))
+
+    def notifications_page(self, after: int, topics: Sequence[str] = ()) -> list[Notification]:
+        query, arguments = self._query_of(topics)
+        bounds = {"after": after, "up_to": _NO_BOUND, "limit": PAGE_EVENTS}
+        return self._notifications(self._log.page(query, row_factory=stored_row_factory, **bounds, **arguments))
+
+    def _query_of(self, topics: Sequence[str]) -> tuple[str, dict[str, Any]]:
         if topics:
-            rows = self._rows("read_all_of_types", types=list(topics), **bounds)
-        else:
-            rows = self._rows("read_all" if self._reads_product else "read_application", **bounds)
+            return "read_all_of_types", {"types": list(topics)}
+        return "read_all" if self._reads_product else "read_application", {}
+
+    def _notifications(self, rows: Sequence[StoredRow]) -> list[Notification]:
         return [
             LoggedNotification(
                 originator_id=self._originator_id(row.stream),
@@ -154,6 +166,18 @@ class LogRecorder(LogAggregateRecorder, ApplicationRecorder):
         query = "last_position_of_product" if self._reads_product else "last_position_of_application"
         rows = self._log.rows(query)
         return rows[0][0] if rows else None
+
+    def last_position(self) -> int:
+        return int(self._log.rows("last_position")[0][0])
+
+    def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]:
+        while after < up_to:
+            bounds = {"after": after, "up_to": up_to, "limit": PAGE_EVENTS, "max_bytes": PAGE_BYTES}
+            rows = self._log.rows("audit/export_page", **bounds)
+            if not rows:
+                return
+            yield exported_lines(rows)
+            after = rows[-1][0]
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         return LogSubscription(self, self._log.notifier, gt=gt, topics=topics)

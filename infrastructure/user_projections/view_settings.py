@@ -13,15 +13,9 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Conninfo
 
 from application.ports.user_projections import SchemaRefused
+from infrastructure.eventsourcing_library.dsn_settings import DSN_SETTINGS
 
 LOG_PREFIX = "FLEETLOG_"
-_DSN_SETTINGS = {
-    "dbname": "POSTGRES_DBNAME",
-    "host": "POSTGRES_HOST",
-    "port": "POSTGRES_PORT",
-    "user": "POSTGRES_USER",
-    "password": "POSTGRES_PASSWORD",
-}
 _ELSEWHERE = ("PERSISTENCE_MODULE", "POSTGRES_DBNAME", "POSTGRES_HOST")
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _OURS = frozenset({"public", "read_models", "past", "information_schema"})
@@ -59,7 +53,7 @@ def view_settings(name: str, dsn: str, schema: str, environment: Mapping[str, st
         "PERSISTENCE_MODULE": "eventsourcing.postgres",
         "POSTGRES_SCHEMA": schema,
         "CREATE_TABLE": "yes",
-        **{key: str(parts.get(part) or "") for part, key in _DSN_SETTINGS.items()},
+        **{key: str(parts.get(part) or "") for part, key in DSN_SETTINGS.items()},
     }
     # A user's own setting for this projection, such as RUNSPERHOUR_POSTGRES_POOL_SIZE, stands.
     return {f"{prefix}{key}": environment.get(f"{prefix}{key}", value) for key, value in settings.items()}
@@ -67,6 +61,6 @@ def view_settings(name: str, dsn: str, schema: str, environment: Mapping[str, st
 
 def libpq_variables(dsn: str) -> dict[str, str]:
     """What the DSN says beyond those settings, such as `sslmode`, as libpq's environment variables."""
-    parts = {key: value for key, value in conninfo_to_dict(dsn).items() if key not in _DSN_SETTINGS}
+    parts = {key: value for key, value in conninfo_to_dict(dsn).items() if key not in DSN_SETTINGS}
     names = {option.keyword.decode(): option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
     return {names[key]: str(value) for key, value in parts.items() if key in names and value is not None}

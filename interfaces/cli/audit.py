@@ -2,10 +2,16 @@
 one while its server runs, or that of DATABASE_URL."""
 
 import argparse
+import asyncio
+import os
+import stat
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 from rich.table import Table
@@ -13,8 +19,12 @@ from rich.table import Table
 from application.ports.log_audit import BrokenLog, Checkpoint, Verification
 from domain.errors import DomainError
 from interfaces.cli.console import err, marked, out, print_error, print_json, whole
-from interfaces.cli.progress import bar_of
+from interfaces.cli.progress import Report, bar_of
+from interfaces.errors import StartRefused
 from interfaces.settings import Settings
+
+if TYPE_CHECKING:
+    from interfaces.python.read_only_log import ReadOnlyLog
 
 
 def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -82,26 +92,74 @@ async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> i
 
 
 async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
-    from interfaces.bootstrap.direct_access import log_audit
+    from eventsourcing.persistence import PersistenceError
 
-    target = sys.stdout.buffer if arguments.file is None else arguments.file.open("wb")
-    events = size = 0
+    from interfaces.bootstrap.direct_access import reachable_database
+    from interfaces.python import FleetlogApplication
+
+    dsn = await reachable_database(settings)
+    stopping = threading.Event()
     try:
-        async with log_audit(settings) as audit:
-            with bar_of("events") as report:
-                async for lines in audit.export(after=arguments.after, progress=report):
-                    target.write(lines)
-                    events, size = events + lines.count(b"\n"), size + len(lines)
-        target.flush()
+        with FleetlogApplication(env={"FLEETLOG_DATABASE_URL": dsn}) as log, bar_of("events") as report:
+
+            def write() -> tuple[int, int]:
+                with _export_target(arguments.file) as target:
+                    return _write_lines(log, target, arguments.after, report, stopping)
+
+            events, size = await asyncio.to_thread(write)
+    except PersistenceError as error:
+        raise StartRefused(f"the log can't be read: {error}") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        print_error(f"{arguments.file or 'standard output'} can't be written: {error.strerror or error}")
+        return 1
     finally:
-        if arguments.file is not None:
-            target.close()
+        stopping.set()
     if arguments.file is not None:
         if arguments.json:
             print_json({"file": str(arguments.file), "events": events, "bytes": size})
         else:
             err.print(f"[green]✓[/] {events} events, {size / 1e6:.1f} MB in {whole(str(arguments.file))}")
     return 0
+
+
+@contextmanager
+def _export_target(file: Path | None) -> Iterator[IO[bytes]]:
+    """The file is replaced when all is written; a failed export leaves the old one, and no part."""
+    if file is None or (file.exists() and not file.is_file()):  # standard output, or a device such as /dev/null
+        with nullcontext(sys.stdout.buffer) if file is None else file.open("wb") as target:
+            yield target
+            target.flush()
+        return
+    file = file.resolve()  # of a link, what it names is replaced
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("wb") as target:
+            if file.exists():
+                os.fchmod(target.fileno(), stat.S_IMODE(file.stat().st_mode))
+            yield target
+            target.flush()
+            os.fsync(target.fileno())
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _write_lines(
+    log: "ReadOnlyLog", target: IO[bytes], after: int, report: Report, stopping: threading.Event
+) -> tuple[int, int]:
+    """The numbers of events and of bytes."""
+    end = log.last_position
+    events = size = 0
+    for lines in log.exported_lines(after=after, up_to=end):
+        if stopping.is_set():
+            raise InterruptedError("the export was interrupted")
+        target.write(lines)
+        events, size = events + lines.count(b"\n"), size + len(lines)
+        report(after + events, end)
+    return events, size
 
 
 def _read_checkpoint(file: Path) -> Checkpoint:

@@ -11,7 +11,7 @@ from eventsourcing.utils import Environment, EnvType
 from domain.record import RecordedEvent
 from interfaces.python.states import StateRepository
 
-EVENTS_PER_PAGE = 500
+SECTION_EVENTS = 500
 
 
 class LogIsReadOnly(Exception):
@@ -26,10 +26,12 @@ def refuse() -> NoReturn:
 
 
 class ReadOnlyRecorder(ApplicationRecorder):
-    """Another recorder, without its inserts."""
+    """Another recorder, without its inserts: a PagedRecorder, as those of the log are
+    (infrastructure/eventsourcing_library/paged_recorder.py)."""
 
     def __init__(self, recorder: ApplicationRecorder) -> None:
         self._recorder = recorder
+        self._pages: Any = recorder
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> NoReturn:  # noqa: ARG002
         refuse()
@@ -62,6 +64,16 @@ class ReadOnlyRecorder(ApplicationRecorder):
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> Subscription[ApplicationRecorder]:
         return self._recorder.subscribe(gt=gt, topics=topics)
 
+    def notifications_page(self, after: int, topics: Sequence[str] = ()) -> Sequence[Notification]:
+        page: Sequence[Notification] = self._pages.notifications_page(after, topics)
+        return page
+
+    def last_position(self) -> int:
+        return int(self._pages.last_position())
+
+    def exported_lines(self, after: int, up_to: int) -> Iterator[bytes]:
+        yield from self._pages.exported_lines(after, up_to)
+
 
 class ReadOnlyLog(Application[str]):
     """Its events are RecordedEvents, with their `position`, `stream`, `seq`, times, metadata and the event itself.
@@ -72,7 +84,8 @@ class ReadOnlyLog(Application[str]):
     """
 
     name = "fleetlog"
-    log_section_size = EVENTS_PER_PAGE
+    recorder: ReadOnlyRecorder
+    log_section_size = SECTION_EVENTS
     defaults: dict[str, str] = {}  # noqa: RUF012  as the library's own `env`
 
     def construct_env(self, name: str, env: EnvType | None = None) -> Environment:
@@ -81,7 +94,7 @@ class ReadOnlyLog(Application[str]):
             environment.setdefault(f"{name.upper()}_{key}", value)
         return environment
 
-    def construct_recorder(self) -> ApplicationRecorder:
+    def construct_recorder(self) -> ReadOnlyRecorder:
         return ReadOnlyRecorder(super().construct_recorder())
 
     def construct_repository(self) -> Repository[str]:
@@ -90,13 +103,22 @@ class ReadOnlyLog(Application[str]):
     def recorded_events(self, *, after: int = 0, topics: Sequence[str] = ()) -> Iterator[RecordedEvent]:
         """The events after a position, in order, up to the present end of the log; of all types, or of some wire names
         such as `run.finished`. Raises what the mapper raises, for an event that this code can't read."""
-        while page := self.recorder.select_notifications(
-            after, EVENTS_PER_PAGE, topics=topics, inclusive_of_start=False
-        ):
+        while page := self.recorder.notifications_page(after, topics):
             for notification in page:
                 recorded: Any = self.mapper.to_domain_event(notification)
                 yield recorded
             after = page[-1].id
+
+    @property
+    def last_position(self) -> int:
+        """The log's, over all tenants; 0 if it is empty."""
+        return self.recorder.last_position()
+
+    def exported_lines(self, *, after: int = 0, up_to: int | None = None) -> Iterator[bytes]:
+        """The log as JSON Lines, as `fleetlog export` writes it and `script/verify-log` reads it: the events of all
+        tenants after a position, up to another one or the present end, some whole lines at a time."""
+        end = self.last_position
+        return self.recorder.exported_lines(after, end if up_to is None else min(up_to, end))
 
     def save(self, *objs: Any, **kwargs: Any) -> NoReturn:  # noqa: ARG002
         """Raises LogIsReadOnly."""

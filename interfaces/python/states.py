@@ -9,7 +9,8 @@ from domain.record import RecordedEvent
 from domain.run.evolve import evolve as evolve_run
 from domain.session.evolve import evolve as evolve_session
 
-EVENTS_PER_PAGE = 1000
+EVENTS_PER_PAGE = 100
+"""A page is in memory as a whole, and an event has 256 KiB at most."""
 FOLDS: dict[str, Callable[[Any, RecordedEvent], Any]] = {"session": evolve_session, "run": evolve_run}
 """By the kind of stream, which its name begins with."""
 

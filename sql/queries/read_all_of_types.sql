@@ -1,6 +1,6 @@
 -- The events of some types after a position, in order: the next ones of each type by its index, merged.
 SELECT e.position, e.stream, e.seq, e.type, e.event_id, e.recorded_at, e.occurred_at, e.schema_version,
-       convert_to(e.metadata, 'UTF8'), e.payload
+       convert_to(e.metadata, 'UTF8') AS metadata, e.payload
 FROM (
     SELECT of_type.position
     FROM unnest(%(types)s::text[]) AS wanted (type)

@@ -86,6 +86,10 @@ def test_the_whole_output_of_sha256sum_is_refused_with_the_command_that_gives_th
     assert "sha256sum | cut -d' ' -f1" in refusal({"FLEETLOG_API_KEYS": f"ada:{KEY_HASH}  -"})
 
 
+def test_the_tenant_of_library_applications_is_left_alone():
+    assert load_settings({"FLEETLOG_TENANT": "acme"}) == Settings()
+
+
 def test_an_unknown_variable_of_ours_is_refused_with_a_suggestion():
     assert "did you mean FLEETLOG_PORT?" in refusal({"FLEETLOG_PROT": "80"})
     assert "FLEETLOG_API_KEYS" in refusal({"FLEETLOG_ZZZ_UNHEARD_OF": "1"})

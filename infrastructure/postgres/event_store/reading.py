@@ -8,6 +8,10 @@ import msgspec
 from domain.event import decode
 from domain.record import Metadata, RecordedEvent
 
+PAGE_EVENTS = 500
+PAGE_BYTES = 8 * 1024 * 1024
+"""A page of the log ends at so many events, or when their payloads have reached so many bytes."""
+
 decode_metadata = msgspec.json.Decoder(Metadata).decode
 """The metadata of a stored event, from UTF-8 JSON."""
 

@@ -5,11 +5,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
+from tests.integration.audit.conftest import offline, url_of
 from tests.support.api_server import running_api
 from tests.support.fleetlog_server import REPOSITORY, inherited_environment
 from tests.support.tampering import execute, swap_places
@@ -56,18 +55,6 @@ def fleetlog(log: str, tmp_path: Path) -> Callable[..., subprocess.CompletedProc
         )
 
     return run
-
-
-def url_of(dsn: str) -> str:
-    """The DSN as a URL; its host is the folder of a socket."""
-    parts = {name: quote(str(value), safe="") for name, value in conninfo_to_dict(dsn).items()}
-    others = "&".join(f"{name}={value}" for name, value in parts.items() if name != "dbname")
-    return f"postgresql:///{parts['dbname']}?{others}"
-
-
-def offline(*files: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-I", "-S", str(REPOSITORY / "script/verify-log"), *map(str, files)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_the_api_names_the_first_broken_event(log: str, tampering: Tampering) -> None:

@@ -1,5 +1,7 @@
 """The `eventsourcing` library's Application, Repository, snapshots, subscriptions and processes on our tables."""
 
+import socket
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ from eventsourcing.system import ProcessApplication, SingleThreadedRunner, Syste
 
 from domain.record import RecordedEvent
 from infrastructure.eventsourcing_library.factory import FleetlogFactory
+from infrastructure.eventsourcing_library.log_connections import LogConnections
 from infrastructure.eventsourcing_library.mapper import SequencedEvent
+from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from tests.support.backends import kill_backends
 from tests.support.log_events import Counted, Noted, new_event
 
@@ -117,6 +121,28 @@ def test_a_subscription_gets_past_and_new_events_of_its_topics(database: str) ->
             assert (second.event, tracking.notification_id) == (Noted(text="two"), 3)
 
 
+@pytest.mark.parametrize("name", ["fleetlog", "Notebooks"])
+def test_a_subscription_reads_ahead_by_pages_whose_bytes_are_bounded(database: str, name: str) -> None:
+    large = [SequencedEvent(stream="notebook:1", seq=seq, new=new_event("x" * 200_000)) for seq in range(1, 101)]
+
+    class Large(Application[Any]):
+        pass
+
+    Large.name = name
+    with Large(env=environment(database)) as application:
+        for first in range(0, len(large), 10):
+            application.save(*large[first : first + 10])
+        recorder: Any = application.recorder
+        for topics in ([], ["test.noted"]):
+            page = recorder.notifications_page(0, topics)
+            assert 1 < len(page) < len(large)
+            assert sum(len(each.state) for each in page[:-1]) < PAGE_BYTES
+            with application.recorder.subscribe(gt=0, topics=topics) as subscription:
+                assert [next(subscription).id for _ in large] == [*range(1, 101)]
+        # Whoever says how many gets as many: the library takes fewer for the end of the log.
+        assert len(application.recorder.select_notifications(1, len(large))) == len(large)
+
+
 class Counting(ProcessApplication[Any]):
     """Counts each note of any notebook in a stream of its own."""
 
@@ -165,6 +191,20 @@ def test_a_subscription_goes_on_after_its_connections_were_killed(database: str)
             assert min(delays) < 1, delays  # a busy machine may be late now and then
 
 
+def test_connections_that_nobody_closed_are_collected_without_a_wait_for_their_threads() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        log = LogConnections(f"host=127.0.0.1 port={silent.getsockname()[1]}", tenant="ours", pool_size=1)
+        known = {*threading.enumerate()}
+        log.notifier.add(threading.Event())
+        (listening,) = {*threading.enumerate()} - known
+        connected, _ = silent.accept()
+        del log
+        assert listening.is_alive()
+        connected.close()
+        listening.join(timeout=20)
+        assert not listening.is_alive()
+
+
 def test_a_read_after_the_close_is_refused_at_once(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infrastructure.eventsourcing_library.log_connections.RETRY_DELAY_SECONDS", 3600)
     with Application[Any](env=environment(database)) as application:
@@ -174,7 +214,7 @@ def test_a_read_after_the_close_is_refused_at_once(database: str, monkeypatch: p
 
 
 def test_tenants_share_the_positions_of_the_log_but_not_its_streams(database: str) -> None:
-    other = {**environment(database), "FLEETLOG_TENANT": "other"}
+    other = {**environment(database), "APPLICATION_FLEETLOG_TENANT": "other"}
     with Application[Any](env=environment(database)) as ours, Application[Any](env=other) as theirs:
         ours.save(noted(1, "ours"))
         (recording,) = theirs.save(noted(1, "theirs"))

@@ -1,6 +1,7 @@
 """The log as an application of the `eventsourcing` library: of a database, and of an exported file."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -172,3 +173,29 @@ def test_an_installation_whose_database_does_not_answer_is_named(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(StartRefused, match=r"did not answer within 0\.01 s; see `fleetlog doctor`"):
         FleetlogApplication.of_installation(load_settings({"FLEETLOG_HOME": str(tmp_path)}))
+
+
+def test_an_event_is_read_without_those_of_other_tenants_around_it(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = tmp_path / "mixed"
+    lines = [msgspec.json.decode(line) for line in export.read_bytes().splitlines()]
+    tenants = ["default", *["theirs"] * 20, "default", *["theirs"] * 20]
+    mixed.write_bytes(
+        b"".join(
+            msgspec.json.encode({**line, "tenant": tenant}) + b"\n"
+            for line, tenant in zip(lines, tenants, strict=False)
+        )
+    )
+    with ExportedLog(mixed) as ours:
+        sizes: list[int] = []
+        pread = os.pread
+
+        def recorded_pread(descriptor: int, size: int, offset: int) -> bytes:
+            sizes.append(size)
+            return pread(descriptor, size, offset)
+
+        monkeypatch.setattr(os, "pread", recorded_pread)
+        assert [each.position for each in ours] == [1, 22]
+    written = mixed.read_bytes().splitlines(keepends=True)
+    assert sizes == [len(written[0]), len(written[21])]
