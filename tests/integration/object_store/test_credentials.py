@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 
 import msgspec
@@ -198,15 +198,22 @@ def test_a_source_that_hangs_is_asked_once_and_told_in_bounded_time_to_all_who_w
     assert os.read(hanging_process, 10) == b"x"
 
 
+@contextmanager
 def start_of_a_process(timeout_s):
+    """A program that SIGINT interrupts, also where the tests themselves run in the background."""
     program = (
-        "import asyncio, infrastructure.boto3_store.session as session\n"
+        "import asyncio, signal, infrastructure.boto3_store.session as session\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from infrastructure.object_store.location import S3Location\n"
         "from interfaces.bootstrap.object_store import object_store_session\n"
         f"session.AwsSession.__init__.__kwdefaults__['timeout_s'] = {timeout_s}\n"
         "asyncio.run(object_store_session(S3Location(endpoint='', bucket='b', region='us-east-1')))\n"
     )
-    return subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_process_whose_source_of_credentials_hangs_refuses_to_start_and_ends(hanging_process):
