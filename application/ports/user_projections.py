@@ -26,8 +26,7 @@ class UserProjectionStatus(msgspec.Struct, frozen=True, kw_only=True, rename="ca
     `error_position` can't be processed), waiting (newer code wrote that event) or not running (nobody has reported for
     a while). `lag_events`: the events of its topics that it has not processed, at most MOST_COUNTED; `lag_is_more`:
     there are more; `lag_is_counted`: false, with a lag of 0, for one that has not run for a day. `lag_seconds`: since
-    the first of them was recorded. `error`: what stops it, or ended its process
-    last."""
+    the first of them was recorded. `error`: what stops it, or ended its process last."""
 
     projection: str
     kind: Literal["user"] = "user"

@@ -40,6 +40,8 @@ from infrastructure.postgres.event_store.reading import PAGE_BYTES, PAGE_EVENTS,
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder(ExportedEvent).decode
 _BLOCK_BYTES = 1024 * 1024
+_LONGEST_LINE = 16 * _BLOCK_BYTES
+"""Metadata and payload have 256 KiB each, and JSON takes up to six bytes for one of theirs."""
 
 
 class NotAnExport(OSError):
@@ -130,6 +132,8 @@ class ExportedFile:
             *whole, begun = (begun + block).split(b"\n")
             for line in whole:
                 yield line + b"\n"
+            if len(begun) > _LONGEST_LINE:
+                raise NotAnExport(f"{self.path} is no export: a line has more than {_LONGEST_LINE:,} bytes")
         if begun:
             yield begun
 

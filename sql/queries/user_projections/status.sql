@@ -10,7 +10,8 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS events, min(next.position) AS first
     FROM (
         (SELECT position FROM events
-         WHERE cardinality(p.topics) = 0 AND p.heartbeat_at >= clock_timestamp() - %(counted)s::interval AND position > p.position AND tenant || '' = p.tenant
+         WHERE cardinality(p.topics) = 0 AND p.heartbeat_at >= clock_timestamp() - %(counted)s::interval
+           AND position > p.position AND tenant || '' = p.tenant
          ORDER BY position LIMIT %(most)s)
         UNION ALL
         (SELECT of_type.position

@@ -143,6 +143,11 @@ def test_a_file_that_is_no_whole_export_is_refused_by_its_line(export: Path, tmp
     swapped.write_bytes(lines[1] + lines[0])
     with pytest.raises(NotAnExport, match="line 2 has position 1"):
         ExportedLog(swapped)
+    endless = tmp_path / "endless"
+    endless.touch()
+    os.truncate(endless, 1 << 40)
+    with pytest.raises(NotAnExport, match="a line has more than 16,777,216 bytes"):
+        ExportedLog(endless)
 
 
 def test_another_tenants_events_are_another_log(export: Path, tmp_path: Path) -> None:
