@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -21,13 +21,14 @@ _LAST_LOOKS = 2
 
 
 class ProcessInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `started`, in clock ticks since the machine's boot, tells it from a later one with the same pid;
-    `state` is the letter of /proc/PID/stat (Z: zombie)."""
+    """One process. `started`, in clock ticks since the machine's boot, tells it from a later one with the same pid.
+    `has_ended`: no thread of it is left, and its parent has not asked for its exit code yet (a zombie). One whose first
+    thread alone has ended is shown as a zombie by Linux, and lives."""
 
     pid: int
     parent: int
     group: int
-    state: str
+    has_ended: bool
     started: int
 
 
@@ -47,7 +48,11 @@ def process_info(pid: int) -> ProcessInfo | None:
         return None
     fields = line[line.rfind(b")") + 2 :].split()
     return ProcessInfo(
-        pid=pid, state=fields[0].decode(), parent=int(fields[1]), group=int(fields[2]), started=int(fields[19])
+        pid=pid,
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        has_ended=fields[0] == b"X" or (fields[0] == b"Z" and int(fields[17]) <= 1),
+        started=int(fields[19]),
     )
 
 
@@ -60,18 +65,38 @@ def all_processes() -> dict[int, ProcessInfo]:
 
 
 def descendants(roots: Iterable[int]) -> list[ProcessInfo]:
-    """All descendants of `roots`, without the roots themselves and zombies."""
-    children: dict[int, list[ProcessInfo]] = {}
-    for info in all_processes().values():
-        children.setdefault(info.parent, []).append(info)
-    found: list[ProcessInfo] = []
+    """All descendants of `roots`, without the roots themselves and zombies. Reads the descendants alone, not all of
+    /proc: a process that forks and ends within milliseconds would be gone by the end of that."""
+    found: dict[int, ProcessInfo] = {}
     waiting = list(roots)
+    children = _children if os.path.exists("/proc/thread-self/children") else _children_in_one_look()  # noqa: PTH110
     while waiting:
-        for child in children.get(waiting.pop(), []):
-            waiting.append(child.pid)
-            if child.state not in {"Z", "X"}:
-                found.append(child)
+        for pid in children(waiting.pop()):
+            if pid not in found and (info := process_info(pid)) is not None:
+                found[pid] = info
+                waiting.append(pid)
+    return [info for info in found.values() if not info.has_ended]
+
+
+def _children(pid: int) -> list[int]:
+    """Each thread has its list; an orphan is in that of any thread of its new parent."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  plain is fastest
+            with (
+                contextlib.suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{thread}/children", "rb") as file,  # noqa: PTH123
+            ):
+                found += map(int, file.read().split())
     return found
+
+
+def _children_in_one_look() -> Callable[[int], list[int]]:
+    """For a Linux that was built without lists of children."""
+    found: dict[int, list[int]] = {}
+    for info in all_processes().values():
+        found.setdefault(info.parent, []).append(info.pid)
+    return lambda pid: found.get(pid, [])
 
 
 def marked(marker: str) -> list[ProcessInfo]:
@@ -79,7 +104,7 @@ def marked(marker: str) -> list[ProcessInfo]:
     wanted = marker.encode()
     found: list[ProcessInfo] = []
     for info in all_processes().values():
-        if info.pid == os.getpid() or info.state in {"Z", "X"}:
+        if info.pid == os.getpid() or info.has_ended:
             continue
         try:
             with open(f"/proc/{info.pid}/environ", "rb") as file:  # noqa: PTH123
@@ -97,7 +122,7 @@ def in_group(group: int, leader_started: int) -> list[ProcessInfo]:
     leader = process_info(group)
     if leader is None or leader.started != leader_started:
         return []
-    return [info for info in all_processes().values() if info.group == group and info.state not in {"Z", "X"}]
+    return [info for info in all_processes().values() if info.group == group and not info.has_ended]
 
 
 def send(processes: Iterable[ProcessInfo], number: signal.Signals) -> None:

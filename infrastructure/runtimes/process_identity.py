@@ -6,8 +6,6 @@ import msgspec
 
 from infrastructure.process_tree import ProcessInfo, process_info
 
-_ENDED = {"Z", "X"}
-
 
 class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """`started`: clock ticks since the machine's boot. `machine_boot`: that boot's id."""
@@ -20,7 +18,7 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 def identify(pid: int) -> ProcessIdentity | None:
     """The identity of a living process; None if there is none, or only a zombie."""
     info = process_info(pid)
-    if info is None or info.state in _ENDED:
+    if info is None or info.has_ended:
         return None
     machine_boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return ProcessIdentity(pid=pid, started=info.started, machine_boot=machine_boot)
@@ -34,4 +32,4 @@ def alive(process: ProcessIdentity) -> bool:
 def still_there(info: ProcessInfo) -> bool:
     """Whether the process that `info` was read from still lives."""
     now = process_info(info.pid)
-    return now is not None and now.started == info.started and now.state not in _ENDED
+    return now is not None and now.started == info.started and not now.has_ended

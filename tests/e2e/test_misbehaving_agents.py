@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from infrastructure import process_tree
 from tests.support.agent_processes import assert_none_left, processes_of
 from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
@@ -135,6 +136,21 @@ def test_an_agent_that_forks_away_again_and_again_is_caught(fleetlog: FleetlogSe
     last = end_of(fleetlog, run_id)
     assert (last["outcome"], neighbour < last["position"]) == ("canceled", True)
     end_of_a_neighbour(fleetlog)
+
+
+def test_a_process_whose_first_thread_has_ended_is_ended_with_the_others(fleetlog: FleetlogServer) -> None:
+    looks_dead = (
+        "import ctypes, os, threading, time; threading.Thread(target=time.sleep, args=(600,)).start(); "
+        "print('pid', os.getpid(), flush=True); ctypes.CDLL(None).pthread_exit(None)"
+    )
+    run_id = fleetlog.enqueued(f'setsid python3 -c "{looks_dead}" & wait')
+
+    pid = int(fleetlog.until(run_id, "message.delta")[-1]["data"]["text"].split()[1])
+    assert process_tree.process_info(pid) is not None
+    fleetlog.ok("POST", f"/api/runs/{run_id}/stop")
+
+    assert end_of(fleetlog, run_id)["outcome"] == "canceled"
+    assert process_tree.process_info(pid) is None
 
 
 def own_mounts() -> bool:

@@ -20,8 +20,6 @@ _log = logging.getLogger("fleetlog.executor")
 TERM_GRACE_S = 3.0
 _KILL_S = 10.0
 """How long processes are killed again that others have started meanwhile."""
-_LOOKS = 2
-"""So many looks without a living descendant end it: what is left are processes that have ended."""
 _PIPE_BYTES = 64 * 1024
 _WRITE_TIMEOUT_S = 10.0
 
@@ -170,16 +168,13 @@ class AgentProcesses:
         """End every descendant of this process: SIGTERM, SIGKILL after `grace_s` (at once if 0)."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s + _KILL_S
-        looks_in_vain = 0
-        while looks_in_vain < _LOOKS and loop.time() < deadline:
-            found = await loop.run_in_executor(self._pool, partial(_end_below, os.getpid(), grace_s))
+        while loop.time() < deadline:
+            await loop.run_in_executor(self._pool, partial(_end_below, os.getpid(), grace_s))
             self._reap()
             if not _has_children():
                 return
-            looks_in_vain = 0 if found else looks_in_vain + 1
             grace_s = 0
-        if looks_in_vain < _LOOKS:
-            _log.warning("processes of agents still start others after %g s of killing; they are left", _KILL_S)
+        _log.warning("processes of agents still live, or start others, after %g s of killing; they are left", _KILL_S)
 
     async def end_leftovers(self, groups: Sequence[tuple[int, int]]) -> int:
         """Kill what an earlier boot left: processes with the marker in their environment, the `groups` (id, start of
@@ -208,16 +203,11 @@ def _has_children() -> bool:
     return True
 
 
-def _end_below(root: int, grace_s: float) -> bool:
-    """Whether there was any to end."""
-    found = process_tree.descendants([root])
-    if not found:
-        return False
-    if grace_s > 0:
+def _end_below(root: int, grace_s: float) -> None:
+    if grace_s > 0 and (found := process_tree.descendants([root])):
         process_tree.send(found, signal.SIGTERM)
         process_tree.wait_for_end(found, grace_s)
     process_tree.kill_below([root])
-    return True
 
 
 def _kill_leftovers(marker: str, groups: Sequence[tuple[int, int]]) -> int:

@@ -219,8 +219,8 @@ def test_a_process_gives_up_the_one_that_needs_newer_code_and_keeps_the_others(d
         async with running(database, 1, reading_no_runs) as store:
             await store.append("run:r1", 0, [new(RunQueued(spec=SPEC), "q")])
             await standing(database, "run_life", "waiting")
+            assert await rows(database, leaders) == [(1,)]
             async with running(database, 1):
-                assert await rows(database, leaders) == [(1,)]
                 await until(database, "SELECT run_id FROM run_queue", [("r1",)])
                 await standing(database, "run_life", "running")
                 assert await rows(database, leaders) == [(2,)]
