@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from interfaces import setting_values as values
 from interfaces.setting_declarations import DECLARATION, Declaration, setting
+from interfaces.setting_work_slots import WorkSlots
 
 WorkerRuntime = Literal["process", "docker"]
 OWN_PREFIX: Final = "FLEETLOG_"
@@ -34,7 +35,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(WorkSlots):
     """All settings, checked. None means "not set"; durations are milliseconds, as their names say."""
 
     host: str = setting(
@@ -167,12 +168,6 @@ class Settings:
     )
     max_streams: int = setting(
         "MAX_STREAMS", values.COUNT, "Live event streams that one process serves at the same time.", default=1000
-    )
-    max_runs: int = setting(
-        "MAX_RUNS",
-        values.integer(1, 100_000),
-        "Runs that may be executed at the same time, over all processes.",
-        default=1000,
     )
     idle_timeout_ms: int = setting(
         "IDLE_TIMEOUT_MS",
@@ -318,7 +313,9 @@ class Settings:
 
 def declarations() -> Mapping[str, Declaration]:
     """How each setting is read, by field name of `Settings`, in the order of the reference page."""
-    return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in dataclasses.fields(Settings)}
+    inherited = dataclasses.fields(WorkSlots)
+    own = dataclasses.fields(Settings)[len(inherited) :]
+    return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in (*own, *inherited)}
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -6,6 +6,8 @@ from typing import Protocol
 
 import msgspec
 
+from domain.run.values import WaitsFor
+
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones.
@@ -15,6 +17,15 @@ class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     generation: int
     taken_from: str = ""
+
+
+class ParkedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that waits, held by nobody since the lease of this generation."""
+
+    run_id: str
+    session_id: str
+    waits_for: WaitsFor
+    lease_generation: int
 
 
 class QueueItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -55,8 +66,8 @@ class DrainCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 class RunQueue(Protocol):
     async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
-        """Claim the oldest due run of each session that has none running, at most `limit`; the claims are committed.
-        `only_stale`: none but those whose lease has run out."""
+        """Claim the oldest due run of each session that has none running, at most `limit`, those that were parked
+        first; the claims are committed. `only_stale`: none but those whose lease has run out."""
         ...
 
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:
@@ -79,6 +90,20 @@ class RunQueue(Protocol):
 
     async def wait_for_work(self, timeout_s: float) -> None:
         """Return when something may have become due, or after `timeout_s`."""
+        ...
+
+
+class ParkedRuns(Protocol):
+    async def claim_looks(self, limit: int) -> Sequence[ParkedRun]:
+        """At most `limit` parked runs that are to be looked at now; no other process gets the same look."""
+        ...
+
+    async def wake(self, parked: ParkedRun) -> None:
+        """Let it be claimed. Changes nothing if it is not parked as it was any more."""
+        ...
+
+    async def wait_for_look(self, timeout_s: float) -> None:
+        """Return when a look may have become due, or after `timeout_s`."""
         ...
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from application.ports.effect_kinds import EffectKind
 from domain.record import RecordedEvent
+from domain.run.values import WaitsFor
 from domain.session.commands import DetachRun, RequestSync
 
 
@@ -82,6 +83,21 @@ class PostponeRun(msgspec.Struct, frozen=True, kw_only=True):
     available_at: datetime
 
 
+class ParkRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Who held the run's lease of this generation has let go of it: nobody claims it until it is woken, or `until`."""
+
+    run_id: str
+    lease_generation: int
+    waits_for: WaitsFor
+    until: datetime
+
+
+class WakeRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run may wait for has come: if it is parked it is to be claimed again."""
+
+    run_id: str
+
+
 class DequeueRun(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
 
@@ -115,6 +131,8 @@ Outcome = (
     | EnqueueRun
     | EnqueueFinish
     | PostponeRun
+    | ParkRun
+    | WakeRun
     | DequeueRun
     | RetryDeadEffect
     | DropDeadEffect

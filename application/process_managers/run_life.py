@@ -7,8 +7,10 @@ from application.process_managers.outcomes import (
     EnqueueFinish,
     EnqueueRun,
     Outcome,
+    ParkRun,
     PostponeRun,
     SendToSession,
+    WakeRun,
     wanted_effect,
 )
 from domain.record import RecordedEvent
@@ -49,11 +51,40 @@ def sync_workspace_on_message_stop(recorded: RecordedEvent, _event: e.MessageSto
 
 def deliver_reply_on_accepted(recorded: RecordedEvent, event: e.HumanLoopReplyAccepted) -> Sequence[Outcome]:
     reply = {"questionId": event.question_id, "answer": event.answer}
-    return (wanted_effect(recorded, "human_loop.deliver_reply", runId=_run_id(recorded), **reply),)
+    run_id = _run_id(recorded)
+    return (
+        wanted_effect(recorded, "human_loop.deliver_reply", runId=run_id, **reply),
+        WakeRun(run_id=run_id),
+    )
+
+
+def park_run_on_parked(recorded: RecordedEvent, event: e.RunParked) -> Sequence[Outcome]:
+    return (
+        ParkRun(
+            run_id=_run_id(recorded),
+            lease_generation=event.lease_generation,
+            waits_for=event.waits_for,
+            until=event.until,
+        ),
+    )
+
+
+def wake_run_on_question_closed(
+    recorded: RecordedEvent, _event: e.HumanLoopResolved | e.HumanLoopCanceled | e.HumanLoopExpired
+) -> Sequence[Outcome]:
+    return (WakeRun(run_id=_run_id(recorded)),)
+
+
+def wake_run_on_cancel_requested(recorded: RecordedEvent, _event: e.RunCancelRequested) -> Sequence[Outcome]:
+    return (WakeRun(run_id=_run_id(recorded)),)
 
 
 def finish_external_run_on_agent_finished(recorded: RecordedEvent, event: e.RunAgentFinished) -> Sequence[Outcome]:
-    return (EnqueueFinish(run_id=_run_id(recorded)),) if event.lease_generation == 0 else ()
+    """A run of our own that was parked is in the queue already, and is woken."""
+    if event.lease_generation:
+        return ()
+    run_id = _run_id(recorded)
+    return (EnqueueFinish(run_id=run_id), WakeRun(run_id=run_id))
 
 
 def postpone_and_detach_on_retry_scheduled(recorded: RecordedEvent, event: e.RunRetryScheduled) -> Sequence[Outcome]:

@@ -38,7 +38,12 @@ SESSION_LIFE: Mapping[type[Event], ProcessManager] = {
 RUN_LIFE: Mapping[type[Event], ProcessManager] = {
     run.RunQueued: run_life.enqueue_run_on_queued,
     run.MessageStopped: run_life.sync_workspace_on_message_stop,
+    run.RunParked: run_life.park_run_on_parked,
     run.HumanLoopReplyAccepted: run_life.deliver_reply_on_accepted,
+    run.HumanLoopResolved: run_life.wake_run_on_question_closed,
+    run.HumanLoopCanceled: run_life.wake_run_on_question_closed,
+    run.HumanLoopExpired: run_life.wake_run_on_question_closed,
+    run.RunCancelRequested: run_life.wake_run_on_cancel_requested,
     run.RunAgentFinished: run_life.finish_external_run_on_agent_finished,
     run.RunRetryScheduled: run_life.postpone_and_detach_on_retry_scheduled,
     run.RunFinished: run_life.dequeue_and_detach_on_finished,

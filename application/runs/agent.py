@@ -1,12 +1,14 @@
-"""Following a running agent: records its journal in the log, and ends it when the log has a request to."""
+"""Following a running agent: records its journal in the log, ends it when the log has a request to, and lets go of it
+while it waits for a person."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
+from application.aggregates.aggregates import Loaded
 from application.aggregates.command_sequence import Step, handle_sequence
 from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
@@ -33,32 +35,51 @@ log = logging.getLogger(__name__)
 RECONNECT_DELAY_S = 1.0
 WATCH_INTERVAL_S = 60.0
 EXIT_GRACE_S = 2.0
+PARK_AFTER_S = 2.0
+"""How long an agent with open questions is silent until its run is parked: it may ask several, or do other work."""
+PARK_AGAIN_AFTER_S = 30.0
+"""The same for one that went on although nobody had answered, or each sign of life would cost a parking and a claim."""
 
 
 class FollowAgent:
     """Follows one attempt's journal from the last entry that the log has; after a lost connection, again from there.
-    `just_attached`: this execution has attached the run and seen that the session worker is up."""
+    `just_attached`: this execution has attached the run and seen that the session worker is up. `was_parked`: it has
+    gone on with a run that waited for a person."""
 
-    def __init__(self, execution: ExecutionContext, *, just_attached: bool = False) -> None:
+    def __init__(self, execution: ExecutionContext, *, just_attached: bool = False, was_parked: bool = False) -> None:
         self._execution, self._ports, self._run_id = execution, execution.ports, execution.run_id
         self._runs, self._workers = execution.ports.runs, execution.ports.workers
         self._lease = execution.lease.generation
         self._just_attached = just_attached
         self._last_entry_at = execution.ports.clock()
+        self._was_parked = was_parked
+        self._known_questions: tuple[str, ...] = ()
+        self._until_quiet = asyncio.timeout(None)
         self._seen_running = False
         self._reconnects_without_entries = 0
 
     async def to_its_end(self, run: Run) -> Run:
-        """The run after its agent's end is recorded."""
+        """The run after its agent's end is recorded, or parked."""
         if run.spec is None:
             return await self._external_run_ended(run)
-        watch = asyncio.create_task(self._stop_agent_when_wanted(), name=f"watch {self._run_id}")
+        self._known_questions = run.open_questions if self._was_parked else ()
+        watch = asyncio.create_task(self._watch(), name=f"watch {self._run_id}")
         try:
-            while isinstance(run.stage, Active) and run.stage.phase == "running":
-                run = await self._follow_once(run)
+            while isinstance(run.stage, Active) and run.stage.phase == "running" and not run.stage.parked:
+                run = await self._follow_until_quiet(run)
             return run
         finally:
             await cancel_and_wait([watch])
+
+    async def _follow_until_quiet(self, run: Run) -> Run:
+        """Follow once, or park the run if the watch finds that it has become quiet."""
+        try:
+            async with asyncio.timeout(None) as self._until_quiet:
+                return await self._follow_once(run)
+        except TimeoutError:
+            if not self._until_quiet.expired():
+                raise
+        return await self._execution.park(run, "person")
 
     async def _follow_once(self, run: Run) -> Run:
         try:
@@ -194,23 +215,20 @@ class FollowAgent:
     async def _lost(self, run: Run, reason: str) -> Run:
         return await self._execution.fail_attempt(run, "executor_lost", reason, tail_lost=True)
 
-    async def _stop_agent_when_wanted(self) -> None:
+    async def _watch(self) -> None:
         """Tell the executor to stop the agent once a cancel or an expired question asks for it, and repeat that until
-        this task is cancelled. Any error (an unreachable database, say) is retried: nobody else delivers a cancel.
-        """
+        this task is cancelled; end the following when the run waits for a person and is quiet. Any error (an
+        unreachable database, say) is retried: nobody else delivers a cancel."""
         while True:
             try:
-                wanted = await wait_for_state(
-                    self._runs,
-                    self._ports.tail,
-                    key=self._run_id,
-                    stream=run_stream(self._run_id),
-                    reached=_agent_must_be_stopped,
-                    timeout_s=await self._until_check(),
-                    seen=True,
-                )
+                wanted = await self._reached(_needs_attention, await self._until_check())
+                if wanted is not None and not _agent_must_be_stopped(wanted.state):
+                    wanted = await self._reached(_more_than(wanted.state), await self._until_check(waits=True))
+                    if wanted is not None and not _agent_must_be_stopped(wanted.state):
+                        continue
                 if wanted is None or wanted.state is None:
                     await self._end_what_takes_too_long()
+                    await self._let_go_when_quiet()
                     continue
                 if not (wanted.state.cancel_requested or wanted.state.abort):
                     await asyncio.sleep(EXIT_GRACE_S)
@@ -222,11 +240,40 @@ class FollowAgent:
                 log.exception("run %s: it could not be checked whether its agent must be stopped", self._run_id)
             await asyncio.sleep(RECONNECT_DELAY_S)
 
-    async def _until_check(self) -> float:
+    async def _reached(self, reached: Callable[[Run | None], bool], timeout_s: float) -> Loaded[Run] | None:
+        return await wait_for_state(
+            self._runs,
+            self._ports.tail,
+            key=self._run_id,
+            stream=run_stream(self._run_id),
+            reached=reached,
+            timeout_s=timeout_s,
+            seen=True,
+        )
+
+    async def _until_check(self, *, waits: bool = False) -> float:
+        """Seconds until the next limit may be reached, or, if the run `waits` for a person, until it may be quiet."""
         run = (await self._runs.recent(self._run_id)).state
         now = self._ports.clock()
-        left = self._ports.limits.next_check(run, now, now - self._last_entry_at) if run is not None else None
-        return WATCH_INTERVAL_S if left is None else min(WATCH_INTERVAL_S, left.total_seconds() + 0.05)
+        if run is None:
+            return WATCH_INTERVAL_S
+        left = self._ports.limits.next_check(run, now, now - self._last_entry_at)
+        checks = [WATCH_INTERVAL_S] if left is None else [WATCH_INTERVAL_S, left.total_seconds() + 0.05]
+        return min(*checks, max(self._until_quiet_s(run), 0.0)) if waits else min(checks)
+
+    def _until_quiet_s(self, run: Run) -> float:
+        """Seconds until a run that waits for a person may be parked if nothing more comes."""
+        after_s = PARK_AGAIN_AFTER_S if run.open_questions == self._known_questions else PARK_AFTER_S
+        return after_s - (self._ports.clock() - self._last_entry_at).total_seconds()
+
+    async def _let_go_when_quiet(self) -> None:
+        run = (await self._runs.recent(self._run_id)).state
+        if run is None or not run.waits_for_a_person or self._until_quiet_s(run) > 0:
+            return
+        loop = asyncio.get_running_loop()
+        if self._until_quiet.when() is None:
+            self._until_quiet.reschedule(loop.time())
+        await asyncio.sleep(RECONNECT_DELAY_S)  # a refusal, and the return of this process, take their time
 
     async def _end_what_takes_too_long(self) -> None:
         run, now = (await self._runs.load(self._run_id)).state, self._ports.clock()
@@ -259,6 +306,16 @@ def _agent_must_be_stopped(run: Run | None) -> bool:
         return False
     reported_its_end = isinstance(run.stage, Finishing) and run.stage.by_callback
     return run.cancel_requested or run.abort is not None or reported_its_end
+
+
+def _needs_attention(run: Run | None) -> bool:
+    return _agent_must_be_stopped(run) or (run is not None and run.waits_for_a_person)
+
+
+def _more_than(known: Run | None) -> Callable[[Run | None], bool]:
+    """Whether it must be stopped, or its open questions are others than they were."""
+    asked = known.open_questions if known is not None else ()
+    return lambda run: _agent_must_be_stopped(run) or (run is not None and run.open_questions != asked)
 
 
 def _is_lasting(error: ExecutorError) -> bool:

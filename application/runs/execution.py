@@ -5,6 +5,7 @@ import contextlib
 import logging
 from datetime import timedelta
 
+from application.aggregates.waiting import wait_for_state
 from application.ports.run_queue import RunLease
 from application.runs.agent import FollowAgent
 from application.runs.ending import EndRun
@@ -12,11 +13,13 @@ from application.runs.execution_context import ExecutionContext, ExecutionPorts
 from application.runs.lease import run_context
 from application.runs.start import StartRun
 from domain.errors import Fenced, NotFound
+from domain.identifiers import run_stream
 from domain.run.commands import RecordLeaseLost
-from domain.run.state import Active, Finishing, Run
+from domain.run.state import Active, Finished, Finishing, Queued, Run
 from domain.session.commands import DetachRun
 
 log = logging.getLogger(__name__)
+WAIT_S = 3600.0
 
 
 class RunExecutions:
@@ -26,8 +29,8 @@ class RunExecutions:
         self._ports = ports
 
     async def execute(self, lease: RunLease, *, retry_delay: timedelta) -> Run | None:
-        """The run after its end, or once it is queued for its next attempt. That waits `retry_delay` times the number
-        of the failed attempt, plus jitter. None when another holder has taken over.
+        """The run after its end, once it is parked, or queued for its next attempt. That waits `retry_delay` times the
+        number of the failed attempt, plus jitter. None when another holder has taken over.
 
         Raises whatever is unexpected; the caller releases the lease then.
         """
@@ -36,6 +39,20 @@ class RunExecutions:
         except Fenced as error:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
+
+    async def end_of_attempt(self, run_id: str) -> Run | None:
+        """The run once it has ended or is queued for its next attempt, whoever executes it."""
+        while True:
+            loaded = await wait_for_state(
+                self._ports.runs,
+                self._ports.tail,
+                key=run_id,
+                stream=run_stream(run_id),
+                reached=lambda run: run is not None and isinstance(run.stage, Finished | Queued),
+                timeout_s=WAIT_S,
+            )
+            if loaded is not None:
+                return loaded.state
 
     async def record_lost(self, lease: RunLease) -> None:
         """Record in the log that the lease could not be renewed."""
@@ -48,8 +65,11 @@ async def _execute(execution: ExecutionContext) -> Run:
     run = await start.claim()
     while True:
         match run.stage:
+            case Active(parked=str()):
+                return run
             case Active(phase="running"):
-                run = await FollowAgent(execution, just_attached=start.attached).to_its_end(run)
+                follow = FollowAgent(execution, just_attached=start.attached, was_parked=start.was_parked == "person")
+                run = await follow.to_its_end(run)
             case Active():
                 run = await start.prepare(run)
             case Finishing():

@@ -15,11 +15,13 @@ from application.runs.lease import run_context
 from application.runs.limits import RunLimits
 from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
-from domain.run.commands import FailAttempt, RunCommand
+from domain.run.commands import FailAttempt, ParkRun, RunCommand
 from domain.run.state import Run
-from domain.run.values import ErrorClass, RunError
+from domain.run.values import ErrorClass, RunError, WaitsFor
 
 JITTER = 0.2
+LONGEST_PARK = timedelta(days=1)
+"""A parked run is taken up after this time whatever has become of its wake-up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,15 @@ class ExecutionContext:
     async def handle(self, command: RunCommand, step: str) -> Run:
         """The run after `command`. Raises what the run's `decide` raises."""
         return (await self.ports.runs.handle(self.run_id, command, self.command_context(step))).state
+
+    async def park(self, run: Run, waits_for: WaitsFor) -> Run:
+        """The run, parked, until a limit of the agent's time is reached at the latest; or as it is if it does not wait
+        for that any more."""
+        now = self.ports.clock()
+        left = self.ports.limits.next_check(run, now, timedelta())
+        until = now + (LONGEST_PARK if left is None else min(left, LONGEST_PARK))
+        command = ParkRun(lease_generation=self.lease.generation, waits_for=waits_for, until=until)
+        return await self.handle(command, "parked")
 
     async def fail_attempt(
         self,

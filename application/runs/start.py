@@ -19,8 +19,9 @@ from application.sessions.session_workers import LoadedWorker
 from domain.errors import Conflict, DomainError
 from domain.identifiers import run_stream, session_stream
 from domain.run.commands import ClaimRun, EnterPhase, InheritConversation, RunCommand, StartAgent
+from domain.run.events import RunClaimed
 from domain.run.state import Active, Queued, Run
-from domain.run.values import Phase, RunSpec
+from domain.run.values import Phase, RunSpec, WaitsFor
 from domain.session.commands import ActivateSession, AttachRun
 from domain.session.state import Running, SessionWorker
 
@@ -33,13 +34,15 @@ PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
 
 
 class StartRun:
-    """`attached`: this execution has attached the run to its session, and has seen that the session worker is up."""
+    """`attached`: this execution has attached the run to its session, and has seen that the session worker is up.
+    `was_parked`: what the run waited for before this execution claimed it."""
 
     def __init__(self, execution: ExecutionContext) -> None:
         self._execution, self._run_id = execution, execution.run_id
         self._runs, self._workers = execution.ports.runs, execution.ports.workers
         self._sessions, self._lease = execution.ports.workers.sessions, execution.lease.generation
         self.attached = False
+        self.was_parked: WaitsFor | None = None
 
     async def claim(self) -> Run:
         """The run after its claim is recorded, and also its start if the session worker is up."""
@@ -50,6 +53,7 @@ class StartRun:
         start = await self._steps_if_up()
         handled = await handle_sequence((claimed, *start))
         self.attached = bool(start) and len(handled) == 1 + len(start)
+        self.was_parked = next((each.was_parked for each in handled[0].events if isinstance(each, RunClaimed)), None)
         run: Run = handled[-1 if self.attached else 0].state
         return run
 

@@ -10,7 +10,8 @@ from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, unde
 from application.ports.operations import Takeover
 from application.ports.run_queue import DrainCounts, RunLease, RunQueue
 from application.runs.execution import RunExecutions
-from domain.run.state import Finished, Queued, Run
+from application.task_cancellation import cancel_and_wait
+from domain.run.state import Active, Finished, Queued, Run
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class RunWorker:
         owner: str,
         lease: timedelta,
         retry_delay: timedelta,
-        concurrency: int = 32,
+        concurrency: int,
     ) -> None:
         self._queue, self._executions, self._owner = queue, executions, owner
         self._takeover_log = takeover_log
@@ -59,10 +60,16 @@ class RunWorker:
         duration = self._lease if lease is None else lease
         leases = await self._queue.claim(owner=owner or self._owner, limit=limit, lease=duration)
         delay = self._retry_delay if retry_delay is None else retry_delay
-        tasks = [self._start(claimed, duration, delay) for claimed in leases]
-        if tasks:
-            await asyncio.wait(tasks, timeout=wait_s)
-        ended = Counter(_outcome(task.result()) for task in tasks if task.done() and not task.cancelled())
+        tasks = [
+            asyncio.create_task(self._end_of(self._start(claimed, duration, delay), claimed.run_id))
+            for claimed in leases
+        ]
+        try:
+            if tasks:
+                await asyncio.wait(tasks, timeout=wait_s)
+            ended = Counter(_outcome(task.result()) for task in tasks if task.done() and not task.cancelled())
+        finally:
+            await cancel_and_wait(tasks)
         return DrainCounts(
             claimed=len(leases),
             succeeded=ended["succeeded"],
@@ -70,6 +77,15 @@ class RunWorker:
             failed=ended["failed"],
             canceled=ended["canceled"],
         )
+
+    async def _end_of(self, execution: asyncio.Task[Run | None], run_id: str) -> Run | None:
+        """The run after its execution; of one that is parked by then, after the end of the attempt, whoever goes on
+        with it. A cancellation leaves the execution alone."""
+        await asyncio.wait({execution})
+        run = None if execution.cancelled() else execution.result()
+        if run is not None and isinstance(run.stage, Active):
+            run = await self._executions.end_of_attempt(run_id)
+        return run
 
     async def take_over(self, *, limit: int, wait_s: float) -> Takeover:
         """Claim at most `limit` runs whose lease has run out, beyond the limit of concurrent runs, resume them where

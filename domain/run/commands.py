@@ -9,7 +9,7 @@ import msgspec
 from domain.event import Event
 from domain.run.capabilities import Capabilities
 from domain.run.events import ConversationCarried
-from domain.run.values import Phase, RunError, RunSpec, Warn
+from domain.run.values import Phase, RunError, RunSpec, WaitsFor, Warn
 from domain.workspace.sync import SyncRef
 
 
@@ -36,6 +36,14 @@ class ClaimRun(_Leased, frozen=True, kw_only=True):
 
 class EnterPhase(_Leased, frozen=True, kw_only=True):
     phase: Phase
+
+
+class ParkRun(_Leased, frozen=True, kw_only=True):
+    """The run worker lets go of a run that waits; it is taken up again at `until` at the latest. It changes nothing if
+    the run does not wait for that (any more)."""
+
+    waits_for: WaitsFor
+    until: datetime
 
 
 class InheritConversation(_Leased, frozen=True, kw_only=True):
@@ -130,6 +138,7 @@ RunCommand = (
     | BindRun
     | ClaimRun
     | EnterPhase
+    | ParkRun
     | InheritConversation
     | StartAgent
     | RecordJournalEntry

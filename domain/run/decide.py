@@ -74,7 +74,7 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
     match state.stage:
         case Queued():
             attempt, resumed = state.attempt + 1, False
-        case Active(phase="running") | Finishing():
+        case Active(phase="running") | Active(parked=str()) | Finishing():
             attempt, resumed = max(state.attempt, 1), True
         case Active() if state.spec is not None and state.attempt >= state.spec.max_attempts:
             claimed = e.RunClaimed(
@@ -88,7 +88,13 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
         case _:
             return ()
     return (
-        e.RunClaimed(lease_generation=command.lease_generation, owner=command.owner, attempt=attempt, resumed=resumed),
+        e.RunClaimed(
+            lease_generation=command.lease_generation,
+            owner=command.owner,
+            attempt=attempt,
+            resumed=resumed,
+            was_parked=state.stage.parked if isinstance(state.stage, Active) else None,
+        ),
     )
 
 
@@ -96,6 +102,20 @@ def _enter_phase(state: Run, command: c.EnterPhase) -> Sequence[Event]:
     if not isinstance(state.stage, Active) or PHASES.index(command.phase) <= PHASES.index(state.stage.phase):
         return ()
     return (e.RunPhaseEntered(lease_generation=command.lease_generation, phase=command.phase),)
+
+
+def _park(state: Run, command: c.ParkRun) -> Sequence[Event]:
+    match state.stage:
+        case Active(parked=None, phase="running"):
+            waits = command.waits_for == "person" and state.waits_for_a_person
+        case Active(parked=None):
+            waits = command.waits_for != "person"
+        case _:
+            waits = False
+    if not waits or state.cancel_requested or state.abort is not None:
+        return ()
+    lease, until = command.lease_generation, command.until
+    return (e.RunParked(lease_generation=lease, waits_for=command.waits_for, until=until),)
 
 
 def _carry(state: Run, command: c.InheritConversation) -> Sequence[Event]:
@@ -337,6 +357,7 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
 _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.ClaimRun: _claim,
     c.EnterPhase: _enter_phase,
+    c.ParkRun: _park,
     c.InheritConversation: _carry,
     c.StartAgent: _start_agent,
     c.RecordJournalEntry: _record_entry,

@@ -19,6 +19,7 @@ from domain.run.values import (
     RunSpec,
     Todo,
     Usage,
+    WaitsFor,
     Warn,
 )
 from domain.workspace.sync import SyncRef
@@ -56,11 +57,12 @@ class RunWarning(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.claimed")
 class RunClaimed(LeasedEvent, frozen=True, kw_only=True):
-    """`resumed`: taken over from another holder, in the same attempt."""
+    """`resumed`: taken over from another holder, in the same attempt. `was_parked`: nobody held it, since it waited."""
 
     owner: str
     attempt: int
     resumed: bool = False
+    was_parked: WaitsFor | None = None
 
 
 @wire("run.lease_lost")
@@ -69,6 +71,15 @@ class RunLeaseLost(Event, frozen=True, kw_only=True):
 
     lost_lease_generation: int
     owner: str
+
+
+@wire("run.parked")
+class RunParked(LeasedEvent, frozen=True, kw_only=True):
+    """The run waits, and its run worker has let go of it. Whoever claims it next goes on in the same attempt and
+    phase: once what it waits for has come, and at `until` in any case."""
+
+    waits_for: WaitsFor
+    until: datetime
 
 
 @wire("run.retry_scheduled")

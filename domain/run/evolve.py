@@ -59,7 +59,15 @@ def _claimed(state: Run, event: e.RunClaimed, _at: datetime) -> Run:
     entries = state.entries
     if not event.resumed and not isinstance(stage, Finishing | Finished):
         stage, entries = Active(), 0
+    elif isinstance(stage, Active) and stage.parked:
+        stage = replace(stage, parked=None)
     return replace(state, stage=stage, attempt=event.attempt, lease_generation=event.lease_generation, entries=entries)
+
+
+def _parked(state: Run, event: e.RunParked, _at: datetime) -> Run:
+    if not isinstance(state.stage, Active):
+        return state
+    return replace(state, stage=replace(state.stage, parked=event.waits_for))
 
 
 def _retry_scheduled(state: Run, event: e.RunRetryScheduled, _at: datetime) -> Run:
@@ -176,6 +184,7 @@ def _finished(state: Run, event: e.RunFinished, _at: datetime) -> Run:
 
 _HANDLERS: dict[type[Event], Callable[[Run, Any, datetime], Run]] = {
     e.RunClaimed: _claimed,
+    e.RunParked: _parked,
     e.RunRetryScheduled: _retry_scheduled,
     e.RunPhaseEntered: _phase,
     e.ConversationCarried: _carried,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from domain.run.values import Message, Phase, RunError, RunOutcome, RunSpec, Usage
+from domain.run.values import Message, Phase, RunError, RunOutcome, RunSpec, Usage, WaitsFor
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
@@ -24,10 +24,11 @@ class Blocked(_Value, frozen=True, kw_only=True):
 
 
 class Active(_Value, frozen=True, kw_only=True):
-    """A run worker executes it. `running`: from just before executor `boot_id` in the container of `generation` is
-    asked to start the agent."""
+    """A run worker executes it, or none does while it is `parked`. `running`: from just before executor `boot_id` in
+    the container of `generation` is asked to start the agent."""
 
     phase: Literal["claimed", "running"] | Phase = "claimed"
+    parked: WaitsFor | None = None
     generation: int = 0
     boot_id: str = ""
     started_at: datetime | None = None
@@ -115,6 +116,12 @@ class Run(_Value, frozen=True, kw_only=True):
     def open_questions(self) -> tuple[str, ...]:
         """The ids of questions that are not answered, or whose answer has not reached the agent yet."""
         return tuple(key for key, question in self.questions.items() if question.status in {"open", "answering"})
+
+    @property
+    def waits_for_a_person(self) -> bool:
+        """Whether its agent may do nothing until a person answers: each open question still waits for its answer."""
+        waiting = [self.questions[key].status == "open" for key in self.open_questions]
+        return bool(waiting) and all(waiting)
 
     @property
     def public_state(self) -> str:

@@ -9,6 +9,8 @@ RunOutcome = Literal["succeeded", "failed", "canceled"]
 TodoStatus = Literal["todo", "doing", "done", "canceled"]
 Phase = Literal["restoring", "linking", "preparing"]
 RetryPolicy = Literal["transient", "always", "never"]
+WaitsFor = Literal["person", "place", "session"]
+"""What a parked run waits for: an answer, a worker slot, or its session, which is being brought up or busy."""
 QuestionKind = Literal["question", "permission"]
 ErrorClass = Literal[
     "environment",  # the worker could not be made ready

@@ -8,6 +8,7 @@ from application.aggregates.reconcile_log import TakeoverLog
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
+from application.runs.parked import LookAtParkedRuns
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.stored_workspaces.collection import S3ContentCollector
@@ -48,6 +49,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         "process managers": process_managers.run(),
         "effects": effects.run(),
         "runs": plane.run_worker.run(),
+        "parked runs": LookAtParkedRuns(parked=plane.parked_runs, runs=plane.runs, workers=plane.session_workers).run(),
         "projections": plane.reads.projector.run(),
         "event index": EventIndexer(plane.backing.dsn, plane.listener.position).run(),
         "schedule": schedule(plane).run(),

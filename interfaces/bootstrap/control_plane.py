@@ -48,6 +48,7 @@ from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggr
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.parked_runs import PostgresParkedRuns
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.streams.hub import StreamHub
@@ -78,6 +79,7 @@ class ControlPlane:
     directory: HttpExecutorDirectory
     ledger: PostgresEffectLedger
     queue: PostgresRunQueue
+    parked_runs: PostgresParkedRuns
     sessions: Sessions
     runs: Runs
     session_workers: SessionWorkers
@@ -126,6 +128,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
+    parked_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
     reconcile_log = ReconcileLog(store=store, clock=now)
     objects = await open_object_store(session)
@@ -148,6 +151,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             pool, effects_signal, max_workers=settings.max_workers, max_starting=settings.max_starting
         ),
         queue=queue,
+        parked_runs=PostgresParkedRuns(pool, parked_signal),
         sessions=sessions,
         runs=runs,
         session_workers=workers,
@@ -181,6 +185,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
             retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
+            concurrency=settings.max_runs_per_process,
         ),
     )
 

@@ -99,6 +99,7 @@ def _ended(payload: dict[str, Any]) -> str:
     return f"{payload['outcome']} {(payload.get('error') or {}).get('message', '')}"
 
 
+_WAITED_FOR = {"person": "a person", "place": "a place for its session worker", "session": "its session"}
 _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "message.delta": lambda payload: str(payload["text"]),
     "reasoning.delta": lambda payload: str(payload["text"]),
@@ -110,6 +111,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "human_loop.requested": lambda payload: str(payload.get("prompt") or payload["questionId"]),
     "human_loop.resolved": lambda payload: short(payload["answer"]),
     "run.queued": _queued,
+    "run.parked": lambda payload: f"waits for {_WAITED_FOR[payload['waitsFor']]}",
     "run.phase": lambda payload: str(payload["phase"]),
     "run.warning": lambda payload: str(payload["warning"]["message"]),
     "run.conversation_carried": lambda payload: (

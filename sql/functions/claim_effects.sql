@@ -16,6 +16,7 @@ CREATE OR REPLACE FUNCTION claim_effects(
     effect_id text, kind text, params jsonb, attempts integer, lease_generation bigint, metadata jsonb, taken_from text,
     due_in float8)
 LANGUAGE plpgsql
+SET jit = off
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

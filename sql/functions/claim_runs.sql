@@ -1,3 +1,5 @@
+-- For processes of the version before; the others call claim_runs_2. Parked runs (state waiting) are left to these.
+--
 -- Claims due runs, oldest first: of each session the oldest run that has not ended, if it is due. A run that holds a lease
 -- or waits for its retry blocks the later ones of its session. At most `max_running` runs hold leases at once; none is
 -- claimed while the queue is paused. `only_stale`: claims only runs whose lease has expired. `taken_from`: whose lease that
@@ -14,6 +16,7 @@
 CREATE OR REPLACE FUNCTION claim_runs(
     claimer text, most integer, duration interval, max_running integer, only_stale boolean
 ) RETURNS TABLE (claimed_run text, claimed_generation bigint, taken_from text, due_in float8) LANGUAGE plpgsql
+SET jit = off
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off

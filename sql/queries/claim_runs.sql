@@ -1,2 +1,2 @@
--- See functions/claim_runs.sql.
-SELECT * FROM claim_runs(%(owner)s, %(limit)s, %(lease)s, %(max_running)s, %(only_stale)s)
+-- See functions/claim_runs_2.sql.
+SELECT * FROM claim_runs_2(%(owner)s, %(limit)s, %(lease)s, %(max_running)s, %(only_stale)s)

@@ -123,6 +123,8 @@ class MemoryExecutor:
         return self._state(run_id)
 
     async def reply(self, run_id: str, request: Any) -> ReplyResult:
+        """The agent takes the answer at once."""
+        await self.say(run_id, "human_loop.resolved", questionId=request.question_id, answer=request.answer)
         return ReplyResult()
 
     def _state(self, run_id: str) -> RunState:

@@ -13,11 +13,19 @@ from application.effects.table import effect_handlers
 from application.ports.effect_handler import EffectHandler, EffectObsolete
 from application.ports.effect_kinds import EffectKind
 from application.ports.effect_ledger import ClaimedEffect
-from application.ports.run_queue import LostRun, QueueItem, RunLease
+from application.ports.run_queue import LostRun, ParkedRun, QueueItem, RunLease
 from application.ports.worker_runtime import ContainerInfo, ContainerSpec
 from application.ports.workspace_copier import CopiedWorkspace
 from application.process_managers.commands import ProcessManagerCommands, SentPage, to_send
-from application.process_managers.outcomes import DequeueRun, EnqueueRun, Outcome, PostponeRun, WantedEffect
+from application.process_managers.outcomes import (
+    DequeueRun,
+    EnqueueRun,
+    Outcome,
+    ParkRun,
+    PostponeRun,
+    WakeRun,
+    WantedEffect,
+)
 from application.process_managers.table import outcomes_of
 from application.runs.commands import Runs
 from application.runs.execution import RunExecutions
@@ -99,6 +107,7 @@ class MemoryQueue:
     def __init__(self) -> None:
         self.waiting: dict[str, tuple[str, datetime]] = {}
         self.leased: dict[str, RunLease] = {}
+        self.parked: dict[str, ParkRun] = {}
         self.expired: dict[str, str] = {}
         self.lost: set[str] = set()
         self.released: list[tuple[str, timedelta]] = []
@@ -112,8 +121,17 @@ class MemoryQueue:
             case PostponeRun(run_id=run_id, available_at=available_at):
                 self.leased.pop(run_id, None)
                 self.waiting[run_id] = (run_id, available_at)
+            case ParkRun(run_id=run_id, lease_generation=generation):
+                lease = self.leased.get(run_id)
+                if lease is not None and lease.generation == generation:
+                    del self.leased[run_id]
+                    self.parked[run_id] = outcome
+            case WakeRun(run_id=run_id) if run_id in self.parked:
+                del self.parked[run_id]
+                self.waiting[run_id] = (run_id, now())
             case DequeueRun(run_id=run_id):
                 self.waiting.pop(run_id, None)
+                self.parked.pop(run_id, None)
                 self.leased.pop(run_id, None)
         self._news.set()
 
@@ -134,6 +152,21 @@ class MemoryQueue:
             self.leased[run_id] = new
             claimed.append(new)
         return claimed
+
+    async def claim_looks(self, limit: int) -> Sequence[ParkedRun]:
+        """All of them, each time."""
+        return [
+            ParkedRun(
+                run_id=run_id, session_id="s", waits_for=parked.waits_for, lease_generation=parked.lease_generation
+            )
+            for run_id, parked in list(self.parked.items())[:limit]
+        ]
+
+    async def wake(self, parked: ParkedRun) -> None:
+        self.apply(WakeRun(run_id=parked.run_id))
+
+    async def wait_for_look(self, timeout_s: float) -> None:
+        await asyncio.sleep(GRACE_S)
 
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:
         return lease.run_id not in self.lost and self.leased.get(lease.run_id) == lease

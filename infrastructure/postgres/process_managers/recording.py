@@ -1,7 +1,8 @@
 """Records the outcomes of events, commands excepted, in the transaction that moves the process managers' checkpoint.
 
-They are grouped by kind. That keeps every order that matters: a run is queued before it is postponed, and postponed
-before it ends; the slot of a session moves in the order of its events.
+They are grouped by kind. That keeps every order that matters: a run is queued before it is parked, parked before it is
+postponed, and postponed before it ends; a wake-up counts if it comes after the parking; the slot of a session moves in
+the order of its events.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,10 @@ from application.process_managers.outcomes import (
     EnqueueRun,
     MoveWorkerSlot,
     Outcome,
+    ParkRun,
     PostponeRun,
     RetryDeadEffect,
+    WakeRun,
     WakeRunWorkers,
     WantedEffect,
 )
@@ -97,13 +100,36 @@ async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
                 "max_attempts": [attempts for _, _, _, attempts in queued],
             },
         )
+    moved = await _park_and_wake(connection, _of(outcomes, ParkRun), _of(outcomes, WakeRun))
     for _, run in postponed:
         arguments = {"run_id": run.run_id, "available_at": run.available_at}
         await connection.execute(sql.query("postpone_run"), arguments)
     if ended:
         await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run.run_id for _, run in ended]})
-    if queued or postponed or ended or _of(outcomes, WakeRunWorkers):
+    if queued or moved or postponed or ended or _of(outcomes, WakeRunWorkers):
         await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
+
+
+async def _park_and_wake(
+    connection: Connection, parked: list[tuple[RecordedEvent, ParkRun]], woken: list[tuple[RecordedEvent, WakeRun]]
+) -> bool:
+    """Whether there was anything to do. Of a run that is parked in this page, the last parking counts."""
+    woken_at = {run.run_id: event.position for event, run in woken}
+    if woken_at:
+        await connection.execute(sql.query("wake_runs"), {"run_ids": list(woken_at)})
+    last = {run.run_id: (event.position, run) for event, run in parked}
+    if last:
+        await connection.execute(
+            sql.query("park_runs"),
+            {
+                "run_ids": list(last),
+                "generations": [run.lease_generation for _, run in last.values()],
+                "waits_for": [run.waits_for for _, run in last.values()],
+                "until": [run.until for _, run in last.values()],
+                "woken": [woken_at.get(run.run_id, 0) > position for position, run in last.values()],
+            },
+        )
+    return bool(last or woken_at)
 
 
 def _still_wanted(

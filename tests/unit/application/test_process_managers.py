@@ -11,9 +11,11 @@ from application.process_managers.outcomes import (
     EnqueueFinish,
     EnqueueRun,
     MoveWorkerSlot,
+    ParkRun,
     PostponeRun,
     RunDetached,
     SendToSession,
+    WakeRun,
     WantedEffect,
 )
 from application.process_managers.session_life import SYNC_GRACE
@@ -139,7 +141,7 @@ def test_message_stop_requests_an_incremental_sync_of_the_session_with_an_id_of_
 
 
 def test_an_accepted_reply_is_to_be_delivered() -> None:
-    (wanted,) = outcomes_of(logged("run:r1", run.HumanLoopReplyAccepted(question_id="q", answer="yes")))
+    wanted, _wake = outcomes_of(logged("run:r1", run.HumanLoopReplyAccepted(question_id="q", answer="yes")))
 
     assert isinstance(wanted, WantedEffect)
     assert wanted.kind == "human_loop.deliver_reply"
@@ -147,8 +149,35 @@ def test_an_accepted_reply_is_to_be_delivered() -> None:
 
 
 def test_only_an_end_reported_from_outside_needs_somebody_to_finish_the_run() -> None:
-    assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded"))) == (EnqueueFinish(run_id="r1"),)
+    assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded"))) == (
+        EnqueueFinish(run_id="r1"),
+        WakeRun(run_id="r1"),
+    )
     assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded", lease_generation=2))) == ()
+
+
+def test_a_parked_run_is_parked_in_the_queue_for_the_lease_that_let_go_of_it() -> None:
+    event = run.RunParked(lease_generation=3, waits_for="person", until=NOW)
+
+    assert outcomes_of(logged("run:r1", event)) == (
+        ParkRun(run_id="r1", lease_generation=3, waits_for="person", until=NOW),
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        run.HumanLoopReplyAccepted(question_id="q", answer="yes"),
+        run.HumanLoopResolved(question_id="q"),
+        run.HumanLoopCanceled(question_id="q", reason="r"),
+        run.HumanLoopExpired(question_id="q", reason="r"),
+        run.RunCancelRequested(),
+        run.RunAgentFinished(outcome="succeeded"),
+    ],
+    ids=lambda event: event.wire_name,
+)
+def test_what_a_run_waits_for_or_what_ends_it_wakes_it(event: Event) -> None:
+    assert WakeRun(run_id="r1") in outcomes_of(logged("run:r1", event))
 
 
 DETACH = SendToSession(command_id="session.detach_run/run:r1/7:detached", run_id="r1", command=DetachRun(run_id="r1"))

@@ -27,6 +27,7 @@ def worker(made: World, *, owner: str = "w1", lease: timedelta = LEASE) -> RunWo
         owner=owner,
         lease=lease,
         retry_delay=made.retry_delay,
+        concurrency=32,
     )
 
 

@@ -117,6 +117,8 @@ def _more_of_runs() -> dict[str, tuple[Event, ...]]:
     return {
         "a second attempt": (*runs.RETRYING, *second, started, r.MessageDelta(lease_generation=2, text="again")),
         "taken over": (*runs.RUNNING, runs.claimed(2, resumed=True)),
+        "parked": (*runs.WAITING, *samples(r.RunParked)[:1]),
+        "parked and taken up again": (*runs.WAITING, *samples(r.RunParked)[:1], runs.claimed(2, resumed=True)),
         "cancel requested": (*runs.RUNNING, runs.CANCEL_REQUESTED),
         "asked again after a cancellation": (*runs.WAITING, canceled, runs.ASKED_BY_AGENT),
         "an end before its question": (*runs.RUNNING, runs.RESOLVED, runs.ASKED),

@@ -7,6 +7,7 @@ import { bytes, money, number, oneLine } from "./format.js";
 
 const PHASES = { restoring: "Restoring the workspace", linking: "Linking agent data", preparing: "Preparing" };
 const OUTCOMES = { succeeded: "Succeeded", failed: "Failed", canceled: "Canceled" };
+const WAITED_FOR = { person: "a person answers", place: "a place for its session worker is free", session: "its session is ready" };
 const NOT_SHOWN = ["leaseGeneration", "generation", "syncId"];
 
 /**
@@ -21,8 +22,9 @@ export function eventText(event) {
     case "run.bound": return ["Bound to a session", event.payload.boundSessionId];
     case "run.blocked": return ["Blocked", event.payload.reason, "failed"];
     case "run.warning": return ["Warning", event.payload.warning.message, "waiting"];
-    case "run.claimed": return [event.payload.resumed ? "Taken over" : "Claimed", `attempt ${event.payload.attempt} by ${event.payload.owner}`];
+    case "run.claimed": return [event.payload.wasParked ? "Taken up again" : event.payload.resumed ? "Taken over" : "Claimed", `attempt ${event.payload.attempt} by ${event.payload.owner}`];
     case "run.lease_lost": return ["Lease lost", event.payload.owner, "waiting"];
+    case "run.parked": return ["Parked", `until ${WAITED_FOR[event.payload.waitsFor]}`, "waiting"];
     case "run.retry_scheduled": return ["Tried again later", event.payload.error.message, "waiting"];
     case "run.phase": return [PHASES[event.payload.phase] ?? event.payload.phase];
     case "run.conversation_carried": return [`Conversation ${event.payload.how === "resumed" ? "resumed" : "replayed"}`, `of ${event.payload.originRunId}, up to seq ${event.payload.originSeq}`];

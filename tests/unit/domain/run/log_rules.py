@@ -18,7 +18,7 @@ class _Reader:
         self.questions: dict[str, str] = {}
         self.cancel_requested = self.outside = False
         self.entries: dict[int, list[int]] = {}
-        self.ended = self.warned = False
+        self.ended = self.warned = self.parked = False
 
     def read(self, new: NewEvent) -> None:
         event = new.event
@@ -42,11 +42,22 @@ class _Reader:
                 self.outside = True
             case e.RunClaimed(attempt=attempt, resumed=resumed):
                 assert attempt == (max(self.attempt, 1) if resumed else self.attempt + 1)
+                assert resumed or not self.parked, "a parked run lost its attempt"
+                self.parked = False
                 assert self.outside or attempt <= self.max_attempts, "beyond the cap"
                 self.attempt = attempt
                 if not resumed:
                     self.steps = []
+            case e.RunParked(waits_for=waits_for):
+                assert not self.parked, "parked twice"
+                assert not self.cancel_requested, "parked, and canceled"
+                assert self.steps == [], "parked, and its agent has ended"
+                asked = OPEN in self.questions.values()
+                assert (waits_for == "person") == (self.attempt in self.started), waits_for
+                assert asked or waits_for != "person", "parked for an answer, and nothing is asked"
+                self.parked = True
             case e.RunStarted(attempt=attempt):
+                assert not self.parked, "an agent started while nobody held its run"
                 assert attempt == self.attempt
                 assert attempt not in self.started, "an agent started twice in one attempt"
                 assert not self.cancel_requested, "an agent started after the cancel"
@@ -57,6 +68,7 @@ class _Reader:
             case e.RunAgentFinished():
                 assert self.steps == []
                 self.steps.append("agent")
+                self.parked = False
             case e.RunSyncing():
                 assert self.steps == ["agent"]
                 self.steps.append("syncing")
@@ -66,7 +78,7 @@ class _Reader:
             case e.RunRetryScheduled():
                 assert not self.cancel_requested, "a canceled run is tried again"
                 assert self.attempt < self.max_attempts
-                self.steps = []
+                self.steps, self.parked = [], False
             case e.RunFinished(exported=exported, outcome=outcome):
                 assert exported == (self.steps[-1:] == ["exported"])
                 assert exported or self.warned or "agent" not in self.steps, "not exported, and nobody is told"

@@ -156,6 +156,10 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     def reply_does_not_arrive(self, question_id):
         self.send(c.RecordReplyUndeliverable(question_id=question_id, reason="gone"))
 
+    @rule(ahead=AHEAD, waits_for=st.sampled_from(["person", "place", "session"]))
+    def park(self, ahead, waits_for):
+        self.send(c.ParkRun(lease_generation=self.lease(ahead), waits_for=waits_for, until=self.run.now))
+
     @rule(lost=st.integers(1, 3))
     def lease_is_lost(self, lost):
         self.send(c.RecordLeaseLost(lost_lease_generation=lost, owner="w"))

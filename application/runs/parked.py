@@ -1,0 +1,76 @@
+"""Looks at parked runs: an event wakes a parked run, and a look finds what no event told. A journal goes on although
+its run waits for a person; an executor has died; what the run waits for came just before it was parked."""
+
+import asyncio
+import logging
+
+from application.diagnostic_context import diagnostic_context
+from application.leases import ClaimLoop
+from application.ports.effect_handler import EffectObsolete
+from application.ports.executor import ExecutorError
+from application.ports.run_queue import ParkedRun, ParkedRuns
+from application.ports.worker_runtime import RuntimeUnavailable
+from application.runs.commands import Runs
+from application.sessions.session_workers import SessionWorkers
+from domain.run.state import Active
+
+log = logging.getLogger(__name__)
+LOOKS_AT_ONCE = 16
+LOOK_TIMEOUT_S = 10.0
+
+
+class LookAtParkedRuns:
+    """`run` goes on until it is cancelled. A look changes nothing but that a run may be claimed again."""
+
+    def __init__(self, *, parked: ParkedRuns, runs: Runs, workers: SessionWorkers) -> None:
+        self._parked, self._runs, self._workers = parked, runs, workers
+        self._loop = ClaimLoop[None](
+            "looks", claim=self._claim, wait_for_work=parked.wait_for_look, concurrency=LOOKS_AT_ONCE
+        )
+
+    async def run(self) -> None:
+        await self._loop.run()
+
+    async def _claim(self, limit: int) -> int:
+        found = await self._parked.claim_looks(limit)
+        for parked in found:
+            self._loop.start(self._look(parked), name=f"look at {parked.run_id}")
+        return len(found)
+
+    async def _look(self, parked: ParkedRun) -> None:
+        with diagnostic_context(session_id=parked.session_id, run_id=parked.run_id):
+            try:
+                async with asyncio.timeout(LOOK_TIMEOUT_S):
+                    waits = await self.waits(parked)
+                if not waits:
+                    await self._parked.wake(parked)
+            except TimeoutError:
+                log.info("run %s: its executor did not answer in time while it waits", parked.run_id)
+            except Exception:
+                log.exception("run %s: it could not be looked at while it waits; the next look follows", parked.run_id)
+
+    async def waits(self, parked: ParkedRun) -> bool:
+        """Whether the run still waits for what it was parked for. An executor that does not answer although its
+        container runs changes nothing: that the run is taken up would not help."""
+        run = (await self._runs.load(parked.run_id)).state
+        if run is None or not isinstance(run.stage, Active) or not run.waits_for_a_person:
+            return False
+        try:
+            worker = await self._workers.recent(parked.session_id)
+            state = await self._workers.executor(worker, parked.run_id).run_state(parked.run_id)
+        except EffectObsolete:
+            return False
+        except ExecutorError as error:
+            log.info("run %s: its executor did not answer while it waits: %s", parked.run_id, error)
+            return error.kind != "http" and await self._is_up(parked.session_id)
+        if state is None or state.attempt != run.attempt:
+            return False
+        return not state.finished and state.entries <= run.entries
+
+    async def _is_up(self, session_id: str) -> bool:
+        try:
+            return await self._workers.is_up(await self._workers.find(session_id))
+        except RuntimeUnavailable:
+            return True
+        except EffectObsolete:
+            return False
