@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 from application.task_cancellation import cancel_and_wait
 
 log = logging.getLogger(__name__)
+Slot = TypeVar("Slot", bound=str)
 Result = TypeVar("Result")
 IDLE_WAIT_S = 5.0
 PAUSE_AFTER_ERROR_S = 1.0
@@ -20,30 +22,31 @@ class LeaseLost(Exception):
     """Somebody else holds the lease by now."""
 
 
-class ClaimLoop(Generic[Result]):
-    """`run` claims work until it is cancelled; the tasks under way are cancelled with it. `claim` claims at most so
-    many pieces of work, starts each with `start` and returns their number. `what`: their name in the log, a plural."""
+class ClaimLoop(Generic[Slot, Result]):
+    """`run` claims work until it is cancelled; the tasks under way are cancelled with it. `slots`: how many pieces of
+    work of each kind go on at once. `claim` is given the free slots, claims at most so much work, starts each piece
+    with `start`, and returns how many of each kind there were. `what`: their name in the log, a plural."""
 
     def __init__(
         self,
         what: str,
         *,
-        claim: Callable[[int], Awaitable[int]],
+        claim: Callable[[Mapping[Slot, int]], Awaitable[Mapping[Slot, int]]],
         wait_for_work: Callable[[float], Awaitable[None]],
-        concurrency: int,
+        slots: Mapping[Slot, int],
     ) -> None:
-        self._what, self._claim, self._wait_for_work, self.concurrency = what, claim, wait_for_work, concurrency
-        self._tasks: set[asyncio.Task[Result]] = set()
+        self._what, self._claim, self._wait_for_work, self._slots = what, claim, wait_for_work, slots
+        self._tasks: dict[asyncio.Task[Result], Slot] = {}
 
     @property
     def under_way(self) -> list[str]:
         """The names of the tasks that have not ended."""
         return [task.get_name() for task in self._tasks]
 
-    def start(self, work: Coroutine[Any, Any, Result], *, name: str) -> asyncio.Task[Result]:
+    def start(self, work: Coroutine[Any, Any, Result], slot: Slot, *, name: str) -> asyncio.Task[Result]:
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = slot
+        task.add_done_callback(lambda ended: self._tasks.pop(ended, None))
         return task
 
     async def run(self) -> None:
@@ -58,11 +61,25 @@ class ClaimLoop(Generic[Result]):
             await cancel_and_wait(self._tasks, again_after_s=RELEASE_TIMEOUT_S + 1)
 
     async def _claim_some(self) -> None:
-        free = self.concurrency - len(self._tasks)
-        if free <= 0:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        elif await self._claim(free) < free:
+        free = self._free()
+        if free:
+            claimed = await self._claim(free)
+            if any(claimed.get(slot, 0) >= number for slot, number in free.items()):
+                return  # there may be more to claim
+        full = [task for task, slot in self._tasks.items() if slot not in free]
+        if not full:
             await self._wait_for_work(IDLE_WAIT_S)
+            return
+        waiting = [asyncio.create_task(self._wait_for_work(IDLE_WAIT_S))] if free else []
+        try:
+            await asyncio.wait([*full, *waiting], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(waiting)
+
+    def _free(self) -> dict[Slot, int]:
+        """The free slots of each kind that has any."""
+        used = Counter(self._tasks.values())
+        return {slot: number - used[slot] for slot, number in self._slots.items() if number > used[slot]}
 
 
 async def under_lease(

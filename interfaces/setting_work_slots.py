@@ -25,3 +25,17 @@ class WorkSlots:
         "Runs that this process executes at the same time, at most.",
         default=200,
     )
+    effect_slots: int = setting(
+        "EFFECT_SLOTS",
+        values.COUNT,
+        "Short effects that this process performs at the same time: containers created, started, stopped and removed, "
+        "workspaces restored, answers delivered. Restores are bounded by `MAX_STARTING`, too: keep this one above it.",
+        default=16,
+    )
+    long_effect_slots: int = setting(
+        "LONG_EFFECT_SLOTS",
+        values.COUNT,
+        "Long effects that this process performs at the same time: syncs, copies of workspaces, collections of "
+        "content. Syncs that a stop waits for have as many slots of their own.",
+        default=16,
+    )

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ from application.diagnostic_context import diagnostic_context
 from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
 from application.ports.effect_handler import EffectFailed, EffectHandler, EffectObsolete
-from application.ports.effect_kinds import LedgerKind
+from application.ports.effect_kinds import LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease, EffectLedger
 from application.ports.executor import ExecutorError
 from application.ports.worker_runtime import ContainerGone, RuntimeUnavailable, StartFailed
@@ -33,23 +34,23 @@ class EffectWorker:
         given_up: Callable[[ClaimedEffect, str], Awaitable[None]],
         takeover_log: TakeoverLog,
         owner: str,
-        concurrency: int = 16,
+        slots: Mapping[Slot, int],
         lease: timedelta = LEASE,
     ) -> None:
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
         self._given_up, self._takeover_log = given_up, takeover_log
         self._lease = lease
-        self._loop = ClaimLoop[None](
-            "effects", claim=self._claim, wait_for_work=ledger.wait_for_work, concurrency=concurrency
+        self._loop = ClaimLoop[Slot, None](
+            "effects", claim=self._claim, wait_for_work=ledger.wait_for_work, slots=slots
         )
 
     async def run(self) -> None:
         await self._loop.run()
 
-    async def _claim(self, limit: int) -> int:
-        leases = await self._ledger.claim(owner=self._owner, limit=limit, lease=self._lease)
+    async def _claim(self, free: Mapping[Slot, int]) -> Mapping[Slot, int]:
+        leases = await self._ledger.claim(owner=self._owner, free=free, lease=self._lease)
         for lease in leases:
-            self._loop.start(self._perform_guarded(lease), name=lease.effect.effect_id)
+            self._loop.start(self._perform_guarded(lease), lease.effect.slot, name=lease.effect.effect_id)
         if taken_over := [lease for lease in leases if lease.taken_from]:
             first = taken_over[0]
             await self._takeover_log.record(
@@ -58,7 +59,7 @@ class EffectWorker:
                 actor=f"effect-worker/{self._owner}",
                 command_id=f"takeover/{first.effect.effect_id}/{first.generation}",
             )
-        return len(leases)
+        return Counter(lease.effect.slot for lease in leases)
 
     async def _perform_guarded(self, lease: EffectLease) -> None:
         effect = lease.effect

@@ -1,13 +1,13 @@
 """The effect ledger as the application sees it: effects are claimed under a lease, performed, and settled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from application.command_context import CommandContext
-from application.ports.effect_kinds import LedgerKind
+from application.ports.effect_kinds import BEFORE_STOP, LONG_KINDS, LedgerKind, Slot
 
 
 class ClaimedEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,13 @@ class ClaimedEffect(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     causation_id: str
     trace_id: str = ""
+
+    @property
+    def slot(self) -> Slot:
+        """The kind of slot that it is performed in."""
+        if self.kind not in LONG_KINDS:
+            return "short"
+        return "stop" if self.params.get(BEFORE_STOP) else "long"
 
     def context(self, step: str) -> CommandContext:
         """The context of the command that records `step` of this effect. Its id is the same in each attempt, so that
@@ -45,7 +52,9 @@ class EffectLease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EffectLedger(Protocol):
-    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]: ...
+    async def claim(self, *, owner: str, free: Mapping[Slot, int], lease: timedelta) -> Sequence[EffectLease]:
+        """Claim due effects, at most as many as there are slots `free` of each kind."""
+        ...
 
     async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
         """False if the lease is lost."""
@@ -59,7 +68,8 @@ class EffectLedger(Protocol):
         error: str = "",
         delay: timedelta = timedelta(),
     ) -> None:
-        """Record how the attempt ended; after `failed` the effect is due again after `delay`."""
+        """Record how the attempt ended; after `failed` the effect is due again after `delay`. So is all other long work
+        of its key, then."""
         ...
 
     async def free_stale(self) -> Sequence[str]:

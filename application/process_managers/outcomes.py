@@ -98,6 +98,12 @@ class WakeRun(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
 
 
+class WakeRunsOf(msgspec.Struct, frozen=True, kw_only=True):
+    """A session can take a run, or never will: its parked runs are to be claimed again."""
+
+    session_id: str
+
+
 class DequeueRun(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
 
@@ -133,6 +139,7 @@ Outcome = (
     | PostponeRun
     | ParkRun
     | WakeRun
+    | WakeRunsOf
     | DequeueRun
     | RetryDeadEffect
     | DropDeadEffect

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
-from application.ports.effect_kinds import EffectKind
+from application.ports.effect_kinds import BEFORE_STOP, EffectKind
 from application.process_managers.outcomes import (
     EffectNotNeeded,
     MoveWorkerSlot,
     Outcome,
     RunDetached,
+    WakeRunsOf,
     WantedEffect,
     wanted_effect,
 )
@@ -27,6 +28,10 @@ def _wanted(
 
 def _slot(recorded: RecordedEvent, to: Literal["wanted", "up", "free"]) -> tuple[MoveWorkerSlot]:
     return (MoveWorkerSlot(key=recorded.stream, to=to),)
+
+
+def _wake(recorded: RecordedEvent) -> tuple[WakeRunsOf]:
+    return (WakeRunsOf(session_id=recorded.stream.removeprefix("session:")),)
 
 
 def create_or_start_container_on_activation_requested(
@@ -59,21 +64,24 @@ def validate_workspace_on_linked(recorded: RecordedEvent, _event: e.AgentDataLin
 
 
 def take_container_down_on_activation_failed(recorded: RecordedEvent, event: e.ActivationFailed) -> Sequence[Outcome]:
-    return (*_slot(recorded, "up"), *_wanted(recorded, "container.remove" if event.discard else "container.stop"))
+    kind: EffectKind = "container.remove" if event.discard else "container.stop"
+    return (*_slot(recorded, "up"), *_wake(recorded), *_wanted(recorded, kind))
 
 
 def end_start_on_activated(recorded: RecordedEvent, _event: e.SessionActivated) -> Sequence[Outcome]:
-    return _slot(recorded, "up")
+    return (*_slot(recorded, "up"), *_wake(recorded))
 
 
-def free_slot_on_down(
-    recorded: RecordedEvent, _event: e.SessionStopped | e.SessionRemoved | e.ContainerLost
-) -> Sequence[Outcome]:
+def free_slot_on_down(recorded: RecordedEvent, _event: e.SessionStopped | e.SessionRemoved) -> Sequence[Outcome]:
     return _slot(recorded, "free")
 
 
-def skip_detach_command_on_detached(_recorded: RecordedEvent, event: e.SessionRunDetached) -> Sequence[Outcome]:
-    return (RunDetached(run_id=event.detached_run_id),)
+def free_slot_on_lost(recorded: RecordedEvent, _event: e.ContainerLost) -> Sequence[Outcome]:
+    return (*_slot(recorded, "free"), *_wake(recorded))
+
+
+def skip_detach_command_on_detached(recorded: RecordedEvent, event: e.SessionRunDetached) -> Sequence[Outcome]:
+    return (RunDetached(run_id=event.detached_run_id), *_wake(recorded))
 
 
 SYNC_GRACE = timedelta(seconds=5)
@@ -92,7 +100,7 @@ def cancel_final_sync_on_synced(recorded: RecordedEvent, event: e.SessionSynced)
 
 
 def sync_workspace_on_stop_requested(recorded: RecordedEvent, event: e.StopRequested) -> Sequence[Outcome]:
-    return _wanted(recorded, "workspace.sync", syncId=event.sync_id)
+    return _wanted(recorded, "workspace.sync", syncId=event.sync_id, **{BEFORE_STOP: True})
 
 
 def collect_content_on_collection_requested(recorded: RecordedEvent, event: e.CollectionRequested) -> Sequence[Outcome]:

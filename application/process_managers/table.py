@@ -33,7 +33,7 @@ SESSION_LIFE: Mapping[type[Event], ProcessManager] = {
     session.SessionRemoving: session_life.remove_container_on_removing,
     session.SessionStopped: session_life.free_slot_on_down,
     session.SessionRemoved: session_life.free_slot_on_down,
-    session.ContainerLost: session_life.free_slot_on_down,
+    session.ContainerLost: session_life.free_slot_on_lost,
 }
 RUN_LIFE: Mapping[type[Event], ProcessManager] = {
     run.RunQueued: run_life.enqueue_run_on_queued,

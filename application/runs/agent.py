@@ -35,10 +35,9 @@ log = logging.getLogger(__name__)
 RECONNECT_DELAY_S = 1.0
 WATCH_INTERVAL_S = 60.0
 EXIT_GRACE_S = 2.0
-PARK_AFTER_S = 2.0
-"""How long an agent with open questions is silent until its run is parked: it may ask several, or do other work."""
 PARK_AGAIN_AFTER_S = 30.0
-"""The same for one that went on although nobody had answered, or each sign of life would cost a parking and a claim."""
+"""How long an agent is silent until its run is parked again, if it went on although nobody had answered: else each sign
+of life would cost a parking and a claim."""
 
 
 class FollowAgent:
@@ -263,7 +262,8 @@ class FollowAgent:
 
     def _until_quiet_s(self, run: Run) -> float:
         """Seconds until a run that waits for a person may be parked if nothing more comes."""
-        after_s = PARK_AGAIN_AFTER_S if run.open_questions == self._known_questions else PARK_AFTER_S
+        known = run.open_questions == self._known_questions
+        after_s = PARK_AGAIN_AFTER_S if known else self._ports.park_after_s
         return after_s - (self._ports.clock() - self._last_entry_at).total_seconds()
 
     async def _let_go_when_quiet(self) -> None:

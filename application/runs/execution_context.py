@@ -20,6 +20,8 @@ from domain.run.state import Run
 from domain.run.values import ErrorClass, RunError, WaitsFor
 
 JITTER = 0.2
+PARK_AFTER_S = 2.0
+"""Activations and answers often take less; and a parking costs about as much as a claim."""
 LONGEST_PARK = timedelta(days=1)
 """A parked run is taken up after this time whatever has become of its wake-up."""
 
@@ -27,7 +29,8 @@ LONGEST_PARK = timedelta(days=1)
 @dataclass(frozen=True, kw_only=True)
 class ExecutionPorts:
     """What all executions of a process share. `human_loop_timeout` bounds how long an agent waits for an answer.
-    `jitter` returns a random number in [0, 1). `api_url`: the API's base URL as agents reach it, if
+    `park_after_s`: how long a run may wait for something and keep its slot. `jitter` returns a random number in [0, 1).
+    `api_url`: the API's base URL as agents reach it, if
     they can."""
 
     runs: Runs
@@ -40,6 +43,7 @@ class ExecutionPorts:
     jitter: Callable[[], float]
     api_url: str | None = None
     conversations: ForkConversations | None = None
+    park_after_s: float = PARK_AFTER_S
 
     def callback_url(self, run_id: str) -> str:
         """Where the agent of a run reports to; empty: nowhere."""

@@ -3,6 +3,8 @@ its run waits for a person; an executor has died; what the run waits for came ju
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from typing import Literal
 
 from application.diagnostic_context import diagnostic_context
 from application.leases import ClaimLoop
@@ -24,18 +26,18 @@ class LookAtParkedRuns:
 
     def __init__(self, *, parked: ParkedRuns, runs: Runs, workers: SessionWorkers) -> None:
         self._parked, self._runs, self._workers = parked, runs, workers
-        self._loop = ClaimLoop[None](
-            "looks", claim=self._claim, wait_for_work=parked.wait_for_look, concurrency=LOOKS_AT_ONCE
+        self._loop = ClaimLoop[Literal["look"], None](
+            "looks", claim=self._claim, wait_for_work=parked.wait_for_look, slots={"look": LOOKS_AT_ONCE}
         )
 
     async def run(self) -> None:
         await self._loop.run()
 
-    async def _claim(self, limit: int) -> int:
-        found = await self._parked.claim_looks(limit)
+    async def _claim(self, free: Mapping[Literal["look"], int]) -> Mapping[Literal["look"], int]:
+        found = await self._parked.claim_looks(free["look"])
         for parked in found:
-            self._loop.start(self._look(parked), name=f"look at {parked.run_id}")
-        return len(found)
+            self._loop.start(self._look(parked), "look", name=f"look at {parked.run_id}")
+        return {"look": len(found)}
 
     async def _look(self, parked: ParkedRun) -> None:
         with diagnostic_context(session_id=parked.session_id, run_id=parked.run_id):
@@ -53,7 +55,11 @@ class LookAtParkedRuns:
         """Whether the run still waits for what it was parked for. An executor that does not answer although its
         container runs changes nothing: that the run is taken up would not help."""
         run = (await self._runs.load(parked.run_id)).state
-        if run is None or not isinstance(run.stage, Active) or not run.waits_for_a_person:
+        if run is None or not isinstance(run.stage, Active) or not run.stage.parked or run.cancel_requested:
+            return False
+        if run.stage.parked != "person":
+            return await self._session_is_not_ready(parked)
+        if not run.waits_for_a_person:
             return False
         try:
             worker = await self._workers.recent(parked.session_id)
@@ -66,6 +72,12 @@ class LookAtParkedRuns:
         if state is None or state.attempt != run.attempt:
             return False
         return not state.finished and state.entries <= run.entries
+
+    async def _session_is_not_ready(self, parked: ParkedRun) -> bool:
+        session = (await self._workers.sessions.load(parked.session_id)).state
+        if session is None:
+            return False
+        return session.activation_pending or any(other != parked.run_id for other in session.attached_runs)
 
     async def _is_up(self, session_id: str) -> bool:
         try:

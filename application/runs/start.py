@@ -23,12 +23,9 @@ from domain.run.events import RunClaimed
 from domain.run.state import Active, Queued, Run
 from domain.run.values import Phase, RunSpec, WaitsFor
 from domain.session.commands import ActivateSession, AttachRun
-from domain.session.state import Running, SessionWorker
+from domain.session.state import Activating, Running, SessionWorker
 
-ACTIVATION_TIMEOUT_S = 3600.0
-"""A session may wait long for one of the MAX_WORKERS slots; each step of its activation has a shorter limit."""
-BUSY_SESSION_TIMEOUT_S = 60.0
-BUSY_SESSION_CHECK_S = 5.0
+CANCEL_CHECK_S = 3600.0
 LOOK_TIMEOUT_S = 0.5
 PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
 
@@ -58,7 +55,7 @@ class StartRun:
         return run
 
     async def prepare(self, run: Run) -> Run:
-        """The run, claimed before, after the start of its agent is recorded or the attempt has failed."""
+        """The run, claimed before, after the start of its agent is recorded, or the attempt has failed; or parked."""
         if run.cancel_requested:
             return await self._canceled(run)
         assert run.spec is not None
@@ -68,6 +65,8 @@ class StartRun:
             inherited = await self._inherited_conversation(run, worker)
         except _Canceled:
             return await self._canceled(run)
+        except _Waits as waiting:
+            return await self._execution.park(run, waiting.what)
         except _NotReady as error:
             return await self._execution.fail_attempt(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
@@ -136,14 +135,18 @@ class StartRun:
         ]
 
     async def _attached_worker(self, spec: RunSpec) -> LoadedWorker:
-        """The worker, up, with the run attached to its session. Raises _NotReady, and as SessionWorkers.revive does."""
-        worker = await self._activated_worker(spec)
-        await self._attach(spec.session_id)
+        """The worker, up, with the run attached to its session. Raises _NotReady, _Waits, and as SessionWorkers.revive
+        does."""
+        deadline = asyncio.get_running_loop().time() + self._execution.ports.park_after_s
+        worker = await self._activated_worker(spec, deadline)
+        await self._attach(spec.session_id, deadline)
         return worker
 
-    async def _activated_worker(self, spec: RunSpec) -> LoadedWorker:
+    async def _activated_worker(self, spec: RunSpec, deadline: float) -> LoadedWorker:
         """The session's worker, brought up. The phases on the way are recorded as they begin."""
         session_id = spec.session_id
+        if self.was_parked:
+            await self._refuse_failed_activation(session_id)
         session = (await self._sessions.recent(session_id)).state
         seemed_up = session is not None and isinstance(session.lifecycle, Running)
         if not seemed_up:
@@ -155,45 +158,59 @@ class StartRun:
         if not isinstance(handled.state.lifecycle, Running):
             if seemed_up:
                 await self._enter("restoring")
-            await self._session_reaches(session_id, lambda state: state.restored)
+            await self._session_reaches(session_id, lambda state: state.restored, deadline)
             await self._enter("linking")
-            await self._session_reaches(session_id, lambda state: isinstance(state.lifecycle, Running))
+            await self._session_reaches(session_id, lambda state: isinstance(state.lifecycle, Running), deadline)
         if not await self._workers.ensure_up(session_id, self._context):
             raise _NotReady("the session's container is gone", final=False)
         worker = await self._workers.find(session_id)
         if not isinstance(worker.state.lifecycle, Running):
-            reason = worker.state.last_error or f"it is {worker.state.public_state}"
-            final = bool(worker.state.last_missing_paths)
-            raise _NotReady(f"the session's worker did not become ready: {reason}", final=final)
+            raise _not_ready(worker.state)
         return worker
+
+    async def _refuse_failed_activation(self, session_id: str) -> None:
+        """Raises _NotReady if the activation that the run waited for, while it was parked, has failed: that ends the
+        attempt, instead of one activation after the other."""
+        session = (await self._sessions.load(session_id)).state
+        if session is None or isinstance(session.lifecycle, Running) or session.activation_pending:
+            return
+        if session.last_error:
+            raise _not_ready(session)
 
     async def _enter(self, phase: Phase) -> None:
         await self._execution.handle(EnterPhase(lease_generation=self._lease, phase=phase), phase)
 
-    async def _session_reaches(self, session_id: str, reached: Callable[[SessionWorker], bool]) -> None:
-        """Return once `reached` holds, or when the activation has ended otherwise or takes too long."""
-        await wait_for_state(
+    async def _session_reaches(
+        self, session_id: str, reached: Callable[[SessionWorker], bool], deadline: float
+    ) -> None:
+        """Return once `reached` holds, or when the activation has ended otherwise. Raises _Waits at the deadline."""
+        loaded = await wait_for_state(
             self._sessions,
             self._execution.ports.tail,
             key=session_id,
             stream=session_stream(session_id),
             reached=lambda state: state is not None and (reached(state) or not state.activation_pending),
-            timeout_s=ACTIVATION_TIMEOUT_S,
+            timeout_s=max(deadline - asyncio.get_running_loop().time(), 0.0),
         )
+        if loaded is None:
+            session = (await self._sessions.recent(session_id)).state
+            has_no_place = session is not None and isinstance(session.lifecycle, Activating) and session.boot is None
+            raise _Waits("place" if has_no_place else "session")
 
-    async def _attach(self, session_id: str) -> None:
-        """Attach the run to its session, as soon as no other run is. Raises _NotReady."""
-        deadline = asyncio.get_running_loop().time() + BUSY_SESSION_TIMEOUT_S
+    async def _attach(self, session_id: str, deadline: float) -> None:
+        """Attach the run to its session, as soon as no other run is. Raises _NotReady; _Waits at the deadline."""
+        loop, tail = asyncio.get_running_loop(), self._execution.ports.tail
         while True:
             seq = (await self._sessions.load(session_id)).seq
             try:
                 await self._sessions.handle(session_id, AttachRun(run_id=self._run_id), self._context(f"attach/{seq}"))
                 return
             except Conflict as error:
-                if error.reason != "session_busy" or asyncio.get_running_loop().time() > deadline:
+                if error.reason != "session_busy":
                     raise _NotReady(str(error), final=False) from error
-                tail = self._execution.ports.tail
-                await tail.wait_for_stream(session_stream(session_id), seq, BUSY_SESSION_CHECK_S)
+                if loop.time() > deadline:
+                    raise _Waits("session") from error
+                await tail.wait_for_stream(session_stream(session_id), seq, max(deadline - loop.time(), 0.0))
 
     async def _unless_canceled(self, work: Coroutine[Any, Any, LoadedWorker]) -> LoadedWorker:
         """The result of `work`, which may wait long for a slot. Raises _Canceled as soon as the log has a request to
@@ -220,7 +237,7 @@ class StartRun:
                 key=self._run_id,
                 stream=run_stream(self._run_id),
                 reached=lambda run: run is not None and run.cancel_requested,
-                timeout_s=ACTIVATION_TIMEOUT_S,
+                timeout_s=CANCEL_CHECK_S,
             )
             is None
         ):
@@ -240,6 +257,11 @@ def _activation(spec: RunSpec) -> ActivateSession:
     )
 
 
+def _not_ready(session: SessionWorker) -> "_NotReady":
+    reason = session.last_error or f"it is {session.public_state}"
+    return _NotReady(f"the session's worker did not become ready: {reason}", final=bool(session.last_missing_paths))
+
+
 def _awaits_its_start(run: Run) -> bool:
     return isinstance(run.stage, Active) and run.stage.phase == "claimed" and not run.cancel_requested
 
@@ -250,6 +272,14 @@ class _NotReady(Exception):
     def __init__(self, message: str, *, final: bool) -> None:
         super().__init__(message)
         self.final = final
+
+
+class _Waits(Exception):
+    """The session will be able to take the run, but not at once."""
+
+    def __init__(self, what: WaitsFor) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 class _Canceled(Exception):

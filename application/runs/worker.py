@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Literal
 
 from application.aggregates.reconcile_log import TakeoverLog
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
@@ -33,8 +35,8 @@ class RunWorker:
         self._queue, self._executions, self._owner = queue, executions, owner
         self._takeover_log = takeover_log
         self._lease, self._retry_delay = lease, retry_delay
-        self._loop = ClaimLoop[Run | None](
-            "runs", claim=self._claim, wait_for_work=queue.wait_for_work, concurrency=concurrency
+        self._loop = ClaimLoop[Literal["run"], Run | None](
+            "runs", claim=self._claim, wait_for_work=queue.wait_for_work, slots={"run": concurrency}
         )
 
     @property
@@ -97,8 +99,8 @@ class RunWorker:
         broken_off = sum(task.done() and not task.cancelled() and task.result() is None for task in tasks)
         return Takeover(run_ids=tuple(lease.run_id for lease in leases), broken_off=broken_off)
 
-    async def _claim(self, limit: int) -> int:
-        leases = await self._queue.claim(owner=self._owner, limit=limit, lease=self._lease)
+    async def _claim(self, free: Mapping[Literal["run"], int]) -> Mapping[Literal["run"], int]:
+        leases = await self._queue.claim(owner=self._owner, limit=free["run"], lease=self._lease)
         for lease in leases:
             self._start(lease, self._lease, self._retry_delay)
         if taken_over := [lease for lease in leases if lease.taken_from]:
@@ -108,10 +110,10 @@ class RunWorker:
                 actor=f"run-worker/{self._owner}",
                 command_id=f"takeover/{taken_over[0].run_id}/{taken_over[0].generation}",
             )
-        return len(leases)
+        return {"run": len(leases)}
 
     def _start(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> asyncio.Task[Run | None]:
-        return self._loop.start(self._execute(lease, duration, retry_delay), name=f"run {lease.run_id}")
+        return self._loop.start(self._execute(lease, duration, retry_delay), "run", name=f"run {lease.run_id}")
 
     async def _execute(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> Run | None:
         try:

@@ -20,6 +20,7 @@ from interfaces.bootstrap.operations import schedule
 
 def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
     """The tasks by name; each runs until it is cancelled."""
+    settings = plane.backing.settings
     process_managers = ProcessManagerRunner(
         dsn=plane.backing.dsn,
         store=plane.store,
@@ -43,7 +44,12 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         given_up=plane.operator_commands.given_up,
         takeover_log=TakeoverLog(plane.reconcile_log),
         owner=plane.owner,
-        lease=timedelta(milliseconds=plane.backing.settings.run_queue_lock_ms),
+        slots={
+            "short": settings.effect_slots,
+            "long": settings.long_effect_slots,
+            "stop": settings.long_effect_slots,
+        },
+        lease=timedelta(milliseconds=settings.run_queue_lock_ms),
     )
     return {
         "process managers": process_managers.run(),

@@ -71,7 +71,7 @@ async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measure
     composition.worker_runtime = _stub_runtime  # type: ignore[assignment, attr-defined]
     composition._directory = lambda _backing, _credentials: opened(directory)  # type: ignore[assignment, return-value]
     with tempfile.TemporaryDirectory() as home:
-        settings = load_settings({"FLEETLOG_HOME": str(Path(home))})
+        settings = load_settings({"FLEETLOG_HOME": str(Path(home)), "MAX_RUNS_PER_PROCESS": str(concurrency)})
         backing = BackingServices(
             settings=settings,
             dsn=dsn,
@@ -81,7 +81,6 @@ async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measure
             secret=b"bench",
         )
         async with composition.control_plane(backing) as plane:
-            plane.run_worker._loop.concurrency = concurrency
             tasks = [asyncio.create_task(work) for work in background_tasks(plane).values()]
             try:
                 return await _worked(plane, directory, runs, rate)

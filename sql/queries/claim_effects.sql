@@ -1,3 +1,4 @@
--- See functions/claim_effects.sql.
-SELECT * FROM claim_effects(
-    %(owner)s, %(limit)s, %(lease)s, %(first_kinds)s::text[], %(max_workers)s, %(max_starting)s)
+-- See functions/claim_effects_2.sql.
+SELECT * FROM claim_effects_2(
+    %(owner)s, %(short_slots)s, %(long_slots)s, %(stop_slots)s, %(lease)s, %(first_kinds)s::text[], %(long_kinds)s::text[],
+    %(before_stop)s, %(max_workers)s, %(max_starting)s)

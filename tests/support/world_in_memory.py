@@ -24,12 +24,13 @@ from application.process_managers.outcomes import (
     ParkRun,
     PostponeRun,
     WakeRun,
+    WakeRunsOf,
     WantedEffect,
 )
 from application.process_managers.table import outcomes_of
 from application.runs.commands import Runs
 from application.runs.execution import RunExecutions
-from application.runs.execution_context import ExecutionPorts
+from application.runs.execution_context import PARK_AFTER_S, ExecutionPorts
 from application.runs.limits import RunLimits
 from application.sessions.commands import Sessions
 from application.sessions.session_workers import SessionWorkers
@@ -108,6 +109,7 @@ class MemoryQueue:
         self.waiting: dict[str, tuple[str, datetime]] = {}
         self.leased: dict[str, RunLease] = {}
         self.parked: dict[str, ParkRun] = {}
+        self.sessions: dict[str, str] = {}
         self.expired: dict[str, str] = {}
         self.lost: set[str] = set()
         self.released: list[tuple[str, timedelta]] = []
@@ -117,6 +119,7 @@ class MemoryQueue:
     def apply(self, outcome: Outcome) -> None:
         match outcome:
             case EnqueueRun(run_id=run_id, session_id=session_id):
+                self.sessions[run_id] = session_id
                 self.waiting[run_id] = (session_id, now())
             case PostponeRun(run_id=run_id, available_at=available_at):
                 self.leased.pop(run_id, None)
@@ -129,6 +132,9 @@ class MemoryQueue:
             case WakeRun(run_id=run_id) if run_id in self.parked:
                 del self.parked[run_id]
                 self.waiting[run_id] = (run_id, now())
+            case WakeRunsOf(session_id=session_id):
+                for run_id in [each for each in self.parked if self.sessions[each] == session_id]:
+                    self.apply(WakeRun(run_id=run_id))
             case DequeueRun(run_id=run_id):
                 self.waiting.pop(run_id, None)
                 self.parked.pop(run_id, None)
@@ -157,7 +163,10 @@ class MemoryQueue:
         """All of them, each time."""
         return [
             ParkedRun(
-                run_id=run_id, session_id="s", waits_for=parked.waits_for, lease_generation=parked.lease_generation
+                run_id=run_id,
+                session_id=self.sessions[run_id],
+                waits_for=parked.waits_for,
+                lease_generation=parked.lease_generation,
             )
             for run_id, parked in list(self.parked.items())[:limit]
         ]
@@ -199,7 +208,12 @@ class World:
     """`limits` of runs; `retry_delay` of attempts that failed, and its `jitter`, from 0 to 1."""
 
     def __init__(
-        self, *, limits: RunLimits = NO_LIMITS, retry_delay: timedelta = timedelta(minutes=5), jitter: float = 0.0
+        self,
+        *,
+        limits: RunLimits = NO_LIMITS,
+        retry_delay: timedelta = timedelta(minutes=5),
+        jitter: float = 0.0,
+        park_after_s: float = PARK_AFTER_S,
     ) -> None:
         self.log, self.queue, self.runtime = LogInMemory(), MemoryQueue(), MemoryRuntime()
         self.executors: dict[str, MemoryExecutor] = {}
@@ -227,6 +241,7 @@ class World:
             human_loop_timeout=timedelta(hours=1),
             limits=limits,
             jitter=lambda: jitter,
+            park_after_s=park_after_s,
         )
         self.executions = RunExecutions(self.execution_ports)
         unused: tuple[Any, Any] = NoContent(), NoForks()

@@ -1,11 +1,11 @@
 """The effect ledger on Postgres. Leases are measured by the database's clock alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
 from application.effects.retry_schedules import RETRY_SCHEDULES
-from application.ports.effect_kinds import FIRST_KINDS
+from application.ports.effect_kinds import BEFORE_STOP, FIRST_KINDS, LONG_KINDS, SLOTS, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.listener import ChannelSignal
@@ -31,12 +31,15 @@ class PostgresEffectLedger:
         self._pool, self._next_due = pool, NextDue(signal)
         self._limits = {
             "first_kinds": list(FIRST_KINDS),
+            "long_kinds": list(LONG_KINDS),
+            "before_stop": BEFORE_STOP,
             "max_workers": max_workers,
             "max_starting": max_starting,
         }
 
-    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
-        arguments = {"owner": owner, "limit": limit, "lease": lease, **self._limits}
+    async def claim(self, *, owner: str, free: Mapping[Slot, int], lease: timedelta) -> Sequence[EffectLease]:
+        slots = {f"{slot}_slots": free.get(slot, 0) for slot in SLOTS}
+        arguments = {"owner": owner, "lease": lease, **slots, **self._limits}
         rows = await rows_of(self._pool, "claim_effects", arguments)
         leases: list[EffectLease] = []
         for *lease_row, due_in in rows:
@@ -65,6 +68,7 @@ class PostgresEffectLedger:
             "outcome": outcome,
             "error": error[:LONGEST_ERROR].replace("\0", "\N{REPLACEMENT CHARACTER}"),
             "delay": delay,
+            "long_kinds": list(LONG_KINDS),
         }
         rows = await rows_of(self._pool, "settle_effect", arguments)
         if rows and rows[0][0]:

@@ -24,6 +24,7 @@ from application.process_managers.outcomes import (
     PostponeRun,
     RetryDeadEffect,
     WakeRun,
+    WakeRunsOf,
     WakeRunWorkers,
     WantedEffect,
 )
@@ -101,6 +102,9 @@ async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
             },
         )
     moved = await _park_and_wake(connection, _of(outcomes, ParkRun), _of(outcomes, WakeRun))
+    if sessions := {run.session_id for _, run in _of(outcomes, WakeRunsOf)}:
+        woken = await connection.execute(sql.query("wake_runs_of_sessions"), {"session_ids": list(sessions)})
+        moved = moved or woken.rowcount > 0
     for _, run in postponed:
         arguments = {"run_id": run.run_id, "available_at": run.available_at}
         await connection.execute(sql.query("postpone_run"), arguments)

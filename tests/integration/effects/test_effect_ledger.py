@@ -9,6 +9,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 import sql
+from application.ports.effect_kinds import SLOTS, Slot
 from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.listener import PostgresListener
@@ -31,7 +32,7 @@ async def ledger(
         await pool.close()
 
 
-async def want(pool: Pool, *wanted: tuple[str, str, str], notify: bool = False) -> None:
+async def want(pool: Pool, *wanted: tuple[str, str, str], notify: bool = False, **params: Any) -> None:
     """(effect id, kind, key) each, caused by positions 1, 2, 3 …"""
     metadata = {"actor": "ada", "correlationId": "c", "causationId": "e"}
     async with pool.connection() as connection:
@@ -41,7 +42,7 @@ async def want(pool: Pool, *wanted: tuple[str, str, str], notify: bool = False) 
                 "effect_ids": [effect_id for effect_id, _, _ in wanted],
                 "kinds": [kind for _, kind, _ in wanted],
                 "keys": [key for _, _, key in wanted],
-                "params": [Jsonb({}) for _ in wanted],
+                "params": [Jsonb(params) for _ in wanted],
                 "positions": list(range(1, len(wanted) + 1)),
                 "metadata": [Jsonb(metadata) for _ in wanted],
                 "delays": [timedelta() for _ in wanted],
@@ -49,6 +50,11 @@ async def want(pool: Pool, *wanted: tuple[str, str, str], notify: bool = False) 
         )
         if notify:
             await connection.execute("SELECT pg_notify(%s, '')", (EFFECTS_CHANNEL,))
+
+
+def free(slots: int) -> dict[Slot, int]:
+    """So many slots of each kind."""
+    return dict.fromkeys(SLOTS, slots)
 
 
 def ids(leases: Sequence[Any]) -> list[str]:
@@ -60,7 +66,7 @@ def test_an_effect_that_is_wanted_twice_is_recorded_once(database: str) -> None:
         async with ledger(database) as (effects, pool):
             await want(pool, ("e1", "container.stop", "a"))
             await want(pool, ("e1", "container.stop", "a"))
-            return ids(await effects.claim(owner="w", limit=10, lease=LEASE))
+            return ids(await effects.claim(owner="w", free=free(10), lease=LEASE))
 
     assert run(scenario()) == ["e1"]
 
@@ -71,10 +77,10 @@ def test_a_key_is_worked_one_effect_at_a_time_oldest_first(database: str) -> Non
             await want(
                 pool, ("a1", "container.stop", "a"), ("a2", "container.stop", "a"), ("b1", "container.stop", "b")
             )
-            first = await effects.claim(owner="w", limit=10, lease=LEASE)
-            blocked = await effects.claim(owner="w", limit=10, lease=LEASE)
+            first = await effects.claim(owner="w", free=free(10), lease=LEASE)
+            blocked = await effects.claim(owner="w", free=free(10), lease=LEASE)
             await effects.settle(first[0], "done")
-            then = await effects.claim(owner="w", limit=10, lease=LEASE)
+            then = await effects.claim(owner="w", free=free(10), lease=LEASE)
             return [ids(first), ids(blocked), ids(then)]
 
     assert run(scenario()) == [["a1", "b1"], [], ["a2"]]
@@ -86,14 +92,14 @@ def test_who_ends_an_effect_looks_at_once_for_the_next_of_its_key(database: str)
     async def scenario() -> tuple[float, list[str]]:
         async with ledger(database) as (effects, pool):
             await want(pool, ("a1", "container.stop", "a"), ("a2", "container.stop", "a"))
-            (first,) = await effects.claim(owner="w", limit=10, lease=LEASE)
-            await effects.claim(owner="w", limit=10, lease=LEASE)
+            (first,) = await effects.claim(owner="w", free=free(10), lease=LEASE)
+            await effects.claim(owner="w", free=free(10), lease=LEASE)
             due = (effects._next_due._at or 0) - asyncio.get_running_loop().time()
             await effects.wait_for_work(0.01)  # what was told until now
             await effects.settle(first, "done")
             async with asyncio.timeout(0.5):
                 await effects.wait_for_work(30)
-            return due, ids(await effects.claim(owner="w", limit=10, lease=LEASE))
+            return due, ids(await effects.claim(owner="w", free=free(10), lease=LEASE))
 
     due, then = run(scenario())
 
@@ -105,9 +111,9 @@ def test_an_effect_whose_worker_ends_is_given_to_the_next(database: str) -> None
     async def scenario() -> tuple[list[str], list[tuple[int, str, str]]]:
         async with ledger(database) as (effects, pool):
             await want(pool, ("e1", "container.stop", "a"))
-            (lease,) = await effects.claim(owner="old", limit=1, lease=LEASE)
+            (lease,) = await effects.claim(owner="old", free=free(1), lease=LEASE)
             await effects.release(lease)
-            claimed = ids(await effects.claim(owner="new", limit=1, lease=LEASE))
+            claimed = ids(await effects.claim(owner="new", free=free(1), lease=LEASE))
             await effects.release(lease)  # it is not its own any more
             async with pool.connection() as connection:
                 tries = await (
@@ -122,9 +128,9 @@ def test_an_effect_that_waits_for_its_next_try_lets_others_of_its_key_pass(datab
     async def scenario() -> list[str]:
         async with ledger(database) as (effects, pool):
             await want(pool, ("a1", "workspace.sync", "a"), ("a2", "container.stop", "a"))
-            (first,) = await effects.claim(owner="w", limit=10, lease=LEASE)
+            (first,) = await effects.claim(owner="w", free=free(10), lease=LEASE)
             await effects.settle(first, "failed", error="no", delay=timedelta(minutes=5))
-            return ids(await effects.claim(owner="w", limit=10, lease=LEASE))
+            return ids(await effects.claim(owner="w", free=free(10), lease=LEASE))
 
     assert run(scenario()) == ["a2"]
 
@@ -133,7 +139,7 @@ def test_racing_claimers_never_share_a_key_or_an_effect(database: str) -> None:
     async def scenario() -> list[str]:
         async with ledger(database) as (effects, pool):
             await want(pool, *[(f"e{n}", "container.stop", f"key{n % 10}") for n in range(40)])
-            claims = [effects.claim(owner=f"w{n}", limit=3, lease=LEASE) for n in range(8)]
+            claims = [effects.claim(owner=f"w{n}", free=free(3), lease=LEASE) for n in range(8)]
             return [effect for claimed in await asyncio.gather(*claims) for effect in ids(claimed)]
 
     claimed = run(scenario())
@@ -145,12 +151,17 @@ def test_a_lease_that_ran_out_is_claimed_again_and_its_old_holder_is_fenced(data
     async def scenario() -> tuple[bool, bool, int, list[str]]:
         async with ledger(database) as (effects, pool):
             await want(pool, ("e1", "container.stop", "a"))
-            (old,) = await effects.claim(owner="old", limit=1, lease=EXPIRED)
-            (new,) = await effects.claim(owner="new", limit=1, lease=LEASE)
+            (old,) = await effects.claim(owner="old", free=free(1), lease=EXPIRED)
+            (new,) = await effects.claim(owner="new", free=free(1), lease=LEASE)
             old_renews = await effects.renew(old, LEASE)
             await effects.settle(old, "done")
             new_renews = await effects.renew(new, LEASE)
-            return old_renews, new_renews, new.effect.attempt, ids(await effects.claim(owner="x", limit=1, lease=LEASE))
+            return (
+                old_renews,
+                new_renews,
+                new.effect.attempt,
+                ids(await effects.claim(owner="x", free=free(1), lease=LEASE)),
+            )
 
     assert run(scenario()) == (False, True, 2, [])
 
@@ -173,14 +184,14 @@ def test_a_start_counts_from_its_first_effect_until_the_worker_is_up(database: s
         async with ledger(database, max_starting=2) as (effects, pool):
             await want_workers(pool, 4)
             await want(pool, ("stop", "container.stop", "s9"))
-            first = await effects.claim(owner="w", limit=10, lease=LEASE)
+            first = await effects.claim(owner="w", free=free(10), lease=LEASE)
             for lease in first:
                 await effects.settle(lease, "done")
             await want(pool, ("restore0", "workspace.restore", "s0"))
-            between = await effects.claim(owner="w", limit=10, lease=LEASE)
+            between = await effects.claim(owner="w", free=free(10), lease=LEASE)
             await effects.settle(between[0], "done")
             await move(pool, "worker_is_up", "s0")
-            then = await effects.claim(owner="w", limit=10, lease=LEASE)
+            then = await effects.claim(owner="w", free=free(10), lease=LEASE)
             return [sorted(ids(first)), ids(between), ids(then)]
 
     assert run(scenario()) == [["create0", "create1", "stop"], ["restore0"], ["create2"]]
@@ -190,12 +201,12 @@ def test_a_failed_try_keeps_its_place_and_a_restarted_claimer_goes_on_with_it(da
     async def scenario() -> list[list[str]]:
         async with ledger(database, max_starting=1) as (effects, pool):
             await want_workers(pool, 2)
-            (first,) = await effects.claim(owner="w", limit=10, lease=LEASE)
+            (first,) = await effects.claim(owner="w", free=free(10), lease=LEASE)
             await effects.settle(first, "failed", error="no", delay=timedelta(minutes=5))
-            blocked = await effects.claim(owner="w", limit=10, lease=LEASE)
+            blocked = await effects.claim(owner="w", free=free(10), lease=LEASE)
             await move(pool, "worker_is_up", "s0")
-            (second,) = await effects.claim(owner="w", limit=10, lease=EXPIRED)
-            again = await effects.claim(owner="next", limit=10, lease=LEASE)
+            (second,) = await effects.claim(owner="w", free=free(10), lease=EXPIRED)
+            again = await effects.claim(owner="next", free=free(10), lease=LEASE)
             return [ids(blocked), ids([second]), ids(again)]
 
     assert run(scenario()) == [[], ["create1"], ["create1"]]
@@ -205,15 +216,15 @@ def test_at_most_max_workers_are_up_and_others_wait_in_order(database: str) -> N
     async def scenario() -> list[list[str]]:
         async with ledger(database, max_workers=2) as (effects, pool):
             await want_workers(pool, 4)
-            first = await effects.claim(owner="w", limit=10, lease=LEASE)
+            first = await effects.claim(owner="w", free=free(10), lease=LEASE)
             for key in ("s0", "s1"):
                 await move(pool, "worker_is_up", key)
-            full = await effects.claim(owner="w", limit=10, lease=LEASE)
+            full = await effects.claim(owner="w", free=free(10), lease=LEASE)
             waiting = asyncio.create_task(effects.wait_for_work(30))
             await move(pool, "free_worker_slot", "s1")
             async with asyncio.timeout(90):
                 await waiting
-            then = await effects.claim(owner="w", limit=10, lease=LEASE)
+            then = await effects.claim(owner="w", free=free(10), lease=LEASE)
             return [ids(first), ids(full), ids(then)]
 
     assert run(scenario()) == [["create0", "create1"], [], ["create2"]]
@@ -223,9 +234,9 @@ def test_every_try_is_on_record_with_its_outcome(database: str) -> None:
     async def scenario() -> list[tuple[Any, ...]]:
         async with ledger(database) as (effects, pool):
             await want(pool, ("e1", "container.stop", "a"))
-            (first,) = await effects.claim(owner="w1", limit=1, lease=LEASE)
+            (first,) = await effects.claim(owner="w1", free=free(1), lease=LEASE)
             await effects.settle(first, "failed", error="the daemon is away")
-            (second,) = await effects.claim(owner="w2", limit=1, lease=LEASE)
+            (second,) = await effects.claim(owner="w2", free=free(1), lease=LEASE)
             await effects.settle(second, "done")
             async with pool.connection() as connection:
                 cursor = await connection.execute(
@@ -245,6 +256,55 @@ def test_a_waiting_worker_is_woken_by_new_work(database: str) -> None:
             await want(pool, ("e1", "container.stop", "a"), notify=True)
             async with asyncio.timeout(90):
                 await waiting
-            return ids(await effects.claim(owner="w", limit=1, lease=LEASE))
+            return ids(await effects.claim(owner="w", free=free(1), lease=LEASE))
 
     assert run(scenario()) == ["e1"]
+
+
+SYNC = "workspace.sync"
+
+
+async def next_due(effects: PostgresEffectLedger) -> float | None:
+    due_at = effects._next_due._at
+    return None if due_at is None else due_at - asyncio.get_running_loop().time()
+
+
+def test_long_work_takes_its_own_slots_alone(database: str) -> None:
+    async def scenario() -> tuple[list[list[str]], float | None]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, *[(f"long{n}", SYNC, f"s{n}") for n in range(5)])
+            await want(pool, ("stop", SYNC, "s6"), beforeStop=True)
+            await want(pool, ("reply", "human_loop.deliver_reply", "r"), ("create", "container.create", "s7"))
+            first = await effects.claim(owner="w", free={"short": 2, "long": 2, "stop": 1}, lease=LEASE)
+            none_free = await effects.claim(owner="w", free={"short": 2, "stop": 1}, lease=LEASE)
+            due = await next_due(effects)
+            await effects.settle(first[0], "done")
+            then = await effects.claim(owner="w", free={"short": 2, "long": 1, "stop": 1}, lease=LEASE)
+            return [sorted(ids(first)), ids(none_free), ids(then)], due
+
+    (first, none_free, then), due = run(scenario())
+
+    assert first == ["create", "long0", "long1", "reply", "stop"]
+    assert (none_free, then) == ([], ["long2"])
+    assert due is not None
+    assert due > 20  # not now: what is due has no slot
+
+
+def test_in_a_key_long_work_without_a_slot_lets_short_work_pass(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("long", SYNC, "s"), ("stop", "container.stop", "s"))
+            return ids(await effects.claim(owner="w", free={"short": 1}, lease=LEASE))
+
+    assert run(scenario()) == ["stop"]
+
+
+def test_a_failed_sync_puts_off_the_other_long_work_of_its_session_alone(database: str) -> None:
+    async def scenario() -> list[str]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("s1", SYNC, "s"), ("s2", SYNC, "s"), ("s3", "container.stop", "s"), ("t", SYNC, "t"))
+            first, other = await effects.claim(owner="w", free=free(10), lease=LEASE)
+            await effects.settle(first, "failed", error="disk full", delay=timedelta(minutes=1))
+            return [other.effect.effect_id, *ids(await effects.claim(owner="w", free=free(10), lease=LEASE))]
+
+    assert run(scenario()) == ["t", "s3"]

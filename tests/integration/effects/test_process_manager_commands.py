@@ -145,6 +145,7 @@ def test_open_rows_of_an_earlier_version_are_carried_out(database: str) -> None:
                     given_up=nobody_gives_up,
                     takeover_log=TakeoverLog(ReconcileLog(store=store, clock=clock)),
                     owner="w",
+                    slots={"short": 1},
                 )
                 working = asyncio.create_task(worker.run())
                 try:

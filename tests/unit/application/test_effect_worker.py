@@ -12,7 +12,7 @@ from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
 from application.diagnostic_context import diagnostic_ids
 from application.effects.worker import EffectWorker
 from application.ports.effect_handler import EffectFailed, EffectObsolete
-from application.ports.effect_kinds import LedgerKind
+from application.ports.effect_kinds import SLOTS, LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease
 from application.ports.executor import ExecutorError
 from domain.operations.events import ReconcileFinished
@@ -41,8 +41,8 @@ class OneEffect:
         self.outcomes: list[tuple[str, str]] = []
         self.settled = asyncio.Event()
 
-    async def claim(self, *, owner: str, limit: int, lease: timedelta) -> Sequence[EffectLease]:
-        claimed, self._effects = self._effects[:limit], self._effects[limit:]
+    async def claim(self, *, owner: str, free: Mapping[Slot, int], lease: timedelta) -> Sequence[EffectLease]:
+        claimed, self._effects = self._effects, []
         return claimed
 
     async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
@@ -97,6 +97,7 @@ def effect_worker(ledger: OneEffect, handlers: Mapping[LedgerKind, Any], **more:
         given_up=nothing_more,
         takeover_log=TakeoverLog(ReconcileLog(store=LogInMemory(), clock=lambda: NOW)),
         owner="w",
+        slots=dict.fromkeys(SLOTS, 1),
         **more,
     )
 
@@ -197,6 +198,7 @@ def test_what_is_taken_over_from_a_worker_that_is_gone_is_found_in_the_log() -> 
             given_up=nothing_more,
             takeover_log=TakeoverLog(ReconcileLog(store=log, clock=lambda: NOW)),
             owner="w",
+            slots=dict.fromkeys(SLOTS, 1),
         )
         running = asyncio.create_task(worker.run())
         assert await log.wait_for_stream("reconcile:effects", 0, 10)
@@ -232,3 +234,85 @@ def test_a_lost_lease_ends_the_work_without_a_word() -> None:
         return ended.is_set(), ledger.outcomes
 
     assert asyncio.run(scene()) == (True, [])
+
+
+class Endless(Handler):
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+        self.begun = 0
+
+    async def perform(self, effect: ClaimedEffect) -> None:
+        self.begun += 1
+        await asyncio.Event().wait()
+
+
+class Slotted(OneEffect):
+    """Gives out due effects as long as there are slots; whoever waits for work hears at once that there is some."""
+
+    def __init__(self, *effects: ClaimedEffect) -> None:
+        super().__init__(EFFECT)
+        self._effects = [EffectLease(effect=effect, generation=1) for effect in effects]
+        self.news = asyncio.Event()
+
+    async def claim(self, *, owner: str, free: Mapping[Slot, int], lease: timedelta) -> Sequence[EffectLease]:
+        await asyncio.sleep(0)
+        claimed = []
+        for slot, number in free.items():
+            claimed += [each for each in self._effects if each.effect.slot == slot][:number]
+        self._effects = [each for each in self._effects if each not in claimed]
+        return claimed
+
+    async def want(self, effect: ClaimedEffect) -> None:
+        self._effects.append(EffectLease(effect=effect, generation=1))
+        self.news.set()
+
+    async def wait_for_work(self, timeout_s: float) -> None:
+        await self.news.wait()
+        self.news.clear()
+
+
+def test_sixteen_syncs_that_do_not_end_delay_no_activation_and_no_stop() -> None:
+    async def scene() -> tuple[int, list[str]]:
+        syncs = [replace(EFFECT, effect_id=f"sync/{n}") for n in range(20)]
+        slow, ledger = Endless(), Slotted(*syncs)
+        quick = Handler(lambda: None)
+        worker = EffectWorker(
+            ledger=ledger,
+            handlers={"workspace.sync": slow, "container.create": quick, "container.stop": quick},
+            given_up=nothing_more,
+            takeover_log=TakeoverLog(ReconcileLog(store=LogInMemory(), clock=lambda: NOW)),
+            owner="w",
+            slots={"short": 2, "long": 16, "stop": 1},
+        )
+        running = asyncio.create_task(worker.run())
+        performed = []
+        async with asyncio.timeout(90):
+            for kind in ("container.create", "container.stop", "container.create"):
+                ledger.settled.clear()
+                await ledger.want(replace(EFFECT, effect_id=kind, kind=kind))
+                await ledger.settled.wait()
+                performed.append(kind)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return slow.begun, performed
+
+    begun, performed = asyncio.run(scene())
+
+    assert begun == 16
+    assert performed == ["container.create", "container.stop", "container.create"]
+
+
+def test_a_slot_that_becomes_free_is_filled_at_once() -> None:
+    async def scene() -> list[tuple[str, str]]:
+        ledger = Slotted(*[replace(EFFECT, effect_id=f"sync/{n}") for n in range(5)])
+        worker = effect_worker(ledger, {EFFECT.kind: Handler(lambda: None)})
+        running = asyncio.create_task(worker.run())
+        async with asyncio.timeout(90):
+            while len(ledger.outcomes) < 5:
+                await ledger.settled.wait()
+                ledger.settled.clear()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return ledger.outcomes
+
+    assert asyncio.run(scene()) == [("done", "")] * 5

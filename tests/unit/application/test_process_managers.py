@@ -16,6 +16,7 @@ from application.process_managers.outcomes import (
     RunDetached,
     SendToSession,
     WakeRun,
+    WakeRunsOf,
     WantedEffect,
 )
 from application.process_managers.session_life import SYNC_GRACE
@@ -72,7 +73,7 @@ def activation(kind: session.ActivationKind) -> session.ActivationRequested:
 )
 def test_each_step_of_a_sessions_life_wants_the_next_effect(event: Event, kind: EffectKind) -> None:
     outcomes = outcomes_of(logged("session:s1", event))
-    (wanted,) = [outcome for outcome in outcomes if not isinstance(outcome, MoveWorkerSlot)]
+    (wanted,) = [outcome for outcome in outcomes if not isinstance(outcome, MoveWorkerSlot | WakeRunsOf)]
 
     assert wanted == WantedEffect(
         effect_id=f"{kind}/session:s1/7", kind=kind, key="session:s1", params={"sessionId": "s1", "generation": 3}
@@ -198,7 +199,21 @@ def test_a_finished_run_leaves_the_queue_and_is_detached_from_its_session() -> N
 def test_a_run_that_is_detached_needs_no_command_to_do_so() -> None:
     event = session.SessionRunDetached(generation=1, detached_run_id="r1")
 
-    assert outcomes_of(logged("session:s1", event)) == (RunDetached(run_id="r1"),)
+    assert RunDetached(run_id="r1") in outcomes_of(logged("session:s1", event))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        session.SessionActivated(generation=3, action="started"),
+        session.ActivationFailed(generation=3, step="start", error="e"),
+        session.ContainerLost(generation=3, detail="d"),
+        session.SessionRunDetached(generation=1, detached_run_id="r1"),
+    ],
+    ids=lambda event: event.wire_name,
+)
+def test_what_a_session_can_do_or_never_will_wakes_the_runs_that_wait_for_it(event: Event) -> None:
+    assert WakeRunsOf(session_id="s1") in outcomes_of(logged("session:s1", event))
 
 
 def test_a_final_sync_waits_a_moment_for_who_executes_the_run_to_do_it() -> None:

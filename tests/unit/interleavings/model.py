@@ -288,6 +288,7 @@ def perform(effect: Effect) -> Coroutine[Any, Any, None]:
         given_up=_given_up,
         takeover_log=TakeoverLog(ReconcileLog(store=nothing, clock=lambda: T0)),
         owner="w",
+        slots={"short": 1},
     )
     return worker._perform(EffectLease(effect=effect.claimed(), generation=effect.attempt))
 
