@@ -53,12 +53,12 @@ class Schedule:
 
     async def stop_idle(self, context: CommandContext) -> CleanupCounts:
         return await self._sessions.cleanup_idle(
-            idle_timeout=self._idle_timeout, limit=BATCH, context=context, wait_s=PATIENCE_S
+            idle_timeout=self._idle_timeout, limit=BATCH, context=context, wait_s=PATIENCE_S, failing_too=False
         )
 
     async def remove_stopped(self, context: CommandContext) -> CleanupCounts:
         return await self._sessions.cleanup_stopped(
-            remove_after=self._remove_after, limit=BATCH, context=context, wait_s=PATIENCE_S
+            remove_after=self._remove_after, limit=BATCH, context=context, wait_s=PATIENCE_S, failing_too=False
         )
 
     async def _clean_orphans(self, context: CommandContext) -> None:

@@ -229,11 +229,12 @@ class SessionCommands:
         return outcome
 
     async def cleanup_idle(
-        self, *, idle_timeout: timedelta, limit: int, context: CommandContext, wait_s: float
+        self, *, idle_timeout: timedelta, limit: int, context: CommandContext, wait_s: float, failing_too: bool = True
     ) -> CleanupCounts:
-        """Stop workers that were idle for longer than `idle_timeout`, at most `limit`."""
+        """Stop workers that were idle for longer than `idle_timeout`, at most `limit`. `failing_too`: also those whose
+        last sync failed just now."""
         before = self._clock() - idle_timeout
-        found = await self._candidates.idle_workers(idle_before=before, limit=limit)
+        found = await self._candidates.idle_workers(idle_before=before, limit=limit, failing_too=failing_too)
 
         async def stop(session_id: str, item: CommandContext) -> SessionCommandOutcome:
             return await self.stop(session_id, item, wait_s=wait_s, reason="idle", idle_before=before)
@@ -241,11 +242,11 @@ class SessionCommands:
         return await self._each(found, stop, context, done=("stopped", "deleted"))
 
     async def cleanup_stopped(
-        self, *, remove_after: timedelta, limit: int, context: CommandContext, wait_s: float
+        self, *, remove_after: timedelta, limit: int, context: CommandContext, wait_s: float, failing_too: bool = True
     ) -> CleanupCounts:
-        """Remove workers that were stopped for longer than `remove_after`, at most `limit`."""
+        """Remove workers that were stopped for longer than `remove_after`, at most `limit`. `failing_too` as above."""
         before = self._clock() - remove_after
-        found = await self._candidates.stopped_workers(stopped_before=before, limit=limit)
+        found = await self._candidates.stopped_workers(stopped_before=before, limit=limit, failing_too=failing_too)
 
         async def remove(session_id: str, item: CommandContext) -> SessionCommandOutcome:
             return await self.remove(session_id, item, wait_s=wait_s, stopped_before=before)

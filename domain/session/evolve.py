@@ -202,10 +202,11 @@ def _synced(state: SessionWorker, event: e.SessionSynced, at: datetime) -> Sessi
         last_sync_at=at,
         last_sync_status="success",
         last_sync_error="",
+        sync_failures=0,
     )
 
 
-def _sync_failed(state: SessionWorker, event: e.SessionSyncFailed, _at: datetime) -> SessionWorker:
+def _sync_failed(state: SessionWorker, event: e.SessionSyncFailed, at: datetime) -> SessionWorker:
     state = replace(state, last_sync_status="failed", last_sync_error=event.error)
     if not event.final:
         return state
@@ -213,6 +214,8 @@ def _sync_failed(state: SessionWorker, event: e.SessionSyncFailed, _at: datetime
         state,
         pending_syncs=tuple(sync for sync in state.pending_syncs if sync.sync_id != event.sync_id),
         settled_syncs=_settle(state, SettledSync(sync_id=event.sync_id, sync=None, error=event.error)),
+        sync_failures=state.sync_failures + 1,
+        sync_failed_at=at,
     )
 
 
@@ -274,7 +277,13 @@ def _removing(state: SessionWorker, _event: e.SessionRemoving, _at: datetime) ->
 
 def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: datetime) -> SessionWorker:
     state = replace(
-        state, lifecycle=Deleted(since=at), container=None, restored=False, ever_active=False, pending_syncs=()
+        state,
+        lifecycle=Deleted(since=at),
+        container=None,
+        restored=False,
+        ever_active=False,
+        pending_syncs=(),
+        sync_failures=0,
     )
     return _sync_settled(state)
 

@@ -130,7 +130,8 @@ SETTLED_SYNCS_KEPT = 20
 
 
 class SessionWorker(_Value, frozen=True, kw_only=True):
-    """All times are `occurred_at` of events. `last_sync`: the session's workspace. `restored` and `ever_active` are
+    """All times are `occurred_at` of events. `last_sync`: the session's workspace. `sync_failures`: how many syncs have
+    failed for good since the last that succeeded, the last one at `sync_failed_at`. `restored` and `ever_active` are
     about the current generation. `kept_since`: syncs that were replaced before that time are not kept. `collection_id`:
     of the collection under way, else empty. `fork`: set if the session is a fork.
     """
@@ -153,6 +154,8 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     last_sync_at: datetime | None = None
     last_sync_status: str = "idle"
     last_sync_error: str = ""
+    sync_failures: int = 0
+    sync_failed_at: datetime | None = None
     last_active_at: datetime
     created_at: datetime
     last_error: str = ""

@@ -112,10 +112,10 @@ class SomeMetrics:
 
 
 class NobodyIdle:
-    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
+    async def idle_workers(self, *, idle_before: datetime, limit: int, failing_too: bool) -> list[str]:
         return []
 
-    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int, failing_too: bool) -> list[str]:
         return []
 
     async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:

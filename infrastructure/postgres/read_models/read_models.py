@@ -238,11 +238,13 @@ class PostgresReadModels:
             as_of_position=_first(found)[0],
         )
 
-    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
-        return [key for (key,) in await self._rows("idle_workers", {"before": idle_before, "limit": limit})]
+    async def idle_workers(self, *, idle_before: datetime, limit: int, failing_too: bool) -> list[str]:
+        parameters = {"before": idle_before, "limit": limit, "failing_too": failing_too}
+        return [key for (key,) in await self._rows("idle_workers", parameters)]
 
-    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
-        return [key for (key,) in await self._rows("stopped_workers", {"before": stopped_before, "limit": limit})]
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int, failing_too: bool) -> list[str]:
+        parameters = {"before": stopped_before, "limit": limit, "failing_too": failing_too}
+        return [key for (key,) in await self._rows("stopped_workers", parameters)]
 
     async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
         return [key for (key,) in await self._rows("unsynced_workers", {"before": synced_before, "limit": limit})]

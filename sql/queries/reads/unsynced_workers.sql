@@ -1,7 +1,13 @@
--- Running session workers whose last sync (or creation, without one) was before a time, the longest unsynced first.
+-- Running session workers whose last sync (or creation, without one) was before a time, the longest unsynced first. Those
+-- whose syncs fail come last, so that they keep no other from its turn, and after pauses.
 SELECT w.key
 FROM projection_versions v
 JOIN read_models.session_workers w ON w.version = v.version AND w.tenant = %(tenant)s AND w.unsynced_since < %(before)s
+CROSS JOIN LATERAL (
+    SELECT coalesce((w.body #>> '{worker,sync_failures}')::integer, 0) AS failures,
+           (w.body #>> '{worker,sync_failed_at}')::timestamptz AS failed_at
+) AS syncs
 WHERE v.projection = 'session_workers' AND v.state = 'active'
-ORDER BY w.unsynced_since
+  AND (failures = 0 OR failed_at <= clock_timestamp() - pause_of_syncs(failures))
+ORDER BY failures > 0, w.unsynced_since
 LIMIT %(limit)s

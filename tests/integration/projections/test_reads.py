@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.support.async_run import run
 from tests.support.mixed_history import append_all, mixed_history, spec
 from tests.support.projecting import ProjectionHarness, projection_harness
 from tests.support.recorded import EPOCH, as_json, new_event
+from tests.support.sessions import RUNNING, sync_failed
 
 
 def test_the_past_is_what_was_read_then(database: str) -> None:
@@ -207,6 +208,31 @@ def test_usage_is_summed_by_any_dimensions(database: str) -> None:
     run(check())
 
 
+def test_workers_whose_syncs_fail_come_last_and_after_pauses(database: str) -> None:
+    """So a batch of them, whose gate can't be passed, never keeps others from being stopped."""
+    now = datetime.now(UTC)
+    failed = [sync_failed("x", "manual", final=True)] * 2
+
+    async def check() -> None:
+        async with projection_harness(database) as harness, harness.projector():
+            position = 0
+            for name, more in (("failing", failed), ("well", []), ("failed long ago", failed)):
+                at = now - timedelta(hours=2 if name == "failed long ago" else 0)
+                events = [new_event(event, f"{name}/{n}", at) for n, event in enumerate([*RUNNING, *more])]
+                position = (await harness.store.append(f"session:{name}", 0, events)).position
+            await harness.caught_up(position)
+            later, reads = now + timedelta(hours=1), harness.reads
+            assert await reads.idle_workers(idle_before=later, limit=10, failing_too=False) == [
+                "well",
+                "failed long ago",
+            ]
+            assert await reads.idle_workers(idle_before=later, limit=1, failing_too=True) == ["well"]
+            assert len(await reads.idle_workers(idle_before=later, limit=10, failing_too=True)) == 3
+            assert await reads.unsynced_workers(synced_before=later, limit=10) == ["well", "failed long ago"]
+
+    run(check())
+
+
 def test_housekeeping_finds_candidates_but_none_with_an_open_question(database: str) -> None:
     async def check() -> None:
         async with projection_harness(database) as harness, harness.projector():
@@ -215,15 +241,16 @@ def test_housekeeping_finds_candidates_but_none_with_an_open_question(database: 
             new = [new_event(event, str(n), EPOCH) for n, event in enumerate(bound)]
             await harness.caught_up((await harness.store.append("run:outside", 0, new)).position)
             later = EPOCH + timedelta(days=1)
-            assert await harness.reads.idle_workers(idle_before=later, limit=10) == ["session-0"]
+            assert await harness.reads.idle_workers(idle_before=later, limit=10, failing_too=False) == ["session-0"]
             assert set(await harness.reads.unsynced_workers(synced_before=later, limit=10)) == {
                 "session-0",
                 "session-2",
             }
-            stopped = await harness.reads.stopped_workers(stopped_before=later, limit=10)
+            stopped = await harness.reads.stopped_workers(stopped_before=later, limit=10, failing_too=False)
             assert set(stopped) == {"session-1", "session-3"}
-            assert await harness.reads.stopped_workers(stopped_before=later, limit=1) == stopped[:1]
-            assert await harness.reads.stopped_workers(stopped_before=EPOCH - timedelta(days=1), limit=10) == []
+            assert await harness.reads.stopped_workers(stopped_before=later, limit=1, failing_too=False) == stopped[:1]
+            before = EPOCH - timedelta(days=1)
+            assert await harness.reads.stopped_workers(stopped_before=before, limit=10, failing_too=False) == []
 
     run(check())
 

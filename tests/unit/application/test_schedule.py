@@ -35,10 +35,10 @@ class Candidates:
         self._found = found
         self.asked: dict[str, datetime] = {}
 
-    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
+    async def idle_workers(self, *, idle_before: datetime, limit: int, failing_too: bool) -> list[str]:
         return self._found.get("idle", [])[:limit]
 
-    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int, failing_too: bool) -> list[str]:
         return self._found.get("stopped", [])[:limit]
 
     async def unsynced_workers(self, *, synced_before: datetime, limit: int) -> list[str]:
