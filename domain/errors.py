@@ -6,6 +6,7 @@ DomainError
 ├── Conflict                the current state does not allow it; carries a machine-readable reason (409)
 │   ├── IdentityConflict        this id is in use with other properties
 │   └── RunAttached             not while a run is attached to the session
+├── NotAllowed              a value that this installation does not let its callers use; carries a reason (403)
 ├── StoredWorkspaceUnreadable   a template or a recorded sync can't be read as it was stored; carries a reason (422)
 └── Fenced                  the writer holds an older generation or lease than the stream
 """
@@ -45,6 +46,14 @@ class IdentityConflict(Conflict):
 
 class RunAttached(Conflict):
     reason = "run_attached"
+
+
+class NotAllowed(DomainError):
+    """`reason` is a stable snake_case identifier; the message names the value, and the setting that would allow it."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoredWorkspaceUnreadable(DomainError):

@@ -25,6 +25,26 @@ class WorkSlots:
         "Runs that this process executes at the same time, at most.",
         default=200,
     )
+    max_runs_per_user: int = setting(
+        "MAX_RUNS_PER_USER",
+        values.integer(0, 100_000),
+        "Runs of one `userLoginName`, in all apps together, that may be executed at the same time, over all processes; "
+        "0: no limit. The others wait in the queue. A run that goes on after a wait is not held back.",
+        default=0,
+    )
+    max_runs_per_app: int = setting(
+        "MAX_RUNS_PER_APP",
+        values.integer(0, 100_000),
+        "The same for the runs of one `appId`; 0: no limit.",
+        default=0,
+    )
+    allow_high_priority: bool = setting(
+        "ALLOW_HIGH_PRIORITY",
+        values.SWITCH,
+        "Whether callers may queue runs with the priority `high`, which are claimed before all others.",
+        default=False,
+        shown_default="false",
+    )
     effect_slots: int = setting(
         "EFFECT_SLOTS",
         values.COUNT,

@@ -4,7 +4,7 @@ from application.aggregates.reconcile_log import ReconcileLog, first_subjects
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.operations import ReconcileCounts
-from application.ports.run_queue import LostRun, RunQueue
+from application.ports.run_queue import LostRun, RunQueue, share_of
 from application.runs.commands import Runs
 from domain.identifiers import run_stream
 from domain.operations.events import ReconcileFinished
@@ -22,12 +22,14 @@ class ReconcileRunQueue:
         self._runs, self._queue, self._store, self._reconcile_log = runs, queue, store, reconcile_log
 
     async def reconcile(self, limit: int, context: CommandContext) -> ReconcileCounts:
-        """Restores at most `limit` rows and records the outcome as `reconcile.finished`."""
+        """Restores at most `limit` rows, lets runs be claimed that could not be, and records the outcome as
+        `reconcile.finished`."""
         restored: list[str] = []
         for run_id in await self._queue.missing(limit):
             lost = await self._lost_run(run_id)
             if lost is not None and await self._queue.restore(lost):
                 restored.append(run_id)
+        restored += await self._queue.line_up_lost(limit)
         finished = ReconcileFinished(
             what="runs", examined=len(restored), acted=len(restored), subjects=first_subjects(restored)
         )
@@ -48,5 +50,6 @@ class ReconcileRunQueue:
             attempts=run.attempt,
             max_attempts=run.spec.max_attempts,
             lease_generation=run.lease_generation + 1,  # the row may have been claimed without an event of it yet
+            share=share_of(run.spec),
             available_at=run.stage.available_at if isinstance(run.stage, Queued) else None,
         )

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
-from domain.run.values import WaitsFor
+from domain.identifiers import DEFAULT_TENANT
+from domain.run.values import PRIORITIES, Priority, RunSpec, WaitsFor
 
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,8 +29,42 @@ class ParkedRun(msgspec.Struct, frozen=True, kw_only=True):
     lease_generation: int
 
 
+class QueueShare(msgspec.Struct, frozen=True, kw_only=True):
+    """Runs with the same share are claimed in the order of the log; the shares of a priority take turns."""
+
+    priority: Priority = "normal"
+    app_id: str = ""
+    project_name: str = ""
+    user_login_name: str = ""
+
+    @property
+    def key(self) -> str:
+        """Unique; ids have no spaces."""
+        return f"{DEFAULT_TENANT} {self.priority} {self.app_id} {self.project_name} {self.user_login_name}"
+
+    @property
+    def rank(self) -> int:
+        """Of its priority; the lowest is claimed first."""
+        return PRIORITIES.index(self.priority)
+
+
+def share_of(spec: RunSpec) -> QueueShare:
+    return QueueShare(
+        priority=spec.priority,
+        app_id=spec.app_id,
+        project_name=spec.project_name,
+        user_login_name=spec.user_login_name,
+    )
+
+
+QueueWait = Literal["person", "place", "session", "retry", "resumption", "turn"]
+
+
 class QueueItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A row of the queue. Times are ISO 8601 UTC."""
+    """A row of the queue: `state` is ready, leased, waiting (parked: nobody holds it) or done. Times are ISO 8601 UTC.
+    `waitsFor`: a person's answer; a place among the session workers (`MAX_WORKERS`, `MAX_STARTING`); its session: an
+    earlier run of it, or its worker; its next attempt; the resumption of the queue; or just its turn. Null if it does
+    not wait. `place`: in the line for that, from 1, null where there is no line."""
 
     run_id: str
     session_id: str
@@ -41,6 +76,8 @@ class QueueItem(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     lease_owner: str | None = None
     lease_generation: int = 0
     lease_expires_at: str | None = None
+    waits_for: QueueWait | None = None
+    place: int | None = None
 
 
 class LostRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +90,7 @@ class LostRun(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     max_attempts: int
     lease_generation: int
+    share: QueueShare
     available_at: datetime | None = None
 
 
@@ -86,6 +124,11 @@ class RunQueue(Protocol):
 
     async def restore(self, lost: LostRun) -> bool:
         """Put a run back; False when it is there by now."""
+        ...
+
+    async def line_up_lost(self, limit: int) -> Sequence[str]:
+        """Let runs be claimed that could be and are not in the queue's line, at most `limit`: after a deploy, say.
+        Their ids."""
         ...
 
     async def wait_for_work(self, timeout_s: float) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from application.ports.effect_kinds import EffectKind
+from application.ports.run_queue import QueueShare
 from domain.record import RecordedEvent
 from domain.run.values import WaitsFor
 from domain.session.commands import DetachRun, RequestSync
@@ -70,6 +71,7 @@ class EnqueueRun(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     session_id: str
     max_attempts: int
+    share: QueueShare
 
 
 class EnqueueFinish(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from application.ports.run_queue import share_of
 from application.process_managers.outcomes import (
     DequeueRun,
     EnqueueFinish,
@@ -34,7 +35,14 @@ def _detach(recorded: RecordedEvent) -> SendToSession:
 
 def enqueue_run_on_queued(recorded: RecordedEvent, event: e.RunQueued) -> Sequence[Outcome]:
     spec = event.spec
-    return (EnqueueRun(run_id=_run_id(recorded), session_id=spec.session_id, max_attempts=spec.max_attempts),)
+    return (
+        EnqueueRun(
+            run_id=_run_id(recorded),
+            session_id=spec.session_id,
+            max_attempts=spec.max_attempts,
+            share=share_of(spec),
+        ),
+    )
 
 
 def sync_workspace_on_message_stop(recorded: RecordedEvent, _event: e.MessageStopped) -> Sequence[Outcome]:

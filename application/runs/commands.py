@@ -11,7 +11,7 @@ from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
-from domain.errors import InvalidInput, NotFound
+from domain.errors import InvalidInput, NotAllowed, NotFound
 from domain.identifiers import check_id, run_stream
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
 from domain.run.questions import not_answered
@@ -35,8 +35,17 @@ class ReplyOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class RunCommands:
     """Ids and specs are checked here; InvalidInput names the field."""
 
-    def __init__(self, *, runs: Runs, tail: LogTail, providers: Providers, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        tail: LogTail,
+        providers: Providers,
+        new_id: Callable[[], str],
+        allow_high_priority: bool = False,
+    ) -> None:
         self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
+        self._allow_high_priority = allow_high_priority
 
     async def get(self, run_id: str) -> Loaded[Run]:
         """The state according to the log. Raises NotFound."""
@@ -52,7 +61,7 @@ class RunCommands:
 
     async def queue(self, run_id: str, spec: RunSpec, context: CommandContext) -> CommandResult[Run]:
         """Queue a run; a known one with the same spec is left as it is. `state.stage` may be Blocked. Raises
-        InvalidInput, IdentityConflict."""
+        InvalidInput, IdentityConflict, NotAllowed."""
         check_id("runId", run_id)
         for field, value in (
             ("sessionId", spec.session_id),
@@ -63,6 +72,11 @@ class RunCommands:
             check_id(field, value)
         if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
             raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
+        if spec.priority == "high" and not self._allow_high_priority:
+            raise NotAllowed(
+                "priority: high is not allowed here; use normal or low, or let an operator set ALLOW_HIGH_PRIORITY",
+                "high_priority_not_allowed",
+            )
         capabilities = await self._providers.capabilities_of(spec)
         command = QueueRun(spec=spec, capabilities=capabilities)
         return await self._runs.handle(run_id, command, context, likely_new=True)

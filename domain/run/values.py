@@ -9,6 +9,9 @@ RunOutcome = Literal["succeeded", "failed", "canceled"]
 TodoStatus = Literal["todo", "doing", "done", "canceled"]
 Phase = Literal["restoring", "linking", "preparing"]
 RetryPolicy = Literal["transient", "always", "never"]
+Priority = Literal["high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = ("high", "normal", "low")
+"""In the order in which queued runs are claimed."""
 WaitsFor = Literal["person", "place", "session"]
 """What a parked run waits for: an answer, a worker slot, or its session, which is being brought up or busy."""
 QuestionKind = Literal["question", "permission"]
@@ -63,6 +66,7 @@ class RunSpec(Wire, frozen=True, kw_only=True):
     require_human_loop: bool = False
     retry_policy: RetryPolicy = "transient"
     max_attempts: int = 5
+    priority: Priority = "normal"
 
 
 class Warn(Wire, frozen=True, kw_only=True):

@@ -16,19 +16,17 @@ RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
 
 
 class PostgresRunQueue:
-    """`signal` is a subscription to RUN_QUEUE_CHANNEL; `max_running` bounds the leases of all processes."""
+    """`signal` is a subscription to RUN_QUEUE_CHANNEL. `max_running`, `max_per_user`, `max_per_app` bound the leases of
+    all processes; 0 for the last two: no limit."""
 
-    def __init__(self, pool: Pool, signal: ChannelSignal, *, max_running: int = 1000) -> None:
-        self._pool, self._next_due, self._max_running = pool, NextDue(signal), max_running
+    def __init__(
+        self, pool: Pool, signal: ChannelSignal, *, max_running: int = 1000, max_per_user: int = 0, max_per_app: int = 0
+    ) -> None:
+        self._pool, self._next_due = pool, NextDue(signal)
+        self._limits = {"max_running": max_running, "max_per_user": max_per_user, "max_per_app": max_per_app}
 
     async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
-        arguments = {
-            "owner": owner,
-            "limit": limit,
-            "lease": lease,
-            "max_running": self._max_running,
-            "only_stale": only_stale,
-        }
+        arguments = {"owner": owner, "limit": limit, "lease": lease, "only_stale": only_stale, **self._limits}
         rows = await rows_of(self._pool, "claim_runs", arguments)
         leases: list[RunLease] = []
         for run_id, generation, taken_from, due_in in rows:
@@ -60,7 +58,24 @@ class PostgresRunQueue:
         return [run_id for (run_id,) in await rows_of(self._pool, "runs_without_queue_row", {"limit": limit})]
 
     async def restore(self, lost: LostRun) -> bool:
-        return bool(await rows_of(self._pool, "restore_run", asdict(lost)))
+        share = lost.share
+        of_share = {
+            "priority": share.rank,
+            "share": share.key,
+            "app_id": share.app_id,
+            "user_login_name": share.user_login_name,
+        }
+        restored = await rows_of(self._pool, "restore_run", asdict(lost) | of_share)
+        if restored:
+            await rows_of(self._pool, "line_up_runs", {"run_ids": [lost.run_id]})
+        return bool(restored)
+
+    async def line_up_lost(self, limit: int) -> Sequence[str]:
+        lost = [run_id for (run_id,) in await rows_of(self._pool, "lost_runs", {"limit": limit})]
+        if lost:
+            await rows_of(self._pool, "line_up_runs", {"run_ids": lost})
+        await rows_of(self._pool, "forget_shares", {})
+        return lost
 
     async def wait_for_work(self, timeout_s: float) -> None:
         await self._next_due.wait(timeout_s)

@@ -129,14 +129,26 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     parked_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
-    queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
+    queue = PostgresRunQueue(
+        pool,
+        queue_signal,
+        max_running=settings.max_runs,
+        max_per_user=settings.max_runs_per_user,
+        max_per_app=settings.max_runs_per_app,
+    )
     reconcile_log = ReconcileLog(store=store, clock=now)
     objects = await open_object_store(session)
     stack.callback(objects.close)
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
-    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
+    run_commands = RunCommands(
+        runs=runs,
+        tail=hub,
+        providers=providers,
+        new_id=new_id,
+        allow_high_priority=settings.allow_high_priority,
+    )
     return ControlPlane(
         backing=backing,
         owner=owner,

@@ -12,7 +12,7 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from domain.errors import Conflict, DomainError, Fenced, InvalidInput, NotFound, StoredWorkspaceUnreadable
+from domain.errors import Conflict, DomainError, Fenced, InvalidInput, NotAllowed, NotFound, StoredWorkspaceUnreadable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
@@ -102,6 +102,8 @@ def domain_problem(error: DomainError) -> Problem | None:
             return Problem(404, "not-found", "Not found", str(error))
         case Conflict(reason=reason):
             return conflict(str(error), reason)
+        case NotAllowed(reason=reason):
+            return reasoned(403, reason, str(error))
         case StoredWorkspaceUnreadable(reason=reason):
             kind, title = "stored-workspace-unreadable", "Stored workspace unreadable"
             return Problem(422, kind, title, str(error), extra={"reason": reason})

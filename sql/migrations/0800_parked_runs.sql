@@ -8,9 +8,8 @@ ALTER TABLE run_queue
 ALTER TABLE run_queue DROP CONSTRAINT run_queue_state_check;
 ALTER TABLE run_queue ADD CONSTRAINT run_queue_state_check CHECK (state IN ('ready', 'leased', 'waiting', 'done'));
 
--- The parked runs to be claimed, those that a session wakes, and those to be looked at.
-CREATE INDEX run_queue_parked ON run_queue (available_at) WHERE waits_for IS NOT NULL AND state IN ('ready', 'waiting');
+-- The parked runs that a session wakes, and those to be looked at.
 CREATE INDEX run_queue_waiting ON run_queue (session_id) WHERE state = 'waiting';
 CREATE INDEX run_queue_to_look_at ON run_queue (look_at) WHERE state = 'waiting';
--- The runs that wait for their next attempt: when is the next of them due?
+-- What has been claimed before and is to be claimed again, at once or later: parked runs, and those that are tried again.
 CREATE INDEX run_queue_again ON run_queue (available_at) WHERE state IN ('ready', 'waiting') AND attempts > 0;

@@ -195,6 +195,9 @@ class MemoryQueue:
     async def restore(self, lost: LostRun) -> bool:
         return False
 
+    async def line_up_lost(self, limit: int) -> Sequence[str]:
+        return ()
+
     async def wait_for_work(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):

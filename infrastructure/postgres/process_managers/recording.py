@@ -12,6 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 import sql
+from application.ports.run_queue import QueueShare
 from application.process_managers.outcomes import (
     DequeueRun,
     DropDeadEffect,
@@ -84,21 +85,36 @@ async def _record_effects(connection: Connection, outcomes: Outcomes) -> None:
 
 
 async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
-    queued = [(event, run.run_id, run.session_id, run.max_attempts) for event, run in _of(outcomes, EnqueueRun)]
+    queued = _of(outcomes, EnqueueRun)
     # An external run must not hold back other runs of its session: it is queued under a key of its own.
     queued += [
-        (event, run.run_id, f"outside {run.run_id}", EXTERNAL_RUN_ATTEMPTS)
+        (
+            event,
+            EnqueueRun(
+                run_id=run.run_id,
+                session_id=f"outside {run.run_id}",
+                max_attempts=EXTERNAL_RUN_ATTEMPTS,
+                share=QueueShare(),
+            ),
+        )
         for event, run in _of(outcomes, EnqueueFinish)
     ]
     postponed, ended = _of(outcomes, PostponeRun), _of(outcomes, DequeueRun)
+    if queued or ended:
+        await connection.execute(sql.query("lock_run_queue"))
     if queued:
+        shares = [run.share for _, run in queued]
         await connection.execute(
             sql.query("enqueue_runs"),
             {
-                "run_ids": [run_id for _, run_id, _, _ in queued],
-                "session_ids": [session_id for _, _, session_id, _ in queued],
-                "positions": [event.position for event, _, _, _ in queued],
-                "max_attempts": [attempts for _, _, _, attempts in queued],
+                "run_ids": [run.run_id for _, run in queued],
+                "session_ids": [run.session_id for _, run in queued],
+                "positions": [event.position for event, _ in queued],
+                "max_attempts": [run.max_attempts for _, run in queued],
+                "priorities": [share.rank for share in shares],
+                "shares": [share.key for share in shares],
+                "app_ids": [share.app_id for share in shares],
+                "users": [share.user_login_name for share in shares],
             },
         )
     moved = await _park_and_wake(connection, _of(outcomes, ParkRun), _of(outcomes, WakeRun))
@@ -109,7 +125,9 @@ async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
         arguments = {"run_id": run.run_id, "available_at": run.available_at}
         await connection.execute(sql.query("postpone_run"), arguments)
     if ended:
-        await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run.run_id for _, run in ended]})
+        run_ids = [run.run_id for _, run in ended]
+        await connection.execute(sql.query("dequeue_runs"), {"run_ids": run_ids})
+        await connection.execute(sql.query("line_up_next_runs"), {"run_ids": run_ids})
     if queued or moved or postponed or ended or _of(outcomes, WakeRunWorkers):
         await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 from domain.event import MAX_PAYLOAD_BYTES, encode
 from domain.identifiers import DEFAULT_APP, DEFAULT_PROJECT, check_id
 from domain.run.events import RunQueued
-from domain.run.values import Message, RetryPolicy, RunSpec
+from domain.run.values import Message, Priority, RetryPolicy, RunSpec
 from interfaces.http.edge.auth import ANONYMOUS
 from interfaces.http.edge.stored_values import check_free_form
 from interfaces.http_conventions.problems import invalid
@@ -42,6 +42,7 @@ class StartBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     provider_options: dict[str, Any] = {}
     require_human_loop: bool = False
     retry_policy: RetryPolicy = "transient"
+    priority: Priority = "normal"
 
 
 class EnqueueBody(StartBody, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -73,6 +74,7 @@ def run_request(body: StartBody, *, actor: str, new_run_id: str) -> tuple[str, R
         provider_options=body.provider_options,
         require_human_loop=body.require_human_loop,
         retry_policy=body.retry_policy,
+        priority=body.priority,
         max_attempts=body.max_attempts if isinstance(body, EnqueueBody) else 5,
     )
     size = len(encode(RunQueued(spec=spec)))

@@ -241,7 +241,7 @@ ENDPOINTS = (
         answers={200: Started, 202: StartPending},
         command=True,
         streams=True,
-        errors=(409,),
+        errors=(403, 409),
     ),
     Endpoint(
         method="POST",
@@ -252,7 +252,7 @@ ENDPOINTS = (
         body=EnqueueBody,
         answers={202: Enqueued},
         command=True,
-        errors=(409,),
+        errors=(403, 409),
     ),
     Endpoint(
         method="GET",

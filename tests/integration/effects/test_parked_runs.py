@@ -12,16 +12,22 @@ import pytest
 from application.ports.run_queue import RunLease
 from application.process_managers.outcomes import Outcome, ParkRun, WakeRun
 from domain.operations.events import QueuePaused
-from domain.run import events as e
 from domain.run.values import WaitsFor
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.parked_runs import PostgresParkedRuns
-from infrastructure.postgres.process_managers.recording import record
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
-from tests.integration.effects.test_run_queue import LEASE, claimed, dequeue, enqueue, next_due, run_queue, switched
+from tests.integration.effects.test_run_queue import (
+    LEASE,
+    claimed,
+    dequeue,
+    enqueue,
+    moved,
+    next_due,
+    run_queue,
+    switched,
+)
 from tests.support.async_run import run
-from tests.support.recorded import recorded
 
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
@@ -35,13 +41,6 @@ async def looks(dsn: str, pool: Pool) -> AsyncIterator[PostgresParkedRuns]:
 
 def park(lease: RunLease, waits_for: WaitsFor = "person", until: datetime = LATER) -> ParkRun:
     return ParkRun(run_id=lease.run_id, lease_generation=lease.generation, waits_for=waits_for, until=until)
-
-
-async def moved(pool: Pool, *outcomes: Outcome, first_position: int = 1) -> None:
-    """One page of the log whose events have these outcomes, one each."""
-    events = recorded("run:r1", [e.RunCancelRequested()] * len(outcomes), first_position=first_position, first_seq=1)
-    async with pool.connection() as connection, connection.transaction():
-        await record(connection, list(zip(events, outcomes, strict=True)))
 
 
 async def leased(queue: PostgresRunQueue, pool: Pool, run_id: str = "r1", session_id: str = "s1") -> RunLease:

@@ -8,51 +8,62 @@ from typing import Any
 
 import sql
 from application.command_context import CommandContext
+from application.ports.run_queue import QueueShare
+from application.process_managers.outcomes import DequeueRun, EnqueueRun, Outcome
 from domain.event import Event
 from domain.operations.events import QueuePaused, QueueResumed
 from domain.operations.queue_switch import STREAM_KEY, queue_stream
 from domain.record import NewEvent
+from domain.run.events import RunCancelRequested
 from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.process_managers.recording import record
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from tests.support.async_run import run
+from tests.support.recorded import recorded
 
 LEASE = timedelta(seconds=30)
 EXPIRED = timedelta(seconds=-1)
+ADAS = QueueShare(app_id="shop", project_name="default", user_login_name="ada")
 
 
 @asynccontextmanager
-async def run_queue(dsn: str, *, max_running: int = 1000) -> AsyncIterator[tuple[PostgresRunQueue, Pool]]:
+async def run_queue(
+    dsn: str, *, max_running: int = 1000, **limits: int
+) -> AsyncIterator[tuple[PostgresRunQueue, Pool]]:
     pool = await open_pool(dsn)
     try:
         async with PostgresListener(dsn) as listener:
             with listener.subscribe(RUN_QUEUE_CHANNEL) as signal:
-                yield PostgresRunQueue(pool, signal, max_running=max_running), pool
+                yield PostgresRunQueue(pool, signal, max_running=max_running, **limits), pool
     finally:
         await pool.close()
 
 
-async def enqueue(pool: Pool, *runs: tuple[str, str]) -> None:
+async def enqueue(pool: Pool, *runs: tuple[str, str], share: QueueShare = ADAS, first_position: int = 1) -> None:
     """(run id, session id) each, in this order."""
-    arguments = {
-        "run_ids": [run_id for run_id, _ in runs],
-        "session_ids": [session_id for _, session_id in runs],
-        "positions": list(range(1, len(runs) + 1)),
-        "max_attempts": [5] * len(runs),
-    }
-    async with pool.connection() as connection:
-        await connection.execute(sql.query("enqueue_runs"), arguments)
+    queued = [
+        EnqueueRun(run_id=run_id, session_id=session_id, max_attempts=5, share=share) for run_id, session_id in runs
+    ]
+    await moved(pool, *queued, first_position=first_position)
 
 
-async def dequeue(pool: Pool, run_id: str) -> None:
-    async with pool.connection() as connection:
-        await connection.execute(sql.query("dequeue_runs"), {"run_ids": [run_id]})
+async def dequeue(pool: Pool, *run_ids: str) -> None:
+    await moved(pool, *(DequeueRun(run_id=run_id) for run_id in run_ids), first_position=1_000_000)
+
+
+async def moved(pool: Pool, *outcomes: Outcome, first_position: int = 1) -> None:
+    """One page of the log whose events have these outcomes, one each."""
+    events = recorded("run:r1", [RunCancelRequested()] * len(outcomes), first_position=first_position)
+    async with pool.connection() as connection, connection.transaction():
+        await record(connection, list(zip(events, outcomes, strict=True)))
 
 
 async def next_due(pool: Pool, *, max_running: int = 1000) -> float | None:
     """What a claim tells that finds nothing."""
-    arguments = {"owner": "w", "limit": 10, "lease": LEASE, "max_running": max_running, "only_stale": False}
+    limits = {"max_running": max_running, "max_per_user": 0, "max_per_app": 0}
+    arguments = {"owner": "w", "limit": 10, "lease": LEASE, "only_stale": False, **limits}
     async with pool.connection() as connection:
         (row,) = await (await connection.execute(sql.query("claim_runs"), arguments)).fetchall()
     assert row[0] is None

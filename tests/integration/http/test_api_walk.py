@@ -4,6 +4,7 @@ import json
 import uuid
 
 import httpx
+import pytest
 
 from tests.support.api_server import ApiServer
 
@@ -105,6 +106,19 @@ def test_a_queued_run_streams_until_it_is_canceled(api: ApiServer, client: httpx
     beyond = client.get(f"/api/runs/{run_id}/stream", headers={"last-event-id": str(seq + 1)})
     assert beyond.status_code == 400
     assert beyond.json()["errors"][0]["field"] == "Last-Event-ID"
+
+
+@pytest.mark.parametrize("path", ["/api/runs/start", "/api/runs/queue/enqueue"])
+def test_a_high_priority_is_refused_by_name_unless_a_setting_allows_it(client: httpx.Client, path: str) -> None:
+    body = {"provider": "scripted", "messages": [{"role": "user", "content": "echo hi"}]}
+    refused = client.post(path, json=body | {"priority": "high"})
+    assert (refused.status_code, refused.json()["reason"]) == (403, "high_priority_not_allowed")
+    assert "priority: high" in refused.json()["detail"]
+    assert "ALLOW_HIGH_PRIORITY" in refused.json()["detail"]
+    allowed = client.post("/api/runs/queue/enqueue", json=body | {"priority": "low"})
+    assert allowed.status_code == 202, allowed.text
+    events = client.get(f"/api/streams/run:{allowed.json()['runId']}/events").json()["events"]
+    assert events[0]["payload"]["spec"]["priority"] == "low"
 
 
 def test_an_activation_without_workers_stays_pending_and_is_readable(client: httpx.Client) -> None:

@@ -88,6 +88,7 @@ def test_a_bad_restore_plan_is_named(client: httpx.Client, change: dict[str, Any
         ({"providerOptions": {"script": "x" * 300_000}}, "providerOptions"),
         ({"requireHumanLoop": "yes"}, "requireHumanLoop"),
         ({"retryPolicy": "often"}, "retryPolicy"),
+        ({"priority": "urgent"}, "priority"),
     ],
 )
 def test_a_bad_run_is_named(client: httpx.Client, path: str, change: dict[str, Any], field: str) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from application.ports.effect_kinds import EffectKind
+from application.ports.run_queue import QueueShare
 from application.process_managers.outcomes import (
     DequeueRun,
     EffectNotNeeded,
@@ -127,7 +128,12 @@ def test_events_that_need_nothing_want_nothing(event: Event) -> None:
 
 def test_a_queued_run_enters_the_queue_of_its_session() -> None:
     assert outcomes_of(logged("run:r1", run.RunQueued(spec=SPEC))) == (
-        EnqueueRun(run_id="r1", session_id="s1", max_attempts=5),
+        EnqueueRun(
+            run_id="r1",
+            session_id="s1",
+            max_attempts=5,
+            share=QueueShare(priority="normal", app_id="default", project_name="default", user_login_name="ada"),
+        ),
     )
 
 
