@@ -32,7 +32,7 @@ class ClaimLoop(Generic[Slot, Result]):
         what: str,
         *,
         claim: Callable[[Mapping[Slot, int]], Awaitable[Mapping[Slot, int]]],
-        wait_for_work: Callable[[float], Awaitable[None]],
+        wait_for_work: Callable[[float], Coroutine[Any, Any, None]],
         slots: Mapping[Slot, int],
     ) -> None:
         self._what, self._claim, self._wait_for_work, self._slots = what, claim, wait_for_work, slots
@@ -70,7 +70,7 @@ class ClaimLoop(Generic[Slot, Result]):
         if not full:
             await self._wait_for_work(IDLE_WAIT_S)
             return
-        waiting = [asyncio.create_task(self._wait_for_work(IDLE_WAIT_S))] if free else []
+        waiting: list[asyncio.Task[None]] = [asyncio.create_task(self._wait_for_work(IDLE_WAIT_S))] if free else []
         try:
             await asyncio.wait([*full, *waiting], return_when=asyncio.FIRST_COMPLETED)
         finally:

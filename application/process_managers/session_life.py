@@ -100,7 +100,8 @@ def cancel_final_sync_on_synced(recorded: RecordedEvent, event: e.SessionSynced)
 
 
 def sync_workspace_on_stop_requested(recorded: RecordedEvent, event: e.StopRequested) -> Sequence[Outcome]:
-    return _wanted(recorded, "workspace.sync", syncId=event.sync_id, **{BEFORE_STOP: True})
+    of_stop: dict[str, Any] = {"syncId": event.sync_id, BEFORE_STOP: True}
+    return _wanted(recorded, "workspace.sync", **of_stop)
 
 
 def collect_content_on_collection_requested(recorded: RecordedEvent, event: e.CollectionRequested) -> Sequence[Outcome]:

@@ -8,7 +8,8 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -65,15 +66,18 @@ def _stub_runtime(_: BackingServices, session: AwsSession) -> tuple[StubRuntime,
     return StubRuntime(), StubProviders(), PassedOnCredentials(session, learn=lambda _: None)
 
 
-async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measured:
+@asynccontextmanager
+async def stubbed(
+    dsn: str, directory: StubDirectory, *, concurrency: int, **more_settings: str
+) -> AsyncIterator[ControlPlane]:
+    """One process with all its background tasks, on an empty database; its runtime and its executors do nothing."""
     await migrate(dsn)
-    directory = StubDirectory(time.time)
     composition.worker_runtime = _stub_runtime  # type: ignore[assignment, attr-defined]
     composition._directory = lambda _backing, _credentials: opened(directory)  # type: ignore[assignment, return-value]
     with tempfile.TemporaryDirectory() as home:
-        settings = load_settings({"FLEETLOG_HOME": str(Path(home)), "MAX_RUNS_PER_PROCESS": str(concurrency)})
+        environment = {"FLEETLOG_HOME": str(Path(home)), "MAX_RUNS_PER_PROCESS": str(concurrency)}
         backing = BackingServices(
-            settings=settings,
+            settings=load_settings(environment | more_settings),
             dsn=dsn,
             object_store=NOWHERE,
             worker_object_store=NOWHERE,
@@ -83,11 +87,17 @@ async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measure
         async with composition.control_plane(backing) as plane:
             tasks = [asyncio.create_task(work) for work in background_tasks(plane).values()]
             try:
-                return await _worked(plane, directory, runs, rate)
+                yield plane
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=10)
+
+
+async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measured:
+    directory = StubDirectory(time.time)
+    async with stubbed(dsn, directory, concurrency=concurrency) as plane:
+        return await _worked(plane, directory, runs, rate)
 
 
 async def _worked(plane: ControlPlane, directory: StubDirectory, runs: int, rate: float) -> Measured:

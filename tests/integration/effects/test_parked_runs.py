@@ -80,7 +80,7 @@ def test_a_woken_run_goes_on_as_the_same_attempt_and_before_those_that_have_not_
     assert (item.state, item.attempts) == ("leased", 1)
 
 
-def splits(outcomes: Sequence[Outcome]) -> list[list[Sequence[Outcome]]]:
+def splits(outcomes: Sequence[str]) -> list[list[Sequence[str]]]:
     """All ways to read them in pages."""
     cuts = range(1, len(outcomes))
     chosen = [cut for number in range(len(outcomes)) for cut in combinations(cuts, number)]
@@ -105,7 +105,7 @@ def test_however_the_log_is_read_a_wake_up_after_the_parking_counts(
         async with run_queue(database) as (queue, pool), looks(database, pool) as parked_runs:
             for number, pages in enumerate(splits(order)):
                 lease = await leased(queue, pool, f"r{number}", f"s{number}")
-                outcomes = {PARK: park(lease), WAKE: WakeRun(run_id=lease.run_id)}
+                outcomes: dict[str, Outcome] = {PARK: park(lease), WAKE: WakeRun(run_id=lease.run_id)}
                 position, looked = 1, 0
                 for place, page in enumerate(pages):
                     looked += len(await parked_runs.claim_looks(10)) if place == look else 0

@@ -88,11 +88,11 @@ class Scene:
     async def _is_not_executing(self, run_id: str) -> bool:
         return run_id in self.ended
 
-    async def idle_workers(self, *, idle_before: datetime, limit: int) -> list[str]:
+    async def idle_workers(self, *, idle_before: datetime, limit: int, failing_too: bool) -> list[str]:
         self.asked_before = idle_before
         return self.candidates[:limit]
 
-    async def stopped_workers(self, *, stopped_before: datetime, limit: int) -> list[str]:
+    async def stopped_workers(self, *, stopped_before: datetime, limit: int, failing_too: bool) -> list[str]:
         self.asked_before = stopped_before
         return self.candidates[:limit]
 
