@@ -12,12 +12,13 @@ from domain.run.values import PRIORITIES, Priority, RunSpec, WaitsFor
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones.
-    `taken_from`: the previous holder, if its lease had expired."""
+    `taken_from`: the previous holder, if its lease had expired. `ending`: the run was parked, and is to be ended."""
 
     run_id: str
     owner: str
     generation: int
     taken_from: str = ""
+    ending: bool = False
 
 
 class ParkedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +104,12 @@ class DrainCounts(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class RunQueue(Protocol):
-    async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
+    async def claim(
+        self, *, owner: str, limit: int, lease: timedelta, ending: int = 0, only_stale: bool = False
+    ) -> Sequence[RunLease]:
         """Claim the oldest due run of each session that has none running, at most `limit`, those that were parked
-        first; the claims are committed. `only_stale`: none but those whose lease has run out."""
+        first; the claims are committed. `ending`: beyond that limit and all others, at most so many parked runs that
+        are to be ended. `only_stale`: none but those whose lease has run out."""
         ...
 
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:

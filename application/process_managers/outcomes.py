@@ -95,9 +95,11 @@ class ParkRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WakeRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may wait for has come: if it is parked it is to be claimed again."""
+    """What a run may wait for has come: if it is parked it is to be claimed again. `ends`: because it is to be ended,
+    which takes a moment, and must not wait until others have ended."""
 
     run_id: str
+    ends: bool = False
 
 
 class WakeRunsOf(msgspec.Struct, frozen=True, kw_only=True):

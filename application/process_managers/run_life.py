@@ -78,13 +78,17 @@ def park_run_on_parked(recorded: RecordedEvent, event: e.RunParked) -> Sequence[
 
 
 def wake_run_on_question_closed(
-    recorded: RecordedEvent, _event: e.HumanLoopResolved | e.HumanLoopCanceled | e.HumanLoopExpired
+    recorded: RecordedEvent, _event: e.HumanLoopResolved | e.HumanLoopCanceled
 ) -> Sequence[Outcome]:
     return (WakeRun(run_id=_run_id(recorded)),)
 
 
+def wake_run_on_question_expired(recorded: RecordedEvent, event: e.HumanLoopExpired) -> Sequence[Outcome]:
+    return (WakeRun(run_id=_run_id(recorded), ends=event.reason == "timeout"),)
+
+
 def wake_run_on_cancel_requested(recorded: RecordedEvent, _event: e.RunCancelRequested) -> Sequence[Outcome]:
-    return (WakeRun(run_id=_run_id(recorded)),)
+    return (WakeRun(run_id=_run_id(recorded), ends=True),)
 
 
 def finish_external_run_on_agent_finished(recorded: RecordedEvent, event: e.RunAgentFinished) -> Sequence[Outcome]:
@@ -92,7 +96,7 @@ def finish_external_run_on_agent_finished(recorded: RecordedEvent, event: e.RunA
     if event.lease_generation:
         return ()
     run_id = _run_id(recorded)
-    return (EnqueueFinish(run_id=run_id), WakeRun(run_id=run_id))
+    return (EnqueueFinish(run_id=run_id), WakeRun(run_id=run_id, ends=True))
 
 
 def postpone_and_detach_on_retry_scheduled(recorded: RecordedEvent, event: e.RunRetryScheduled) -> Sequence[Outcome]:

@@ -42,7 +42,7 @@ RUN_LIFE: Mapping[type[Event], ProcessManager] = {
     run.HumanLoopReplyAccepted: run_life.deliver_reply_on_accepted,
     run.HumanLoopResolved: run_life.wake_run_on_question_closed,
     run.HumanLoopCanceled: run_life.wake_run_on_question_closed,
-    run.HumanLoopExpired: run_life.wake_run_on_question_closed,
+    run.HumanLoopExpired: run_life.wake_run_on_question_expired,
     run.RunCancelRequested: run_life.wake_run_on_cancel_requested,
     run.RunAgentFinished: run_life.finish_external_run_on_agent_finished,
     run.RunRetryScheduled: run_life.postpone_and_detach_on_retry_scheduled,

@@ -16,6 +16,10 @@ from application.task_cancellation import cancel_and_wait
 from domain.run.state import Active, Finished, Queued, Run
 
 log = logging.getLogger(__name__)
+Slot = Literal["run", "ending"]
+ENDING_AT_ONCE = 8
+"""Parked runs that were canceled or have run out of time, say. Ending them takes a moment: it doesn't wait for the end
+of other runs, however many are executed."""
 
 
 class RunWorker:
@@ -35,8 +39,11 @@ class RunWorker:
         self._queue, self._executions, self._owner = queue, executions, owner
         self._takeover_log = takeover_log
         self._lease, self._retry_delay = lease, retry_delay
-        self._loop = ClaimLoop[Literal["run"], Run | None](
-            "runs", claim=self._claim, wait_for_work=queue.wait_for_work, slots={"run": concurrency}
+        self._loop = ClaimLoop[Slot, Run | None](
+            "runs",
+            claim=self._claim,
+            wait_for_work=queue.wait_for_work,
+            slots={"run": concurrency, "ending": ENDING_AT_ONCE},
         )
 
     @property
@@ -99,8 +106,10 @@ class RunWorker:
         broken_off = sum(task.done() and not task.cancelled() and task.result() is None for task in tasks)
         return Takeover(run_ids=tuple(lease.run_id for lease in leases), broken_off=broken_off)
 
-    async def _claim(self, free: Mapping[Literal["run"], int]) -> Mapping[Literal["run"], int]:
-        leases = await self._queue.claim(owner=self._owner, limit=free["run"], lease=self._lease)
+    async def _claim(self, free: Mapping[Slot, int]) -> Mapping[Slot, int]:
+        leases = await self._queue.claim(
+            owner=self._owner, limit=free.get("run", 0), ending=free.get("ending", 0), lease=self._lease
+        )
         for lease in leases:
             self._start(lease, self._lease, self._retry_delay)
         if taken_over := [lease for lease in leases if lease.taken_from]:
@@ -110,10 +119,10 @@ class RunWorker:
                 actor=f"run-worker/{self._owner}",
                 command_id=f"takeover/{taken_over[0].run_id}/{taken_over[0].generation}",
             )
-        return {"run": len(leases)}
+        return Counter(_slot(lease) for lease in leases)
 
     def _start(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> asyncio.Task[Run | None]:
-        return self._loop.start(self._execute(lease, duration, retry_delay), "run", name=f"run {lease.run_id}")
+        return self._loop.start(self._execute(lease, duration, retry_delay), _slot(lease), name=f"run {lease.run_id}")
 
     async def _execute(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> Run | None:
         try:
@@ -142,6 +151,10 @@ class RunWorker:
             await self._queue.release(lease, self._retry_delay)
         except Exception:
             log.exception("run %s: it could not be given back; its lease will run out", lease.run_id)
+
+
+def _slot(lease: RunLease) -> Slot:
+    return "ending" if lease.ending else "run"
 
 
 def _outcome(run: Run | None) -> str:

@@ -25,15 +25,25 @@ class PostgresRunQueue:
         self._pool, self._next_due = pool, NextDue(signal)
         self._limits = {"max_running": max_running, "max_per_user": max_per_user, "max_per_app": max_per_app}
 
-    async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
-        arguments = {"owner": owner, "limit": limit, "lease": lease, "only_stale": only_stale, **self._limits}
+    async def claim(
+        self, *, owner: str, limit: int, lease: timedelta, ending: int = 0, only_stale: bool = False
+    ) -> Sequence[RunLease]:
+        asked = {"owner": owner, "limit": limit, "ending": ending, "lease": lease, "only_stale": only_stale}
+        arguments = asked | self._limits
         rows = await rows_of(self._pool, "claim_runs", arguments)
         leases: list[RunLease] = []
-        for run_id, generation, taken_from, due_in in rows:
+        for run_id, generation, taken_from, is_ending, due_in in rows:
             if run_id is None:
                 self._next_due.set(due_in)
             else:
-                leases.append(RunLease(run_id=run_id, owner=owner, generation=generation, taken_from=taken_from or ""))
+                lease_of_run = RunLease(
+                    run_id=run_id,
+                    owner=owner,
+                    generation=generation,
+                    taken_from=taken_from or "",
+                    ending=is_ending,
+                )
+                leases.append(lease_of_run)
         return leases
 
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:

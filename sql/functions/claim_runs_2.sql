@@ -7,17 +7,21 @@
 -- claims only runs whose lease has expired. `taken_from`: whose lease that was, null for a run that held none. Claims are
 -- serialized by an advisory lock, which who moves the queue takes, too, so that limits and turns are exact.
 --
--- If fewer than `most` rows were claimed, appends one row with a null run and `due_in`, the seconds until the next may be
--- claimed, null if nothing is scheduled: a lease expires, or the time of a retry or of a parked run comes. What else makes a
--- run claimable is notified: the end of another one, a wake-up, the resumption of the queue.
+-- Parked runs that were woken to be ended don't wait for a place among the others: `most_ending` of them are claimed at most,
+-- beyond all limits. They are marked as `ending`.
+--
+-- At the end comes one row with a null run and `due_in`, the seconds until the next may be claimed, null if nothing is scheduled:
+-- a lease expires, or the time of a retry or of a parked run comes. What else makes a run claimable is notified: the end of
+-- another one, a wake-up, the resumption of the queue.
 --
 -- However many runs are queued, a claim reads about as many of them as it takes, a row for each share that it visits, and the
 -- leases. The planner settings avoid planning at every call, and prevent a plan from the time when the queue was empty from
 -- scanning all of it later.
 CREATE OR REPLACE FUNCTION claim_runs_2(
-    claimer text, most integer, duration interval, max_running integer, max_per_user integer, max_per_app integer,
-    only_stale boolean
-) RETURNS TABLE (claimed_run text, claimed_generation bigint, taken_from text, due_in float8) LANGUAGE plpgsql
+    claimer text, most integer, most_ending integer, duration interval, max_running integer, max_per_user integer,
+    max_per_app integer, only_stale boolean
+) RETURNS TABLE (claimed_run text, claimed_generation bigint, taken_from text, ending boolean, due_in float8)
+LANGUAGE plpgsql
 SET jit = off
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -30,13 +34,25 @@ DECLARE
     paused boolean;
     room bigint;
     claimed bigint;
-    total bigint := 0;
     of_user jsonb := '{}';
     of_app jsonb := '{}';
 BEGIN
     PERFORM pg_advisory_xact_lock(5067271820452102);
     at := clock_timestamp();
     paused := run_queue_is_paused();
+    RETURN QUERY
+    WITH chosen AS (
+        SELECT run_id FROM run_queue
+        WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at AND ends
+        ORDER BY available_at
+        LIMIT most_ending
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE run_queue
+    SET state = 'leased', in_line = false, waits_for = NULL, waiting_since = NULL, look_at = NULL, ends = false,
+        lease_owner = claimer, lease_generation = lease_generation + 1, lease_expires_at = at + duration
+    FROM chosen WHERE run_queue.run_id = chosen.run_id
+    RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, true, NULL::float8;
     SELECT greatest(0, least(most, max_running - count(*))) INTO room
     FROM run_queue WHERE state = 'leased' AND lease_expires_at > at;
     RETURN QUERY
@@ -62,13 +78,12 @@ BEGIN
     )
     UPDATE run_queue
     SET state = 'leased', attempts = attempts + CASE WHEN waits_for IS NULL THEN 1 ELSE 0 END, in_line = false,
-        waits_for = NULL, waiting_since = NULL, look_at = NULL, lease_owner = claimer, lease_generation = lease_generation + 1,
-        lease_expires_at = at + duration
+        waits_for = NULL, waiting_since = NULL, look_at = NULL, ends = false, lease_owner = claimer,
+        lease_generation = lease_generation + 1, lease_expires_at = at + duration
     FROM chosen WHERE run_queue.run_id = chosen.run_id
-    RETURNING run_queue.run_id, run_queue.lease_generation, chosen.lease_owner, NULL::float8;
+    RETURNING run_queue.run_id, run_queue.lease_generation, chosen.lease_owner, false, NULL::float8;
     GET DIAGNOSTICS claimed = ROW_COUNT;
     room := room - claimed;
-    total := total + claimed;
     IF room > 0 AND NOT paused AND NOT only_stale THEN
         PERFORM line_up_runs(ARRAY(
             SELECT run_id FROM run_queue
@@ -150,20 +165,17 @@ BEGIN
             SET state = 'leased', attempts = attempts + 1, in_line = false, lease_owner = claimer,
                 lease_generation = lease_generation + 1, lease_expires_at = at + duration
             FROM chosen WHERE run_queue.run_id = chosen.run_id
-            RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, NULL::float8;
+            RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, false, NULL::float8;
             GET DIAGNOSTICS claimed = ROW_COUNT;
             room := room - claimed;
-            total := total + claimed;
         END LOOP;
     END IF;
-    IF total < most THEN
-        RETURN QUERY
-        SELECT NULL::text, NULL::bigint, NULL::text,
-               extract(epoch FROM least(
-                   (SELECT min(lease_expires_at) FROM run_queue WHERE state = 'leased'),
-                   (SELECT min(available_at) FROM run_queue
-                    WHERE state IN ('ready', 'waiting') AND attempts > 0 AND available_at > at)
-               ) - clock_timestamp())::float8;
-    END IF;
+    RETURN QUERY
+    SELECT NULL::text, NULL::bigint, NULL::text, false,
+           extract(epoch FROM least(
+               (SELECT min(lease_expires_at) FROM run_queue WHERE state = 'leased' AND lease_expires_at > at),
+               (SELECT min(available_at) FROM run_queue
+                WHERE state IN ('ready', 'waiting') AND attempts > 0 AND available_at > at)
+           ) - clock_timestamp())::float8;
 END
 $$;

@@ -1,10 +1,12 @@
 -- Runs that wait hold no lease. state: waiting (parked, until it is woken or available_at has come); a woken run is ready
 -- again. waits_for (person, place, session): also kept while a woken run is not claimed yet, since it goes on with what it
 -- had begun. waiting_since, look_at: since when it is parked, and when it is looked at next.
+-- ends: it was woken to be ended.
 ALTER TABLE run_queue
     ADD COLUMN waits_for     text CHECK (waits_for IN ('person', 'place', 'session')),
     ADD COLUMN waiting_since timestamptz,
-    ADD COLUMN look_at       timestamptz;
+    ADD COLUMN look_at       timestamptz,
+    ADD COLUMN ends          boolean NOT NULL DEFAULT false;
 ALTER TABLE run_queue DROP CONSTRAINT run_queue_state_check;
 ALTER TABLE run_queue ADD CONSTRAINT run_queue_state_check CHECK (state IN ('ready', 'leased', 'waiting', 'done'));
 

@@ -145,7 +145,9 @@ class MemoryQueue:
         self.expired[run_id] = self.leased.pop(run_id).owner
         self._news.set()
 
-    async def claim(self, *, owner: str, limit: int, lease: timedelta, only_stale: bool = False) -> Sequence[RunLease]:
+    async def claim(
+        self, *, owner: str, limit: int, lease: timedelta, ending: int = 0, only_stale: bool = False
+    ) -> Sequence[RunLease]:
         due = dict(self.expired)
         if not only_stale:
             due |= {run_id: "" for run_id, (_, at) in self.waiting.items() if at <= now()}

@@ -137,8 +137,10 @@ async def _park_and_wake(
 ) -> bool:
     """Whether there was anything to do. Of a run that is parked in this page, the last parking counts."""
     woken_at = {run.run_id: event.position for event, run in woken}
+    ends_at = {run.run_id: event.position for event, run in woken if run.ends}
     if woken_at:
-        await connection.execute(sql.query("wake_runs"), {"run_ids": list(woken_at)})
+        ends = [run_id in ends_at for run_id in woken_at]
+        await connection.execute(sql.query("wake_runs"), {"run_ids": list(woken_at), "ends": ends})
     last = {run.run_id: (event.position, run) for event, run in parked}
     if last:
         await connection.execute(
@@ -149,6 +151,7 @@ async def _park_and_wake(
                 "waits_for": [run.waits_for for _, run in last.values()],
                 "until": [run.until for _, run in last.values()],
                 "woken": [woken_at.get(run.run_id, 0) > position for position, run in last.values()],
+                "ends": [ends_at.get(run.run_id, 0) > position for position, run in last.values()],
             },
         )
     return bool(last or woken_at)

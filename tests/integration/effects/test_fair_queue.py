@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+import sql
 from application.ports.run_queue import LostRun, QueueShare
 from application.process_managers.outcomes import ParkRun, PostponeRun, WakeRun
 from domain.event import encode
@@ -363,9 +364,8 @@ def test_a_claim_from_a_long_queue_costs_what_it_costs_from_a_short_one(database
 
 
 async def read_pages(dsn: str, queue: PostgresRunQueue) -> int:
-    arguments = {"owner": "w", "limit": 8, "lease": LEASE, "only_stale": False, **queue._limits}
-    statement = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM claim_runs_2(%(owner)s, %(limit)s, %(lease)s, "
-    statement += "%(max_running)s, %(max_per_user)s, %(max_per_app)s, %(only_stale)s)"
+    arguments = {"owner": "w", "limit": 8, "ending": 8, "lease": LEASE, "only_stale": False, **queue._limits}
+    statement = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + sql.query("claim_runs")
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         row = await (await connection.execute(statement.encode(), arguments)).fetchone()
     assert row is not None

@@ -211,3 +211,22 @@ def test_a_look_wakes_only_what_is_parked_as_it_was(database: str) -> None:
             return [[each.run_id for each in first], await claimed(queue)]
 
     assert run(scenario()) == [["r1"], []]
+
+
+@pytest.mark.parametrize("first", [PARK, WAKE])
+def test_a_parked_run_that_is_canceled_does_not_wait_for_the_end_of_others(database: str, first: str) -> None:
+    """Also one whose answer came before, and that has not gone on yet since there was no slot."""
+
+    async def scenario() -> tuple[list[str], list[tuple[str, bool]], list[str]]:
+        async with run_queue(database, max_running=1) as (queue, pool):
+            lease = await leased(queue, pool)
+            await moved(pool, park(lease))
+            await enqueue(pool, ("r2", "s2"))
+            busy = await claimed(queue)
+            if first == WAKE:
+                await moved(pool, WakeRun(run_id="r1"), first_position=10)
+            await moved(pool, WakeRun(run_id="r1", ends=True), first_position=20)
+            ending = await queue.claim(owner="w", limit=0, ending=1, lease=LEASE)
+            return busy, [(each.run_id, each.ending) for each in ending], await claimed(queue)
+
+    assert run(scenario()) == (["r2"], [("r1", True)], [])

@@ -158,7 +158,7 @@ def test_an_accepted_reply_is_to_be_delivered() -> None:
 def test_only_an_end_reported_from_outside_needs_somebody_to_finish_the_run() -> None:
     assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded"))) == (
         EnqueueFinish(run_id="r1"),
-        WakeRun(run_id="r1"),
+        WakeRun(run_id="r1", ends=True),
     )
     assert outcomes_of(logged("run:r1", run.RunAgentFinished(outcome="succeeded", lease_generation=2))) == ()
 
@@ -172,19 +172,19 @@ def test_a_parked_run_is_parked_in_the_queue_for_the_lease_that_let_go_of_it() -
 
 
 @pytest.mark.parametrize(
-    "event",
+    ("event", "ends"),
     [
-        run.HumanLoopReplyAccepted(question_id="q", answer="yes"),
-        run.HumanLoopResolved(question_id="q"),
-        run.HumanLoopCanceled(question_id="q", reason="r"),
-        run.HumanLoopExpired(question_id="q", reason="r"),
-        run.RunCancelRequested(),
-        run.RunAgentFinished(outcome="succeeded"),
+        (run.HumanLoopReplyAccepted(question_id="q", answer="yes"), False),
+        (run.HumanLoopResolved(question_id="q"), False),
+        (run.HumanLoopCanceled(question_id="q", reason="r"), False),
+        (run.HumanLoopExpired(question_id="q", reason="the answer could not be delivered"), False),
+        (run.HumanLoopExpired(question_id="q", reason="timeout"), True),
+        (run.RunCancelRequested(), True),
+        (run.RunAgentFinished(outcome="succeeded"), True),
     ],
-    ids=lambda event: event.wire_name,
 )
-def test_what_a_run_waits_for_or_what_ends_it_wakes_it(event: Event) -> None:
-    assert WakeRun(run_id="r1") in outcomes_of(logged("run:r1", event))
+def test_what_a_run_waits_for_or_what_ends_it_wakes_it(event: Event, ends: bool) -> None:
+    assert WakeRun(run_id="r1", ends=ends) in outcomes_of(logged("run:r1", event))
 
 
 DETACH = SendToSession(command_id="session.detach_run/run:r1/7:detached", run_id="r1", command=DetachRun(run_id="r1"))
