@@ -110,6 +110,7 @@ class MemoryQueue:
         self.leased: dict[str, RunLease] = {}
         self.parked: dict[str, ParkRun] = {}
         self.sessions: dict[str, str] = {}
+        self.ending: set[str] = set()
         self.expired: dict[str, str] = {}
         self.lost: set[str] = set()
         self.released: list[tuple[str, timedelta]] = []
@@ -129,9 +130,11 @@ class MemoryQueue:
                 if lease is not None and lease.generation == generation:
                     del self.leased[run_id]
                     self.parked[run_id] = outcome
-            case WakeRun(run_id=run_id) if run_id in self.parked:
+            case WakeRun(run_id=run_id, ends=ends) if run_id in self.parked:
                 del self.parked[run_id]
                 self.waiting[run_id] = (run_id, now())
+                if ends:
+                    self.ending.add(run_id)
             case WakeRunsOf(session_id=session_id):
                 for run_id in [each for each in self.parked if self.sessions[each] == session_id]:
                     self.apply(WakeRun(run_id=run_id))
@@ -151,12 +154,22 @@ class MemoryQueue:
         due = dict(self.expired)
         if not only_stale:
             due |= {run_id: "" for run_id, (_, at) in self.waiting.items() if at <= now()}
+        at_once = [run_id for run_id in due if run_id in self.ending][:ending]
+        others = [run_id for run_id in due if run_id not in at_once][:limit]
         claimed = []
-        for run_id, taken_from in list(due.items())[:limit]:
+        for run_id in (*at_once, *others):
+            taken_from = due[run_id]
+            self.ending.discard(run_id)
             self._generations[run_id] += 1
             self.expired.pop(run_id, None)
             self.waiting.pop(run_id, None)
-            new = RunLease(run_id=run_id, owner=owner, generation=self._generations[run_id], taken_from=taken_from)
+            new = RunLease(
+                run_id=run_id,
+                owner=owner,
+                generation=self._generations[run_id],
+                taken_from=taken_from,
+                ending=run_id in at_once,
+            )
             self.leased[run_id] = new
             claimed.append(new)
         return claimed

@@ -10,7 +10,7 @@ from application.ports.run_queue import DrainCounts
 from application.runs.worker import RunWorker
 from domain.operations.events import ReconcileFinished
 from domain.record import RecordedEvent
-from domain.run.commands import CancelRun
+from domain.run.commands import CancelRun, ReplyToQuestion
 from domain.run.events import RunRetryScheduled
 from tests.support.async_run import run
 from tests.support.executor_in_memory import executor_error
@@ -19,7 +19,7 @@ from tests.support.world_in_memory import World, context, now, until, world
 LEASE = timedelta(milliseconds=60)
 
 
-def worker(made: World, *, owner: str = "w1", lease: timedelta = LEASE) -> RunWorker:
+def worker(made: World, *, owner: str = "w1", lease: timedelta = LEASE, concurrency: int = 32) -> RunWorker:
     return RunWorker(
         queue=made.queue,
         executions=made.executions,
@@ -27,7 +27,7 @@ def worker(made: World, *, owner: str = "w1", lease: timedelta = LEASE) -> RunWo
         owner=owner,
         lease=lease,
         retry_delay=made.retry_delay,
-        concurrency=32,
+        concurrency=concurrency,
     )
 
 
@@ -168,3 +168,61 @@ def test_draining_counts_what_became_of_the_runs() -> None:
     assert isinstance(scheduled.event, RunRetryScheduled)
     wait = scheduled.event.available_at - scheduled.occurred_at
     assert timedelta(minutes=8) < wait <= timedelta(minutes=9)  # not the configured delay
+
+
+async def asks(made: World, number: int) -> None:
+    executor = made.executor(session_id=f"s{number}")
+    await executor.started(f"r{number}")
+    await executor.say(f"r{number}", "human_loop.requested", questionId="q")
+    await until(made.log, lambda: f"r{number}" in made.queue.parked)
+
+
+def test_runs_that_wait_for_people_take_no_slot_from_others_and_go_on_when_they_are_answered() -> None:
+    async def scene() -> list[str]:
+        async with world(park_after_s=0.05) as made, working(made, worker(made, concurrency=1)):
+            for number in range(3):
+                await made.queued(f"r{number}", f"s{number}")
+                await asks(made, number)
+            reply = ReplyToQuestion(question_id="q", answer="yes")
+            await made.runs.handle("r0", reply, context("reply"))
+            await until(made.log, lambda: "human_loop.resolved" in made.log.types("run:r0"))
+            await made.executor(session_id="s0").end("r0")
+            await until(made.log, lambda: "run.finished" in made.log.types("run:r0"))
+            return made.log.types("run:r0")
+
+    types = run(scene())
+
+    assert (types.count("run.claimed"), types.count("run.started"), types[-1]) == (2, 1, "run.finished")
+
+
+def test_a_parked_run_that_is_canceled_needs_no_slot_of_those_that_are_busy() -> None:
+    async def scene() -> tuple[list[str], list[str]]:
+        async with world(park_after_s=0.05) as made:
+            run_worker = worker(made, concurrency=1)
+            async with working(made, run_worker):
+                await made.queued("r0", "s0")
+                await asks(made, 0)
+                await made.queued("r1", "s1")
+                await made.executor(session_id="s1").started("r1")
+                await made.runs.handle("r0", CancelRun(), context("cancel"))
+                await until(made.log, lambda: "run.finished" in made.log.types("run:r0"))
+                return made.log.types("run:r0")[-3:], run_worker.under_way
+
+    types, under_way = run(scene())
+
+    assert types[-1] == "run.finished"
+    assert "r1" in under_way
+
+
+def test_draining_follows_a_run_that_is_parked_to_its_end() -> None:
+    async def scene() -> DrainCounts:
+        async with world(park_after_s=0.05) as made:
+            await made.queued("r0", "s0")
+            await until(made.log, lambda: "r0" in made.queue.waiting)
+            draining = asyncio.create_task(worker(made).drain(limit=1, lease=timedelta(minutes=1), wait_s=30))
+            await asks(made, 0)
+            async with working(made, worker(made, owner="w2")):
+                await made.runs.handle("r0", CancelRun(), context("cancel"))
+                return await draining
+
+    assert run(scene()) == DrainCounts(claimed=1, canceled=1)
