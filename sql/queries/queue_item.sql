@@ -46,7 +46,7 @@ before AS (
 )
 SELECT run_id, session_id, state, position, attempts, max_attempts, available_at, lease_owner, lease_generation,
        lease_expires_at, for_what AS waits_for,
-       CASE
+       (CASE
            WHEN state = 'ready' AND for_what = 'session' THEN 1 + (SELECT number FROM earlier)
            WHEN item.waits_for IS NOT NULL AND for_what = 'turn' THEN 1
            WHEN for_what IN ('turn', 'resumption') THEN 1 + coalesce((SELECT number FROM before), 0)
@@ -56,5 +56,5 @@ SELECT run_id, session_id, state, position, attempts, max_attempts, available_at
                     ON others.stage = 'waiting' AND others.wanted_at < own.wanted_at
                WHERE own.lane = 'session:' || item.session_id AND own.stage = 'waiting'
                GROUP BY own.lane)
-       END AS place
+       END)::integer AS place
 FROM item, waiting

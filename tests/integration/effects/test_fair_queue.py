@@ -275,6 +275,7 @@ def test_the_queue_tells_a_runs_place_and_what_it_waits_for(database: str) -> No
             async def tell(name: str, run_id: str) -> None:
                 item = await queue.item(run_id)
                 assert item is not None
+                assert item.place is None or type(item.place) is int
                 told[name] = (item.waits_for, item.place)
 
             await many(pool, 300, share("ada"))
