@@ -220,7 +220,8 @@ class FollowAgent:
         unreachable database, say) is retried: nobody else delivers a cancel."""
         while True:
             try:
-                wanted = await self._reached(_needs_attention, await self._until_check())
+                attention = _needs_attention if self._execution.parks else _agent_must_be_stopped
+                wanted = await self._reached(attention, await self._until_check())
                 if wanted is not None and not _agent_must_be_stopped(wanted.state):
                     wanted = await self._reached(_more_than(wanted.state), await self._until_check(waits=True))
                     if wanted is not None and not _agent_must_be_stopped(wanted.state):
@@ -268,7 +269,9 @@ class FollowAgent:
 
     async def _let_go_when_quiet(self) -> None:
         run = (await self._runs.recent(self._run_id)).state
-        if run is None or not run.waits_for_a_person or self._until_quiet_s(run) > 0:
+        if run is None or not self._execution.parks:
+            return
+        if not run.waits_for_a_person or self._until_quiet_s(run) > 0:
             return
         loop = asyncio.get_running_loop()
         if self._until_quiet.when() is None:

@@ -5,7 +5,6 @@ import contextlib
 import logging
 from datetime import timedelta
 
-from application.aggregates.waiting import wait_for_state
 from application.ports.run_queue import RunLease
 from application.runs.agent import FollowAgent
 from application.runs.ending import EndRun
@@ -13,13 +12,11 @@ from application.runs.execution_context import ExecutionContext, ExecutionPorts
 from application.runs.lease import run_context
 from application.runs.start import StartRun
 from domain.errors import Fenced, NotFound
-from domain.identifiers import run_stream
 from domain.run.commands import RecordLeaseLost
-from domain.run.state import Active, Finished, Finishing, Queued, Run
+from domain.run.state import Active, Finishing, Run
 from domain.session.commands import DetachRun
 
 log = logging.getLogger(__name__)
-WAIT_S = 3600.0
 
 
 class RunExecutions:
@@ -28,31 +25,19 @@ class RunExecutions:
     def __init__(self, ports: ExecutionPorts) -> None:
         self._ports = ports
 
-    async def execute(self, lease: RunLease, *, retry_delay: timedelta) -> Run | None:
+    async def execute(self, lease: RunLease, *, retry_delay: timedelta, parks: bool = True) -> Run | None:
         """The run after its end, once it is parked, or queued for its next attempt. That waits `retry_delay` times the
-        number of the failed attempt, plus jitter. None when another holder has taken over.
+        number of the failed attempt, plus jitter. None when another holder has taken over. `parks`: whether it is let
+        go of while it waits.
 
         Raises whatever is unexpected; the caller releases the lease then.
         """
         try:
-            return await _execute(ExecutionContext(ports=self._ports, lease=lease, retry_delay=retry_delay))
+            execution = ExecutionContext(ports=self._ports, lease=lease, retry_delay=retry_delay, parks=parks)
+            return await _execute(execution)
         except Fenced as error:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
-
-    async def end_of_attempt(self, run_id: str) -> Run | None:
-        """The run once it has ended or is queued for its next attempt, whoever executes it."""
-        while True:
-            loaded = await wait_for_state(
-                self._ports.runs,
-                self._ports.tail,
-                key=run_id,
-                stream=run_stream(run_id),
-                reached=lambda run: run is not None and isinstance(run.stage, Finished | Queued),
-                timeout_s=WAIT_S,
-            )
-            if loaded is not None:
-                return loaded.state
 
     async def record_lost(self, lease: RunLease) -> None:
         """Record in the log that the lease could not be renewed."""

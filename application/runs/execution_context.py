@@ -21,7 +21,9 @@ from domain.run.values import ErrorClass, RunError, WaitsFor
 
 JITTER = 0.2
 PARK_AFTER_S = 2.0
-"""Activations and answers often take less; and a parking costs about as much as a claim."""
+"""An agent may ask several questions, or do other work beside; and a parking costs about as much as a claim."""
+PREPARE_S = 5.0
+"""Most activations take less."""
 LONGEST_PARK = timedelta(days=1)
 """A parked run is taken up after this time whatever has become of its wake-up."""
 
@@ -29,9 +31,9 @@ LONGEST_PARK = timedelta(days=1)
 @dataclass(frozen=True, kw_only=True)
 class ExecutionPorts:
     """What all executions of a process share. `human_loop_timeout` bounds how long an agent waits for an answer.
-    `park_after_s`: how long a run may wait for something and keep its slot. `jitter` returns a random number in [0, 1).
-    `api_url`: the API's base URL as agents reach it, if
-    they can."""
+    `jitter` returns a random number in [0, 1). `api_url`: the API's base URL as agents reach it, if they can.
+    `park_after_s`: how long an agent that waits for a person is silent until its run is parked. `prepare_s`: how long a
+    session may take to come up until the run that waits for it is parked."""
 
     runs: Runs
     workers: SessionWorkers
@@ -44,6 +46,7 @@ class ExecutionPorts:
     api_url: str | None = None
     conversations: ForkConversations | None = None
     park_after_s: float = PARK_AFTER_S
+    prepare_s: float = PREPARE_S
 
     def callback_url(self, run_id: str) -> str:
         """Where the agent of a run reports to; empty: nowhere."""
@@ -52,11 +55,13 @@ class ExecutionPorts:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionContext:
-    """One run under one lease. `retry_delay`: what the first failed attempt waits before the next one."""
+    """One run under one lease. `retry_delay`: what the first failed attempt waits before the next one. `parks`: whether
+    the run is let go of while it waits."""
 
     ports: ExecutionPorts
     lease: RunLease
     retry_delay: timedelta
+    parks: bool = True
 
     @property
     def run_id(self) -> str:

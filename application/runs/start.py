@@ -25,6 +25,9 @@ from domain.run.values import Phase, RunSpec, WaitsFor
 from domain.session.commands import ActivateSession, AttachRun
 from domain.session.state import Activating, Running, SessionWorker
 
+ACTIVATION_TIMEOUT_S = 3600.0
+"""Of a run that is not parked while it waits. Each step of an activation has a shorter limit; a session may wait long
+for one of the MAX_WORKERS slots."""
 CANCEL_CHECK_S = 3600.0
 LOOK_TIMEOUT_S = 0.5
 PHASES: tuple[Phase, ...] = ("restoring", "linking", "preparing")
@@ -137,7 +140,8 @@ class StartRun:
     async def _attached_worker(self, spec: RunSpec) -> LoadedWorker:
         """The worker, up, with the run attached to its session. Raises _NotReady, _Waits, and as SessionWorkers.revive
         does."""
-        deadline = asyncio.get_running_loop().time() + self._execution.ports.park_after_s
+        patience_s = self._execution.ports.prepare_s if self._execution.parks else ACTIVATION_TIMEOUT_S
+        deadline = asyncio.get_running_loop().time() + patience_s
         worker = await self._activated_worker(spec, deadline)
         await self._attach(spec.session_id, deadline)
         return worker
@@ -195,7 +199,7 @@ class StartRun:
         if loaded is None:
             session = (await self._sessions.recent(session_id)).state
             has_no_place = session is not None and isinstance(session.lifecycle, Activating) and session.boot is None
-            raise _Waits("place" if has_no_place else "session")
+            raise self._too_long("place" if has_no_place else "session")
 
     async def _attach(self, session_id: str, deadline: float) -> None:
         """Attach the run to its session, as soon as no other run is. Raises _NotReady; _Waits at the deadline."""
@@ -209,8 +213,13 @@ class StartRun:
                 if error.reason != "session_busy":
                     raise _NotReady(str(error), final=False) from error
                 if loop.time() > deadline:
-                    raise _Waits("session") from error
+                    raise self._too_long("session") from error
                 await tail.wait_for_stream(session_stream(session_id), seq, max(deadline - loop.time(), 0.0))
+
+    def _too_long(self, waits_for: WaitsFor) -> "_Waits | _NotReady":
+        if self._execution.parks:
+            return _Waits(waits_for)
+        return _NotReady(f"its {waits_for} was not ready after {ACTIVATION_TIMEOUT_S:g} s", final=False)
 
     async def _unless_canceled(self, work: Coroutine[Any, Any, LoadedWorker]) -> LoadedWorker:
         """The result of `work`, which may wait long for a slot. Raises _Canceled as soon as the log has a request to

@@ -12,8 +12,7 @@ from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, unde
 from application.ports.operations import Takeover
 from application.ports.run_queue import DrainCounts, RunLease, RunQueue
 from application.runs.execution import RunExecutions
-from application.task_cancellation import cancel_and_wait
-from domain.run.state import Active, Finished, Queued, Run
+from domain.run.state import Finished, Queued, Run
 
 log = logging.getLogger(__name__)
 Slot = Literal["run", "ending"]
@@ -64,21 +63,15 @@ class RunWorker:
         wait_s: float,
     ) -> DrainCounts:
         """Claim at most `limit` due runs, execute them and wait up to `wait_s` seconds for their ends. Those still
-        under way then go on, and count only as `claimed`. `owner`, `lease` and `retry_delay` replace the configured
-        ones."""
+        under way then go on, and count only as `claimed`; also those that wait for something are not let go of.
+        `owner`, `lease` and `retry_delay` replace the configured ones."""
         duration = self._lease if lease is None else lease
         leases = await self._queue.claim(owner=owner or self._owner, limit=limit, lease=duration)
         delay = self._retry_delay if retry_delay is None else retry_delay
-        tasks = [
-            asyncio.create_task(self._end_of(self._start(claimed, duration, delay), claimed.run_id))
-            for claimed in leases
-        ]
-        try:
-            if tasks:
-                await asyncio.wait(tasks, timeout=wait_s)
-            ended = Counter(_outcome(task.result()) for task in tasks if task.done() and not task.cancelled())
-        finally:
-            await cancel_and_wait(tasks)
+        tasks = [self._start(claimed, duration, delay, parks=False) for claimed in leases]
+        if tasks:
+            await asyncio.wait(tasks, timeout=wait_s)
+        ended = Counter(_outcome(task.result()) for task in tasks if task.done() and not task.cancelled())
         return DrainCounts(
             claimed=len(leases),
             succeeded=ended["succeeded"],
@@ -86,15 +79,6 @@ class RunWorker:
             failed=ended["failed"],
             canceled=ended["canceled"],
         )
-
-    async def _end_of(self, execution: asyncio.Task[Run | None], run_id: str) -> Run | None:
-        """The run after its execution; of one that is parked by then, after the end of the attempt, whoever goes on
-        with it. A cancellation leaves the execution alone."""
-        await asyncio.wait({execution})
-        run = None if execution.cancelled() else execution.result()
-        if run is not None and isinstance(run.stage, Active):
-            run = await self._executions.end_of_attempt(run_id)
-        return run
 
     async def take_over(self, *, limit: int, wait_s: float) -> Takeover:
         """Claim at most `limit` runs whose lease has run out, beyond the limit of concurrent runs, resume them where
@@ -121,22 +105,29 @@ class RunWorker:
             )
         return Counter(_slot(lease) for lease in leases)
 
-    def _start(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> asyncio.Task[Run | None]:
-        return self._loop.start(self._execute(lease, duration, retry_delay), _slot(lease), name=f"run {lease.run_id}")
+    def _start(
+        self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool = True
+    ) -> asyncio.Task[Run | None]:
+        work = self._execute(lease, duration, retry_delay, parks=parks)
+        return self._loop.start(work, _slot(lease), name=f"run {lease.run_id}")
 
-    async def _execute(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> Run | None:
+    async def _execute(
+        self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool
+    ) -> Run | None:
         try:
             async with released_if_cancelled(lambda: self._queue.release(lease, timedelta())):
-                return await self._execute_leased(lease, duration, retry_delay)
+                return await self._execute_leased(lease, duration, retry_delay, parks=parks)
         except Exception:
             log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
             await self._give_back(lease)
             return None
 
-    async def _execute_leased(self, lease: RunLease, duration: timedelta, retry_delay: timedelta) -> Run | None:
+    async def _execute_leased(
+        self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool
+    ) -> Run | None:
         try:
             return await under_lease(
-                self._executions.execute(lease, retry_delay=retry_delay),
+                self._executions.execute(lease, retry_delay=retry_delay, parks=parks),
                 renew=lambda: self._queue.renew(lease, duration),
                 duration=duration,
                 name=f"execute {lease.run_id}",

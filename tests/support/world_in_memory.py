@@ -260,6 +260,7 @@ class World:
             limits=limits,
             jitter=lambda: jitter,
             park_after_s=park_after_s,
+            prepare_s=2 * park_after_s,
         )
         self.executions = RunExecutions(self.execution_ports)
         unused: tuple[Any, Any] = NoContent(), NoForks()

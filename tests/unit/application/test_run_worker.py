@@ -12,6 +12,8 @@ from domain.operations.events import ReconcileFinished
 from domain.record import RecordedEvent
 from domain.run.commands import CancelRun, ReplyToQuestion
 from domain.run.events import RunRetryScheduled
+from domain.session.commands import RecordContainerCreated
+from domain.session.state import Container
 from tests.support.async_run import run
 from tests.support.executor_in_memory import executor_error
 from tests.support.world_in_memory import World, context, now, until, world
@@ -214,15 +216,29 @@ def test_a_parked_run_that_is_canceled_needs_no_slot_of_those_that_are_busy() ->
     assert "r1" in under_way
 
 
-def test_draining_follows_a_run_that_is_parked_to_its_end() -> None:
-    async def scene() -> DrainCounts:
+def test_draining_executes_a_run_that_waits_to_its_end() -> None:
+    """Nobody else may be there to take it up again."""
+
+    async def scene() -> tuple[DrainCounts, list[str]]:
         async with world(park_after_s=0.05) as made:
+            made.left.add("container.create")
             await made.queued("r0", "s0")
             await until(made.log, lambda: "r0" in made.queue.waiting)
             draining = asyncio.create_task(worker(made).drain(limit=1, lease=timedelta(minutes=1), wait_s=30))
-            await asks(made, 0)
-            async with working(made, worker(made, owner="w2")):
-                await made.runs.handle("r0", CancelRun(), context("cancel"))
-                return await draining
+            await until(made.log, lambda: "session.activation_requested" in made.log.types("session:s0"))
+            await asyncio.sleep(0.2)
+            created = RecordContainerCreated(
+                generation=1, container=Container(container_id="s0", runtime="memory", daemon_id="d")
+            )
+            await made.sessions.handle("s0", created, context("created"))
+            executor = made.executor(session_id="s0")
+            await executor.started("r0")
+            await executor.say("r0", "human_loop.requested", questionId="q")
+            await asyncio.sleep(0.2)
+            await executor.end("r0")
+            return await draining, made.log.types("run:r0")
 
-    assert run(scene()) == DrainCounts(claimed=1, canceled=1)
+    counts, types = run(scene())
+
+    assert counts == DrainCounts(claimed=1, succeeded=1)
+    assert "run.parked" not in types
