@@ -34,6 +34,7 @@ DECLARE
     paused boolean;
     room bigint;
     claimed bigint;
+    again text[];
     of_user jsonb := '{}';
     of_app jsonb := '{}';
 BEGIN
@@ -85,10 +86,13 @@ BEGIN
     GET DIAGNOSTICS claimed = ROW_COUNT;
     room := room - claimed;
     IF room > 0 AND NOT paused AND NOT only_stale THEN
-        PERFORM line_up_runs(ARRAY(
+        again := ARRAY(
             SELECT run_id FROM run_queue
             WHERE state IN ('ready', 'waiting') AND attempts > 0 AND available_at <= at
-              AND state = 'ready' AND waits_for IS NULL AND NOT in_line));
+              AND state = 'ready' AND waits_for IS NULL AND NOT in_line);
+        IF again <> '{}' THEN
+            PERFORM line_up_runs(again);
+        END IF;
         WHILE room > 0 LOOP
             IF max_per_user > 0 OR max_per_app > 0 THEN
                 SELECT coalesce(jsonb_object_agg(user_login_name, number), '{}') INTO of_user FROM (
