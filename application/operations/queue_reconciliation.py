@@ -4,10 +4,11 @@ from application.aggregates.reconcile_log import ReconcileLog, first_subjects
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.operations import ReconcileCounts
-from application.ports.run_queue import LostRun, RunQueue, share_of
+from application.ports.run_queue import LostRun, RunQueue
 from application.runs.commands import Runs
 from domain.identifiers import run_stream
 from domain.operations.events import ReconcileFinished
+from domain.run.queue_share import share_of
 from domain.run.state import Active, Finishing, Queued
 
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from application.ports.effect_kinds import EffectKind
-from application.ports.run_queue import QueueShare
 from domain.record import RecordedEvent
+from domain.run.queue_share import QueueShare
 from domain.run.values import WaitsFor
 from domain.session.commands import DetachRun, RequestSync
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from application.ports.run_queue import share_of
 from application.process_managers.outcomes import (
     DequeueRun,
     EnqueueFinish,
@@ -16,6 +15,7 @@ from application.process_managers.outcomes import (
 )
 from domain.record import RecordedEvent
 from domain.run import events as e
+from domain.run.queue_share import share_of
 from domain.session.commands import DetachRun, RequestSync
 
 

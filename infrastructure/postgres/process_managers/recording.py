@@ -12,7 +12,6 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 import sql
-from application.ports.run_queue import QueueShare
 from application.process_managers.outcomes import (
     DequeueRun,
     DropDeadEffect,
@@ -30,6 +29,7 @@ from application.process_managers.outcomes import (
     WantedEffect,
 )
 from domain.record import RecordedEvent
+from domain.run.queue_share import QueueShare
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL
 

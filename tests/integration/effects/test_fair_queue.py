@@ -9,11 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 import sql
-from application.ports.run_queue import LostRun, QueueShare
+from application.ports.run_queue import LostRun
 from application.process_managers.outcomes import ParkRun, PostponeRun, WakeRun
 from domain.event import encode
 from domain.operations.events import QueuePaused
 from domain.run.events import RunQueued
+from domain.run.queue_share import QueueShare
 from domain.run.values import Message, Priority, RunSpec
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.migrations import migrate

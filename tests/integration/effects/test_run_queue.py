@@ -8,13 +8,13 @@ from typing import Any
 
 import sql
 from application.command_context import CommandContext
-from application.ports.run_queue import QueueShare
 from application.process_managers.outcomes import DequeueRun, EnqueueRun, Outcome
 from domain.event import Event
 from domain.operations.events import QueuePaused, QueueResumed
 from domain.operations.queue_switch import STREAM_KEY, queue_stream
 from domain.record import NewEvent
 from domain.run.events import RunCancelRequested
+from domain.run.queue_share import QueueShare
 from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 import pytest
 
 from application.ports.effect_kinds import EffectKind
-from application.ports.run_queue import QueueShare
 from application.process_managers.outcomes import (
     DequeueRun,
     EffectNotNeeded,
@@ -25,6 +24,7 @@ from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wi
 from domain.event import Event
 from domain.record import RecordedEvent
 from domain.run import events as run
+from domain.run.queue_share import QueueShare
 from domain.run.values import Message, RunError, RunSpec
 from domain.session import events as session
 from domain.session.commands import DetachRun, RequestSync
