@@ -78,13 +78,16 @@ async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, 
 
 async def _answered(endpoint: Endpoint, call: ApiCall[Any, Any], command: KeyedCommand | None) -> Response:
     if not endpoint.command:
-        return _response(await endpoint.handler(call))
+        return await _handled(endpoint, call)
 
     async def handle() -> Response:
-        return _response(await endpoint.handler(call))
+        return await _until_disconnect(call.request.receive, _handled(endpoint, call))
 
-    work = command.answered_once(call.deps, handle) if command else handle()
-    return await _until_disconnect(call.request.receive, work)
+    return await (command.answered_once(call.deps, handle) if command else handle())
+
+
+async def _handled(endpoint: Endpoint, call: ApiCall[Any, Any]) -> Response:
+    return _response(await endpoint.handler(call))
 
 
 async def _permitted_path(
