@@ -133,7 +133,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
-    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
+    run_commands = RunCommands(runs=runs, sessions=sessions, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         backing=backing,
         owner=owner,
