@@ -7,6 +7,7 @@ from typing import Any
 from application.aggregates.reconcile_log import TakeoverLog
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
+from application.operations.presence import Presence
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
@@ -43,6 +44,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         takeover_log=TakeoverLog(plane.reconcile_log),
         owner=plane.owner,
         lease=timedelta(milliseconds=plane.backing.settings.run_queue_lock_ms),
+        outages=plane.outages,
     )
     return {
         "process managers": process_managers.run(),
@@ -51,4 +53,10 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         "projections": plane.reads.projector.run(),
         "event index": EventIndexer(plane.backing.dsn, plane.listener.position).run(),
         "schedule": schedule(plane).run(),
+        "presence": Presence(
+            processes=plane.worker_processes,
+            outages=plane.outages,
+            check_runtime=plane.runtime.check,
+            owner=plane.owner,
+        ).run(),
     }

@@ -103,6 +103,7 @@ class KeyedCommand:
                 await deps.idempotency_keys.abandon(self.actor, self.key, lease)
                 raise
             response = problem_response(problem, self.trace_id)
+            del problem  # as in AnswerErrors (middleware.py)
         except BaseException:
             await deps.idempotency_keys.abandon(self.actor, self.key, lease)
             raise
@@ -110,18 +111,19 @@ class KeyedCommand:
         return response
 
 
-def keyed_command(request: Request, exchange: Exchange, raw: bytes) -> KeyedCommand | None:
+def keyed_command(request: Request, exchange: Exchange, raw: bytearray) -> KeyedCommand | None:
     """The command with its key; None without a key. Raises Problem 400 for a malformed key."""
     key = request.headers.get(HEADER)
     if key is None:
         return None
     if not _KEY.fullmatch(key):
         raise invalid(HEADER, "must be 1 to 255 printable ASCII characters without spaces")
-    request_line = f"{request.method} {request.url.path}?{request.url.query}\0".encode()
+    fingerprint = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\0".encode())
+    fingerprint.update(raw)
     return KeyedCommand(
         actor=exchange.actor or "",
         key=key,
-        fingerprint=hashlib.sha256(request_line + raw).hexdigest(),
+        fingerprint=fingerprint.hexdigest(),
         trace_id=exchange.trace_id,
     )
 
