@@ -267,7 +267,7 @@ def usage_view(usage: Usage) -> UsageView:
 
 RUNS: Projection[RunRow] = Projection(
     name="runs",
-    version=3,
+    version=4,
     row_type=RunRow,
     events=[
         e.RunQueued,

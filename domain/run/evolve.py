@@ -63,7 +63,8 @@ def _claimed(state: Run, event: e.RunClaimed, _at: datetime) -> Run:
 
 
 def _retry_scheduled(state: Run, event: e.RunRetryScheduled, _at: datetime) -> Run:
-    return replace(state, stage=Queued(available_at=event.available_at), abort=None)
+    excused = state.excused + event.excused
+    return replace(state, stage=Queued(available_at=event.available_at), abort=None, excused=excused)
 
 
 def _phase(state: Run, event: e.RunPhaseEntered, _at: datetime) -> Run:
