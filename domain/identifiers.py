@@ -9,6 +9,13 @@ from domain.errors import InvalidInput
 DEFAULT_TENANT = "default"
 DEFAULT_PROJECT = "default"
 DEFAULT_APP = "default"
+RESERVED = {
+    "userLoginName": frozenset({"kb"}),
+    "runId": frozenset({"drain", "enqueue", "queue", "restore-plan", "start"}),
+    "sessionId": frozenset({"cleanup"}),
+}
+"""By field, the words that stand in the place of such a name: `kb` beside users in the object store
+(`app/{app}/project/{project}/kb/`), the others beside ids in the API's paths (`/api/runs/start`)."""
 _ALLOWED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}")
 
 
@@ -20,6 +27,19 @@ def check_id(field: str, value: str) -> str:
             f"{value[:140]!r} must start with a letter or digit and hold only letters, digits and . _ : @ -, "
             "120 characters at most",
         )
+    return value
+
+
+def is_reserved(field: str, value: str) -> bool:
+    """Whether nothing new may have this name; what has it already goes on."""
+    return value in RESERVED.get(field, ())
+
+
+def check_new_id(field: str, value: str) -> str:
+    """As check_id, of something new. Raises InvalidInput also for a reserved name."""
+    check_id(field, value)
+    if is_reserved(field, value):
+        raise InvalidInput(field, f"{value!r} is reserved, because a fixed path has this name; choose another")
     return value
 
 

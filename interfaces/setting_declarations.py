@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from interfaces.setting_values import Kind
+from interfaces.setting_values import InvalidValue, Kind
 
 Value = TypeVar("Value")
 DECLARATION: Final = "declaration"
@@ -21,6 +21,15 @@ class Declaration:
     doc: str
     shown_default: str
     secret: bool = False
+
+    def read(self, text: str) -> object:
+        """The value. Raises ValueError, whose text says what is wrong and what is allowed, without a secret."""
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            shown = "the value (not shown: it is a secret)" if self.secret else f"`{text}`"
+            reason = f" ({error})" if isinstance(error, InvalidValue) else ""
+            raise ValueError(f"{shown} is not allowed{reason}; allowed is {self.allowed}.") from None
 
 
 def setting(

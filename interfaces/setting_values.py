@@ -12,6 +12,15 @@ Value_co = TypeVar("Value_co", covariant=True)
 
 YEAR_MS: Final = 365 * 24 * 3600 * 1000
 SECRET_LENGTH: Final = 32
+RATE: Final = (
+    "in one process and second, after a pause four seconds' worth at once; further ones get a 429 with `Retry-After`. "
+    "A session worker's token counts by itself; without keys, everybody together."
+)
+"""The end of what a setting means that is a rate of each caller."""
+CONNECTIONS: Final = (
+    "Connections of clients that one process has open, fewer where the system allows fewer open files. One more closes "
+    "the one that has been idle longest; if none is idle, it gets a 503."
+)
 
 
 class InvalidValue(ValueError):  # errors are named after the broken rule

@@ -169,6 +169,16 @@ class Settings(WorkSlots):
     max_streams: int = setting(
         "MAX_STREAMS", values.COUNT, "Live event streams that one process serves at the same time.", default=1000
     )
+    max_streams_per_key: int = setting(
+        "MAX_STREAMS_PER_KEY", values.COUNT, "Live event streams of one API key at the same time.", default=500
+    )
+    max_requests_per_second: int = setting(
+        "MAX_REQUESTS_PER_SECOND", values.COUNT, "Requests of one API key " + values.RATE, default=500
+    )
+    max_new_streams_per_second: int = setting(
+        "MAX_NEW_STREAMS_PER_SECOND", values.COUNT, "Streams opened by one API key " + values.RATE, default=100
+    )
+    max_connections: int = setting("MAX_CONNECTIONS", values.COUNT, values.CONNECTIONS, default=4000)
     idle_timeout_ms: int = setting(
         "IDLE_TIMEOUT_MS",
         values.DURATION_MS,
@@ -330,21 +340,13 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     for field, declaration in known.items():
         text = environ.get(declaration.variable, "").strip()
         if text:
-            chosen[field] = _parsed(declaration, text)
+            try:
+                chosen[field] = declaration.read(text)
+            except ValueError as error:
+                raise SettingsError(declaration.variable, str(error)) from None
     settings = Settings(**chosen)
     _refuse_contradictions(settings)
     return settings
-
-
-def _parsed(declaration: Declaration, text: str) -> object:
-    try:
-        return declaration.parse(text)
-    except ValueError as error:
-        shown = "the value (not shown: it is a secret)" if declaration.secret else f"`{text}`"
-        reason = f" ({error})" if isinstance(error, values.InvalidValue) else ""
-        raise SettingsError(
-            declaration.variable, f"{shown} is not allowed{reason}; allowed is {declaration.allowed}."
-        ) from None
 
 
 def _refuse_unknown(environ: Mapping[str, str], variables: list[str]) -> None:

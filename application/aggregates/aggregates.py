@@ -118,7 +118,7 @@ class Aggregates(Generic[State, Command]):
             loaded = Loaded(state=None, seq=0, position=0) if likely_new else await self.load(key)
         for _ in range(MAX_RACES):
             try:
-                new, state = self._decide_all(loaded.state, commands, context)
+                new, state = self.decide_all(loaded.state, commands, context)
             except DomainError:
                 # The state may be stale: a refusal counts only on the fresh one.
                 fresh = await self.load(key)
@@ -134,7 +134,7 @@ class Aggregates(Generic[State, Command]):
                 loaded = fresh
                 continue
             try:
-                result = await self.store.append(self._stream_of(key), loaded.seq, new)
+                result = await self.append(key, loaded, new, state)
             except ExpectedSeqConflict:
                 loaded = await self.load(key)
                 known_event = await self.store.find_event(self._stream_of(key), context.command_id)
@@ -143,7 +143,6 @@ class Aggregates(Generic[State, Command]):
                 continue
             if result.duplicate:
                 return _unchanged(await self.load(key), result.position)
-            self._remember(key, replace(loaded, state=state, seq=result.last_seq, position=result.position))
             return CommandResult(
                 state=_existing(state),
                 events=tuple(event.event for event in new),
@@ -151,6 +150,15 @@ class Aggregates(Generic[State, Command]):
                 position=result.position,
             )
         raise Conflict(f"{self._stream_of(key)} is too busy: {MAX_RACES} races lost; try again", "too_busy")
+
+    async def append(
+        self, key: str, loaded: Loaded[State], new: Sequence[NewEvent], state: State | None
+    ) -> AppendResult:
+        """Append what was decided on `loaded` and led to `state`. Raises ExpectedSeqConflict: load, decide again."""
+        result = await self.store.append(self._stream_of(key), loaded.seq, new)
+        if not result.duplicate:
+            self._remember(key, replace(loaded, state=state, seq=result.last_seq, position=result.position))
+        return result
 
     def stream(self, key: str) -> str:
         return self._stream_of(key)
@@ -174,7 +182,7 @@ class Aggregates(Generic[State, Command]):
             state, seq = after.state, after.append.expected_seq + len(after.append.events)
             snapshot_seq = after.snapshot_seq
         try:
-            new, decided = self._decide_all(state, commands, context)
+            new, decided = self.decide_all(state, commands, context)
         except DomainError:
             return None
         if not new or decided is None:
@@ -193,9 +201,10 @@ class Aggregates(Generic[State, Command]):
             position=result.position,
         )
 
-    def _decide_all(
+    def decide_all(
         self, state: State | None, commands: Sequence[tuple[Command, str]], context: CommandContext
     ) -> tuple[list[NewEvent], State | None]:
+        """The events that the commands lead to, as `handle_batch` says, and the state after them."""
         now, metadata = self._clock(), context.metadata()
         new: list[NewEvent] = []
         for command, event_id in commands:

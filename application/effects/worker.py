@@ -8,18 +8,29 @@ from datetime import timedelta
 
 from application.aggregates.reconcile_log import TakeoverLog
 from application.diagnostic_context import diagnostic_context
+from application.effects.dependencies import NEEDS, outage_of
 from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
+from application.outages import PAUSE_S, DependencyDown, Outages
 from application.ports.effect_handler import EffectFailed, EffectHandler, EffectObsolete
 from application.ports.effect_kinds import LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease, EffectLedger
 from application.ports.executor import ExecutorError
+from application.ports.object_store import ObjectStoreUnavailable
 from application.ports.worker_runtime import ContainerGone, RuntimeUnavailable, StartFailed
 from domain.errors import DomainError, Fenced, NotFound
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
-EXPECTED_FAILURES = (EffectFailed, ExecutorError, RuntimeUnavailable, StartFailed, ContainerGone, OSError)
+EXPECTED_FAILURES = (
+    EffectFailed,
+    ExecutorError,
+    RuntimeUnavailable,
+    StartFailed,
+    ContainerGone,
+    ObjectStoreUnavailable,
+    OSError,
+)
 
 
 class EffectWorker:
@@ -36,7 +47,9 @@ class EffectWorker:
         owner: str,
         slots: Mapping[Slot, int],
         lease: timedelta = LEASE,
+        outages: Outages | None = None,
     ) -> None:
+        self._outages = outages or Outages()
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
         self._given_up, self._takeover_log = given_up, takeover_log
         self._lease = lease
@@ -84,24 +97,42 @@ class EffectWorker:
 
     async def _perform(self, lease: EffectLease) -> None:
         effect = lease.effect
-        handler = self._handlers[effect.kind]
+        handler, needed = self._handlers[effect.kind], NEEDS.get(effect.kind, ())
         try:
+            self._outages.attempt(*needed)
             await handler.perform(effect)
+        except DependencyDown as down:
+            await self._ledger.defer(lease, error=str(down), delay=timedelta(seconds=down.retry_in_s))
         except (EffectObsolete, Fenced, NotFound) as error:
             await self._ledger.settle(lease, "obsolete", error=str(error))
         except (*EXPECTED_FAILURES, DomainError) as error:
+            outage = outage_of(error)
+            if outage and self._outages.failed(outage, str(error)):
+                await self._ledger.defer(lease, error=str(error), delay=timedelta(seconds=PAUSE_S))
+                return
             refused = isinstance(error, ExecutorError) and error.is_refusal
-            await self._failed(lease, handler, str(error) or type(error).__name__, final=refused)
+            later = timedelta(seconds=error.retry_after_s) if isinstance(error, ExecutorError) else timedelta()
+            await self._failed(lease, handler, str(error) or type(error).__name__, final=refused, later=later)
         except Exception as error:
             log.exception("effect %s failed in an unexpected way", effect.effect_id)
             await self._failed(lease, handler, f"{type(error).__name__}: {error}")
         else:
+            self._outages.worked(*needed)
             await self._ledger.settle(lease, "done")
 
-    async def _failed(self, lease: EffectLease, handler: EffectHandler, error: str, *, final: bool = False) -> None:
+    async def _failed(
+        self,
+        lease: EffectLease,
+        handler: EffectHandler,
+        error: str,
+        *,
+        final: bool = False,
+        later: timedelta = timedelta(),
+    ) -> None:
         effect = lease.effect
         if not effect.last_attempt and not final:
-            delay = RETRY_SCHEDULES[effect.kind].delay(effect.attempt)
+            schedule = RETRY_SCHEDULES[effect.kind]
+            delay = max(schedule.delay(effect.attempt), min(later, schedule.longest))
             log.warning("effect %s: try %d failed: %s", effect.effect_id, effect.attempt, error)
             await self._ledger.settle(lease, "failed", error=error, delay=delay)
             return

@@ -72,6 +72,10 @@ class EffectLedger(Protocol):
         of its key, then."""
         ...
 
+    async def defer(self, lease: EffectLease, *, error: str, delay: timedelta) -> None:
+        """Put the effect back: what it needs is down, so this attempt does not count. It is due again after `delay`."""
+        ...
+
     async def free_stale(self) -> Sequence[str]:
         """Free the effects whose lease has run out, so that others can claim them at once. Their ids."""
         ...

@@ -1,6 +1,6 @@
 """The log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -65,6 +65,10 @@ class EventStore(Protocol):
 
     async def last_seq(self, stream: str) -> int:
         """0 for a stream without events."""
+        ...
+
+    async def find_positions(self, stream: str, event_ids: Sequence[str]) -> Mapping[str, int]:
+        """Event id → position, of those that the stream has."""
         ...
 
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None: ...

@@ -22,13 +22,16 @@ from application.executor_protocol import (
     WorkspaceCall,
 )
 
-REFUSALS = frozenset({"layer_missing", "impossible_key", "seed_not_a_file", "recorded_sync_unreadable"})
+REFUSALS = frozenset(
+    {"bucket_missing", "layer_missing", "impossible_key", "seed_not_a_file", "recorded_sync_unreadable"}
+)
 """Reasons of executors that a retry can't change: the plan or the object store must be corrected first."""
 
 
 class ExecutorError(Exception):
     """A call to an executor failed for good. `kind` is http, timeout or network; `status` only for http; `reason` is
-    the executor's machine-readable word, such as `workspace_not_restored`."""
+    the executor's machine-readable word, such as `workspace_not_restored`. `retry_after_s`: how long it asked to be
+    left alone, 0 if it did not."""
 
     def __init__(
         self,
@@ -40,10 +43,12 @@ class ExecutorError(Exception):
         max_attempts: int,
         status: int | None = None,
         reason: str = "",
+        retry_after_s: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.kind, self.path, self.attempt, self.max_attempts = kind, path, attempt, max_attempts
         self.status, self.reason = status, reason
+        self.retry_after_s = retry_after_s
 
     @property
     def is_refusal(self) -> bool:

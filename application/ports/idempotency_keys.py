@@ -38,6 +38,10 @@ class IdempotencyKeys(Protocol):
         """Claim the key for `lease_s` seconds, or tell what became of it. `fingerprint` is a hash of the request."""
         ...
 
+    async def renew(self, actor: str, key: str, lease: str, lease_s: float) -> None:
+        """Hold the key for `lease_s` seconds from now. Nothing happens when the lease was lost meanwhile."""
+        ...
+
     async def complete(self, actor: str, key: str, lease: str, answer: StoredAnswer) -> None:
         """Keep the answer. Nothing happens when the lease was lost meanwhile."""
         ...

@@ -4,7 +4,8 @@ the executor's client is small, the control plane's is AWS's own (docs/decisions
 ObjectStoreError
 ├── ObjectMissing           no object under this key (final)
 ├── ObjectCorrupt           an object's bytes have another checksum than recorded (final)
-├── ObjectStoreRefused      wrong or no credentials, no such bucket, malformed request (final until an operator acts)
+├── ObjectStoreRefused      wrong or no credentials, malformed request (final until an operator acts)
+│   └── BucketMissing           no such bucket
 └── ObjectStoreUnavailable  not reachable, or failing, after all retries (transient)
 """
 
@@ -103,6 +104,10 @@ class ObjectCorrupt(ObjectStoreError):
 
 class ObjectStoreRefused(ObjectStoreError):
     """The store refused the call: wrong or no credentials, no such bucket, a malformed request."""
+
+
+class BucketMissing(ObjectStoreRefused):
+    """The store has no bucket of the configured name."""
 
 
 class ObjectStoreUnavailable(ObjectStoreError):

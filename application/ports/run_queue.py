@@ -88,8 +88,9 @@ class RunQueue(Protocol):
         """False if the lease is lost."""
         ...
 
-    async def release(self, lease: RunLease, delay: timedelta) -> None:
-        """Give the run back, to be claimed again after `delay`. Changes nothing if the lease is lost."""
+    async def release(self, lease: RunLease, delay: timedelta, *, begun: bool = True) -> None:
+        """Give the run back, to be claimed again after `delay`; if it was not `begun`, the claim does not count.
+        Changes nothing if the lease is lost."""
         ...
 
     async def item(self, run_id: str) -> QueueItem | None: ...

@@ -37,6 +37,10 @@ class RuntimeUnavailable(Exception):
     """The runtime's daemon can't be reached, or it is another one than recorded: an error, never "gone"."""
 
 
+class RuntimeDown(RuntimeUnavailable):
+    """The runtime's daemon can't be reached at all: every other call would fail, too."""
+
+
 class WorkerRuntime(Protocol):
     """Makes, starts and ends the containers of session workers. All calls are idempotent by session and generation."""
 
@@ -65,6 +69,10 @@ class WorkerRuntime(Protocol):
 
 class OwnedWorkerRuntime(WorkerRuntime, Protocol):
     """A runtime as the process that has opened it sees it."""
+
+    async def check(self) -> None:
+        """Raises RuntimeDown if its daemon can't be reached."""
+        ...
 
     async def shutdown(self) -> None:
         """End the executors that end with this process, with their runs."""

@@ -20,6 +20,7 @@ from application.runs.ending import final_sync_request
 from application.runs.execution_context import ExecutionContext
 from application.runs.fork_conversations import with_inherited_conversation
 from application.runs.lease import final_sync_id
+from application.runs.models import note_model
 from application.sessions.session_workers import LoadedWorker
 from application.task_cancellation import cancel_and_wait
 from domain.errors import Conflict
@@ -160,13 +161,10 @@ class FollowAgent:
     async def _record(self, run: Run, batch: Sequence[JournalEntry]) -> Run:
         self._last_entry_at = self._ports.clock()
         commands: list[tuple[RunCommand, str]] = []
-        for entry in batch:
-            command = RecordJournalEntry(
-                lease_generation=self._lease,
-                attempt=entry.attempt,
-                n=entry.n,
-                event=_event_of(entry),
-            )
+        events = [_event_of(entry) for entry in batch]
+        note_model(self._ports.outages, run, events)
+        for entry, event in zip(batch, events, strict=True):
+            command = RecordJournalEntry(lease_generation=self._lease, attempt=entry.attempt, n=entry.n, event=event)
             commands.append((command, journal_event_id(self._run_id, entry.attempt, entry.boot_id, entry.n)))
         steps = [Step(aggregates=self._runs, key=self._run_id, commands=commands, context=self._context("journal"))]
         if batch[-1].type == RunAgentFinished.wire_name:

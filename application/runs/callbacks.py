@@ -1,20 +1,22 @@
 """Callbacks: what an agent or an external runner reports about a run. Each is recorded, once for its event id."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from application.aggregates.aggregates import MAX_RACES, Clock
+from application.aggregates.aggregates import MAX_RACES, Clock, Loaded
 from application.command_context import CommandContext
-from application.ports.event_store import EventStore, ExpectedSeqConflict
+from application.ordered_batches import OrderedBatches
+from application.ports.event_store import AppendResult, EventStore, ExpectedSeqConflict
 from application.runs.commands import Runs
-from domain.errors import Conflict, InvalidInput
+from domain.errors import Conflict, DomainError, InvalidInput
 from domain.event import Event, event_types
 from domain.identifiers import run_stream, unmatched_stream
 from domain.record import NewEvent
 from domain.run import events as e
 from domain.run.commands import RecordCallback
-from domain.run.state import Blocked, Finished, Finishing
+from domain.run.state import Blocked, Finished, Finishing, Run
 from domain.run.values import Warn
 
 CallbackAction = Literal[
@@ -28,6 +30,7 @@ CallbackAction = Literal[
     "run_finished",
     "recorded",
 ]
+KeptReason = Literal["unknown_run", "late"]
 OVER = (Finished, Finishing, Blocked)
 ACCEPTED: dict[str, type[Event]] = {
     name: event_type for name, event_type in event_types().items() if event_type in e.AGENT_EVENTS
@@ -63,62 +66,172 @@ def callback_event(callback: Callback, field: str = "payload") -> Event:
         raise InvalidInput(field, f"does not fit {callback.type}: {error}") from error
 
 
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A callback that was checked: with the event that it reports, as `callback_event` gives it, and its bytes."""
+
+    callback: Callback
+    event: Event
+    size: int
+
+    @property
+    def event_id(self) -> str:
+        return f"cb/{self.callback.event_id}"
+
+
+class _Reported(msgspec.Struct, frozen=True, kw_only=True):
+    report: Report
+    context: CommandContext
+
+
+class _Decided(msgspec.Struct, kw_only=True):
+    """What a batch leads to on one state: the events and the state after them; what is to be kept in the stream of
+    unmatched callbacks, with the reason; what changes nothing; what is refused."""
+
+    state: Run | None
+    new: list[NewEvent] = []
+    keep: list[tuple[_Reported, KeptReason]] = []
+    results: dict[str, CallbackResult | DomainError] = {}
+
+
 class RecordCallbacks:
     """Records callbacks as events of their run. One for an unknown run, or that comes after the run's end, is recorded
-    in the stream `unmatched:{runId}`."""
+    in the stream `unmatched:{runId}`. Those of one run are recorded in the order in which they come, and all that wait
+    at one time together (OrderedBatches)."""
 
     def __init__(self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int) -> None:
         self._runs, self._store, self._clock = runs, store, clock
         self._human_loop_timeout_ms = human_loop_timeout_ms
+        self._ordered = OrderedBatches(self._record, size_of=lambda each: each.report.size)
 
-    async def handle(self, run_id: str, callback: Callback, context: CommandContext) -> CallbackResult:
-        event = callback_event(callback)
-        if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
-            event = msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)
-        event_id = f"cb/{callback.event_id}"
-        loaded = await self._runs.load(run_id)
-        if loaded.state is None:
-            return await self._keep(run_id, callback, context, reason="unknown_run")
-        if await self._store.find_event(run_stream(run_id), event_id) is not None:
-            return _result(callback, "duplicate_ignored", loaded.position)
-        if isinstance(loaded.state.stage, OVER):
-            return await self._keep(run_id, callback, context, reason="late")
-        handled = await self._runs.handle_batch(run_id, [(RecordCallback(event=event), event_id)], context)
-        if not handled.events:
-            if isinstance(handled.state.stage, OVER):
-                return await self._keep(run_id, callback, context, reason="late")
-            return _result(callback, "duplicate_ignored", handled.position)
-        return _result(callback, _action(event), handled.position)
+    async def handle(self, run_id: str, reports: Sequence[Report], context: CommandContext) -> Sequence[CallbackResult]:
+        """The result of each, once all are recorded. Raises Conflict `too_busy` when they find no room to wait."""
+        return await self._ordered.handle(run_id, [_Reported(report=report, context=context) for report in reports])
 
-    async def _keep(
-        self, run_id: str, callback: Callback, context: CommandContext, reason: Literal["unknown_run", "late"]
-    ) -> CallbackResult:
-        stream, event_id = unmatched_stream(run_id), f"cb/{callback.event_id}"
-        kept = NewEvent(
-            event_id=event_id,
+    async def _record(self, run_id: str, batch: Sequence[_Reported]) -> Sequence[CallbackResult | DomainError]:
+        first: dict[str, _Reported] = {}
+        for each in batch:
+            first.setdefault(each.report.event_id, each)
+        found = await self._recorded(run_id, first)
+        return [
+            result
+            if isinstance(result := found[each.report.event_id], DomainError) or first[each.report.event_id] is each
+            else _result(each.report.callback, "duplicate_ignored", result.position)
+            for each in batch
+        ]
+
+    async def _recorded(self, run_id: str, batch: Mapping[str, _Reported]) -> dict[str, CallbackResult | DomainError]:
+        """By event id. Which ids the run has already is asked only where it matters: nearly all come once."""
+        known: Mapping[str, int] | None = None
+        loaded = await self._runs.recent(run_id)
+        for _ in range(MAX_RACES):
+            if known is None and (loaded.state is None or isinstance(loaded.state.stage, OVER)):
+                known = await self._store.find_positions(run_stream(run_id), list(batch))
+            decided = self._decided(loaded, batch, known or {})
+            if decided.new:
+                written = await self._written(run_id, loaded, decided)
+                if written is None:
+                    known = await self._store.find_positions(run_stream(run_id), list(batch))
+                    loaded = await self._runs.load(run_id)
+                    continue
+            elif (fresh := await self._runs.load(run_id)).seq != loaded.seq:
+                # The state was stale: that nothing is to be done counts only on the fresh one.
+                loaded = fresh
+                continue
+            return decided.results | await self._kept(run_id, decided.keep, known)
+        raise Conflict(f"{run_stream(run_id)} is too busy: {MAX_RACES} races lost; try again", "too_busy")
+
+    def _decided(self, loaded: Loaded[Run], batch: Mapping[str, _Reported], known: Mapping[str, int]) -> _Decided:
+        decided = _Decided(state=loaded.state)
+        for event_id, each in batch.items():
+            if event_id in known:
+                decided.results[event_id] = _result(each.report.callback, "duplicate_ignored", known[event_id])
+            elif decided.state is None:
+                decided.keep.append((each, "unknown_run"))
+            elif isinstance(decided.state.stage, OVER):
+                decided.keep.append((each, "late"))
+            else:
+                command = RecordCallback(event=self._timed(each.report.event))
+                try:
+                    new, decided.state = self._runs.decide_all(decided.state, [(command, event_id)], each.context)
+                except DomainError as error:
+                    decided.results[event_id] = error
+                    continue
+                action = _action(each.report.event) if new else "duplicate_ignored"
+                decided.results[event_id] = _result(each.report.callback, action, loaded.position)
+                decided.new += new
+        return decided
+
+    async def _written(self, run_id: str, loaded: Loaded[Run], decided: _Decided) -> AppendResult | None:
+        """None if somebody else has written first, also where that was the same."""
+        try:
+            appended = await self._runs.append(run_id, loaded, decided.new, decided.state)
+        except ExpectedSeqConflict:
+            return None
+        if appended.duplicate:
+            return None
+        for event, position in zip(decided.new, appended.positions, strict=True):
+            result = decided.results.get(event.event_id)
+            if isinstance(result, CallbackResult):
+                decided.results[event.event_id] = msgspec.structs.replace(result, position=position)
+        return appended
+
+    async def _kept(
+        self, run_id: str, keep: Sequence[tuple[_Reported, KeptReason]], known: Mapping[str, int] | None
+    ) -> dict[str, CallbackResult]:
+        """Those that came too late may be repetitions of what came in time."""
+        if not keep:
+            return {}
+        ids = [each.report.event_id for each, _ in keep]
+        if known is None:
+            known = await self._store.find_positions(run_stream(run_id), ids)
+        stream, before = unmatched_stream(run_id), dict(known)
+        for _ in range(MAX_RACES):
+            new = [self._unmatched(run_id, *one) for one in keep if one[0].report.event_id not in before]
+            positions = dict(before)
+            if new:
+                last = await self._store.last_seq(stream)
+                try:
+                    appended = await self._store.append(stream, last, new)
+                except ExpectedSeqConflict:
+                    before |= await self._store.find_positions(stream, ids)
+                    continue
+                positions |= zip([event.event_id for event in new], appended.positions, strict=True)
+                if appended.duplicate:
+                    before = positions
+            return {
+                each.report.event_id: _kept_result(
+                    each.report, reason, positions[each.report.event_id], duplicate=each.report.event_id in before
+                )
+                for each, reason in keep
+            }
+        raise Conflict(f"{stream} is too busy: {MAX_RACES} races lost; try again", "too_busy")
+
+    def _unmatched(self, run_id: str, each: _Reported, reason: KeptReason) -> NewEvent:
+        callback = each.report.callback
+        return NewEvent(
+            event_id=each.report.event_id,
             event=e.CallbackKept(
                 for_run_id=run_id, callback_type=callback.type, payload=callback.payload, reason=reason
             ),
             occurred_at=self._clock(),
-            metadata=context.metadata(),
+            metadata=each.context.metadata(),
         )
-        for _ in range(MAX_RACES):
-            last = await self._store.last_seq(stream)
-            try:
-                result = await self._store.append(stream, last, [kept])
-                break
-            except ExpectedSeqConflict:
-                continue
-        else:
-            raise Conflict(f"{stream} is too busy: {MAX_RACES} races lost; try again", "too_busy")
-        if result.duplicate:
-            return _result(callback, "duplicate_ignored", result.position)
-        action: CallbackAction = "recorded"
-        if reason == "unknown_run" and callback.type == "message.stop":
+
+    def _timed(self, event: Event) -> Event:
+        if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
+            return msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)
+        return event
+
+
+def _kept_result(report: Report, reason: KeptReason, position: int, *, duplicate: bool) -> CallbackResult:
+    callback = report.callback
+    action: CallbackAction = "duplicate_ignored" if duplicate else "recorded"
+    if not duplicate and reason == "unknown_run":
+        if callback.type == "message.stop":
             action = "message_stop_missing_run"
-        elif reason == "unknown_run" and callback.type.startswith("human_loop."):
+        elif callback.type.startswith("human_loop."):
             action = "human_loop_missing_run"
-        return _result(callback, action, result.position)
+    return _result(callback, action, position)
 
 
 def _result(callback: Callback, action: CallbackAction, position: int) -> CallbackResult:

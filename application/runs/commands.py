@@ -1,6 +1,6 @@
 """The commands that callers send to runs: queue, cancel, bind, and answers to questions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,9 @@ from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
+from application.sessions.commands import Sessions
 from domain.errors import InvalidInput, NotAllowed, NotFound
-from domain.identifiers import check_id, run_stream
+from domain.identifiers import check_id, check_new_id, is_reserved, run_stream
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
 from domain.run.questions import not_answered
 from domain.run.state import Blocked, Finished, Queued, Run
@@ -39,12 +40,14 @@ class RunCommands:
         self,
         *,
         runs: Runs,
+        sessions: Sessions,
         tail: LogTail,
         providers: Providers,
         new_id: Callable[[], str],
         allow_high_priority: bool = False,
     ) -> None:
-        self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
+        self._runs, self._sessions = runs, sessions
+        self._tail, self._providers, self._new_id = tail, providers, new_id
         self._allow_high_priority = allow_high_priority
 
     async def get(self, run_id: str) -> Loaded[Run]:
@@ -77,9 +80,22 @@ class RunCommands:
                 "priority: high is not allowed here; use normal or low, or let an operator set ALLOW_HIGH_PRIORITY",
                 "high_priority_not_allowed",
             )
+        await self._check_reserved(
+            run_id, spec.session_id, {"sessionId": spec.session_id, "userLoginName": spec.user_login_name}
+        )
         capabilities = await self._providers.capabilities_of(spec)
         command = QueueRun(spec=spec, capabilities=capabilities)
         return await self._runs.handle(run_id, command, context, likely_new=True)
+
+    async def _check_reserved(self, run_id: str, session_id: str, of_session: Mapping[str, str]) -> None:
+        """Raises InvalidInput for a reserved name of a new run, or one of a new session."""
+        reserved = any(is_reserved(field, value) for field, value in {"runId": run_id, **of_session}.items())
+        if not reserved or (await self._runs.load(run_id)).state is not None:
+            return
+        check_new_id("runId", run_id)
+        if (await self._sessions.load(session_id)).state is None:
+            for field, value in of_session.items():
+                check_new_id(field, value)
 
     async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:
         """The run once it has finished or is blocked; None after `timeout_s`."""
@@ -98,6 +114,7 @@ class RunCommands:
     async def bind(self, run_id: str, session_id: str, context: CommandContext) -> CommandResult[Run]:
         check_id("runId", run_id)
         check_id("sessionId", session_id)
+        await self._check_reserved(run_id, session_id, {"sessionId": session_id})
         return await self._runs.handle(run_id, BindRun(session_id=session_id), context)
 
     async def reply(

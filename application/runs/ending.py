@@ -15,6 +15,7 @@ from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
 from application.runs.execution_context import ExecutionContext
 from application.runs.lease import final_sync_id
+from application.runs.models import model_is_down
 from application.sessions.session_workers import LoadedWorker
 from domain.errors import Conflict, DomainError, NotFound
 from domain.identifiers import session_stream
@@ -175,7 +176,8 @@ class EndRun:
 
     def _finish(self, run: Run, warning: Warn | None) -> FinishRun:
         retry_at = self._execution.retry_at(run.attempt)
-        return FinishRun(lease_generation=self._lease, warning=warning, retry_at=retry_at)
+        excused = model_is_down(self._execution.ports.outages, run)
+        return FinishRun(lease_generation=self._lease, warning=warning, retry_at=retry_at, excused=excused)
 
     def _context(self, step: str) -> CommandContext:
         return self._execution.command_context(step)

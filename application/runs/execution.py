@@ -5,6 +5,7 @@ import contextlib
 import logging
 from datetime import timedelta
 
+from application.outages import model_of
 from application.ports.run_queue import RunLease
 from application.runs.agent import FollowAgent
 from application.runs.ending import EndRun
@@ -13,7 +14,7 @@ from application.runs.lease import run_context
 from application.runs.start import StartRun
 from domain.errors import Fenced, NotFound
 from domain.run.commands import RecordLeaseLost
-from domain.run.state import Active, Finishing, Run
+from domain.run.state import Active, Finishing, Queued, Run
 from domain.session.commands import DetachRun
 
 log = logging.getLogger(__name__)
@@ -30,14 +31,21 @@ class RunExecutions:
         number of the failed attempt, plus jitter. None when another holder has taken over. `parks`: whether it is let
         go of while it waits.
 
-        Raises whatever is unexpected; the caller releases the lease then.
+        Raises DependencyDown before anything is recorded, when the run's model is down and another run tries whether it
+        works again; and whatever is unexpected. The caller releases the lease then.
         """
+        await self._check_model(lease.run_id)
         try:
             execution = ExecutionContext(ports=self._ports, lease=lease, retry_delay=retry_delay, parks=parks)
             return await _execute(execution)
         except Fenced as error:
             log.info("run %s: another worker has taken over: %s", lease.run_id, error)
             return None
+
+    async def _check_model(self, run_id: str) -> None:
+        run = (await self._ports.runs.recent(run_id)).state
+        if run is not None and run.spec is not None and isinstance(run.stage, Queued) and not run.cancel_requested:
+            self._ports.outages.attempt(model_of(run.spec.provider))
 
     async def record_lost(self, lease: RunLease) -> None:
         """Record in the log that the lease could not be renewed."""

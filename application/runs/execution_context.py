@@ -1,12 +1,13 @@
 """What one execution of a run works with: its ports, its lease, and the delay before a retry."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from application.aggregates.aggregates import Clock
 from application.command_context import CommandContext
+from application.outages import Outages
 from application.ports.log_tail import LogTail
 from application.ports.run_queue import RunLease
 from application.runs.commands import Runs
@@ -43,6 +44,7 @@ class ExecutionPorts:
     human_loop_timeout: timedelta
     limits: RunLimits
     jitter: Callable[[], float]
+    outages: Outages = field(default_factory=Outages)
     api_url: str | None = None
     conversations: ForkConversations | None = None
     park_after_s: float = PARK_AFTER_S
@@ -97,14 +99,17 @@ class ExecutionContext:
         *,
         never_started: bool = False,
         tail_lost: bool = False,
+        excused: bool = False,
     ) -> Run:
         """The run after its present attempt has failed. `never_started`: the agent did not run although the log says
-        that it was about to. `tail_lost`: the end of its journal can't be read any more."""
+        that it was about to. `tail_lost`: the end of its journal can't be read any more. `excused`: what it needed is
+        down for everybody."""
         command = FailAttempt(
             lease_generation=self.lease.generation,
             error=RunError(error_class=error_class, message=message),
             retry_at=self.retry_at(run.attempt),
             never_started=never_started,
             tail_lost=tail_lost,
+            excused=excused,
         )
         return await self.handle(command, f"failed/{run.attempt}")

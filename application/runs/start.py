@@ -11,9 +11,10 @@ from typing import Any
 from application.aggregates.command_sequence import Step, handle_sequence
 from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
+from application.outages import DOCKER
 from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
-from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
+from application.ports.worker_runtime import RuntimeDown, RuntimeUnavailable, StartFailed
 from application.runs.execution_context import ExecutionContext
 from application.sessions.session_workers import LoadedWorker
 from domain.errors import Conflict, DomainError
@@ -73,7 +74,8 @@ class StartRun:
         except _NotReady as error:
             return await self._execution.fail_attempt(run, "bad_input" if error.final else "environment", str(error))
         except (ExecutorError, EffectObsolete, RuntimeUnavailable, StartFailed) as error:
-            return await self._execution.fail_attempt(run, "environment", str(error))
+            down = isinstance(error, RuntimeDown) and self._execution.ports.outages.failed(DOCKER, str(error))
+            return await self._execution.fail_attempt(run, "environment", str(error), excused=down)
         commands = self._start_commands(worker, boot_id, inherited)
         started = (await self._runs.handle_batch(self._run_id, commands, self._context("started"))).state
         self.attached = True

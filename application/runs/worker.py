@@ -9,6 +9,7 @@ from typing import Literal
 
 from application.aggregates.reconcile_log import TakeoverLog
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
+from application.outages import DependencyDown
 from application.ports.operations import Takeover
 from application.ports.run_queue import DrainCounts, RunLease, RunQueue
 from application.runs.execution import RunExecutions
@@ -117,6 +118,9 @@ class RunWorker:
         try:
             async with released_if_cancelled(lambda: self._queue.release(lease, timedelta())):
                 return await self._execute_leased(lease, duration, retry_delay, parks=parks)
+        except DependencyDown as down:
+            await self._queue.release(lease, timedelta(seconds=down.retry_in_s), begun=False)
+            return None
         except Exception:
             log.exception("run %s: its execution broke off; it is taken up again", lease.run_id)
             await self._give_back(lease)

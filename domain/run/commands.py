@@ -75,12 +75,13 @@ class RecordCallback(_Command, frozen=True, kw_only=True):
 class FailAttempt(_Leased, frozen=True, kw_only=True):
     """The attempt failed before the agent started, or because its executor is lost. `never_started`: the log says that
     the agent was about to start, but the executor is certain that it did not. `tail_lost`: journal entries were
-    lost."""
+    lost. `excused`: what it needed is down for everybody, so that the attempt does not count."""
 
     error: RunError
     retry_at: datetime
     never_started: bool = False
     tail_lost: bool = False
+    excused: bool = False
 
 
 class TimeOutRun(_Leased, frozen=True, kw_only=True):
@@ -100,10 +101,11 @@ class RecordExported(_Leased, frozen=True, kw_only=True):
 
 class FinishRun(_Leased, frozen=True, kw_only=True):
     """`warning`: why the final sync was not recorded; required in that case. `retry_at`: when a next attempt may
-    start."""
+    start. `excused`: as in FailAttempt."""
 
     retry_at: datetime
     warning: Warn | None = None
+    excused: bool = False
 
 
 class RecordLeaseLost(_Command, frozen=True, kw_only=True):

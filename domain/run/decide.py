@@ -24,6 +24,8 @@ from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, RunError, RunOutco
 
 LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
 PHASES = ("claimed", "restoring", "linking", "preparing", "running")
+MAX_EXCUSED = 1000
+"""Attempts of a run that an outage excuses at most."""
 
 
 def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
@@ -76,7 +78,7 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
             attempt, resumed = state.attempt + 1, False
         case Active(phase="running") | Active(parked=str()) | Finishing():
             attempt, resumed = max(state.attempt, 1), True
-        case Active() if state.spec is not None and state.attempt >= state.spec.max_attempts:
+        case Active() if state.spec is not None and state.counted_attempts >= state.spec.max_attempts:
             claimed = e.RunClaimed(
                 lease_generation=command.lease_generation, owner=command.owner, attempt=state.attempt, resumed=True
             )
@@ -207,7 +209,15 @@ def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
             finished = e.RunAgentFinished(lease_generation=lease, outcome="failed", error=command.error)
             return (*close_questions(state, lease, command.error.message), *lost, _settled(state, finished))
         case Active():
-            return _retry_or_finish(state, lease, "failed", command.error, exported=False, retry_at=command.retry_at)
+            return _retry_or_finish(
+                state,
+                lease,
+                "failed",
+                command.error,
+                exported=False,
+                retry_at=command.retry_at,
+                excused=command.excused,
+            )
         case _:
             return ()
 
@@ -223,12 +233,20 @@ def _time_out(state: Run, command: c.TimeOutRun) -> Sequence[Event]:
 
 
 def _retry_or_finish(
-    state: Run, lease: int, outcome: RunOutcome, error: RunError | None, *, exported: bool, retry_at: datetime
+    state: Run,
+    lease: int,
+    outcome: RunOutcome,
+    error: RunError | None,
+    *,
+    exported: bool,
+    retry_at: datetime,
+    excused: bool,
 ) -> Sequence[Event]:
     if outcome == "failed" and error is not None and state.spec is not None and _may_retry(state, error):
-        if state.attempt < state.spec.max_attempts:
+        excused = excused and state.excused < MAX_EXCUSED
+        if excused or state.counted_attempts < state.spec.max_attempts:
             retry = e.RunRetryScheduled(
-                lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at
+                lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at, excused=excused
             )
             return (*close_questions(state, lease, error.message), retry)
         error = _exhausted(state, error)
@@ -247,7 +265,7 @@ def _may_retry(state: Run, error: RunError) -> bool:
 def _exhausted(state: Run, error: RunError) -> RunError:
     limit = state.spec.max_attempts if state.spec else state.attempt
     return RunError(
-        error_class="attempts_exhausted", message=f"attempt {state.attempt} of {limit} failed: {error.message}"
+        error_class="attempts_exhausted", message=f"attempt {state.counted_attempts} of {limit} failed: {error.message}"
     )
 
 
@@ -290,7 +308,15 @@ def _finish(state: Run, command: c.FinishRun) -> Sequence[Event]:
         warning = (e.RunWarning(lease_generation=lease, warning=command.warning),)
     return (
         *warning,
-        *_retry_or_finish(state, lease, stage.outcome, stage.error, exported=stage.exported, retry_at=command.retry_at),
+        *_retry_or_finish(
+            state,
+            lease,
+            stage.outcome,
+            stage.error,
+            exported=stage.exported,
+            retry_at=command.retry_at,
+            excused=command.excused,
+        ),
     )
 
 

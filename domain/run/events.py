@@ -84,9 +84,12 @@ class RunParked(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("run.retry_scheduled")
 class RunRetryScheduled(LeasedEvent, frozen=True, kw_only=True):
+    """`excused`: what the attempt needed is down for everybody, so it does not count against maxAttempts."""
+
     attempt: int
     error: RunError
     available_at: datetime
+    excused: bool = False
 
 
 @wire("run.phase")

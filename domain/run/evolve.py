@@ -71,7 +71,8 @@ def _parked(state: Run, event: e.RunParked, _at: datetime) -> Run:
 
 
 def _retry_scheduled(state: Run, event: e.RunRetryScheduled, _at: datetime) -> Run:
-    return replace(state, stage=Queued(available_at=event.available_at), abort=None)
+    excused = state.excused + event.excused
+    return replace(state, stage=Queued(available_at=event.available_at), abort=None, excused=excused)
 
 
 def _phase(state: Run, event: e.RunPhaseEntered, _at: datetime) -> Run:

@@ -85,13 +85,14 @@ class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConve
 class Run(_Value, frozen=True, kw_only=True):
     """`spec`: None for an external run, which callbacks drive. `entries`: the number of the attempt's journal entries
     that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: by question id.
-    `usage`: of the attempts so far.
+    `usage`: of the attempts so far. `excused`: how many of them do not count.
     """
 
     session_id: str
     spec: RunSpec | None
     stage: Stage
     attempt: int = 0
+    excused: int = 0
     lease_generation: int = 0
     entries: int = 0
     cancel_requested: bool = False
@@ -100,6 +101,11 @@ class Run(_Value, frozen=True, kw_only=True):
     usage: Usage = Usage()
     provider_session_id: str = ""
     carried: InheritedConversation | None = None
+
+    @property
+    def counted_attempts(self) -> int:
+        """The present attempt's number among those that count."""
+        return self.attempt - self.excused
 
     @property
     def is_external(self) -> bool:

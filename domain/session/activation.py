@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from domain.errors import Conflict, IdentityConflict
 from domain.event import Event
-from domain.identifiers import DEFAULT_PROJECT, check_id, workspace_prefix
+from domain.identifiers import DEFAULT_PROJECT, check_id, check_new_id, workspace_prefix
 from domain.session import events as e
 from domain.session.commands import ActivateSession
 from domain.session.state import (
@@ -87,10 +87,10 @@ def request_activation(
 
 
 def _first_activation(command: ActivateSession, manifest: RuntimeManifest | None) -> e.ActivationRequested:
-    check_id("sessionId", command.session_id)
+    check_new_id("sessionId", command.session_id)
     check_id("appId", command.app_id)
     check_id("projectName", command.project_name)
-    check_id("userLoginName", command.user_login_name)
+    check_new_id("userLoginName", command.user_login_name)
     prefix = workspace_prefix(command.app_id, command.project_name, command.user_login_name, command.session_id)
     return e.ActivationRequested(
         generation=1,

@@ -11,7 +11,7 @@ import msgspec
 
 from domain.errors import Conflict, IdentityConflict
 from domain.event import Event
-from domain.identifiers import check_id, workspace_prefix
+from domain.identifiers import check_new_id, workspace_prefix
 from domain.record import RecordedEvent
 from domain.session import commands as c
 from domain.session import events as e
@@ -75,10 +75,10 @@ def _known_syncs(history: Iterable[RecordedEvent]) -> Iterable[KnownSync]:
 
 def fork_session(state: SessionWorker | None, command: c.ForkSession) -> Sequence[Event]:
     """No event if this very fork exists. Raises IdentityConflict if the id is that of any other session."""
-    check_id("sessionId", command.session_id)
     if state is not None:
         check_is_this_fork(state, command.session_id, command.origin.run_id, command.origin.at_seq)
         return ()
+    check_new_id("sessionId", command.session_id)
     prefix = workspace_prefix(command.app_id, command.project_name, command.user_login_name, command.session_id)
     sync = command.origin.sync
     return (

@@ -3,6 +3,7 @@
 EmbeddedServerError
 ├── HomeInUse                  another process holds the lock of this home
 ├── HomeUnusable               the home can't be made, is no folder or can't be written
+├── HomeFull                   the home's disk has no room left
 ├── UnsafeSecretFile           other users may read a file that holds a secret
 ├── BinaryMissing              the pip package with the server's program is not installed
 ├── NoUsableAccount            as root: no ordinary user can reach the binaries and the home
@@ -32,6 +33,14 @@ class HomeUnusable(EmbeddedServerError):
         super().__init__(
             f"FLEETLOG_HOME: {home} can't be used: {reason}. Set it to a folder that this user may write; "
             "a missing one is made."
+        )
+
+
+class HomeFull(EmbeddedServerError):
+    def __init__(self, home: Path, free: int, least: int) -> None:
+        super().__init__(
+            f"FLEETLOG_HOME: the disk of {home} is full: {free / 1024**2:.0f} MiB are free, at least "
+            f"{least // 1024**2} MiB are needed. Free some, or move the folder to a larger disk."
         )
 
 

@@ -20,6 +20,7 @@ from infrastructure.postgres.event_store.append_request import AppendRequest
 from infrastructure.postgres.event_store.batch import BatchBuilder, BatchResult, append_call, append_outcomes
 from infrastructure.postgres.event_store.errors import (
     EventStoreClosed,
+    EventStoreFull,
     EventStoreUnavailable,
     StreamConflict,
     TrackingConflict,
@@ -144,6 +145,10 @@ class ThreadGroupCommit:
                     self._write_alone(batch[0], in_doubt=in_doubt)
                 else:
                     self._write_shared(batch, in_doubt=in_doubt)
+                return
+            except psycopg.errors.DiskFull as error:
+                self._disconnect()
+                _fail(batch, EventStoreFull(f"the append could not be written: {error}"))
                 return
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 in_doubt = True

@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import msgspec
 
+from application.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
 from application.executor_protocol import CREDENTIALS_HEADER, AnswerT, ExecutorCall, ExecutorProblem
 from application.ports.executor import ExecutorError
 from infrastructure.executor_client.call_policy import CallPolicy
-from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
 from infrastructure.executor_client.journal_stream import StreamCut
 from infrastructure.executor_client.trace_headers import trace_headers
 
@@ -125,7 +125,7 @@ class ExecutorCalls:
         failure: ExecutorError | None = None
         for attempt in range(1, self._policy.max_attempts + 1):
             if failure is not None:
-                await asyncio.sleep(self._policy.retry_delay_s * (attempt - 1))
+                await asyncio.sleep(self._policy.pause_s(attempt - 1, failure.retry_after_s))
             try:
                 permit = self._breaker.permit()
             except CircuitOpen as error:
@@ -141,7 +141,7 @@ class ExecutorCalls:
             try:
                 response = await self._attempt(operation, method, path, attempt=attempt, permit=permit, **options)
             except ExecutorError as error:
-                if error.status is not None and not self._policy.repeats(error.status):
+                if error.is_refusal or (error.status is not None and not self._policy.repeats(error.status)):
                     raise
                 failure = error
                 self._breaker.last_failure = str(error)
@@ -228,6 +228,7 @@ class ExecutorCalls:
             kind="http",
             status=response.status_code,
             reason=problem.reason,
+            retry_after_s=_retry_after_s(response),
         )
 
     def _error(self, message: str, *, path: str, attempt: int, **details: Any) -> ExecutorError:
@@ -253,6 +254,12 @@ class ExecutorCalls:
         return httpx.Timeout(read_s, connect=min(read_s, self._policy.connect_timeout_s))
 
 
+def _retry_after_s(response: httpx.Response) -> float:
+    """The seconds that the header Retry-After names; 0 without one, and for a date, which no executor sends."""
+    said = response.headers.get("retry-after", "")
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 7 else 0.0
+
+
 async def _read(response: httpx.Response) -> httpx.Response:
     """The same response with its body read. Raises AnswerTooLong, httpx.HTTPError."""
     body = bytearray()
@@ -263,4 +270,5 @@ async def _read(response: httpx.Response) -> httpx.Response:
                 raise AnswerTooLong(f"the executor's answer is longer than {LONGEST_ANSWER >> 20} MiB")
     finally:
         await response.aclose()
-    return httpx.Response(response.status_code, content=bytes(body), request=response.request)
+    kept = {name: value for name, value in response.headers.items() if name == "retry-after"}
+    return httpx.Response(response.status_code, headers=kept, content=bytes(body), request=response.request)

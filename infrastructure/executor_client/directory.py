@@ -9,10 +9,10 @@ from typing import Self
 
 import httpx
 
+from application.circuit_breaker import CircuitBreaker, CircuitState
 from domain.identifiers import container_name, worker_token
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.calls import CredentialsHeader, ExecutorCalls, Target
-from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitState
 from infrastructure.executor_client.http_executor import HttpExecutor
 
 _REMEMBERED_BREAKERS = 2000

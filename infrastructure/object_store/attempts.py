@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from application.ports.object_store import (
+    BucketMissing,
     ObjectInfo,
     ObjectMissing,
     ObjectStoreError,
@@ -48,6 +49,8 @@ def refusal(error: Exception, doing: str, key: str, *, status: int, code: str) -
         return None
     if code == "NoSuchUpload":
         return _UploadGone(f"the object store refused {doing}: {error}")
+    if code == "NoSuchBucket":
+        return BucketMissing(f"the object store has no such bucket ({doing}): make it, or correct S3_BUCKET")
     if HTTPStatus.OK < status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return ObjectStoreRefused(f"the object store refused {doing}: {error}")
     return None

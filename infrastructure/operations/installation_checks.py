@@ -14,6 +14,7 @@ from application.ports.providers import Providers, ProviderState
 from infrastructure.boto3_store.session import AwsSession
 from infrastructure.boto3_store.store import Boto3ObjectStore
 from infrastructure.embedded.packaged_binary import packaged_binary
+from infrastructure.operations.readiness import check_bucket
 from infrastructure.operations.stopped_consumers import stopped_process_manager, stopped_projection
 from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.migrations import pending
@@ -103,7 +104,7 @@ async def check_object_store(find_object_store: FindObjectStore, *, embedded: bo
 def _object_store_answers(session: AwsSession) -> str:
     session.current()
     with closing(Boto3ObjectStore(session)) as store:
-        store.head("doctor")
+        check_bucket(store)
     return f"{session.location.address} answers to the credentials of {session.source}"
 
 

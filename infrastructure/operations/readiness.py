@@ -3,11 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from pathlib import Path
 
-from application.ports.object_store import ObjectStore
+from application.outages import is_model
+from application.ports.object_store import ObjectMissing, ObjectStore
 from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.user_projections import UserProjectionRecords, UserProjectionStatus
+from application.ports.worker_processes import WorkerProcesses
+from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.operations.stopped_consumers import stopped_process_manager, stopped_projection
+from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.streams.hub import StreamHub
 from projections.ports import ProjectionAdministration
 
@@ -25,6 +31,33 @@ class PostgresReadiness:
         return f"Postgres {await self._server_version()}"
 
 
+class LogReadiness:
+    """Ready unless the last append failed a moment ago. Reads may work where no append does: on a full disk."""
+
+    name = "log"
+
+    def __init__(self, store: GroupCommitEventStore) -> None:
+        self._store = store
+
+    async def check(self) -> str:
+        if failure := self._store.append_failure:
+            raise RuntimeError(failure)
+        return "appends are written"
+
+
+class DiskReadiness:
+    """Ready while the disk of FLEETLOG_HOME has room."""
+
+    name = "disk"
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    async def check(self) -> str:
+        free = await asyncio.to_thread(check_free_disk, self._home)
+        return f"{free / 1024**3:.1f} GiB free"
+
+
 class ObjectStoreReadiness:
     """Asks the store once at a time: while an answer is awaited, further checks await it too, those that come after
     the first has given up included. `threads`: where it asks; by default in the event loop's."""
@@ -38,9 +71,16 @@ class ObjectStoreReadiness:
     async def check(self) -> str:
         if self._asked is None or self._asked.done():
             loop = asyncio.get_running_loop()
-            self._asked = loop.run_in_executor(self._threads, self._store.head, "readiness")
+            self._asked = loop.run_in_executor(self._threads, check_bucket, self._store)
         await asyncio.shield(self._asked)
         return self._store.address
+
+
+def check_bucket(store: ObjectStore) -> None:
+    """Raises ObjectStoreError if the bucket can't be read, or does not exist. A `head` would not tell: the answer to it
+    has no body, and says of a missing bucket what it says of a missing object."""
+    with suppress(ObjectMissing):
+        store.get("readiness", length=1)
 
 
 class ProjectionsReadiness:
@@ -96,6 +136,48 @@ class ProcessManagersReadiness:
             raise RuntimeError(f"{stopped.detail}; {stopped.mend}")
         behind = max((status.lag_events for status in statuses), default=0)
         return f"{len(statuses)} process managers, {behind} events behind"
+
+
+class WorkersReadiness:
+    """Ready while a process works: without one, everything that is asked for stays undone. `here`: this one does."""
+
+    name = "workers"
+
+    def __init__(self, processes: WorkerProcesses, *, here: bool) -> None:
+        self._processes, self._here = processes, here
+
+    async def check(self) -> str:
+        alive = len(await self._processes.alive())
+        if not alive and not self._here:
+            raise RuntimeError("no process works: start `fleetlog worker`, or see why it has ended")
+        return f"{max(alive, 1)} alive"
+
+
+class OutageReadiness:
+    """Ready while no working process finds this dependency down."""
+
+    def __init__(self, name: str, processes: WorkerProcesses) -> None:
+        self.name, self._processes = name, processes
+
+    async def check(self) -> str:
+        found = [down[self.name] for down in await self._processes.alive() if self.name in down]
+        if found:
+            raise RuntimeError(f"down for {len(found)} working processes: {found[0]}")
+        return "nobody finds it down"
+
+
+class ModelsReadiness:
+    """Shows which providers' models are down, and is always ready: runs that need them wait, all else works."""
+
+    name = "models"
+
+    def __init__(self, processes: WorkerProcesses) -> None:
+        self._processes = processes
+
+    async def check(self) -> str:
+        found = {name: why for down in await self._processes.alive() for name, why in down.items() if is_model(name)}
+        said = [f"the {name} is down: {why}" for name, why in sorted(found.items())[:MAX_NAMED]]
+        return "; ".join(said) or "nobody finds one down"
 
 
 class StreamsReadiness:

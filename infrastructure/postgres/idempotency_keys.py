@@ -40,6 +40,9 @@ class PostgresIdempotencyKeys:
             return InProgress()
         return StoredAnswer(status=status, media_type=media_type, body=body)
 
+    async def renew(self, actor: str, key: str, lease: str, lease_s: float) -> None:
+        await self._execute("renew_idempotency_key", actor, key, {"lease": lease, "lease_s": lease_s})
+
     async def complete(self, actor: str, key: str, lease: str, answer: StoredAnswer) -> None:
         arguments = {
             "lease": lease,

@@ -19,7 +19,7 @@ async def server_version(pool: Pool) -> str:
 
 
 async def expire_leases(dsn: str) -> None:
-    """Let every lease of runs and effects run out, so that they are taken over at once. Only while nobody else works on
-    this database."""
+    """Let every lease of runs, effects and idempotency keys run out, so that they are taken over at once. Only while
+    nobody else works on this database."""
     async with await connect(dsn) as connection:
         await connection.execute(sql.query("expire_leases"))

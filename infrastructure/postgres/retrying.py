@@ -17,7 +17,8 @@ async def rows_of(
     pool: Pool, query: str, arguments: dict[str, Any], row_factory: Any = tuple_row, *, binary: bool = False
 ) -> list[Any]:
     """The rows of a named query. The query must be safe to repeat: it is tried again for 10 seconds when its
-    connection dies, as those of a pool do when the server restarts. A claim whose result is lost expires."""
+    connection dies, as those of a pool do when the server restarts. A claim whose result is lost expires. Raises
+    psycopg.OperationalError, for a full disk at once."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + RETRY_SECONDS
     while True:
@@ -28,6 +29,8 @@ async def rows_of(
             ):
                 await cursor.execute(sql.query(query), arguments, prepare=True)
                 return await cursor.fetchall() if cursor.description else []
+        except psycopg.errors.DiskFull:
+            raise
         except psycopg.OperationalError:
             if loop.time() > deadline:
                 raise

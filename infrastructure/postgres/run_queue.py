@@ -50,8 +50,8 @@ class PostgresRunQueue:
         arguments = {"run_id": lease.run_id, "generation": lease.generation, "lease": duration}
         return bool(await rows_of(self._pool, "renew_run", arguments))
 
-    async def release(self, lease: RunLease, delay: timedelta) -> None:
-        arguments = {"run_id": lease.run_id, "generation": lease.generation, "delay": delay}
+    async def release(self, lease: RunLease, delay: timedelta, *, begun: bool = True) -> None:
+        arguments = {"run_id": lease.run_id, "generation": lease.generation, "delay": delay, "begun": begun}
         await rows_of(self._pool, "release_run", arguments)
 
     async def item(self, run_id: str) -> QueueItem | None:

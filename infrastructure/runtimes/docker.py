@@ -110,6 +110,9 @@ class DockerWorkerRuntime:
         """The labels of the session workers' image; None if there is none. Blocks. Raises RuntimeUnavailable."""
         return self._engine.image_labels(self._settings.image)
 
+    async def check(self) -> None:
+        await self._call(self._engine.daemon_id)
+
     async def shutdown(self) -> None:
         """Do nothing: Docker keeps the containers running (`unless-stopped`), and the next process goes on with their
         runs."""

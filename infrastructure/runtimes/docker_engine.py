@@ -13,7 +13,7 @@ from docker.api.client import APIClient
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import LogConfig
 
-from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable, StartFailed
+from application.ports.worker_runtime import ContainerSpec, RuntimeDown, RuntimeUnavailable, StartFailed
 from infrastructure.runtimes.container_settings import (
     EXECUTOR_PORT,
     LABEL_INSTALLATION,
@@ -200,7 +200,9 @@ class DockerEngine:
         except (APIError, DockerException, requests.exceptions.RequestException) as error:
             if isinstance(error, ImageNotFound):
                 raise
-            raise RuntimeUnavailable(f"Docker: {error}") from error
+            if isinstance(error, APIError):
+                raise RuntimeUnavailable(f"Docker: {error}") from error
+            raise RuntimeDown(f"Docker can't be reached: {error}") from error
 
     def _client(self) -> APIClient:
         with self._connecting:

@@ -49,6 +49,9 @@ class ExternalExecutorRuntime:
     async def own_containers(self) -> list[OwnContainer]:
         return []
 
+    async def check(self) -> None:
+        """Do nothing: there is no daemon."""
+
     async def shutdown(self) -> None:
         """Do nothing: the executor is not ours."""
 

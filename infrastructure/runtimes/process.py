@@ -95,6 +95,9 @@ class ProcessWorkerRuntime:
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
 
+    async def check(self) -> None:
+        """Do nothing: there is no daemon."""
+
     async def shutdown(self) -> None:
         """End all executors of this home at once, with their runs; their folders stay, as exited containers do."""
         await self._end_each(lambda _: True)

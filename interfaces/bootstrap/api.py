@@ -10,8 +10,9 @@ from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavai
 from application.runs.callback_tokens import CallbackTokens
 from application.runs.forking import ForkSessions
 from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
+from infrastructure.open_files import allow_many_files
 from infrastructure.postgres.connections import open_pool
-from infrastructure.postgres.event_store.errors import EventStoreClosed, EventStoreUnavailable
+from infrastructure.postgres.event_store.errors import EventStoreClosed, EventStoreFull, EventStoreUnavailable
 from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
 from infrastructure.postgres.read_models.history import PostgresHistory
 from infrastructure.postgres.read_models.past import UnreadableEvent
@@ -24,11 +25,17 @@ from interfaces.bootstrap.operations import metrics, readiness, reconcilers
 from interfaces.http.app import create_app
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
-from interfaces.http.edge.problems import DEPENDENCY_UNAVAILABLE
+from interfaces.http.edge.problems import DEPENDENCY_UNAVAILABLE, DISK_FULL
+from interfaces.http.edge.rates import CallerRates, RateLimits
 from interfaces.http_conventions.problems import StatusAndReason
+from interfaces.settings import Settings
 
 POOL_SIZE = 8
+OWN_FILES = 1000
+"""Open files that are kept for what is no connection of a client: databases, executors, journals, the object store."""
 ADAPTER_ERRORS: StatusAndReason = {
+    EventStoreFull: DISK_FULL,
+    psycopg.errors.DiskFull: DISK_FULL,
     EventStoreUnavailable: DEPENDENCY_UNAVAILABLE,
     EventStoreClosed: DEPENDENCY_UNAVAILABLE,
     UnreadableEvent: DEPENDENCY_UNAVAILABLE,
@@ -38,6 +45,11 @@ ADAPTER_ERRORS: StatusAndReason = {
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
     ObjectStoreRefused: (502, "object_store_refused"),
 }
+
+
+def most_connections(settings: Settings) -> int:
+    """How many connections of clients this process may have open."""
+    return max(1, min(settings.max_connections, allow_many_files() - OWN_FILES))
 
 
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
@@ -88,6 +100,13 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             providers=plane.providers,
             new_id=new_id,
             adapter_errors=ADAPTER_ERRORS,
+            rates=CallerRates(
+                RateLimits(
+                    requests_per_s=settings.max_requests_per_second,
+                    new_streams_per_s=settings.max_new_streams_per_second,
+                    open_streams=settings.max_streams_per_key,
+                )
+            ),
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
             idle_timeout_ms=settings.idle_timeout_ms,
             remove_after_ms=settings.remove_after_ms,

@@ -7,6 +7,7 @@ from typing import Any
 from application.aggregates.reconcile_log import TakeoverLog
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
+from application.operations.presence import Presence
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from application.runs.parked import LookAtParkedRuns
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
@@ -50,6 +51,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
             "stop": settings.long_effect_slots,
         },
         lease=timedelta(milliseconds=settings.run_queue_lock_ms),
+        outages=plane.outages,
     )
     return {
         "process managers": process_managers.run(),
@@ -59,4 +61,10 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         "projections": plane.reads.projector.run(),
         "event index": EventIndexer(plane.backing.dsn, plane.listener.position).run(),
         "schedule": schedule(plane).run(),
+        "presence": Presence(
+            processes=plane.worker_processes,
+            outages=plane.outages,
+            check_runtime=plane.runtime.check,
+            owner=plane.owner,
+        ).run(),
     }

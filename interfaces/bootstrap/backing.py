@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
 from infrastructure.embedded.object_store import EmbeddedObjectStore
 from infrastructure.embedded.postgres import EmbeddedPostgres
@@ -26,7 +27,7 @@ from interfaces.settings import Settings, SettingsError
 class BackingServices:
     """`dsn`: of a migrated database. `object_store`: the store as this process reaches it; `worker_object_store`: the
     same as session workers reach it. `installation`: the id that all processes on one database share. `serves_api`:
-    whether the API is in this process."""
+    whether the API is in this process; `works`: whether the background tasks are."""
 
     settings: Settings
     dsn: str = field(repr=False)
@@ -35,6 +36,7 @@ class BackingServices:
     installation: str
     secret: bytes = field(repr=False)
     serves_api: bool = True
+    works: bool = True
 
 
 @asynccontextmanager
@@ -47,6 +49,7 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
     async with AsyncExitStack() as stack:
         with startup_errors():
             home = prepare_home(settings.home)
+            check_free_disk(home)
             stack.enter_context(HomeLock(home))
             dsn = settings.database_url or await _start_postgres(settings, stack)
             if settings.embedded_object_store:
@@ -108,4 +111,5 @@ async def configured_services(settings: Settings, *, serves_api: bool) -> Backin
         installation=installation,
         secret=(settings.secret or "").encode(),
         serves_api=serves_api,
+        works=not serves_api,
     )

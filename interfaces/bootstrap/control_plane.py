@@ -16,8 +16,10 @@ from application.aggregates.aggregates import Aggregates
 from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
 from application.operations.consumer_control import ProcessManagerControl
 from application.operations.operator_commands import OperatorCommands
+from application.outages import Outages
 from application.ports.object_store import ObjectStore
 from application.ports.providers import Providers
+from application.ports.worker_processes import WorkerProcesses
 from application.ports.worker_runtime import OwnedWorkerRuntime
 from application.process_managers.commands import ProcessManagerCommands
 from application.runs.callbacks import RecordCallbacks
@@ -41,6 +43,7 @@ from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.freed_memory import return_freed_memory
 from infrastructure.postgres.connections import open_untried_pool
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
@@ -51,6 +54,7 @@ from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.parked_runs import PostgresParkedRuns
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.worker_processes import PostgresWorkerProcesses
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.backing import BackingServices
@@ -95,6 +99,8 @@ class ControlPlane:
     reconcile_log: ReconcileLog
     objects: ObjectStore
     object_threads: Executor
+    outages: Outages
+    worker_processes: WorkerProcesses
 
 
 @asynccontextmanager
@@ -108,6 +114,7 @@ async def control_plane(backing: BackingServices) -> AsyncIterator[ControlPlane]
 
 async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane:
     settings, dsn = backing.settings, backing.dsn
+    return_freed_memory()
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     listener = await stack.enter_async_context(PostgresListener(dsn))
     hub = await stack.enter_async_context(
@@ -141,9 +148,11 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     stack.callback(objects.close)
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
+    outages = Outages()
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(
         runs=runs,
+        sessions=sessions,
         tail=hub,
         providers=providers,
         new_id=new_id,
@@ -186,13 +195,15 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         process_manager_records=PostgresProcessManagerRecords(pool),
         objects=objects,
         object_threads=object_threads,
+        outages=outages,
+        worker_processes=PostgresWorkerProcesses(pool),
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations)),
+            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations, outages)),
             takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -231,6 +242,7 @@ def _execution_ports(
     syncs: WorkspaceSyncs,
     hub: StreamHub,
     conversations: ForkConversations,
+    outages: Outages,
 ) -> ExecutionPorts:
     settings = backing.settings
     return ExecutionPorts(
@@ -245,6 +257,7 @@ def _execution_ports(
             silence=timedelta(milliseconds=settings.run_silence_timeout_ms),
         ),
         jitter=random.random,
+        outages=outages,
         api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
     )

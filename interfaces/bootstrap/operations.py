@@ -7,16 +7,22 @@ from application.operations.orphans import CleanOrphans
 from application.operations.queue_reconciliation import ReconcileRunQueue
 from application.operations.reconcilers import Reconcilers
 from application.operations.schedule import Schedule
+from application.outages import DOCKER
 from application.ports.operations import ReadinessCheck
 from application.sessions.content_collection import RequestCollections
 from infrastructure.operations.metrics import ControlPlaneMetrics
 from infrastructure.operations.readiness import (
+    DiskReadiness,
+    LogReadiness,
+    ModelsReadiness,
     ObjectStoreReadiness,
+    OutageReadiness,
     PostgresReadiness,
     ProcessManagersReadiness,
     ProjectionsReadiness,
     StreamsReadiness,
     UserProjectionsReadiness,
+    WorkersReadiness,
 )
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.installation import server_version
@@ -63,13 +69,20 @@ def schedule(plane: ControlPlane) -> Schedule:
 
 
 def readiness(plane: ControlPlane, pool: Pool) -> tuple[ReadinessCheck, ...]:
+    settings = plane.backing.settings
+    keeps_data = settings.embedded_postgres or settings.embedded_object_store
     return (
         PostgresReadiness(partial(server_version, pool)),
+        LogReadiness(plane.store),
+        *((DiskReadiness(settings.home.absolute()),) if keeps_data else ()),
         ObjectStoreReadiness(plane.objects, plane.object_threads),
         ProjectionsReadiness(plane.reads.administration),
         ProcessManagersReadiness(plane.process_manager_records),
         UserProjectionsReadiness(PostgresUserProjectionRecords(pool)),
         StreamsReadiness(plane.hub),
+        WorkersReadiness(plane.worker_processes, here=plane.backing.works),
+        *((OutageReadiness(DOCKER, plane.worker_processes),) if settings.worker_runtime == "docker" else ()),
+        ModelsReadiness(plane.worker_processes),
     )
 
 

@@ -1,5 +1,6 @@
 """Adapters' errors that keep Fleetlog from starting, as StartRefused."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from infrastructure.postgres.migrations import MigrationRefused, migrate
 from infrastructure.runtimes.docker_host import ContainersCannotCall
 from interfaces.errors import StartRefused
 
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextmanager
 def startup_errors() -> Iterator[None]:
@@ -21,6 +24,11 @@ def startup_errors() -> Iterator[None]:
         raise StartRefused(str(error)) from error
     except psycopg.OperationalError as error:
         raise StartRefused(f"the database can't be used: {error}") from error
+    except OSError as error:
+        if error.errno not in _DISK_FULL:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        raise StartRefused(f"a disk is full ({error.strerror}{where}); free some of it and start again") from error
 
 
 async def migrate_database(dsn: str) -> list[str]:

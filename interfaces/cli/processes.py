@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from interfaces.bootstrap.api import api_application
+from interfaces.bootstrap.api import api_application, most_connections
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
@@ -71,7 +71,13 @@ async def _served(plane: ControlPlane) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         app = await api_application(plane, stack)
         url = await stack.enter_async_context(
-            serving(app, host=settings.host, port=settings.port, end_streams=plane.hub.end_streams)
+            serving(
+                app,
+                host=settings.host,
+                port=settings.port,
+                end_streams=plane.hub.end_streams,
+                max_connections=most_connections(settings),
+            )
         )
         yield url
 

@@ -12,11 +12,10 @@ from pathlib import Path
 import msgspec
 
 from application.executor_protocol import ADDRESS_FILE, ExecutorAddress, ExecutorConfig
-from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
+from application.ports.object_store import BucketMissing, ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.durable_file import write_durably
 from infrastructure.executor.journal.run_journal import JournalFailed
 from infrastructure.executor.lifetime import first_ending, until_idle, until_removed
-from infrastructure.executor.process_limits import allow_many_files
 from infrastructure.executor.providers.descriptions import cli_files
 from infrastructure.executor.runs.admission import admit_run
 from infrastructure.executor.runs.agent_processes import AgentProcesses, worker_marker
@@ -27,6 +26,7 @@ from infrastructure.executor.workspace.confined import RootGone
 from infrastructure.executor.workspace.engine import WorkspaceEngine
 from infrastructure.object_store.location import S3Location
 from infrastructure.object_store.s3 import S3ObjectStore
+from infrastructure.open_files import allow_many_files
 from infrastructure.system_clock import new_id
 from interfaces.executor.app import ExecutorApi
 from interfaces.executor.config import ConfigRefused
@@ -38,6 +38,7 @@ _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
 _OTHER_ERRORS: dict[type[Exception], tuple[int, str]] = {
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
+    BucketMissing: (502, "bucket_missing"),
     ObjectStoreRefused: (502, "object_store_refused"),
     JournalFailed: (507, "journal_failed"),
 }

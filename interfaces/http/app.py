@@ -17,6 +17,7 @@ from interfaces.http.edge.documentation import documentation_routes
 from interfaces.http.edge.endpoint import Endpoint
 from interfaces.http.edge.exchange import exchange_of
 from interfaces.http.edge.middleware import AnswerErrors, CountRequests, TraceRequests
+from interfaces.http.edge.rates import LimitRates
 from interfaces.http.routes import ENDPOINTS
 from interfaces.http_conventions.problems import problem_response, routing_problem
 
@@ -39,6 +40,7 @@ def create_app(deps: ApiDependencies) -> Starlette:
             Middleware(CountRequests, observe=deps.request_metrics.observe),
             Middleware(AnswerErrors, adapter_errors=deps.adapter_errors),
             Middleware(Authenticate, keys=deps.api_keys),
+            Middleware(LimitRates, rates=deps.rates),
         ],
         exception_handlers={HTTPException: _http_error},
     )

@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator, Callable
 from starlette.types import ASGIApp
 
 from interfaces.errors import StartRefused
-from interfaces.http_conventions.server import HttpServer, listening, url_of
+from interfaces.http_conventions.server import MAX_CONNECTIONS, HttpServer, listening, url_of
 
 SHUTDOWN_TIMEOUT_S = 10
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, *, host: str, port: int, end_streams: Callable[[], None]) -> AsyncIterator[str]:
+async def serving(
+    app: ASGIApp, *, host: str, port: int, end_streams: Callable[[], None], max_connections: int = MAX_CONNECTIONS
+) -> AsyncIterator[str]:
     """Serve `app`; gives its URL. When the shutdown begins, `end_streams` must end live streams, which would keep
     connections open. Raises StartRefused if the port can't be listened on."""
     listener = _listening(host, port)
-    server = HttpServer(app, shutdown_s=SHUTDOWN_TIMEOUT_S, stopping=end_streams)
+    server = HttpServer(app, shutdown_s=SHUTDOWN_TIMEOUT_S, stopping=end_streams, max_connections=max_connections)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
     try:
         while not server.started:

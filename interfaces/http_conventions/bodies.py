@@ -48,11 +48,14 @@ def is_json(kind: str) -> bool:
     return not kind or _JSON.fullmatch(kind) is not None
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body, 8 MiB at most. Raises Problem 413, 415 (compressed), or 408 after 60 s."""
+async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytearray:
+    """The whole body, in memory once. Raises Problem 413, 415 (compressed), or 408 after 60 s."""
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            return b"".join([chunk async for chunk in body_chunks(request, MAX_BODY_BYTES)])
+            async for chunk in body_chunks(request, limit):
+                body += chunk
+            return body
     except TimeoutError as error:
         raise _too_slow(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from error
 
@@ -98,7 +101,7 @@ async def discard(stream: AsyncIterator[bytes]) -> None:
             return
 
 
-def decode_body(raw: bytes, decoder: msgspec.json.Decoder[Body], *, root: str = "") -> Body:
+def decode_body(raw: bytes | bytearray, decoder: msgspec.json.Decoder[Body], *, root: str = "") -> Body:
     """The decoded body. Raises Problem 400 naming the field by its JSON path below `root`."""
     try:
         return decoder.decode(raw)

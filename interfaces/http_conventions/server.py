@@ -6,16 +6,18 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from interfaces.http_conventions.bounded_protocol import BoundedHttpProtocol
+from interfaces.http_conventions.bounded_protocol import BoundedHttpProtocol, Connections
 
 KEEP_ALIVE_S = 75
 """Longer than our clients keep an idle connection, so that no request arrives on one that is being closed."""
 BACKLOG = 2048
+MAX_CONNECTIONS = 4000
 
 
 def _nothing() -> None:
@@ -54,11 +56,12 @@ class HttpServer(uvicorn.Server):
         shutdown_s: int,
         started: Callable[[], None] = _nothing,
         stopping: Callable[[], None] = _nothing,
+        max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedHttpProtocol,
+                http=partial(BoundedHttpProtocol, among=Connections(max_connections)),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 log_config=None,

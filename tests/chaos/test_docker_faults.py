@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.fleetlog_server import FleetlogServer, new_id
+from infrastructure.runtimes.polling import wait_until
+from tests.support.fleetlog_server import FleetlogServer, new_id, not_ready
 from tests.support.private_docker import PrivateDocker, required_root
 from tests.support.session_history import checked_history, output, payloads, removed
 
@@ -96,6 +97,26 @@ def test_while_a_daemon_is_away_nothing_is_gone_and_afterwards_the_stop_goes_on(
     assert removed(server)["failed"] == 0
     assert output(server, "cat file", session) == "kept\n"
     assert payloads(checked_history(server, session), "session.container_lost") == []
+
+
+@pytest.mark.proof
+def test_while_a_daemon_is_away_runs_wait_without_burning_tries_and_ready_says_why(
+    server: FleetlogServer, daemon: PrivateDocker
+) -> None:
+    daemon.stop()
+    try:
+        run_id = server.enqueued("echo it is back", sessionId=new_id("session"), maxAttempts=1)
+        server.until(run_id, "run.phase")
+        assert wait_until(lambda: "docker" in not_ready(server), 60)
+        assert not_ready(server)["docker"].startswith("down for 1 working processes: Docker can't be reached")
+        assert server.log_tail().count("docker is down, what needs it waits") == 1
+    finally:
+        daemon.start()
+
+    history = server.history(run_id)
+    assert history[-1]["data"]["outcome"] == "succeeded"
+    assert "run.retry_scheduled" not in [frame["event"] for frame in history]
+    assert wait_until(lambda: not_ready(server) == {}, 60)
 
 
 @pytest.mark.proof

@@ -5,8 +5,10 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
@@ -57,6 +59,20 @@ def test_a_run_survives_a_kill_of_the_server_in_its_middle(own_fleetlog: Fleetlo
     assert_log_equals_journal(own_fleetlog, run_id, "s")
     steps = (own_fleetlog.worker_folder("s") / "workspace/steps").read_text().split()
     assert steps == [str(n) for n in range(1, 41)]
+
+
+def test_a_keyed_command_whose_server_was_killed_is_handled_again_at_once(own_fleetlog: FleetlogServer) -> None:
+    body, key = own_fleetlog.run_body("sleep 3", runId="r", sessionId="s"), {"idempotency-key": "k"}
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(own_fleetlog.client.post, "/api/runs/start", json=body, headers=key)
+        while own_fleetlog.client.get("/api/streams/run:r/events").status_code == 404:
+            assert not first.done()
+        own_fleetlog.kill()
+        assert isinstance(first.exception(), httpx.TransportError)
+
+    own_fleetlog.start()
+
+    assert own_fleetlog.ok("POST", "/api/runs/start", json=body, headers=key)["snapshot"]["state"] == "succeeded"
 
 
 def test_a_kill_between_the_commands_loses_nothing(own_fleetlog: FleetlogServer) -> None:

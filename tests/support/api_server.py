@@ -61,6 +61,7 @@ from interfaces.bootstrap.reads import projection_control
 from interfaces.http.app import create_app
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.rates import CallerRates, RateLimits
 from interfaces.http.serving import serving
 
 SECRET = b"a secret of the tests"
@@ -161,6 +162,7 @@ async def open_dependencies(
     max_streams: int = 100,
     projecting: bool = True,
     recorded: RecordedWorkspaces | None = None,
+    rates: RateLimits | None = None,
 ) -> tuple[ApiDependencies, StreamHub]:
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     recorded = recorded or OneFileRecorded()
@@ -189,7 +191,7 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
+    run_commands = RunCommands(runs=runs, sessions=sessions, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,
@@ -234,6 +236,7 @@ async def open_dependencies(
         new_id=_new_id,
         adapter_errors=ADAPTER_ERRORS,
         api_keys=api_keys,
+        rates=CallerRates(rates),
     )
     return deps, hub
 

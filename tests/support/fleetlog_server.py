@@ -240,6 +240,14 @@ class FleetlogServer:
         return self.home / "workers" / worker["containerId"]
 
 
+def not_ready(server: FleetlogServer) -> dict[str, str]:
+    """The details of the dependencies that `/ready` says don't work, by name."""
+    answer = server.client.get("/ready")
+    broken = {each["name"]: each["detail"] for each in answer.json()["dependencies"] if not each["ok"]}
+    assert answer.status_code == (503 if broken else 200), answer.text
+    return broken
+
+
 def frames_of(response: httpx.Response) -> Iterator[dict[str, Any]]:
     """The frames of an event stream, as far as it goes."""
     frame: dict[str, Any] = {}

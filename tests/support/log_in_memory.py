@@ -71,6 +71,9 @@ class LogInMemory:
     async def last_seq(self, stream: str) -> int:
         return len(self.of(stream))
 
+    async def find_positions(self, stream: str, event_ids: Sequence[str]) -> dict[str, int]:
+        return {event.event_id: event.position for event in self.of(stream) if event.event_id in event_ids}
+
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         return next((event for event in self.of(stream) if event.event_id == event_id), None)
 

@@ -23,6 +23,7 @@ class Reply:
     raw: bytes = b""
     endless: bytes = b""
     pause_s: float = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
     gate: asyncio.Semaphore | None = None
 
 
@@ -83,7 +84,9 @@ class ScriptedExecutor:
             if reply.cut:
                 return False
             content = json.dumps(reply.body).encode()
-            writer.write(f"HTTP/1.1 {reply.status} X\r\ncontent-length: {len(content)}\r\n\r\n".encode() + content)
+            more = "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items())
+            head = f"HTTP/1.1 {reply.status} X\r\n{more}content-length: {len(content)}\r\n\r\n"
+            writer.write(head.encode() + content)
             await writer.drain()
             return True
         writer.write(f"HTTP/1.1 {reply.status} X\r\ntransfer-encoding: chunked\r\n\r\n".encode())

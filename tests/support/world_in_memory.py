@@ -10,6 +10,7 @@ from typing import Any
 from application.aggregates.aggregates import Aggregates
 from application.command_context import CommandContext
 from application.effects.table import effect_handlers
+from application.outages import Outages
 from application.ports.effect_handler import EffectHandler, EffectObsolete
 from application.ports.effect_kinds import EffectKind
 from application.ports.effect_ledger import ClaimedEffect
@@ -144,6 +145,11 @@ class MemoryQueue:
                 self.leased.pop(run_id, None)
         self._news.set()
 
+    def due(self, run_id: str) -> None:
+        """Its delay is over."""
+        self.waiting[run_id] = (run_id, now())
+        self._news.set()
+
     def expire(self, run_id: str) -> None:
         self.expired[run_id] = self.leased.pop(run_id).owner
         self._news.set()
@@ -195,7 +201,7 @@ class MemoryQueue:
     async def renew(self, lease: RunLease, duration: timedelta) -> bool:
         return lease.run_id not in self.lost and self.leased.get(lease.run_id) == lease
 
-    async def release(self, lease: RunLease, delay: timedelta) -> None:
+    async def release(self, lease: RunLease, delay: timedelta, *, begun: bool = True) -> None:
         if self.leased.get(lease.run_id) == lease:
             del self.leased[lease.run_id]
             self.released.append((lease.run_id, delay))
@@ -223,7 +229,8 @@ class MemoryQueue:
 
 
 class World:
-    """`limits` of runs; `retry_delay` of attempts that failed, and its `jitter`, from 0 to 1."""
+    """`limits` of runs; `retry_delay` of attempts that failed, and its `jitter`, from 0 to 1; `outages` that are
+    known."""
 
     def __init__(
         self,
@@ -232,6 +239,7 @@ class World:
         retry_delay: timedelta = timedelta(minutes=5),
         jitter: float = 0.0,
         park_after_s: float = PARK_AFTER_S,
+        outages: Outages | None = None,
     ) -> None:
         self.log, self.queue, self.runtime = LogInMemory(), MemoryQueue(), MemoryRuntime()
         self.executors: dict[str, MemoryExecutor] = {}
@@ -261,6 +269,7 @@ class World:
             jitter=lambda: jitter,
             park_after_s=park_after_s,
             prepare_s=2 * park_after_s,
+            outages=outages or Outages(),
         )
         self.executions = RunExecutions(self.execution_ports)
         unused: tuple[Any, Any] = NoContent(), NoForks()
@@ -283,9 +292,8 @@ class World:
         spec = RunSpec(
             session_id=session_id,
             user_login_name="ada",
-            provider="scripted",
             messages=(Message(role="user", content=":"),),
-            **more,
+            **{"provider": "scripted", **more},
         )
         await self.runs.handle(run_id, QueueRun(spec=spec, capabilities=SCRIPTED), context(f"queue/{run_id}"))
         return RunLease(run_id=run_id, owner="w1", generation=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.executor_client.circuit_breaker import CircuitBreaker, CircuitOpen
+from application.circuit_breaker import CircuitBreaker, CircuitOpen
 
 
 class Clock:

@@ -16,7 +16,7 @@ class HangingStore:
         self.asked, self.answers = threading.Event(), threading.Event()
         self.threads = []
 
-    def head(self, key):
+    def get(self, key, *, length):
         self.threads.append(threading.current_thread().name)
         self.asked.set()
         assert self.answers.wait(30)

@@ -66,13 +66,23 @@ class PostgresEffectLedger:
             "generation": lease.generation,
             "state": "ready" if outcome == "failed" else outcome,
             "outcome": outcome,
-            "error": error[:LONGEST_ERROR].replace("\0", "\N{REPLACEMENT CHARACTER}"),
+            "error": _storable(error),
             "delay": delay,
             "long_kinds": list(LONG_KINDS),
         }
         rows = await rows_of(self._pool, "settle_effect", arguments)
         if rows and rows[0][0]:
             self._next_due.wake()
+
+    async def defer(self, lease: EffectLease, *, error: str, delay: timedelta) -> None:
+        arguments = {
+            "effect_id": lease.effect.effect_id,
+            "generation": lease.generation,
+            "error": _storable(error),
+            "delay": delay,
+        }
+        if await rows_of(self._pool, "defer_effect", arguments):
+            self._next_due.wake()  # to learn when it is due
 
     async def free_stale(self) -> Sequence[str]:
         return [effect_id for effect_id, _ in await rows_of(self._pool, "free_stale_effects", {})]
@@ -83,6 +93,10 @@ class PostgresEffectLedger:
 
     async def wait_for_work(self, timeout_s: float) -> None:
         await self._next_due.wait(timeout_s)
+
+
+def _storable(error: str) -> str:
+    return error[:LONGEST_ERROR].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _lease(

@@ -3,7 +3,7 @@ translation; StreamConflict is also the port's.
 
 eventsourcing.persistence.PersistenceError
 ├── InterfaceError      EventStoreClosed
-├── OperationalError    EventStoreUnavailable
+├── OperationalError    EventStoreUnavailable, and of it EventStoreFull
 ├── DataError           AppendRefused (and ValueError)
 └── IntegrityError      StreamConflict (and ExpectedSeqConflict), TrackingConflict
 """
@@ -20,6 +20,10 @@ class EventStoreClosed(InterfaceError):
 class EventStoreUnavailable(OperationalError):
     """The database could not be reached within the time limit. The events may have been written: appending them again
     with the same event ids is safe, and the result shows it."""
+
+
+class EventStoreFull(EventStoreUnavailable):
+    """The database's disk is full."""
 
 
 class AppendRefused(DataError, ValueError):

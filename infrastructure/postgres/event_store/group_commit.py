@@ -24,7 +24,12 @@ from infrastructure.postgres.event_store.batch import (
     append_call,
     append_outcomes,
 )
-from infrastructure.postgres.event_store.errors import EventStoreClosed, EventStoreUnavailable, StreamConflict
+from infrastructure.postgres.event_store.errors import (
+    EventStoreClosed,
+    EventStoreFull,
+    EventStoreUnavailable,
+    StreamConflict,
+)
 from infrastructure.postgres.event_store.prepared_append import AsyncAppendConnection
 
 MAX_BATCH_EVENTS = 1_000
@@ -35,6 +40,7 @@ RETRY_SECONDS = 30.0
 FIRST_RETRY_DELAY_SECONDS = 0.05
 LAST_RETRY_DELAY_SECONDS = 1.0
 DRAIN_SECONDS = 40.0
+FAILURE_TOLD_SECONDS = 30.0
 
 _logger = logging.getLogger(__name__)
 
@@ -73,7 +79,15 @@ class GroupCommit:
         self._idle = asyncio.Event()
         self._idle.set()
         self._committing: asyncio.Task[None] | None = None
+        self._failure: tuple[float, str] | None = None
         self._closed = False
+
+    @property
+    def failure(self) -> str:
+        """Why the last append failed, if that was in the last 30 seconds; else empty, since the next may be written."""
+        if self._failure is None or self._failure[0] + FAILURE_TOLD_SECONDS < time.monotonic():
+            return ""
+        return self._failure[1]
 
     def append(self, request: AppendRequest) -> Awaitable[AppendResult]:
         """Waits for room in the queue, then for the commit. Raises ExpectedSeqConflict, EventStoreUnavailable or
@@ -223,6 +237,10 @@ class GroupCommit:
         else:
             _resolve(batch, results)
 
+    def _failed(self, error: EventStoreUnavailable) -> EventStoreUnavailable:
+        self._failure = (time.monotonic(), str(error))
+        return error
+
     async def _append_batch(self, batch: list[_QueuedAppend]) -> list[AppendOutcome]:
         requests = [queued.request for queued in batch]
         chained = {number for number in range(1, len(batch)) if batch[number].predecessor is batch[number - 1].outcome}
@@ -232,12 +250,18 @@ class GroupCommit:
         in_doubt = False
         while True:
             try:
-                return append_outcomes(requests, await self._connection.append(call), in_doubt=in_doubt)
+                result = await self._connection.append(call)
+                self._failure = None
+                return append_outcomes(requests, result, in_doubt=in_doubt)
+            except psycopg.errors.DiskFull as error:
+                # The server has said that it wrote nothing; waiting here would hold everybody up behind a full disk.
+                self._connection.close()
+                raise self._failed(EventStoreFull(f"the append could not be written: {_said(error)}")) from error
             except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError) as error:
                 in_doubt = True
                 self._connection.close()
                 if time.monotonic() + delay > deadline:
-                    raise EventStoreUnavailable(f"the append could not be written: {error}") from error
+                    raise self._failed(EventStoreUnavailable(f"the append could not be written: {error}")) from error
                 _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(requests)})
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RETRY_DELAY_SECONDS)
@@ -260,6 +284,11 @@ class _LazyConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _said(error: psycopg.Error) -> str:
+    """The server's own words, such as `could not extend file`: without the statement that it was about."""
+    return error.diag.message_primary or str(error)
 
 
 def _follows_in_batch(batch: Sequence[_QueuedAppend], queued: _QueuedAppend) -> bool:

@@ -48,6 +48,11 @@ class GroupCommitEventStore:
         if self._pool is not None:
             await self._pool.close()
 
+    @property
+    def append_failure(self) -> str:
+        """Why the last append failed, if that was a moment ago; empty while appends are written."""
+        return self._commits.failure
+
     async def append(self, stream: str, expected_seq: int, events: Sequence[NewEvent]) -> AppendResult:
         """As the port says. Raises AppendRefused for events that the log can never take, EventStoreUnavailable when the
         database stays away, EventStoreClosed. After EventStoreUnavailable, or when the caller is cancelled, the events
@@ -95,6 +100,10 @@ class GroupCommitEventStore:
         arguments = {"tenant": self._tenant, "stream": stream}
         rows = await rows_of(self._connections(), "last_seq", arguments, binary=True)
         return int(rows[0][0])
+
+    async def find_positions(self, stream: str, event_ids: Sequence[str]) -> dict[str, int]:
+        arguments = {"tenant": self._tenant, "stream": stream, "event_ids": list(event_ids)}
+        return dict(await rows_of(self._connections(), "find_positions", arguments))
 
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         rows = await self._rows("find_event", stream=stream, event_id=event_id)

@@ -12,7 +12,7 @@ from domain.operations.log_consumer import BlockingEvent, blocking_event
 from domain.record import RecordedEvent
 from infrastructure.postgres.event_store.reading import decoded
 
-MAX_PAGE_BYTES = 32 * 1024 * 1024
+MAX_PAGE_BYTES = 4 * 1024 * 1024
 DECODED_PER_TURN = 500
 """How many events are decoded before other tasks of the event loop get their turn: a few milliseconds."""
 

@@ -3,7 +3,8 @@
 With keys configured the caller sends `Authorization: Bearer <key>`. The key's name is the actor of its commands; with
 `X-Actor: alice` the actor is `name/alice`. Without keys the server listens on loopback only, and the actor is `X-Actor`
 or `anonymous`. A browser on this machine reaches loopback too, so requests whose Host is no loopback name (DNS
-rebinding) or whose Origin is another one are refused.
+rebinding), whose Origin is another one, which a page of another site or port has caused (`Sec-Fetch-Site`), or which a
+proxy has passed on (`Forwarded`, `X-Forwarded-*`) are refused: others than this machine's own user need keys.
 """
 
 import hashlib
@@ -22,6 +23,8 @@ from interfaces.http.edge.exchange import Exchange, exchange_of
 from interfaces.http_conventions.problems import Problem, invalid, problem_response
 
 ANONYMOUS = "anonymous"
+OWN_SITES = frozenset({"same-origin", "none"})
+"""Values of Sec-Fetch-Site: our own pages, and what the user has typed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,7 @@ def identify(headers: Mapping[str, str], keys: tuple[KeyHash, ...], exchange: Ex
     if name is None:
         exchange.refusal = "the bearer key is not known" if exchange.token else "send Authorization: Bearer <API key>"
         return
+    exchange.key_name = name
     exchange.actor = f"{name}/{on_behalf}" if on_behalf else name
 
 
@@ -99,7 +103,21 @@ def _cross_origin_refusal(headers: Mapping[str, str]) -> str:
     origin = headers.get("origin", "")
     if origin and urlsplit(origin).netloc.lower() != host.lower():
         return f"without API keys no requests from other origins are served: {origin[:100]!r}"
+    site = headers.get("sec-fetch-site", "none")
+    if site not in OWN_SITES:
+        return f"without API keys no requests from other origins are served (Sec-Fetch-Site: {site[:20]!r})"
+    passed_on = next((name for name in headers if name == "forwarded" or name.startswith("x-forwarded-")), "")
+    if passed_on:
+        return f"without API keys nothing that a proxy passes on is served: {passed_on[:100]!r}; set FLEETLOG_API_KEYS"
     return ""
+
+
+def browser_refusal(headers: Mapping[str, str]) -> str:
+    """Why a GET that costs much is refused where no keys are configured: any page could have an old browser send it,
+    as a picture, and such a browser says nothing of the page. Empty if no browser or our own page sends it."""
+    if "sec-fetch-site" in headers or not headers.get("user-agent", "").startswith("Mozilla/"):
+        return ""
+    return "without API keys this is not served to a browser that does not send Sec-Fetch-Site; use a newer one"
 
 
 def _is_loopback(host: str) -> bool:

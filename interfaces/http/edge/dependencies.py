@@ -23,7 +23,9 @@ from application.runs.forking import ForkSessions
 from application.sessions.commands import SessionCommands
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.body_budget import BodyBudget
+from interfaces.http.edge.large_answers import LargeAnswers
 from interfaces.http.edge.metrics import RequestMetrics
+from interfaces.http.edge.rates import CallerRates
 from interfaces.http_conventions.problems import StatusAndReason
 from projections.ports import History, ProjectionProgress, ReadModels
 
@@ -57,6 +59,8 @@ class ApiDependencies:
     metrics: MetricsSource
     providers: Providers
     new_id: Callable[[], str]
+    large_answers: LargeAnswers = field(default_factory=LargeAnswers)
+    rates: CallerRates = field(default_factory=CallerRates)
     body_budget: BodyBudget = field(default_factory=BodyBudget)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     adapter_errors: StatusAndReason = field(default_factory=dict)

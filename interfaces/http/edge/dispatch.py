@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from application.command_context import CommandContext
 from application.diagnostic_context import diagnostic_context
-from interfaces.http.edge.auth import require_actor
+from interfaces.http.edge.auth import browser_refusal, require_actor
 from interfaces.http.edge.dependencies import ApiDependencies
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer, checked_path
 from interfaces.http.edge.exchange import Exchange, exchange_of
@@ -48,7 +48,7 @@ class PathApp:
         about = request.path_params
         with diagnostic_context(run_id=about.get("runId", ""), session_id=about.get("sessionId", "")):
             response = await _respond(endpoint, self._deps, request, exchange)
-            await response(scope, receive, send)
+            await self._deps.large_answers.send(response, scope, receive, send)
 
 
 async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, exchange: Exchange) -> Response:
@@ -56,12 +56,12 @@ async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, 
     query = decode_query(endpoint.query, request.query_params.multi_items())
     async with AsyncExitStack() as budget:
         await budget.enter_async_context(deps.body_budget.reserved(request))
-        raw = await bodies.read_body(request) if request.method == "POST" else b""
+        raw = await bodies.read_body(request, endpoint.max_body) if request.method == "POST" else bytearray()
         body = _decoded(endpoint, request, raw)
         command = keyed_command(request, exchange, raw) if endpoint.command else None
         if not endpoint.raw_body:
             # Release the budget before the handler runs: it may wait for minutes, and a decoded body is small.
-            raw = b""
+            raw = bytearray()
             await budget.aclose()
         call: ApiCall[Any, Any] = ApiCall(
             request=request,
@@ -78,13 +78,16 @@ async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, 
 
 async def _answered(endpoint: Endpoint, call: ApiCall[Any, Any], command: KeyedCommand | None) -> Response:
     if not endpoint.command:
-        return _response(await endpoint.handler(call))
+        return await _handled(endpoint, call)
 
     async def handle() -> Response:
-        return _response(await endpoint.handler(call))
+        return await _until_disconnect(call.request.receive, _handled(endpoint, call))
 
-    work = command.answered_once(call.deps, handle) if command else handle()
-    return await _until_disconnect(call.request.receive, work)
+    return await (command.answered_once(call.deps, handle) if command else handle())
+
+
+async def _handled(endpoint: Endpoint, call: ApiCall[Any, Any]) -> Response:
+    return _response(await endpoint.handler(call))
 
 
 async def _permitted_path(
@@ -95,10 +98,12 @@ async def _permitted_path(
         exchange.actor = await deps.callback_tokens.actor_of(path["runId"], exchange.token)
     if endpoint.access != "open":
         require_actor(exchange)
+    if endpoint.costly and not deps.api_keys and (refusal := browser_refusal(request.headers)):
+        raise Problem(403, "forbidden", "Forbidden", refusal)
     return checked_path(request.path_params)
 
 
-def _decoded(endpoint: Endpoint, request: Request, raw: bytes) -> Any:
+def _decoded(endpoint: Endpoint, request: Request, raw: bytearray) -> Any:
     if endpoint.raw_body or request.method != "POST":
         return None
     if not raw and (endpoint.body is None or endpoint.body_optional):
@@ -140,6 +145,7 @@ async def _until_disconnect(receive: Receive, work: Awaitable[Response]) -> Resp
     finally:
         await _cancelled(gone)
         await _cancelled(task)
+        del task  # as in AnswerErrors (middleware.py)
 
 
 async def _disconnected(receive: Receive) -> None:

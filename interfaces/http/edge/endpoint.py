@@ -23,6 +23,8 @@ from interfaces.http_conventions.problems import Problem, invalid
 BodyT_co = TypeVar("BodyT_co", covariant=True)
 QueryT_co = TypeVar("QueryT_co", bound=Query, covariant=True)
 Access = Literal["open", "key", "key or worker token"]
+MAX_COMMAND_BYTES = 1024 * 1024
+"""A command is at most 256 KiB in the log; escaped in JSON, its text may be three times as long."""
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -47,7 +49,7 @@ class ApiCall(Generic[BodyT_co, QueryT_co]):
     path: Mapping[str, str]
     query: QueryT_co
     body: BodyT_co
-    raw: bytes = b""
+    raw: bytearray = field(default_factory=bytearray)
 
     @property
     def wants_events(self) -> bool:
@@ -66,8 +68,9 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Endpoint:
     """`answers`: by status, the JSON type, `bytes` for a file, None for text. `streams`: it can answer with server-sent
     events. `command`: it changes something, takes an Idempotency-Key, and is cancelled when its caller disconnects.
-    `errors`: problem statuses besides those that every endpoint has. `raw_body`: for a body that the handler decodes
-    itself, the schema's type by media type."""
+    `costly`: a GET that costs much. `max_body`: bytes that its body may have. `errors`: problem statuses besides those
+    that every endpoint has. `raw_body`: for a body that the handler decodes itself, the schema's type by media
+    type."""
 
     method: Literal["GET", "POST"]
     path: str
@@ -82,6 +85,8 @@ class Endpoint:
     command: bool = False
     streams: bool = False
     access: Access = "key"
+    costly: bool = False
+    max_body: int = MAX_COMMAND_BYTES
     errors: tuple[int, ...] = ()
 
     @cached_property

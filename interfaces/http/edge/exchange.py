@@ -1,5 +1,6 @@
 """State of one HTTP exchange (request and response), shared by the middleware and the handler."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -11,7 +12,8 @@ SCOPE_KEY = "fleetlog.exchange"
 class Exchange:
     """`incoming_trace_id`: empty if the caller sent none. `actor`: from the API key or, without keys, X-Actor; None if
     the caller is not authenticated, and `refusal` says why. `token`: the bearer token. `route`: the path template,
-    once a route has matched. `status`: of the response, 0 until it has begun."""
+    once a route has matched. `status`: of the response, 0 until it has begun. `key_name`: of the API key that the
+    caller has sent. `count_stream`: counts a live stream among its caller's, until what it returns is called."""
 
     trace_id: str
     incoming_trace_id: str = ""
@@ -20,6 +22,8 @@ class Exchange:
     refusal: str = ""
     route: str = "unmatched"
     status: int = 0
+    key_name: str = ""
+    count_stream: Callable[[], Callable[[], None]] | None = None
 
 
 def exchange_of(scope: Scope) -> Exchange:

@@ -1,4 +1,5 @@
-"""The middleware, outermost first: TraceRequests, CountRequests, AnswerErrors, Authenticate (auth.py).
+"""The middleware, outermost first: TraceRequests, CountRequests, AnswerErrors, Authenticate (auth.py), LimitRates
+(rates.py).
 
 Pure ASGI: no response is buffered, so that live streams pass through.
 """
@@ -86,8 +87,10 @@ class AnswerErrors:
         exchange = exchange_of(scope)
         try:
             await self._app(scope, receive, send)
+            return
         except ClientDisconnect:
             log.info("the client went away")
+            return
         except Exception as error:
             if exchange.status:
                 # The response has begun: cut the connection, so that the client notices that it is incomplete.
@@ -98,4 +101,8 @@ class AnswerErrors:
                 problem = internal_error()
             elif problem.status >= 500:
                 log.warning("%s: %s", type(error).__name__, error)
-            await problem_response(problem, exchange.trace_id)(scope, receive, send)
+            response = problem_response(problem, exchange.trace_id)
+            # A problem's traceback holds this frame, and all that handled the request, its body included: as a variable
+            # of this frame it would keep them until the garbage collector comes.
+            del problem
+        await response(scope, receive, send)

@@ -25,9 +25,10 @@ _STATUS_TEXT = {
     403: "Forbidden",
     404: "Not known",
     409: "Conflict with the present state",
-    413: "Body over 8 MiB",
+    413: "Body over 1 MiB; of callbacks, over 8 MiB",
     415: "Unsupported media type",
     422: "Required paths are missing, or the stored workspace can't be read",
+    429: "Too many requests or streams of this caller; Retry-After says when to come again",
     502: "The object store refused the call",
     503: "Not available now; Retry-After says when",
 }
@@ -139,7 +140,7 @@ def problem_statuses(endpoint: Endpoint) -> set[int]:
     if endpoint.method == "POST":
         statuses |= {409, 413, 415}
     if endpoint.access != "open":
-        statuses |= {401, 403, 503}
+        statuses |= {401, 403, 429, 503}
     return statuses
 
 

@@ -7,7 +7,7 @@ from application.ports.executor import ExecutorError
 from application.ports.log_audit import AuditBusy
 from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
 from application.sessions.commands import ActivationRefused
-from domain.errors import DomainError
+from domain.errors import Conflict, DomainError
 from domain.event import WrittenByNewerVersion
 from interfaces.http_conventions.problems import (
     FieldError,
@@ -36,9 +36,13 @@ class ProblemDocument(msgspec.Struct, frozen=True, kw_only=True, rename="camel",
 
 DEPLOY_RETRY_AFTER_S = 5
 DEPENDENCY_UNAVAILABLE = (503, "dependency_unavailable")
+DISK_FULL = (503, "disk_full")
 _ADAPTER_DETAILS = {
     502: "a part that this needs refused the call; the server's log has it by traceId",
     503: "a part that this needs can't be reached now; try again",
+}
+_DETAILS_BY_REASON = {
+    "disk_full": "the database's disk is full, so nothing can be recorded: an operator must free some"
 }
 _TEMPORARY: dict[type[Exception], str] = {
     RuntimeUnavailable: "runtime_unavailable",
@@ -57,6 +61,8 @@ def problem_of(error: Exception, adapter_errors: StatusAndReason) -> Problem | N
     if isinstance(error, ActivationRefused):
         paths = {"missingRequiredPaths": error.missing_required_paths} if error.missing_required_paths else {}
         return Problem(409, "conflict", "Activation failed", str(error), extra={"reason": error.reason, **paths})
+    if isinstance(error, Conflict) and error.reason == "too_busy":
+        return unavailable(str(error), reason=error.reason)
     if isinstance(error, DomainError):
         return domain_problem(error)
     if isinstance(error, StartFailed):
@@ -67,7 +73,7 @@ def problem_of(error: Exception, adapter_errors: StatusAndReason) -> Problem | N
         return unavailable(str(error), reason=_TEMPORARY[type(error)])
     for kind, (status, reason) in {**adapter_errors, TimeoutError: DEPENDENCY_UNAVAILABLE}.items():
         if isinstance(error, kind):
-            return reasoned(status, reason, _ADAPTER_DETAILS[status])
+            return reasoned(status, reason, _DETAILS_BY_REASON.get(reason, _ADAPTER_DETAILS[status]))
     return None
 
 

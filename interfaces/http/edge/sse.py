@@ -1,9 +1,9 @@
 """Server-sent events: a run's stream, its replay, and the live feed of the whole log.
 
 Answers: 200 with the stream; 204 if the run has ended and the cursor is its last event; 400 for a cursor that is no
-number or beyond the end (field `cursor`, `after` or `Last-Event-ID`); 404; 503 with Retry-After beyond MAX_STREAMS,
-while the log can't be read, and during a shutdown. When a shutdown begins, the server must call
-`StreamHub.end_streams`, or open streams would keep it waiting.
+number or beyond the end (field `cursor`, `after` or `Last-Event-ID`); 404; 429 with Retry-After beyond what one caller
+may have; 503 with Retry-After beyond MAX_STREAMS, while the log can't be read, and during a shutdown. When a shutdown
+begins, the server must call `StreamHub.end_streams`, or open streams would keep it waiting.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from application.ports.event_streams import ByteStream, EventFilter, EventStreams, StreamRefused
 from domain.errors import InvalidInput
+from interfaces.http.edge.exchange import SCOPE_KEY
 from interfaces.http_conventions.problems import invalid, unavailable
 
 LAST_EVENT_ID = "last-event-id"
@@ -31,27 +32,29 @@ _CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
 async def stream_run(request: Request, streams: EventStreams, run_id: str) -> Response:
     """`GET /api/runs/{runId}/stream`: the run's events after `Last-Event-ID`, else `?cursor=`, else from the first."""
     field, cursor = requested_cursor(request, "cursor")
-    with _refusals(field):
+    with _opening(request, field) as closed:
         stream = await streams.open_run(run_id, cursor)
-    return Response(status_code=204, headers={"cache-control": "no-cache"}) if stream is None else EventStream(stream)
+        if stream is not None:
+            return EventStream(stream, closed.pop_all())
+    return Response(status_code=204, headers={"cache-control": "no-cache"})
 
 
 async def replay_run(request: Request, streams: EventStreams, run_id: str, speed: float) -> Response:
     """`GET /api/runs/{runId}/stream?replay=true&speed=`: a finished run at its original pace,
     `speed` times as fast (0: at once); it ends with `run.closed`."""
     field, cursor = requested_cursor(request, "cursor")
-    with _refusals(field):
+    with _opening(request, field) as closed:
         stream = await streams.open_replay(run_id, cursor, speed)
-    return EventStream(stream)
+        return EventStream(stream, closed.pop_all())
 
 
 async def stream_feed(request: Request, streams: EventStreams, wanted: EventFilter) -> Response:
     """`GET /api/events` with `Accept: text/event-stream`: the log's events after `Last-Event-ID`, else `?after=`, else
     from the first; ids are positions."""
     field, after = requested_cursor(request, "after")
-    with _refusals(field):
+    with _opening(request, field) as closed:
         stream = await streams.open_feed(wanted, after)
-    return EventStream(stream)
+        return EventStream(stream, closed.pop_all())
 
 
 def requested_cursor(request: Request, parameter: str) -> tuple[str, int]:
@@ -66,12 +69,13 @@ def requested_cursor(request: Request, parameter: str) -> tuple[str, int]:
 
 
 class EventStream(Response):
-    """Sends a stream's bytes as fast as the client takes them, until the stream ends or the client disconnects."""
+    """Sends a stream's bytes as fast as the client takes them, until the stream ends or the client disconnects; closes
+    `closed` then."""
 
-    def __init__(self, stream: ByteStream) -> None:
+    def __init__(self, stream: ByteStream, closed: contextlib.ExitStack) -> None:
         super().__init__(status_code=200, headers=HEADERS)
         del self.headers["content-length"]
-        self._stream = stream
+        self._stream, self._closed = stream, closed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._stream
@@ -88,6 +92,7 @@ class EventStream(Response):
                 raise
         finally:
             stream.close()
+            self._closed.close()
             watcher.cancel()
 
 
@@ -100,9 +105,15 @@ async def _close_on_disconnect(stream: ByteStream, receive: Receive) -> None:
 
 
 @contextlib.contextmanager
-def _refusals(field: str) -> Iterator[None]:
+def _opening(request: Request, field: str) -> Iterator[contextlib.ExitStack]:
+    """What is given counts the stream among its caller's until it is closed: at the end of the block, or later by
+    whom `pop_all` hands it to."""
     try:
-        yield
+        with contextlib.ExitStack() as closed:
+            exchange = request.scope.get(SCOPE_KEY)
+            if exchange is not None and exchange.count_stream is not None:
+                closed.callback(exchange.count_stream())
+            yield closed
     except InvalidInput as error:
         raise invalid(field, error.message) from error
     except StreamRefused as error:

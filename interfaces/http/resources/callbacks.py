@@ -5,10 +5,11 @@ eventId.
 """
 
 import re
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from application.runs.callbacks import Callback, CallbackResult, callback_event
+from application.runs.callbacks import Callback, CallbackResult, Report, callback_event
 from domain.errors import InvalidInput
 from domain.event import MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, RunWarning
@@ -23,24 +24,26 @@ MAX_CALLBACKS = 2000
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 MAX_NAME_BYTES = 400
 MAX_UNKNOWN_BYTES = 16 * 1024
+MAX_VALUES = 200_000
+_ARRAY = re.compile(rb"\s*\[")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _one = msgspec.json.Decoder(Callback)
 _many = msgspec.json.Decoder(tuple[Callback, ...])
 
 
 async def record(call: ApiCall[None, Query]) -> JsonAnswer:
-    callbacks, single = decoded(call.raw, bodies.media_type(call.request))
-    run_id = call.path["runId"]
-    results = [await call.deps.callbacks.handle(run_id, callback, call.context) for callback in callbacks]
+    reports, single = decoded(call.raw, bodies.media_type(call.request))
+    results = await call.deps.callbacks.handle(call.path["runId"], reports, call.context)
     return JsonAnswer(results[0] if single else results)
 
 
-def decoded(raw: bytes, kind: str) -> tuple[tuple[Callback, ...], bool]:
+def decoded(raw: bytearray, kind: str) -> tuple[Sequence[Report], bool]:
     """The callbacks of a body, and whether the body is a single one. Raises Problem 400 naming the field, 415."""
+    _check_values(raw)
+    callbacks: Sequence[Callback]
     if kind in NDJSON:
-        lines = [line for line in raw.split(b"\n") if line.strip()]
-        _check_count(len(lines))
-        callbacks = tuple(bodies.decode_body(line, _one, root=f"[{i}]") for i, line in enumerate(lines))
+        callbacks = [bodies.decode_body(line, _one, root=f"[{number}]") for number, line in enumerate(_lines(raw))]
         single = False
     elif not bodies.is_json(kind):
         raise Problem(
@@ -50,22 +53,52 @@ def decoded(raw: bytes, kind: str) -> tuple[tuple[Callback, ...], bool]:
             f"content type {kind!r} is not supported; send application/json or application/x-ndjson",
             errors=invalid("content-type", f"{kind!r} is not supported").errors,
         )
-    elif raw.lstrip()[:1] == b"[":
-        callbacks, single = bodies.decode_body(raw, _many), False
-        _check_count(len(callbacks))
+    elif _ARRAY.match(raw):
+        many = bodies.decode_body(raw, _many)
+        _check_count(len(many))
+        callbacks, single = many, False
     else:
         callbacks, single = (bodies.decode_body(raw, _one),), True
-    for index, callback in enumerate(callbacks):
-        _check(callback, "" if single else f"[{index}].")
-    return callbacks, single
+    return [_checked(each, "" if single else f"[{index}].") for index, each in enumerate(callbacks)], single
+
+
+def _lines(raw: bytearray) -> Iterator[bytearray]:
+    """The lines that are not blank, one at a time."""
+    start, count = 0, 0
+    while start < len(raw):
+        end = raw.find(b"\n", start)
+        line = raw[start : len(raw) if end < 0 else end]
+        start += len(line) + 1
+        if line.strip():
+            count += 1
+            _check_count(count)
+            yield line
+
+
+def _check_values(raw: bytearray) -> None:
+    """Raises Problem 400 for a body of so many small values that it would be many times as large once it is decoded."""
+    if _marks(raw, 0, len(raw)) <= MAX_VALUES:
+        return  # even with those within strings
+    count, start = 0, 0
+    for string in _STRING.finditer(raw):
+        count += _marks(raw, start, string.start())
+        start = string.end()
+        if count > MAX_VALUES:
+            break
+    if count + _marks(raw, start, len(raw)) > MAX_VALUES:
+        raise invalid("body", f"has more than {MAX_VALUES:,} values; send fewer callbacks at once")
+
+
+def _marks(raw: bytearray, start: int, end: int) -> int:
+    return sum(raw.count(mark, start, end) for mark in (b",", b"[", b"{"))
 
 
 def _check_count(count: int) -> None:
     if count > MAX_CALLBACKS:
-        raise invalid("body", f"has {count} callbacks; at most {MAX_CALLBACKS} are taken at once")
+        raise invalid("body", f"has more than {MAX_CALLBACKS} callbacks; at most so many are taken at once")
 
 
-def _check(callback: Callback, prefix: str) -> None:
+def _checked(callback: Callback, prefix: str) -> Report:
     check_name(f"{prefix}eventId", callback.event_id)
     check_name(f"{prefix}type", callback.type)
     check_free_form(f"{prefix}payload", callback.payload)
@@ -79,8 +112,10 @@ def _check(callback: Callback, prefix: str) -> None:
     if isinstance(event, HumanLoopRequested) and not 0 <= (event.timeout_ms or 0) <= YEAR_MS:
         raise invalid(f"{prefix}payload.timeoutMs", f"must be between 0 and {YEAR_MS}")
     limit = MAX_UNKNOWN_BYTES if isinstance(event, RunWarning) else MAX_PAYLOAD_BYTES
-    if len(encode(event)) > limit:
+    size = len(encode(event))
+    if size > limit:
         raise invalid(f"{prefix}payload", f"is too large: {limit} bytes of a {callback.type} are stored at most")
+    return Report(callback=callback, event=event, size=size)
 
 
 def check_name(field: str, value: str) -> None:
@@ -105,5 +140,6 @@ ENDPOINTS = (
         answers={200: CallbackResult | tuple[CallbackResult, ...]},
         command=True,
         access="key or worker token",
+        max_body=bodies.MAX_BODY_BYTES,
     ),
 )

@@ -155,6 +155,7 @@ ENDPOINTS = (
         method="GET",
         path="/api/events/{position}/why",
         handler=why,
+        costly=True,
         tag="log",
         summary="The causal tree of an event: from the command that led to it to all its consequences",
         query=ReadQuery,

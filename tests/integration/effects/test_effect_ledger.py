@@ -248,6 +248,26 @@ def test_every_try_is_on_record_with_its_outcome(database: str) -> None:
     assert run(scenario()) == [(1, "w1", "failed", "the daemon is away", True), (2, "w2", "done", "", True)]
 
 
+def test_a_try_that_does_not_count_is_put_back_and_leaves_no_trace_but_why(database: str) -> None:
+    async def scenario() -> list[Any]:
+        async with ledger(database) as (effects, pool):
+            await want(pool, ("e1", "container.create", "a"))
+            for _ in range(8):  # more than it may be tried
+                (lease,) = await effects.claim(owner="w1", limit=1, lease=LEASE)
+                assert (lease.effect.attempt, lease.effect.last_attempt) == (1, False)
+                await effects.defer(lease, error="docker is down", delay=timedelta())
+            await effects.defer(lease, error="too late", delay=timedelta())  # it is not its own any more
+            (last,) = await effects.claim(owner="w2", limit=1, lease=LEASE)
+            await effects.defer(last, error="docker is down", delay=timedelta(minutes=5))
+            assert await effects.claim(owner="w1", limit=1, lease=LEASE) == []
+            async with pool.connection() as connection:
+                tries = await (await connection.execute("SELECT count(*) FROM effect_attempts")).fetchall()
+                told = await (await connection.execute("SELECT state, attempts, last_error FROM effects")).fetchall()
+            return [tries, told]
+
+    assert run(scenario()) == [[(0,)], [("ready", 0, "docker is down")]]
+
+
 def test_a_waiting_worker_is_woken_by_new_work(database: str) -> None:
     async def scenario() -> list[str]:
         async with ledger(database) as (effects, pool):

@@ -106,6 +106,22 @@ def test_a_run_that_waits_for_its_retry_holds_back_the_later_ones_of_its_session
     assert run(scenario()) == []
 
 
+def test_a_claim_that_was_not_begun_does_not_count(database: str) -> None:
+    async def scenario() -> list[int]:
+        async with run_queue(database) as (queue, pool):
+            await enqueue(pool, ("r1", "s1"))
+            counts = []
+            for begun in (False, True):
+                (lease,) = await queue.claim(owner="w", limit=1, lease=LEASE)
+                await queue.release(lease, timedelta(), begun=begun)
+                item = await queue.item("r1")
+                assert item is not None
+                counts.append(item.attempts)
+            return counts
+
+    assert run(scenario()) == [0, 1]
+
+
 def test_the_oldest_runs_are_claimed_first(database: str) -> None:
     async def scenario() -> list[str]:
         async with run_queue(database) as (queue, pool):

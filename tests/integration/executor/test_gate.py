@@ -48,6 +48,11 @@ def test_an_object_store_that_refuses_is_told_apart(make_worker):
     assert (failed.status_code, failed.json()["reason"]) == (502, "object_store_refused")
 
 
+def test_a_bucket_that_is_missing_is_told_apart(make_worker):
+    failed = make_worker(s3Bucket="no-such").start().try_restore()
+    assert (failed.status_code, failed.json()["reason"]) == (502, "bucket_missing")
+
+
 def test_a_gate_ends_every_process_first(worker):
     worker.start_run("(setsid sh -c 'while true; do date +%N > busy; done' & echo $!); sleep 600")
     with worker.following() as entries:

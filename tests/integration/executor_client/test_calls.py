@@ -75,7 +75,7 @@ def test_cut_connections_and_silence_are_repeated() -> None:
     assert len(with_executor(test).requests) == 4
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 404, 409, 422, 429, 501])
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 409, 422, 501])
 def test_a_refusal_is_final_at_once(status: int) -> None:
     async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
         scripted.default = Reply(status=status, body={"error": "no such thing", "reason": "why_not"})
@@ -113,11 +113,21 @@ def test_a_refusal_is_understood_whatever_release_the_executor_is_of(document: d
 
 def test_a_4xx_is_final_even_when_the_configuration_names_it() -> None:
     async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
-        scripted.default = Reply(status=429)
+        scripted.default = Reply(status=404)
         async with failing("http"):
             await executor.health()
 
-    assert len(with_executor(test, replace(QUICK, retry_statuses=frozenset({429, 503}))).requests) == 1
+    assert len(with_executor(test, replace(QUICK, retry_statuses=frozenset({404, 503}))).requests) == 1
+
+
+def test_a_502_that_no_retry_can_change_is_final_at_once() -> None:
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        scripted.default = Reply(status=502, body={"error": "no such bucket", "reason": "bucket_missing"})
+        async with failing("http") as raised:
+            await executor.health()
+        assert raised.value.is_refusal
+
+    assert len(with_executor(test).requests) == 1
 
 
 def test_which_statuses_are_repeated_can_be_configured() -> None:

@@ -98,10 +98,34 @@ def test_a_workers_token_opens_the_callbacks_of_its_own_session_alone(stranger: 
         {"host": "evil.example:8080"},
         {"host": "127.0.0.1.evil.example"},
         {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"forwarded": "for=192.0.2.60;proto=https"},
+        {"x-forwarded-for": "192.0.2.60"},
+        {"x-forwarded-host": "fleetlog.example"},
     ],
 )
-def test_without_keys_other_origins_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
+def test_without_keys_other_origins_and_proxies_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
     problem(client.post("/api/runs/x/bind", json={"sessionId": "s"}, headers=headers), 403)
+    problem(client.get("/api/runs", headers=headers), 403)
+    assert client.get("/health", headers=headers).status_code == 200
+    assert {state["detail"] for state in client.get("/ready", headers=headers).json()["dependencies"]} == {""}
+
+
+def test_with_a_key_a_proxy_and_another_origin_are_served(stranger: httpx.Client) -> None:
+    passed_on = BEARER | {"x-forwarded-for": "192.0.2.60", "sec-fetch-site": "cross-site", "user-agent": "Mozilla/5.0"}
+    assert stranger.get("/api/runs", headers=passed_on).status_code == 200
+    assert stranger.get("/api/audit/verify", headers=passed_on).status_code == 200
+
+
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.costly], ids=shown)
+def test_without_keys_no_page_can_have_an_old_browser_ask_for_what_costs_much(
+    client: httpx.Client, endpoint: Endpoint
+) -> None:
+    path, browser = path_of(endpoint, position="1"), {"user-agent": "Mozilla/5.0 (an old one)"}
+    assert "Sec-Fetch-Site" in problem(client.get(path, headers=browser), 403)["detail"]
+    assert client.get(path, headers=browser | {"sec-fetch-site": "same-origin"}).status_code != 403
+    assert client.get(path, headers={"user-agent": "curl/8"}).status_code != 403
 
 
 def test_without_keys_the_servers_own_pages_are_served(api: ApiServer, client: httpx.Client) -> None:

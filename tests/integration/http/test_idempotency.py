@@ -1,14 +1,20 @@
 """Idempotency-Key: one command, one effect, one answer, however often it is sent."""
 
+import socket
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import httpx
+import msgspec
+import pytest
 
 from application.ports.idempotency_keys import Begun, InProgress, OtherBody, StoredAnswer
 from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.idempotency_keys import PostgresIdempotencyKeys
+from interfaces.http.edge import idempotency
 from tests.support.api_server import ApiServer
 from tests.support.async_run import run
 
@@ -59,7 +65,10 @@ def test_a_malformed_body_does_not_use_up_the_key(client: httpx.Client) -> None:
     assert client.post("/api/runs/queue/enqueue", json=RUN, headers=key).status_code == 202
 
 
-def test_a_request_while_the_first_goes_on_is_told_to_come_back(client: httpx.Client) -> None:
+def test_a_request_while_the_first_goes_on_is_told_to_come_back(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "LEASE_S", 0.3)  # it is renewed for as long as the first is handled
     key, run_id = _key(), uuid.uuid4().hex
 
     def start() -> httpx.Response:
@@ -92,6 +101,19 @@ def test_a_caller_that_goes_away_gives_the_key_back_and_starts_nothing_twice(
     assert api.last_position() == before + 1
 
 
+def test_a_caller_that_goes_away_at_any_moment_leaves_no_key_leased(api: ApiServer, client: httpx.Client) -> None:
+    parts = urlsplit(api.url)
+    bodies = {uuid.uuid4().hex: msgspec.json.encode(RUN | {"runId": uuid.uuid4().hex}) for _ in range(80)}
+    for number, (key, body) in enumerate(bodies.items()):
+        head = f"POST /api/runs/queue/enqueue HTTP/1.1\r\nhost: localhost\r\nidempotency-key: {key}\r\n"
+        with socket.create_connection((parts.hostname, parts.port)) as connection:
+            connection.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body)
+            time.sleep(number % 16 * 0.0005)  # a moment within the handling, another each time
+    for key, body in bodies.items():
+        again = client.post("/api/runs/queue/enqueue", content=body, headers={"idempotency-key": key})
+        assert again.status_code == 202, again.text
+
+
 def test_keys_on_postgres(database: str) -> None:
     async def walk() -> None:
         pool = await open_pool(database, size=2)
@@ -113,6 +135,13 @@ def test_keys_on_postgres(database: str) -> None:
             assert isinstance(await keys.begin("ann", "crashed", "body", 0), Begun)
             assert await keys.begin("ann", "crashed", "other", 60) == OtherBody()
             assert isinstance(await keys.begin("ann", "crashed", "body", 60), Begun)
+            # A renewed one is not, and only its holder can renew it.
+            renewed = await keys.begin("ann", "long", "body", 0)
+            assert isinstance(renewed, Begun)
+            await keys.renew("ann", "long", renewed.lease, 60)
+            assert await keys.begin("ann", "long", "body", 60) == InProgress()
+            await keys.renew("ann", "long", "not the lease", 0)
+            assert await keys.begin("ann", "long", "body", 60) == InProgress()
             # What is given back is free for anything.
             given = await keys.begin("ann", "given back", "body", 60)
             assert isinstance(given, Begun)

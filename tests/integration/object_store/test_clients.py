@@ -13,8 +13,15 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from application.ports.object_store import FetchedObject, ObjectMissing, ObjectStoreRefused, ObjectStoreUnavailable
+from application.ports.object_store import (
+    BucketMissing,
+    FetchedObject,
+    ObjectMissing,
+    ObjectStoreRefused,
+    ObjectStoreUnavailable,
+)
 from infrastructure.object_store.folder_upload import upload_folder
+from infrastructure.operations.readiness import check_bucket
 from tests.support.object_stores import SeaweedFs
 from tests.support.ports import reserved_port
 
@@ -292,9 +299,13 @@ def test_wrong_keys_are_refused_at_once(client, changed, wrong):
 
 def test_a_bucket_that_is_not_there_is_refused(client, changed):
     store = client(changed(bucket="no-such"), retry_delay_s=1000)
-    for call in (partial(store.get, "a"), lambda: list(store.list_objects(""))):
-        with pytest.raises(ObjectStoreRefused):
+    for call in (partial(store.get, "a"), partial(check_bucket, store), lambda: list(store.list_objects(""))):
+        with pytest.raises(BucketMissing, match="correct S3_BUCKET"):
             call()
+
+
+def test_a_bucket_without_anything_in_it_is_there(store):
+    check_bucket(store)
 
 
 def test_a_server_that_is_gone_is_told_after_four_tries(client, changed):

@@ -11,10 +11,12 @@ from msgspec.structs import replace
 from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
 from application.diagnostic_context import diagnostic_ids
 from application.effects.worker import EffectWorker
+from application.outages import DOCKER, Outages
 from application.ports.effect_handler import EffectFailed, EffectObsolete
 from application.ports.effect_kinds import SLOTS, LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease
 from application.ports.executor import ExecutorError
+from application.ports.worker_runtime import RuntimeDown
 from domain.operations.events import ReconcileFinished
 from tests.support.log_in_memory import LogInMemory
 
@@ -52,6 +54,11 @@ class OneEffect:
         self, lease: EffectLease, outcome: str, *, error: str = "", delay: timedelta = timedelta()
     ) -> None:
         self.outcomes.append((outcome, error))
+        self.settled.set()
+
+    async def defer(self, lease: EffectLease, *, error: str, delay: timedelta) -> None:
+        assert delay >= timedelta(seconds=1)
+        self.outcomes.append(("deferred", error))
         self.settled.set()
 
     async def release(self, lease: EffectLease) -> None:
@@ -102,12 +109,12 @@ def effect_worker(ledger: OneEffect, handlers: Mapping[LedgerKind, Any], **more:
     )
 
 
-def worked(handler: Any, effect: ClaimedEffect = EFFECT) -> list[tuple[str, str]]:
+def worked(handler: Any, effect: ClaimedEffect = EFFECT, **more: Any) -> list[tuple[str, str]]:
     """What the ledger heard of the effect after one try."""
 
     async def scene() -> list[tuple[str, str]]:
         ledger = OneEffect(effect)
-        worker = asyncio.create_task(effect_worker(ledger, {effect.kind: handler}).run())
+        worker = asyncio.create_task(effect_worker(ledger, {effect.kind: handler}, **more).run())
         async with asyncio.timeout(90):
             await ledger.settled.wait()
         worker.cancel()
@@ -158,6 +165,32 @@ def test_what_an_executor_would_refuse_again_is_not_tried_again(error: ExecutorE
 
     assert worked(handler) == [(outcome, "no")]
     assert handler.given_up == (["no"] if outcome == "dead" else [])
+
+
+CREATE = replace(EFFECT, kind="container.create", last_attempt=True)
+
+
+def test_while_docker_is_down_no_try_counts_and_none_is_made_until_its_turn() -> None:
+    outages = Outages()
+    tried = Handler(raising(RuntimeDown("no daemon")))
+    assert worked(tried, CREATE, outages=outages) == [("deferred", "no daemon")]
+    assert tried.given_up == []
+
+    next_one = Handler(raising(AssertionError("it is tried")))
+    assert worked(next_one, CREATE, outages=outages) == [("deferred", "docker is down: no daemon")]
+    assert worked(Handler(lambda: None), outages=outages) == [("done", "")]  # what needs no Docker goes on
+
+    outages.worked(DOCKER)
+    assert worked(Handler(lambda: None), CREATE, outages=outages) == [("done", "")]
+
+
+def test_a_store_that_works_for_others_is_not_down_and_one_that_fails_for_all_is() -> None:
+    outages, error = Outages(), refused(status=503, reason="object_store_unavailable")
+    tries = [worked(Handler(raising(error)), outages=outages) for _ in range(2)]
+    assert tries == [[("failed", "no")]] * 2
+    assert worked(Handler(lambda: None), outages=outages) == [("done", "")]
+    tries = [worked(Handler(raising(error)), outages=outages) for _ in range(3)]
+    assert tries == [[("failed", "no")], [("failed", "no")], [("deferred", "no")]]
 
 
 def test_the_last_try_that_fails_gives_the_effect_up() -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
+from application.outages import PAUSE_S, Outages
 from application.ports.run_queue import DrainCounts
 from application.runs.worker import RunWorker
 from domain.operations.events import ReconcileFinished
@@ -15,10 +16,17 @@ from domain.run.events import RunRetryScheduled
 from domain.session.commands import RecordContainerCreated
 from domain.session.state import Container
 from tests.support.async_run import run
-from tests.support.executor_in_memory import executor_error
+from tests.support.executor_in_memory import MemoryExecutor, executor_error
 from tests.support.world_in_memory import World, context, now, until, world
 
 LEASE = timedelta(milliseconds=60)
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def worker(made: World, *, owner: str = "w1", lease: timedelta = LEASE, concurrency: int = 32) -> RunWorker:
@@ -97,6 +105,53 @@ def test_an_execution_that_breaks_off_is_taken_up_again_later() -> None:
             return made.queue.released
 
     assert run(scene()) == [("r", timedelta(minutes=5))]
+
+
+async def begun(made: World, run_id: str, attempt: int) -> MemoryExecutor:
+    """The executor, once it has started the run's agent for this attempt."""
+    executor = made.executor(session_id=run_id)
+    async with executor.changed:
+        await executor.changed.wait_for(lambda: executor.attempts.get(run_id) == attempt)
+    return executor
+
+
+async def failed(made: World, run_id: str, attempt: int) -> None:
+    """The agent of this attempt fails, because its model does."""
+    executor = await begun(made, run_id, attempt)
+    error = {"errorClass": "model_unavailable", "message": "overloaded"}
+    await executor.say(run_id, "run.agent_finished", outcome="failed", error=error)
+
+
+def test_runs_whose_model_is_down_wait_without_burning_their_tries_and_go_on_when_it_works_again() -> None:
+    async def scene() -> None:
+        clock = Clock()
+        async with world(outages=Outages(clock), retry_delay=timedelta()) as made, working(made, worker(made)):
+            await made.queued("r1", "r1", max_attempts=5)
+            for attempt in range(1, 6):  # the last of its tries, and one more than the model may fail in a row
+                await failed(made, "r1", attempt)
+            await until(made.log, lambda: made.log.types("run:r1").count("run.retry_scheduled") == 5)
+            retries = [event.event for event in made.log.of("run:r1") if isinstance(event.event, RunRetryScheduled)]
+            assert [retry.excused for retry in retries] == [False, False, False, False, True]
+
+            await made.queued("r2", "r2")
+            await until(made.log, lambda: {"r1", "r2"} <= {run_id for run_id, _ in made.queue.released})
+            assert dict(made.queue.released)["r2"] == timedelta(seconds=PAUSE_S)
+            assert made.log.types("run:r2") == ["run.queued"]  # no claim is recorded
+
+            await made.queued("other", "other", provider="codex-cli")  # another model's run is not held up
+            await made.executor(session_id="other").started("other")
+
+            clock.now += PAUSE_S
+            made.queue.due("r1")
+            executor = await begun(made, "r1", 6)
+            await executor.say("r1", "message.delta", text="it works again")
+            await until(made.log, lambda: "message.delta" in made.log.types("run:r1"))
+            made.queue.due("r2")
+            await begun(made, "r2", 1)
+            await executor.end("r1")
+            await until(made.log, lambda: "run.finished" in made.log.types("run:r1"))
+
+    run(scene())
 
 
 def test_a_stale_run_is_taken_over_and_found_in_the_log() -> None:

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from domain.errors import Fenced
 from domain.run import commands as c
 from domain.run import events as e
+from domain.run.decide import MAX_EXCUSED
 from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, Usage
 from tests.support.runs import (
     AGENT_DONE,
@@ -221,6 +222,41 @@ class TestTheCap:
                 lease_generation=3, outcome="failed", exported=False, error=error("attempts_exhausted", message)
             )
         )
+
+    def test_an_attempt_that_an_outage_excuses_does_not_count(self):
+        excused = replace(retry("network", 3, 3), excused=True)
+        given = run.given(*self.HISTORY).when(replace(fail("network", lease=3), excused=True)).then(excused)
+        assert (given.state.attempt, given.state.counted_attempts) == (3, 2)
+        history = (*self.HISTORY, excused, claimed(4, 4))
+        message = "attempt 3 of 3 failed: it broke"
+        run.given(*history).when(fail("network", lease=4)).then(
+            e.RunFinished(
+                lease_generation=4, outcome="failed", exported=False, error=error("attempts_exhausted", message)
+            )
+        )
+        run.given(*history).when(c.ClaimRun(lease_generation=5, owner="w1")).then_types(e.RunClaimed, e.RunFinished)
+
+    def test_an_agent_that_an_outage_has_ended_is_excused_too(self):
+        history = (*QUEUED, claimed(1, 1), retry("network", 1), claimed(2, 2), retry("network", 2, 2), claimed(3, 3))
+        ended = replace(failed_agent("model_unavailable"), lease_generation=3)
+        started = replace(RUN_STARTED, lease_generation=3, attempt=3)
+        syncing, exported = replace(SYNCING[-1], lease_generation=3), replace(EXPORTED_NOW, lease_generation=3)
+        finish = c.FinishRun(lease_generation=3, retry_at=RETRY_AT, excused=True)
+        run.given(*history, started, ended, syncing, exported).when(finish).then(
+            replace(retry("model_unavailable", 3, 3), excused=True)
+        )
+
+    def test_what_is_final_is_not_excused(self):
+        command = replace(fail("bad_input", lease=3), excused=True)
+        run.given(*self.HISTORY).when(command).then_types(e.RunFinished)
+
+    def test_an_outage_does_not_excuse_for_ever(self):
+        excused = replace(retry("network", 1, 1), excused=True)
+        history = [*QUEUED]
+        for _ in range(MAX_EXCUSED):
+            history += [claimed(1, 1), excused]
+        history += [claimed(2, MAX_EXCUSED + 3)]
+        run.given(*history).when(replace(fail("network", lease=2), excused=True)).then_types(e.RunFinished)
 
     def test_what_is_final_anyway_keeps_its_own_error(self):
         run.given(*self.HISTORY).when(fail("bad_input", lease=3)).then(

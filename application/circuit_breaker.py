@@ -2,6 +2,8 @@
 
 closed ──(failures in a row)──▶ open ──(pause is over)──▶ half_open ──(probe succeeds)──▶ closed
                                   ▲──────────(probe fails)─────┘
+
+A probe that has not reported after another pause makes room for the next one.
 """
 
 import time
@@ -56,7 +58,7 @@ class CircuitBreaker:
         self._clock = clock
         self._failures = 0
         self._opened_at: float | None = None
-        self._probing = False
+        self._probing_since: float | None = None
         self.last_failure = ""
         """The text of the last failure, for the errors of refused calls; set by the caller."""
 
@@ -70,24 +72,35 @@ class CircuitBreaker:
         """Permission for an attempt. Raises CircuitOpen."""
         if self._opened_at is None:
             return Permit(self, probe=False)
-        if self._pause_left() > 0 or self._probing:
-            raise CircuitOpen(max(0.0, self._pause_left()))
-        self._probing = True
+        if self._pause_left() > 0:
+            raise CircuitOpen(self._pause_left())
+        now = self._clock()
+        if self._probing_since is not None and now < self._probing_since + self._pause_s:
+            raise CircuitOpen(0.0)
+        self._probing_since = now
         return Permit(self, probe=True)
+
+    def succeeded(self) -> None:
+        """Report a success without a permit."""
+        self._close()
+
+    def failed(self) -> None:
+        """Report a failure without a permit; while it is half open, that of its probe."""
+        self._count_failure(probe=self._probing_since is not None)
 
     def _pause_left(self) -> float:
         return 0.0 if self._opened_at is None else self._opened_at + self._pause_s - self._clock()
 
     def _close(self) -> None:
-        self._failures, self._opened_at, self._probing = 0, None, False
+        self._failures, self._opened_at, self._probing_since = 0, None, None
 
     def _count_failure(self, *, probe: bool) -> None:
         self._failures += 1
         if probe:
-            self._probing = False
+            self._probing_since = None
         # Attempts that began before it opened must not prolong the pause.
         if probe or (self._opened_at is None and self._failures >= self._threshold):
             self._opened_at = self._clock()
 
     def _release_probe(self) -> None:
-        self._probing = False
+        self._probing_since = None
