@@ -253,13 +253,13 @@ def test_a_try_that_does_not_count_is_put_back_and_leaves_no_trace_but_why(datab
         async with ledger(database) as (effects, pool):
             await want(pool, ("e1", "container.create", "a"))
             for _ in range(8):  # more than it may be tried
-                (lease,) = await effects.claim(owner="w1", limit=1, lease=LEASE)
+                (lease,) = await effects.claim(owner="w1", free=free(1), lease=LEASE)
                 assert (lease.effect.attempt, lease.effect.last_attempt) == (1, False)
                 await effects.defer(lease, error="docker is down", delay=timedelta())
             await effects.defer(lease, error="too late", delay=timedelta())  # it is not its own any more
-            (last,) = await effects.claim(owner="w2", limit=1, lease=LEASE)
+            (last,) = await effects.claim(owner="w2", free=free(1), lease=LEASE)
             await effects.defer(last, error="docker is down", delay=timedelta(minutes=5))
-            assert await effects.claim(owner="w1", limit=1, lease=LEASE) == []
+            assert await effects.claim(owner="w1", free=free(1), lease=LEASE) == []
             async with pool.connection() as connection:
                 tries = await (await connection.execute("SELECT count(*) FROM effect_attempts")).fetchall()
                 told = await (await connection.execute("SELECT state, attempts, last_error FROM effects")).fetchall()
