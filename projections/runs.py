@@ -133,7 +133,7 @@ def fold(row: RunRow | None, recorded: RecordedEvent) -> RunRow | None:
             created_at=recorded.occurred_at,
         )
     elif run is not row.run:
-        row = replace(row, run=_slim_questions(run) if run.questions else run)
+        row = replace(row, run=_slim_questions(run, row.run))
     return _with_details(row, recorded)
 
 
@@ -170,15 +170,20 @@ def _slim_spec(spec: RunSpec | None) -> RunSpec | None:
     return replace(spec, messages=(), provider_options={}, tools=()) if spec else None
 
 
-def _slim_questions(run: Run) -> Run:
-    return replace(
-        run,
-        questions={
-            key: Question(status=question.status, requested_at=question.requested_at, timeout_ms=question.timeout_ms)
-            for key, question in run.questions.items()
-            if question.status in {"open", "answering"}
-        },
-    )
+def _slim_questions(run: Run, before: Run) -> Run:
+    """`run` without closed questions, and of the open ones without what lists don't show. Those of the row `before`
+    are so already."""
+    if run.questions is before.questions and not run.closed_questions:
+        return run
+    slim = {
+        key: question if before.questions.get(key) is question else _slim_question(question)
+        for key, question in run.questions.items()
+    }
+    return replace(run, questions=slim, closed_questions=())
+
+
+def _slim_question(question: Question) -> Question:
+    return Question(status=question.status, requested_at=question.requested_at, timeout_ms=question.timeout_ms)
 
 
 def columns(row: RunRow) -> tuple[Column, ...]:

@@ -42,18 +42,15 @@ def fold(row: TodoRow | None, recorded: RecordedEvent) -> TodoRow | None:
         case e.TodoUpdated(todo=todo):
             items = _put(items, _dated(todo, recorded.occurred_at))
         case e.TodosReplaced(todos=todos):
-            items = ()
-            for todo in todos:
-                items = _put(items, _dated(todo, recorded.occurred_at))
+            items = tuple({todo.todo_id: _dated(todo, recorded.occurred_at) for todo in todos}.values())
         case _:
             return row
     return TodoRow(run_id=id_of_stream(recorded), items=items)
 
 
 def _put(items: tuple[Todo, ...], todo: Todo) -> tuple[Todo, ...]:
-    if any(item.todo_id == todo.todo_id for item in items):
-        return tuple(todo if item.todo_id == todo.todo_id else item for item in items)
-    return (*items, todo)
+    place = next((index for index, item in enumerate(items) if item.todo_id == todo.todo_id), len(items))
+    return (*items[:place], todo, *items[place + 1 :])
 
 
 def _dated(todo: Todo, at: datetime) -> Todo:

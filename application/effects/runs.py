@@ -20,7 +20,7 @@ class DeliverReply:
         run = (await self._runs.load(run_id)).state
         if run is None:
             raise EffectObsolete(f"no run {run_id} is known")
-        question = run.questions.get(question_id)
+        question = run.question(question_id)
         if question is None or question.status != "answering":
             raise EffectObsolete("the question is closed")
         worker = await self._workers.find(run.session_id)

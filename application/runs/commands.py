@@ -16,7 +16,7 @@ from domain.errors import InvalidInput, NotAllowed, NotFound
 from domain.identifiers import check_id, check_new_id, is_reserved, run_stream
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
 from domain.run.questions import not_answered
-from domain.run.state import Blocked, Finished, Queued, Run
+from domain.run.state import Blocked, Finished, Question, Queued, Run
 from domain.run.values import RunSpec
 
 Runs = Aggregates[Run, RunCommand]
@@ -128,11 +128,11 @@ class RunCommands:
             self._tail,
             key=run_id,
             stream=run_stream(run_id),
-            reached=lambda run: run is not None and run.questions[question_id].status != "answering",
+            reached=lambda run: run is not None and _asked(run, question_id).status != "answering",
             timeout_s=wait_s,
         )
         state = loaded.state if loaded and loaded.state else handled.state
-        question = state.questions[question_id]
+        question = _asked(state, question_id)
         if question.status not in {"answering", "resolved"}:
             raise not_answered(question_id, question)
         return ReplyOutcome(
@@ -147,3 +147,9 @@ class RunCommands:
     ) -> CommandResult[Run]:
         """Expire a question; the run decides whether its time is over at `now`."""
         return await self._runs.handle(run_id, ExpireQuestion(question_id=question_id, now=now), context)
+
+
+def _asked(run: Run, question_id: str) -> Question:
+    question = run.question(question_id)
+    assert question is not None, f"a reply to {question_id!r} was accepted"
+    return question

@@ -6,6 +6,7 @@ import msgspec
 
 from domain.errors import Conflict
 from domain.event import Event
+from domain.leveled import Levels, entry, with_entry
 from domain.operations import events as e
 from domain.record import Occurrence
 
@@ -21,9 +22,9 @@ class NotGivenUp(Conflict):
 
 
 class DeadLetters(msgspec.Struct, frozen=True, kw_only=True):
-    """`waiting`: the ids of the effects that are dead letters now."""
+    """`given_up`: by effect id, whether the effect is a dead letter now."""
 
-    waiting: frozenset[str] = frozenset()
+    given_up: Levels[bool] = ()
 
 
 class GiveUpEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,17 +65,17 @@ def decide(state: DeadLetters | None, command: DeadLetterCommand) -> Sequence[Ev
 
 
 def _check_waits(state: DeadLetters | None, effect_id: str) -> None:
-    if state is None or effect_id not in state.waiting:
+    if state is None or not entry(state.given_up, effect_id):
         raise NotGivenUp(f"effect {effect_id!r} was not given up; only those that were can be retried or dropped")
 
 
 def evolve(state: DeadLetters | None, occurrence: Occurrence) -> DeadLetters | None:
     """The state after one more event."""
-    waiting = state.waiting if state else frozenset[str]()
+    known: Levels[bool] = state.given_up if state else ()
     match occurrence.event:
         case e.EffectGivenUp(effect_id=effect_id):
-            return DeadLetters(waiting=waiting | {effect_id})
+            return DeadLetters(given_up=with_entry(known, effect_id, value=True))
         case e.EffectRetryRequested(effect_id=effect_id) | e.EffectDropped(effect_id=effect_id):
-            return DeadLetters(waiting=waiting - {effect_id})
+            return DeadLetters(given_up=with_entry(known, effect_id, value=False))
         case _:
             return state

@@ -169,8 +169,8 @@ def _record_callback(state: Run, command: c.RecordCallback) -> Sequence[Event]:
     if changes_nothing(state, event) and not ended_before_request(state, event):
         return ()
     event = replace(event, lease_generation=0)
-    if isinstance(event, e.HumanLoopRequested) and event.question_id in state.questions:
-        return (event, *end_after_request(event.question_id, state.questions[event.question_id]))
+    if isinstance(event, e.HumanLoopRequested) and (known := state.question(event.question_id)) is not None:
+        return (event, *end_after_request(event.question_id, known))
     return _agent_event(state, event)
 
 
@@ -348,7 +348,7 @@ def _end_external(state: Run, finished: e.RunAgentFinished, reason: str) -> tupl
 
 
 def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
-    question = state.questions.get(command.question_id)
+    question = state.question(command.question_id)
     if question is None:
         raise NotFound(f"this run has asked no question {command.question_id!r}")
     if question.status in {"answering", "resolved"}:
@@ -359,7 +359,7 @@ def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
 
 
 def _reply_undeliverable(state: Run, command: c.RecordReplyUndeliverable) -> Sequence[Event]:
-    if command.question_id not in state.open_questions:
+    if command.question_id not in state.questions:
         return ()
     return (e.HumanLoopExpired(question_id=command.question_id, reason=command.reason),)
 

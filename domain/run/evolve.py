@@ -7,9 +7,19 @@ from typing import Any, Literal
 from msgspec.structs import replace
 
 from domain.event import Event
+from domain.leveled import with_entry
 from domain.record import Occurrence
 from domain.run import events as e
-from domain.run.state import Active, Blocked, Finished, Finishing, InheritedConversation, Question, Queued, Run
+from domain.run.state import (
+    Active,
+    Blocked,
+    Finished,
+    Finishing,
+    InheritedConversation,
+    Question,
+    Queued,
+    Run,
+)
 from domain.run.values import timeout_error, unanswered_error
 
 
@@ -113,7 +123,7 @@ def _asked(state: Run, event: e.HumanLoopRequested, at: datetime) -> Run:
 
 
 def _answering(state: Run, event: e.HumanLoopReplyAccepted, _at: datetime) -> Run:
-    if event.question_id not in state.open_questions:
+    if event.question_id not in state.questions:
         return state
     question = replace(state.questions[event.question_id], status="answering", answer=event.answer)
     return replace(state, questions={**state.questions, event.question_id: question})
@@ -128,7 +138,7 @@ def _question_canceled(state: Run, event: e.HumanLoopCanceled, at: datetime) -> 
 
 
 def _question_expired(state: Run, event: e.HumanLoopExpired, at: datetime) -> Run:
-    was_open = event.question_id in state.open_questions
+    was_open = event.question_id in state.questions
     state = _closed(state, event.question_id, at, status="expired", reason=event.reason)
     if was_open and event.reason == "timeout" and isinstance(state.stage, Active):
         return replace(state, abort=unanswered_error(event.question_id))
@@ -144,14 +154,26 @@ def _closed(
     answer: Any = None,
     reason: str = "",
 ) -> Run:
-    known = state.questions.get(key)
+    known = state.question(key)
     if known is None:
         # Its end arrived before its request, which may never come.
         known = Question(status=status, requested_at=at, attempt=state.attempt, by_callback=True, asked=False)
-    elif key not in state.open_questions:
+    elif key not in state.questions:
         return state
     question = replace(known, status=status, answer=answer, reason=reason)
-    return replace(state, questions={**state.questions, key: question})
+    return replace(
+        state,
+        questions=_without(state.questions, key),
+        closed_questions=with_entry(state.closed_questions, key, question),
+    )
+
+
+def _without(questions: dict[str, Question], key: str) -> dict[str, Question]:
+    if key not in questions:
+        return questions
+    rest = dict(questions)
+    del rest[key]
+    return rest
 
 
 def _timed_out(state: Run, event: e.RunTimedOut, _at: datetime) -> Run:

@@ -14,9 +14,9 @@ def changes_nothing(state: Run, event: Event) -> bool:
         case e.HumanLoopRequested(question_id=key):
             return state.knows_question(key) or isinstance(state.stage, Finishing)
         case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
-            return key not in state.open_questions
+            return key not in state.questions
         case e.HumanLoopExpired(question_id=key):
-            return key not in state.open_questions
+            return key not in state.questions
         case _:
             return False
 
@@ -25,9 +25,9 @@ def ended_before_request(state: Run, event: Event) -> bool:
     """Whether the event is the end of a question whose request has not arrived: callbacks come in any order."""
     match event:
         case e.HumanLoopResolved(question_id=key) | e.HumanLoopCanceled(question_id=key):
-            return key not in state.questions
+            return state.question(key) is None
         case e.HumanLoopExpired(question_id=key):
-            return key not in state.questions
+            return state.question(key) is None
         case _:
             return False
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from domain.leveled import Levels, entry
 from domain.run.values import Message, Phase, RunError, RunOutcome, RunSpec, Usage, WaitsFor
 
 
@@ -84,8 +85,9 @@ class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConve
 
 class Run(_Value, frozen=True, kw_only=True):
     """`spec`: None for an external run, which callbacks drive. `entries`: the number of the attempt's journal entries
-    that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: by question id.
-    `usage`: of the attempts so far. `excused`: how many of them do not count.
+    that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: the open ones, by
+    question id. `closed_questions`: those that have ended. `usage`: of the attempts so far. `excused`: how many of them
+    do not count.
     """
 
     session_id: str
@@ -98,6 +100,7 @@ class Run(_Value, frozen=True, kw_only=True):
     cancel_requested: bool = False
     abort: RunError | None = None
     questions: dict[str, Question] = {}
+    closed_questions: Levels[Question] = ()
     usage: Usage = Usage()
     provider_session_id: str = ""
     carried: InheritedConversation | None = None
@@ -111,17 +114,21 @@ class Run(_Value, frozen=True, kw_only=True):
     def is_external(self) -> bool:
         return self.spec is None
 
+    def question(self, question_id: str) -> Question | None:
+        """The question of this id, open or closed."""
+        return self.questions.get(question_id) or entry(self.closed_questions, question_id)
+
     def knows_question(self, question_id: str) -> bool:
         """Whether this attempt has asked the question, or an earlier one did and it is still open."""
-        question = self.questions.get(question_id)
-        if question is None or not question.asked:
-            return False
-        return question.attempt == self.attempt or question_id in self.open_questions
+        if question_id in self.questions:
+            return True
+        question = self.question(question_id)
+        return question is not None and question.asked and question.attempt == self.attempt
 
     @property
     def open_questions(self) -> tuple[str, ...]:
         """The ids of questions that are not answered, or whose answer has not reached the agent yet."""
-        return tuple(key for key, question in self.questions.items() if question.status in {"open", "answering"})
+        return tuple(self.questions)
 
     @property
     def waits_for_a_person(self) -> bool:

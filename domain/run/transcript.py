@@ -67,7 +67,7 @@ class TranscriptBuilder:
             case e.TodosReplaced(todos=todos):
                 self._todos = {todo.todo_id: todo for todo in todos}
             case e.TodoUpdated(todo=todo):
-                self._todos = {**self._todos, todo.todo_id: todo}
+                self._todos[todo.todo_id] = todo
             case _ if note := _note(event):
                 self._end_message()
                 self._add_entry("assistant", note)

@@ -37,6 +37,10 @@ from domain.session.state import (
 from domain.session.workspace_history import continue_restore, record_orphan, removal, request_restore
 from domain.workspace.sync import GATE_REASONS
 
+MAX_PENDING_SYNCS = 20
+"""Of one reason. The syncs of a session are done one after the other, so the last of so many has not begun: it holds
+what a further one would hold."""
+
 
 def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[Event]:
     """The events that `command` leads to in `state`; none when it changes nothing.
@@ -81,6 +85,11 @@ def _request_sync(state: SessionWorker, command: c.RequestSync) -> Sequence[Even
         raise InvalidInput("reason", f"{command.reason!r} is the sync gate's own; stop or remove the worker")
     if wanted_sync(state, command.sync_id) is not None:
         return ()
+    waiting = sum(sync.reason == command.reason for sync in state.pending_syncs)
+    if command.reason == "message.stop" and waiting >= MAX_PENDING_SYNCS:
+        return ()
+    if command.reason == "manual" and waiting >= MAX_PENDING_SYNCS:
+        raise Conflict(f"{waiting} syncs are waiting already, and the last of them will hold it all", "too_many_syncs")
     if not isinstance(state.lifecycle, Running):
         if command.reason == "message.stop":
             return ()

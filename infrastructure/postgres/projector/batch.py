@@ -1,6 +1,5 @@
 """One page of the log, folded into several versions and committed with their checkpoints: all of it or nothing."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,14 +7,12 @@ import psycopg
 from psycopg import AsyncConnection
 
 import sql
+from application.turns import Turn
 from domain.operations.log_consumer import BlockingEvent, describe
 from domain.record import RecordedEvent
 from infrastructure.postgres.projector.log_page import LogPage
 from infrastructure.postgres.projector.projected_version import Folded, ProjectedVersion, RowKey, Touched, touched_rows
-from infrastructure.postgres.projector.row_tables import RowTables, encoded_row
-
-FOLDS_PER_TURN = 250
-"""How many events are folded before other tasks of the event loop get their turn: about 5 ms."""
+from infrastructure.postgres.projector.row_tables import RowTables, body_size, encoded_rows
 
 
 class CheckpointMoved(Exception):
@@ -32,7 +29,7 @@ async def fold_page(
     """Fold the page into each version, in memory; rows that aren't cached are loaded once."""
     return [
         await _fold_into(connection, tables, Folded(projected, page), touched)
-        for projected, touched in zip(versions, touched_rows(versions, page), strict=True)
+        for projected, touched in zip(versions, await touched_rows(versions, page), strict=True)
     ]
 
 
@@ -45,11 +42,12 @@ async def _fold_into(
         missing = [key for key, row in known.items() if row is None and key[1]]
         if missing:
             known.update(await tables.load(connection, projected, missing))
-    for count, (key, entry) in enumerate(touched, 1):
+    turn = Turn()
+    for key, entry in touched:
         if not folded.fold(key, entry, known[key]):
             break
-        if count % FOLDS_PER_TURN == 0:
-            await asyncio.sleep(0)
+        if turn.over:
+            await turn.next()
     return folded
 
 
@@ -62,7 +60,7 @@ async def commit(connection: AsyncConnection[Any], tables: RowTables, folded: Se
     if not moving:
         return
     try:
-        rows = [[encoded_row(entry.projected, key, row) for key, row in entry.rows.items()] for entry in moving]
+        rows = [await encoded_rows(entry.projected, entry.rows) for entry in moving]
         async with connection.pipeline(), connection.transaction():
             await connection.execute(
                 sql.query("projections/advance"),
@@ -84,8 +82,8 @@ async def commit(connection: AsyncConnection[Any], tables: RowTables, folded: Se
         raise
     except (psycopg.Error, ValueError, TypeError, OverflowError) as error:
         raise BatchRejected(describe(error)) from error
-    for entry in moving:
-        entry.projected.cache.put(entry.rows)
+    for entry, its_rows in zip(moving, rows, strict=True):
+        entry.projected.cache.put(entry.rows, map(body_size, its_rows))
         entry.projected.position = entry.position
 
 
@@ -109,7 +107,7 @@ async def apply_one_by_one(
     connection: AsyncConnection[Any], tables: RowTables, projected: ProjectedVersion, page: LogPage
 ) -> Folded:
     """Apply a rejected page event by event, up to the one at fault; the version is right before it then."""
-    for touched in touched_rows([projected], page)[0]:
+    for touched in (await touched_rows([projected], page))[0]:
         _, entry = touched
         single = LogPage(after=projected.position, up_to=entry.position, events=[entry], at_end=False)
         folded = await _fold_into(connection, tables, Folded(projected, single), [touched])

@@ -1,6 +1,5 @@
 """A part of the log as a batch of projections sees it: decoded once, for all of them."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,13 +7,12 @@ import msgspec
 from psycopg import AsyncConnection
 
 import sql
+from application.turns import Turn
 from domain.operations.log_consumer import BlockingEvent, blocking_event
 from domain.record import RecordedEvent
 from infrastructure.postgres.event_store.reading import decoded
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
-DECODED_PER_TURN = 500
-"""How many events are decoded before other tasks of the event loop get their turn: a few milliseconds."""
 
 
 class LogPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +48,11 @@ async def read_page(
         # Positions appear in order: whatever lies up to the head that was read first has been seen.
         reached = max(min(head, up_to), last, after)
     events: list[RecordedEvent | BlockingEvent] = []
-    for start in range(0, len(rows), DECODED_PER_TURN):
-        events += [decoded_or_blocking(row) for row in rows[start : start + DECODED_PER_TURN]]
-        await asyncio.sleep(0)
+    turn = Turn()
+    for row in rows:
+        events.append(decoded_or_blocking(row))
+        if turn.over:
+            await turn.next()
     return LogPage(after=after, up_to=reached, events=events, at_end=reached >= head)
 
 

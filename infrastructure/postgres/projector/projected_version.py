@@ -1,17 +1,20 @@
 """One version of one projection, as the process that projects it sees it."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
+from application.turns import Turn
 from domain.operations.log_consumer import BlockingEvent, blocking_event
 from domain.record import RecordedEvent
 from infrastructure.postgres.projector.log_page import LogPage
 from projections.projection import Projection
 
 CACHED_ROWS = 5_000
+CACHED_BYTES = 32 * 1024 * 1024
+"""Of rows as JSON: a row of many todos or questions takes the place of many others."""
 SNAPSHOT_EVERY = 500
 """Events of a stream between two stored snapshots of its row, about; time travel starts at these."""
 
@@ -24,9 +27,10 @@ RowKey = tuple[str, str]
 class RowCache:
     """The rows that were folded last, as they are in the database. `complete`: the database has no others."""
 
-    def __init__(self, *, complete: bool, limit: int = CACHED_ROWS) -> None:
+    def __init__(self, *, complete: bool, limit: int = CACHED_ROWS, max_bytes: int = CACHED_BYTES) -> None:
         self._rows: OrderedDict[RowKey, Any] = OrderedDict()
-        self._limit = limit
+        self._sizes: dict[RowKey, int] = {}
+        self._limit, self._max_bytes, self._bytes = limit, max_bytes, 0
         self.complete = complete
 
     def get(self, key: RowKey) -> Any:
@@ -36,11 +40,16 @@ class RowCache:
             self._rows.move_to_end(key)
         return row
 
-    def put(self, rows: dict[RowKey, Any]) -> None:
-        """Remember rows that are committed now; the least recently used ones are forgotten."""
-        self._rows.update(rows)
-        while len(self._rows) > self._limit:
-            self._rows.popitem(last=False)
+    def put(self, rows: dict[RowKey, Any], sizes: Iterable[int]) -> None:
+        """Remember rows that are committed now, with their sizes as JSON; the least recently used ones are
+        forgotten."""
+        for (key, row), size in zip(rows.items(), sizes, strict=True):
+            self._rows[key] = row
+            self._bytes += size - self._sizes.get(key, 0)
+            self._sizes[key] = size
+        while len(self._rows) > self._limit or self._bytes > self._max_bytes:
+            key, _ = self._rows.popitem(last=False)
+            self._bytes -= self._sizes.pop(key)
             self.complete = False
 
 
@@ -100,8 +109,9 @@ Touched = tuple[RowKey, RecordedEvent | BlockingEvent]
 """The key of the row that an event touches, and the event."""
 
 
-def touched_rows(versions: Sequence[ProjectedVersion], page: LogPage) -> list[list[Touched]]:
+async def touched_rows(versions: Sequence[ProjectedVersion], page: LogPage) -> list[list[Touched]]:
     """For each version, what the page's events of interest touch, in order."""
+    turn = Turn()
     touched: list[list[Touched]] = [[] for _ in versions]
     wanted: dict[str, list[tuple[ProjectedVersion, list[Touched]]]] = {}
     for projected, of_version in zip(versions, touched, strict=True):
@@ -112,6 +122,8 @@ def touched_rows(versions: Sequence[ProjectedVersion], page: LogPage) -> list[li
         for projected, of_version in wanted.get(type_, ()):
             if entry.position > projected.position and entry.position not in projected.skips:
                 of_version.append(_with_key(projected, entry))
+        if turn.over:
+            await turn.next()
     return touched
 
 

@@ -20,12 +20,13 @@ from psycopg.rows import class_row
 
 import sql
 from application.operations.consumer_control import ProjectionControl
-from domain.operations.log_consumer import BlockingEvent
+from domain.operations.log_consumer import BlockingEvent, blocking_event, describe
 from domain.operations.projections import PROJECTION, RecordRebuilt
 from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.postgres.projector.batch import BatchRejected, CheckpointMoved, apply_one_by_one, commit, fold_page
+from infrastructure.postgres.projector.failing_pages import FailingPages, PageFailed
 from infrastructure.postgres.projector.log_page import LogPage, read_page
 from infrastructure.postgres.projector.projected_version import CACHED_ROWS, Folded, ProjectedVersion
 from infrastructure.postgres.projector.row_tables import RowTables, table, template
@@ -75,9 +76,11 @@ class Projector:
         self._control = control
         self._held: dict[tuple[str, int], ProjectedVersion] = {}
         self._left_to_newer_code: dict[tuple[str, int], float] = {}
+        self._failing = FailingPages()
 
     async def run(self) -> None:
-        """Project until cancelled. Lost connections and takeovers are survived; anything else is raised."""
+        """Project until cancelled. Lost connections, takeovers and pages that fail are survived; anything else is
+        raised."""
         delay = FIRST_RETRY_DELAY_SECONDS
         while True:
             try:
@@ -86,6 +89,8 @@ class Projector:
                         delay = FIRST_RETRY_DELAY_SECONDS
             except CheckpointMoved as moved:
                 _logger.info("another process projects now", extra={"reason": str(moved)})
+            except PageFailed as failed:
+                _logger.warning("a page failed, trying again with a smaller one", extra={"error": str(failed)})
             except (psycopg.OperationalError, psycopg.InterfaceError, EventStoreUnavailable, TimeoutError) as error:
                 _logger.warning("projecting stopped, trying again", extra={"error": str(error)})
             await asyncio.sleep(delay)
@@ -128,34 +133,67 @@ class Projector:
         return [projected for projected in self._held.values() if projected.blocking is None]
 
     async def _round(self, connection: AsyncConnection[Any], tables: RowTables) -> bool:
-        """Fold one page at each position where versions are, the lowest first. Returns whether there is more to do."""
-        by_position: dict[int, list[ProjectedVersion]] = {}
+        """Fold one page at each position where versions are, the lowest first, and those whose pages fail last, each
+        alone. Returns whether there is more to do. Raises PageFailed."""
+        together: dict[tuple[str, int], list[ProjectedVersion]] = {}
         for projected in self._running():
-            by_position.setdefault(projected.position, []).append(projected)
+            alone = f"{projected.name}/{projected.version}" if self._failing.is_failing(projected) else ""
+            together.setdefault((alone, projected.position), []).append(projected)
         busy = False
-        positions = sorted(by_position)
-        for number, position in enumerate(positions):
+        pages = sorted(together)
+        for (alone, position), following in zip(pages, [*pages[1:], None], strict=True):
             versions = [
                 projected
-                for projected in by_position[position]
+                for projected in together[alone, position]
                 if self._held.get((projected.name, projected.version)) is projected
             ]
-            if not versions:
-                continue  # retired in this very round
-            rebuilding = all(projected.state == "building" for projected in versions)
-            up_to = position + (self._rebuild_page_positions if rebuilding else self._page_positions)
-            if number + 1 < len(positions):
-                up_to = min(up_to, positions[number + 1])  # from there on it is one page for both
-                busy = True
-            types = sorted(frozenset().union(*(projected.projection.event_types for projected in versions)))
-            page = await read_page(connection, after=position, up_to=up_to, types=types)
-            for folded in await self._apply(connection, tables, versions, page):
-                if folded.blocking is not None:
-                    await self._stop(connection, folded.projected, folded.blocking)
-                elif page.at_end and folded.projected.state == "building":
-                    await self._activate(connection, folded.projected)
-            busy = busy or not page.at_end
+            if not versions or (alone and await self._stop_at_failing_event(connection, versions[0])):
+                continue  # retired, or stopped, in this very round
+            ahead = following[1] if following is not None and not following[0] else None
+            at_end = await self._fold_page(connection, tables, versions, ahead)
+            busy = busy or following is not None or not at_end
         return busy
+
+    async def _fold_page(
+        self,
+        connection: AsyncConnection[Any],
+        tables: RowTables,
+        versions: list[ProjectedVersion],
+        ahead: int | None,
+    ) -> bool:
+        """Fold the next page into versions at the same position, up to that of the ones `ahead`: from there on it is
+        one page for both. Returns whether the log ends there. Raises PageFailed."""
+        position = versions[0].position
+        rebuilding = all(projected.state == "building" for projected in versions)
+        usual = self._rebuild_page_positions if rebuilding else self._page_positions
+        up_to = position + self._failing.size(versions[0], usual)
+        types = sorted(frozenset().union(*(projected.projection.event_types for projected in versions)))
+        try:
+            page = await read_page(connection, after=position, up_to=min(up_to, ahead or up_to), types=types)
+            applied = await self._apply(connection, tables, versions, page)
+        except CheckpointMoved:
+            raise
+        except Exception as error:
+            for projected in versions:
+                self._failing.failed(projected, usual, error)
+            raise PageFailed(f"the page after position {position}: {describe(error)}") from error
+        for folded in applied:
+            self._failing.passed(folded.projected)
+            if folded.blocking is not None:
+                await self._stop(connection, folded.projected, folded.blocking)
+            elif page.at_end and folded.projected.state == "building":
+                await self._activate(connection, folded.projected)
+        return page.at_end
+
+    async def _stop_at_failing_event(self, connection: AsyncConnection[Any], projected: ProjectedVersion) -> bool:
+        """Stop a version at the event that has failed alone too often."""
+        error = self._failing.blocks(projected)
+        if error is None:
+            return False
+        position = projected.position + 1
+        found = await (await connection.execute(sql.query("projections/type_at"), {"position": position})).fetchone()
+        await self._stop(connection, projected, blocking_event(position, found[0] if found else "", error))
+        return True
 
     async def _apply(
         self, connection: AsyncConnection[Any], tables: RowTables, versions: list[ProjectedVersion], page: LogPage

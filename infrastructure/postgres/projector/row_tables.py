@@ -1,6 +1,6 @@
 """The tables of the read models: rows loaded and written many at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,10 +11,13 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 import sql
+from application.turns import Turn
 from infrastructure.postgres.event_store.binary_values import nullable_text_array
 from infrastructure.postgres.projector.projected_version import ProjectedVersion, RowKey
 
 MAX_COLUMN_TEXT = 600
+MAX_STATEMENT_BYTES = 8 * 1024 * 1024
+"""Of rows as JSON: the arrays of a statement are made at a stretch."""
 OWN_COLUMNS = 4
 """version, tenant, key, body."""
 
@@ -78,15 +81,22 @@ class RowTables:
             self._loads[projected.name],
             {"version": projected.version, "tenants": [key[0] for key in keys], "keys": [key[1] for key in keys]},
         )
-        decode = projected.projection.decode
-        return {(tenant, key): decode(body) for tenant, key, body in await cursor.fetchall()}
+        loaded: dict[RowKey, Any] = {}
+        turn = Turn()
+        for tenant, key, body in await cursor.fetchall():
+            loaded[tenant, key] = projected.projection.decode(body)
+            if turn.over:
+                await turn.next()
+        return loaded
 
     async def write(
         self, connection: AsyncConnection[Any], projected: ProjectedVersion, rows: Sequence[EncodedRow]
     ) -> None:
-        """Upsert what `encoded_row` made of rows, no two of one key."""
-        arrays = [TextArray(nullable_text_array(column)) for column in zip(*rows, strict=True)]
-        await connection.execute(self._upsert(projected.name, len(arrays)), (projected.version, *arrays), prepare=True)
+        """Upsert what `encoded_rows` made of rows, no two of one key; MAX_STATEMENT_BYTES at a time."""
+        for part in _parts(rows):
+            arrays = [TextArray(nullable_text_array(column)) for column in zip(*part, strict=True)]
+            statement = self._upsert(projected.name, len(arrays))
+            await connection.execute(statement, (projected.version, *arrays), prepare=True)
 
     def _upsert(self, name: str, given: int) -> str:
         """The statement for rows of `given` values. A table may have more columns: newer code has added them."""
@@ -97,11 +107,32 @@ class RowTables:
         return self._upserts[name, given]
 
 
-def encoded_row(projected: ProjectedVersion, key: RowKey, row: Any) -> EncodedRow:
-    """A row as its table takes it, but for the version."""
-    tenant, name = key
-    columns = projected.projection.columns(row)
-    return (tenant.encode(), name.encode(), projected.projection.encode(row), *map(_as_text, columns))
+async def encoded_rows(projected: ProjectedVersion, rows: Mapping[RowKey, Any]) -> list[EncodedRow]:
+    """Rows as their table takes them, but for the version."""
+    encoded: list[EncodedRow] = []
+    turn = Turn()
+    for (tenant, name), row in rows.items():
+        columns = projected.projection.columns(row)
+        encoded.append((tenant.encode(), name.encode(), projected.projection.encode(row), *map(_as_text, columns)))
+        if turn.over:
+            await turn.next()
+    return encoded
+
+
+def body_size(row: EncodedRow) -> int:
+    """The bytes of an encoded row's JSON."""
+    return len(row[2] or b"")
+
+
+def _parts(rows: Sequence[EncodedRow]) -> Iterator[Sequence[EncodedRow]]:
+    begin, size = 0, 0
+    for index, row in enumerate(rows):
+        size += body_size(row)
+        if size >= MAX_STATEMENT_BYTES:
+            yield rows[begin : index + 1]
+            begin, size = index + 1, 0
+    if begin < len(rows):
+        yield rows[begin:]
 
 
 def _as_text(value: Any) -> bytes | None:

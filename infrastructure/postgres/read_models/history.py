@@ -1,17 +1,17 @@
 """The History port on Postgres: two states of a stream compared, and the first state that a condition holds for."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from psycopg import AsyncConnection
 
 import sql
+from application.turns import Turn
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
 from domain.record import RecordedEvent
 from infrastructure.postgres.connections import Pool
-from infrastructure.postgres.read_models.past import FOLDS_PER_TURN, end_of_stream, readable, rows_at
+from infrastructure.postgres.read_models.past import end_of_stream, readable, rows_at
 from infrastructure.postgres.read_models.read_models import chunks_of
 from projections.changes import changes, concerns, patch_of
 from projections.condition import Condition
@@ -189,17 +189,18 @@ class _Stream:
         raise NotFound(f"{self._name} has no event {seq}")
 
     async def events(self, after: int, up_to: int) -> AsyncIterator[RecordedEvent]:
-        """In order, page by page; others get their turn between them."""
+        """In order, page by page; others get their turn in between."""
+        turn = Turn()
         while after < up_to:
             page = min(after + PAGE_EVENTS, up_to)
             async with self._connection.cursor(binary=True) as cursor:
                 bounds = {"tenant": self._tenant, "stream": self._name, "after": after, "up_to": page}
                 await cursor.execute(sql.query("reads/stream_part"), bounds)
                 rows = await cursor.fetchall()
-            for number, row in enumerate(rows, 1):
+            for row in rows:
                 yield readable(row)
-                if number % FOLDS_PER_TURN == 0:
-                    await asyncio.sleep(0)
+                if turn.over:
+                    await turn.next()
             after = page
 
 

@@ -1,12 +1,12 @@
 """State as of a seq, position or time: one stream's events up to there, folded as for the read models."""
 
-import asyncio
 from typing import Any, TypeVar
 
 import msgspec
 from psycopg import AsyncConnection
 
 import sql
+from application.turns import Turn
 from domain.errors import InvalidInput
 from domain.event import WrittenByNewerVersion
 from domain.operations.log_consumer import BlockingEvent
@@ -17,7 +17,6 @@ from projections.projection import Projection
 from projections.runs import StreamEnd
 
 Row = TypeVar("Row", bound=msgspec.Struct)
-FOLDS_PER_TURN = 250
 _END_OF_NUMBERS = 2**63 - 1
 
 
@@ -79,14 +78,15 @@ async def rows_at(
                 "types": sorted(projection.event_types),
             },
         )
-        for number, stored in enumerate(await cursor.fetchall(), 1):
+        turn = Turn()
+        for stored in await cursor.fetchall():
             recorded = readable(stored)
             key = projection.key(recorded)
             row = projection.fold(rows.get(key), recorded)
             if row is not None:
                 rows[key] = row
-            if number % FOLDS_PER_TURN == 0:
-                await asyncio.sleep(0)
+            if turn.over:
+                await turn.next()
     return rows
 
 

@@ -20,7 +20,7 @@ from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.projector.batch import fold_page
 from infrastructure.postgres.projector.log_page import read_page
 from infrastructure.postgres.projector.projected_version import ProjectedVersion
-from infrastructure.postgres.projector.row_tables import RowTables, encoded_row, table, template
+from infrastructure.postgres.projector.row_tables import RowTables, body_size, encoded_rows, table, template
 from infrastructure.postgres.read_models.past import UnreadableEvent
 from projections.ports import NotBuiltYet
 from projections.projection import Projection
@@ -141,12 +141,11 @@ async def _fold_up_to(
                 f"{projected.name} can't be built as of position {position}: the event at position {blocking.position} "
                 f"({blocking.type}) can't be applied: {blocking.error}"
             )
-        if folded.rows:
+        rows = await encoded_rows(projected, folded.rows)
+        if rows:
             async with connection.pipeline():
-                await tables.write(
-                    connection, projected, [encoded_row(projected, key, row) for key, row in folded.rows.items()]
-                )
-        projected.cache.put(folded.rows)
+                await tables.write(connection, projected, rows)
+        projected.cache.put(folded.rows, map(body_size, rows))
         projected.position = folded.position
 
 

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 import sql
+from application.turns import Turn
 from domain.record import Metadata
 from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.reading import decode_metadata
@@ -20,9 +21,6 @@ PAGE_EVENTS = 1000
 PAGE_BYTES = 8 * 1024 * 1024
 POLL_S = 1.0
 GATHER_S = 0.05
-EVENTS_PER_TURN = 100
-"""How many events are indexed before other tasks of the event loop get their turn: a few milliseconds."""
-
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 log = logging.getLogger(__name__)
 
@@ -75,10 +73,11 @@ class EventIndexer:
         if not events:
             return after
         rows = []
-        for number, event in enumerate(events, 1):
+        turn = Turn()
+        for event in events:
             rows.append(_row(*event))
-            if number % EVENTS_PER_TURN == 0:
-                await asyncio.sleep(0)
+            if turn.over:
+                await turn.next()
         reached = int(events[-1][0])
         async with connection.transaction():
             async with connection.cursor().copy(sql.query("search/copy")) as copy:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import psycopg
 import pytest
 
 import infrastructure.postgres.projector.projector as projector_module
@@ -10,6 +11,8 @@ from domain.operations.log_consumer import NotStopped
 from domain.record import RecordedEvent
 from domain.run import events as e
 from domain.run.values import Todo
+from infrastructure.postgres.projector.failing_pages import FailingPages
+from infrastructure.postgres.projector.projected_version import ProjectedVersion
 from projections.catalogue import PROJECTIONS
 from projections.projection import Column, Projection
 from projections.runs import RUNS
@@ -317,3 +320,62 @@ def test_newer_folds_are_built_beside_and_older_code_leaves_them_alone(database:
                 assert (await harness.status("todos"))[2].holder is None
 
     run(check())
+
+
+REFUSE_POISON = """
+CREATE FUNCTION refuse_poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.body::text LIKE '%%poison%%' THEN RAISE EXCEPTION 'too much' USING ERRCODE = '54000'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse_poison BEFORE INSERT OR UPDATE ON read_models.todos
+    FOR EACH ROW EXECUTE FUNCTION refuse_poison()
+"""
+
+
+def test_a_page_that_always_fails_is_taken_apart_until_the_event_at_fault_stops_its_projection(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is one of the connection's, so it names no row: the database had taken the page for too large."""
+    monkeypatch.setattr(projector_module, "LAST_RETRY_DELAY_SECONDS", 0.05)
+
+    async def check() -> None:
+        async with projection_harness(database) as harness, harness.pool.connection() as connection:
+            await connection.execute(REFUSE_POISON)
+            before = [await todo(harness, f"before-{number}") for number in range(12)]
+            poison = await todo(harness, "poison")
+            last = await todo(harness, "after", "r2")
+            async with harness.projector():
+                paused = await harness.status_becomes("todos", 1, "paused")
+                assert (paused.position, paused.error_position, paused.error_type) == (
+                    before[-1],
+                    poison,
+                    "todo.update",
+                )
+                assert str(paused.error).startswith("ProgramLimitExceeded: too much")
+                await harness.caught_up(last, [name for name in NAMES if name != "todos"])
+                assert len(await names(harness)) == len(before)
+                await harness.admin.skip("todos", poison, by=OPERATOR, command_id="skip-1", reason="known")
+                await harness.caught_up(last, ["todos"])
+                assert (await harness.reads.todos("r2")).value is not None
+
+    run(check())
+
+
+def test_a_server_that_is_full_is_no_fault_of_the_page() -> None:
+    failing, projected = FailingPages(), ProjectedVersion(TODOS, 1, state="active", position=7, skips=frozenset())
+    for _ in range(50):
+        failing.failed(projected, 2000, psycopg.errors.DiskFull())
+        failing.failed(projected, 2000, psycopg.errors.AdminShutdown())
+    assert (failing.size(projected, 2000), failing.blocks(projected)) == (2000, None)
+
+
+def test_one_failure_costs_only_smaller_pages_up_to_where_the_page_ended() -> None:
+    failing, projected = FailingPages(), ProjectedVersion(TODOS, 1, state="active", position=7, skips=frozenset())
+    failing.failed(projected, 2000, psycopg.OperationalError("the connection is lost"))
+    assert failing.size(projected, 2000) == 250
+    projected.position = 2006
+    failing.passed(projected)
+    assert failing.is_failing(projected)
+    projected.position = 2007
+    failing.passed(projected)
+    assert failing.size(projected, 2000) == 2000

@@ -29,7 +29,7 @@ COMMAND = "python -m tests.unit.folds.regenerate_golden"
 AGGREGATES = {
     "run": 2,
     "session": 2,
-    "dead letters": 1,
+    "dead letters": 2,
     "queue switch": 1,
     "refused commands": 1,
     "process manager control": 2,

@@ -48,7 +48,7 @@ def test_the_first_reply_is_accepted_and_delivered_before_it_is_resolved():
 @pytest.mark.parametrize("history", [ANSWERING, (*ANSWERING, RESOLVED)], ids=["answering", "resolved"])
 def test_a_second_reply_is_a_duplicate_and_no_error(history):
     given = run.given(*history).when(replace(REPLY, answer="no")).then_nothing()
-    assert given.state.questions["q1"].answer == "yes"
+    assert given.state.question("q1").answer == "yes"
 
 
 def test_a_reply_to_what_was_never_asked_is_not_found():

@@ -189,5 +189,5 @@ class TestACallback:
 
 def test_a_closed_question_stays_as_it_was_closed():
     given = run.given(*WAITING, RESOLVED, e.HumanLoopExpired(question_id="q1", reason="timeout"))
-    assert given.state.questions["q1"].status == "resolved"
+    assert given.state.question("q1").status == "resolved"
     assert given.state.abort is None

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from domain.errors import Conflict, InvalidInput
 from domain.session import commands as c
 from domain.session import events as e
+from domain.session.decide import MAX_PENDING_SYNCS
 from tests.support.sessions import (
     DELETED,
     IDLE_STOP_REQUESTED,
@@ -118,3 +119,14 @@ class TestIdleness:
 
     def test_a_user_s_close_does_not(self):
         session.given(*STOP_PENDING).when(c.RequestSync(sync_id="one", reason="message.stop", run_id="r1")).then(FIRST)
+
+
+def test_syncs_that_wait_are_bounded():
+    """The last of many that wait has not begun, so it holds what a further one would hold."""
+    waiting = [replace(FIRST, sync_id=f"{number}") for number in range(MAX_PENDING_SYNCS)]
+    session.given(*RUNNING, *waiting).when(c.RequestSync(sync_id="x", reason="message.stop")).then_nothing()
+    final = c.RequestSync(sync_id="final", reason="run.finished", run_id="r1")
+    session.given(*RUNNING, *waiting).when(final).then_types(e.SyncRequested)
+    by_hand = [replace(sync, reason="manual") for sync in waiting]
+    wanted = c.RequestSync(sync_id="x", reason="manual")
+    session.given(*RUNNING, *by_hand).when(wanted).then_error(Conflict, reason="too_many_syncs")

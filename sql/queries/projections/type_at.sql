@@ -1,0 +1,2 @@
+-- The type of the event at a position.
+SELECT type FROM events WHERE position = %(position)s
