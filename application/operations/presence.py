@@ -11,6 +11,8 @@ from application.ports.worker_processes import WorkerProcesses
 from application.ports.worker_runtime import RuntimeDown, RuntimeUnavailable
 
 INTERVAL_S = 10.0
+CHECK_S = 15.0
+"""With the interval less than the time after which a silent process counts as dead."""
 END_S = 2.0
 log = logging.getLogger(__name__)
 
@@ -51,9 +53,12 @@ class Presence:
 
     async def _look(self) -> None:
         try:
-            await self._check_runtime()
+            async with asyncio.timeout(CHECK_S):
+                await self._check_runtime()
         except RuntimeDown as error:
             self._outages.failed(DOCKER, str(error))
+        except TimeoutError:
+            self._outages.failed(DOCKER, f"no answer within {CHECK_S:g} s")
         except RuntimeUnavailable:
             return  # it answers, in its way
         else:

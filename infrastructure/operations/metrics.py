@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from application.ports.operations import Gauge, Metric
 from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.user_projections import MOST_COUNTED, UserProjectionRecords, UserProjectionStatus
+from application.ports.worker_processes import WorkerProcesses
 from domain.operations.log_consumer import describe
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.postgres.listener import PostgresListener
@@ -31,10 +33,12 @@ class ControlPlaneMetrics:
         executors: HttpExecutorDirectory,
         streams: StreamHub,
         log: PostgresListener,
+        workers: WorkerProcesses,
     ) -> None:
         self._work, self._projections, self._process_managers = work, projections, process_managers
         self._user_projections = user_projections
         self._executors, self._streams, self._log = executors, streams, log
+        self._workers = workers
 
     async def collect(self) -> Sequence[Metric]:
         work = await self._work.read()
@@ -42,6 +46,8 @@ class ControlPlaneMetrics:
         managers = await self._process_managers.status()
         users = await self._of_users_if_known()
         circuits = self._executors.circuit_states()
+        alive = await self._workers.alive()
+        down = Counter(name for found in alive for name in found)
         return [
             _gauge(
                 "effects",
@@ -95,6 +101,12 @@ class ControlPlaneMetrics:
                     ({"state": state}, sum(found == state for found in circuits.values()))
                     for state in ("closed", "half_open", "open")
                 ],
+            ),
+            _gauge("worker_processes", "Processes that work.", [({}, len(alive))]),
+            _gauge(
+                "outages",
+                "Working processes that find this down; what needs it waits.",
+                [({"dependency": name}, count) for name, count in sorted(down.items())],
             ),
             Metric(
                 name="log_position",

@@ -95,4 +95,5 @@ def metrics(plane: ControlPlane, pool: Pool) -> ControlPlaneMetrics:
         executors=plane.directory,
         streams=plane.hub,
         log=plane.listener,
+        workers=plane.worker_processes,
     )

@@ -39,6 +39,8 @@ def samples(server: FleetlogServer) -> dict[str, float]:
         "fleetlog_expired_run_leases",
         "fleetlog_open_questions",
         "fleetlog_executor_circuits",
+        "fleetlog_outages",
+        "fleetlog_worker_processes",
     ],
 )
 def test_there_is_a_rule_for(metric: str) -> None:
@@ -70,6 +72,7 @@ def test_the_metrics_of_the_rules_tell_of_questions_and_circuits(shared_fleetlog
     assert asked['fleetlog_projection_lag_events{projection="event-index"}'] >= 0
     assert asked['fleetlog_projection_lag_seconds{projection="event-index"}'] >= 0
     assert asked["fleetlog_open_questions"] >= 1
+    assert asked["fleetlog_worker_processes"] == 1
     assert asked['fleetlog_executor_circuits{state="closed"}'] >= 1
     assert {f'fleetlog_executor_circuits{{state="{state}"}}' for state in ("open", "half_open")} <= set(asked)
     shared_fleetlog.ok("POST", f"/api/runs/{run_id}/stop")

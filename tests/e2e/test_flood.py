@@ -47,6 +47,27 @@ def send(client: httpx.Client, run_id: str, name: str) -> list[str]:
 
 @pytest.mark.proof
 @pytest.mark.timeout(300)
+def test_large_bodies_that_are_refused_leave_nothing_behind(fleetlog: FleetlogServer) -> None:
+    small = b",".join(b'{"eventId":"%d","type":"x","payload":{}}' % n for n in range(180_000))
+    nested = b'{"eventId":"1","type":"x","payload":{"a":[' + b"[]," * 2_700_000 + b"[]]}}"
+    long = json.dumps({"provider": "scripted", "messages": [{"role": "user", "content": "y" * 8_000_000}]}).encode()
+    refused = (("r/callbacks", b"[" + small + b"]", 400), ("r/callbacks", nested, 400), ("start", long, 413))
+    before = peak_bytes(fleetlog.pid)
+
+    def send_refused(number: int) -> tuple[int, int]:
+        path, body, status = refused[number % 3]
+        answer = fleetlog.client.post(f"/api/runs/{path}", content=body, headers={"content-type": "application/json"})
+        return status, answer.status_code
+
+    with ThreadPoolExecutor(SENDERS) as pool:
+        statuses = list(pool.map(send_refused, range(5 * SENDERS)))
+
+    assert all(got in {wanted, 503} for wanted, got in statuses)
+    assert peak_bytes(fleetlog.pid) - before < 80 * MIB
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(300)
 def test_a_flood_of_callbacks_costs_its_senders_time_and_the_server_bounded_memory(fleetlog: FleetlogServer) -> None:
     session = new_id("session")
     run_ids = [new_id("outside") for _ in range(SENDERS)]
@@ -64,7 +85,7 @@ def test_a_flood_of_callbacks_costs_its_senders_time_and_the_server_bounded_memo
     actions = [action for sending in senders for action in sending.result()]
 
     assert actions == ["recorded"] * 70 * BATCHES * SENDERS
-    assert peak_bytes(fleetlog.pid) - before < 250 * MIB
+    assert peak_bytes(fleetlog.pid) - before < 150 * MIB
     for run_id in run_ids:
         run = fleetlog.ok("GET", f"/api/runs/{run_id}")
         assert run["seq"] == 1 + 70 * BATCHES

@@ -11,7 +11,9 @@ from interfaces.http_conventions.problems import invalid
 
 MAX_MANIFEST_BYTES = 100 * 1024
 MAX_DEPTH = 100
-_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+JSON_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+"""A string of JSON. Unrolled: letter by letter, `(?:[^"\\]|\\.)*` takes ten times as long."""
+_STRUCTURE = re.compile(JSON_STRING + rb"|[\[\]{}]", re.DOTALL)
 
 
 def check_free_form(field: str, value: Any) -> None:

@@ -4,6 +4,7 @@ A body is one callback, an array, or NDJSON. All are checked before the first is
 eventId.
 """
 
+import asyncio
 import re
 from collections.abc import Iterator, Sequence
 
@@ -15,7 +16,7 @@ from domain.event import MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, RunWarning
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import YEAR_MS, Query
-from interfaces.http.edge.stored_values import check_free_form, check_integers
+from interfaces.http.edge.stored_values import JSON_STRING, check_free_form, check_integers
 from interfaces.http_conventions import bodies
 from interfaces.http_conventions.field_paths import field_and_message
 from interfaces.http_conventions.problems import Problem, invalid
@@ -25,20 +26,29 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 MAX_NAME_BYTES = 400
 MAX_UNKNOWN_BYTES = 16 * 1024
 MAX_VALUES = 200_000
+UNBROKEN_BYTES = 256 * 1024
 _ARRAY = re.compile(rb"\s*\[")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(JSON_STRING, re.DOTALL)
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _one = msgspec.json.Decoder(Callback)
 _many = msgspec.json.Decoder(tuple[Callback, ...])
 
 
 async def record(call: ApiCall[None, Query]) -> JsonAnswer:
-    reports, single = decoded(call.raw, bodies.media_type(call.request))
+    callbacks, single = decoded(call.raw, bodies.media_type(call.request))
+    reports: list[Report] = []
+    unbroken = 0
+    for index, callback in enumerate(callbacks):
+        reports.append(_checked(callback, "" if single else f"[{index}]."))
+        unbroken += reports[-1].size
+        if unbroken > UNBROKEN_BYTES:
+            unbroken = 0
+            await asyncio.sleep(0)  # others get their turn
     results = await call.deps.callbacks.handle(call.path["runId"], reports, call.context)
     return JsonAnswer(results[0] if single else results)
 
 
-def decoded(raw: bytearray, kind: str) -> tuple[Sequence[Report], bool]:
+def decoded(raw: bytearray, kind: str) -> tuple[Sequence[Callback], bool]:
     """The callbacks of a body, and whether the body is a single one. Raises Problem 400 naming the field, 415."""
     _check_values(raw)
     callbacks: Sequence[Callback]
@@ -59,7 +69,7 @@ def decoded(raw: bytearray, kind: str) -> tuple[Sequence[Report], bool]:
         callbacks, single = many, False
     else:
         callbacks, single = (bodies.decode_body(raw, _one),), True
-    return [_checked(each, "" if single else f"[{index}].") for index, each in enumerate(callbacks)], single
+    return callbacks, single
 
 
 def _lines(raw: bytearray) -> Iterator[bytearray]:

@@ -34,7 +34,11 @@ def scraped(of_users: Any) -> dict[str, Metric]:
     async def work() -> WorkStatistics:
         return WorkStatistics(effects=(), queued_runs=(), alerts=WorkAges(), index_lag_events=0, index_lag_seconds=0.0)
 
+    async def alive() -> Sequence[dict[str, str]]:
+        return [{"docker": "away"}, {}, {"docker": "away", "object store": "full"}]
+
     parts: dict[str, Any] = {
+        "workers": SimpleNamespace(alive=alive),
         "work": SimpleNamespace(read=work),
         "projections": SimpleNamespace(status=none),
         "process_managers": SimpleNamespace(status=none),
@@ -78,3 +82,15 @@ def test_restarts_are_counted_and_no_lag_for_one_that_has_not_run_for_long() -> 
     assert shown["user_projection_restarts"] == [("Works", 4.0), ("Ended", 4.0)]
     assert shown["user_projection_lag_events"] == [("Works", 2.0)]
     assert shown["user_projection_running"] == [("Works", 1.0), ("Ended", 0.0)]
+
+
+def test_what_is_down_is_counted_by_the_processes_that_find_it_so() -> None:
+    async def none() -> Sequence[UserProjectionStatus]:
+        return ()
+
+    found = scraped(none)
+    assert [sample.value for sample in found["worker_processes"].samples] == [3]
+    assert {sample.labels["dependency"]: sample.value for sample in found["outages"].samples} == {
+        "docker": 2,
+        "object store": 1,
+    }
