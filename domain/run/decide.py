@@ -49,6 +49,8 @@ def _check_lease(state: Run, command: c.RunCommand, lease: int) -> None:
     stale = lease <= state.lease_generation if isinstance(command, c.ClaimRun) else lease != state.lease_generation
     if stale or lease < 1:
         raise Fenced(f"lease {lease} is not the run's current one, {state.lease_generation}")
+    if state.is_parked and not isinstance(command, c.ClaimRun | c.ParkRun):
+        raise Fenced(f"lease {lease} was given up when the run was parked")
 
 
 def _queue(state: Run | None, command: c.QueueRun) -> Sequence[Event]:
@@ -107,14 +109,7 @@ def _enter_phase(state: Run, command: c.EnterPhase) -> Sequence[Event]:
 
 
 def _park(state: Run, command: c.ParkRun) -> Sequence[Event]:
-    match state.stage:
-        case Active(parked=None, phase="running"):
-            waits = command.waits_for == "person" and state.waits_for_a_person
-        case Active(parked=None):
-            waits = command.waits_for != "person"
-        case _:
-            waits = False
-    if not waits or state.cancel_requested or state.abort is not None:
+    if not state.may_park(command.waits_for):
         return ()
     lease, until = command.lease_generation, command.until
     return (e.RunParked(lease_generation=lease, waits_for=command.waits_for, until=until),)

@@ -137,6 +137,19 @@ class Run(_Value, frozen=True, kw_only=True):
         return bool(waiting) and all(waiting)
 
     @property
+    def is_parked(self) -> bool:
+        """Whether nobody executes it until what it waits for is there."""
+        return isinstance(self.stage, Active) and self.stage.parked is not None
+
+    def may_park(self, waits_for: WaitsFor) -> bool:
+        """Whether its run worker may leave it until then: nothing else is to be done for it."""
+        if not isinstance(self.stage, Active) or self.is_parked or self.cancel_requested or self.abort is not None:
+            return False
+        if self.stage.phase == "running":
+            return waits_for == "person" and self.waits_for_a_person
+        return waits_for != "person"
+
+    @property
     def public_state(self) -> str:
         """The `state` of the run in the API."""
         match self.stage:
