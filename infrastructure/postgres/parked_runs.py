@@ -9,12 +9,13 @@ from infrastructure.postgres.listener import ChannelSignal
 from infrastructure.postgres.retrying import rows_of
 from infrastructure.postgres.work_table import NextDue
 
+PARKED_RUNS_CHANNEL = "fleetlog_parked_runs"
 SOONEST_LOOK, RAREST_LOOK = timedelta(seconds=2), timedelta(minutes=1)
 """The looks at a parked run become rarer, from the first to the second interval: what wakes it usually is an event."""
 
 
 class PostgresParkedRuns:
-    """`signal` is a subscription to RUN_QUEUE_CHANNEL."""
+    """`signal` is a subscription to PARKED_RUNS_CHANNEL."""
 
     def __init__(self, pool: Pool, signal: ChannelSignal) -> None:
         self._pool, self._next_due = pool, NextDue(signal)

@@ -51,7 +51,7 @@ from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggr
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.parked_runs import PostgresParkedRuns
+from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL, PostgresParkedRuns
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.postgres.worker_processes import PostgresWorkerProcesses
@@ -135,7 +135,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
-    parked_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
+    parked_signal = stack.enter_context(listener.subscribe(PARKED_RUNS_CHANNEL))
     queue = PostgresRunQueue(
         pool,
         queue_signal,

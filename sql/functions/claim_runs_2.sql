@@ -34,6 +34,7 @@ DECLARE
     paused boolean;
     room bigint;
     claimed bigint;
+    begun boolean;
     again text[];
     of_user jsonb := '{}';
     of_app jsonb := '{}';
@@ -41,50 +42,58 @@ BEGIN
     PERFORM pg_advisory_xact_lock(5067271820452102);
     at := clock_timestamp();
     paused := run_queue_is_paused();
-    RETURN QUERY
-    WITH chosen AS (
-        SELECT run_id FROM run_queue
-        WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at AND ends
-        ORDER BY available_at
-        LIMIT most_ending
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE run_queue
-    SET state = 'leased', in_line = false, waits_for = NULL, waiting_since = NULL, look_at = NULL, ends = false,
-        lease_owner = claimer, lease_generation = lease_generation + 1, lease_expires_at = at + duration
-    FROM chosen WHERE run_queue.run_id = chosen.run_id
-    RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, true, NULL::float8;
+    begun := EXISTS (
+            SELECT FROM run_queue
+            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at)
+        OR EXISTS (SELECT FROM run_queue WHERE state = 'leased' AND lease_expires_at <= at);
+    IF begun THEN
+        RETURN QUERY
+        WITH chosen AS (
+            SELECT run_id FROM run_queue
+            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at AND ends
+            ORDER BY available_at
+            LIMIT most_ending
+            FOR UPDATE SKIP LOCKED
+        )
+        UPDATE run_queue
+        SET state = 'leased', in_line = false, waits_for = NULL, waiting_since = NULL, look_at = NULL, ends = false,
+            lease_owner = claimer, lease_generation = lease_generation + 1, lease_expires_at = at + duration
+        FROM chosen WHERE run_queue.run_id = chosen.run_id
+        RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, true, NULL::float8;
+    END IF;
     SELECT greatest(0, least(most, max_running - count(*))) INTO room
     FROM run_queue WHERE state = 'leased' AND lease_expires_at > at;
-    RETURN QUERY
-    WITH parked AS (
-        SELECT run_id, lease_owner, available_at AS since FROM run_queue
-        WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at
-          AND NOT only_stale
-        ORDER BY available_at
-        LIMIT room
-        FOR UPDATE SKIP LOCKED
-    ),
-    expired AS (
-        SELECT run_id, lease_owner, lease_expires_at AS since FROM run_queue
-        WHERE state = 'leased' AND lease_expires_at <= at AND NOT paused
-        ORDER BY lease_expires_at
-        LIMIT room
-        FOR UPDATE SKIP LOCKED
-    ),
-    chosen AS (
-        SELECT run_id, lease_owner FROM (SELECT * FROM parked UNION ALL SELECT * FROM expired) AS begun
-        ORDER BY since
-        LIMIT room
-    )
-    UPDATE run_queue
-    SET state = 'leased', attempts = attempts + CASE WHEN waits_for IS NULL THEN 1 ELSE 0 END, in_line = false,
-        waits_for = NULL, waiting_since = NULL, look_at = NULL, ends = false, lease_owner = claimer,
-        lease_generation = lease_generation + 1, lease_expires_at = at + duration
-    FROM chosen WHERE run_queue.run_id = chosen.run_id
-    RETURNING run_queue.run_id, run_queue.lease_generation, chosen.lease_owner, false, NULL::float8;
-    GET DIAGNOSTICS claimed = ROW_COUNT;
-    room := room - claimed;
+    IF begun AND room > 0 THEN
+        RETURN QUERY
+        WITH parked AS (
+            SELECT run_id, lease_owner, available_at AS since FROM run_queue
+            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at
+              AND NOT only_stale
+            ORDER BY available_at
+            LIMIT room
+            FOR UPDATE SKIP LOCKED
+        ),
+        expired AS (
+            SELECT run_id, lease_owner, lease_expires_at AS since FROM run_queue
+            WHERE state = 'leased' AND lease_expires_at <= at AND NOT paused
+            ORDER BY lease_expires_at
+            LIMIT room
+            FOR UPDATE SKIP LOCKED
+        ),
+        chosen AS (
+            SELECT run_id, lease_owner FROM (SELECT * FROM parked UNION ALL SELECT * FROM expired) AS both_kinds
+            ORDER BY since
+            LIMIT room
+        )
+        UPDATE run_queue
+        SET state = 'leased', attempts = attempts + CASE WHEN waits_for IS NULL THEN 1 ELSE 0 END, in_line = false,
+            waits_for = NULL, waiting_since = NULL, look_at = NULL, ends = false, lease_owner = claimer,
+            lease_generation = lease_generation + 1, lease_expires_at = at + duration
+        FROM chosen WHERE run_queue.run_id = chosen.run_id
+        RETURNING run_queue.run_id, run_queue.lease_generation, chosen.lease_owner, false, NULL::float8;
+        GET DIAGNOSTICS claimed = ROW_COUNT;
+        room := room - claimed;
+    END IF;
     IF room > 0 AND NOT paused AND NOT only_stale THEN
         again := ARRAY(
             SELECT run_id FROM run_queue
@@ -102,12 +111,6 @@ BEGIN
                     SELECT app_id, count(*) AS number FROM run_queue
                     WHERE state = 'leased' AND lease_expires_at > at GROUP BY app_id) AS apps;
             END IF;
-            PERFORM FROM run_queue_shares
-            WHERE active
-              AND (max_per_user = 0 OR coalesce((of_user ->> user_login_name)::bigint, 0) < max_per_user)
-              AND (max_per_app = 0 OR coalesce((of_app ->> app_id)::bigint, 0) < max_per_app)
-            LIMIT 1;
-            EXIT WHEN NOT FOUND;
             -- One round: of the shares whose turn it is, as many runs each as there is room for.
             RETURN QUERY
             WITH allowed AS (
@@ -172,6 +175,13 @@ BEGIN
             RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, false, NULL::float8;
             GET DIAGNOSTICS claimed = ROW_COUNT;
             room := room - claimed;
+            CONTINUE WHEN claimed > 0;
+            PERFORM FROM run_queue_shares
+            WHERE active
+              AND (max_per_user = 0 OR coalesce((of_user ->> user_login_name)::bigint, 0) < max_per_user)
+              AND (max_per_app = 0 OR coalesce((of_app ->> app_id)::bigint, 0) < max_per_app)
+            LIMIT 1;
+            EXIT WHEN NOT FOUND;
         END LOOP;
     END IF;
     RETURN QUERY

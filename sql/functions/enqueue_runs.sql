@@ -1,6 +1,6 @@
 -- Adds runs to the queue, and those that are the first of their session to its line; those that have a row are left alone. The
--- caller holds the lock of claims. The planner setting prevents a plan from the time when the queue was empty from scanning all
--- of it later.
+-- lock is that of claims. The planner setting prevents a plan from the time when the queue was empty from scanning all of it
+-- later.
 CREATE OR REPLACE FUNCTION enqueue_runs(
     run_ids text[], session_ids text[], positions bigint[], most_attempts integer[], priorities smallint[], shares text[],
     app_ids text[], users text[]
@@ -11,6 +11,7 @@ AS $$
 DECLARE
     entering record;
 BEGIN
+    PERFORM pg_advisory_xact_lock(5067271820452102);
     FOR entering IN WITH entered AS (
         INSERT INTO run_queue (
             run_id, session_id, position, max_attempts, priority, share, app_id, user_login_name, in_line)
@@ -32,5 +33,6 @@ BEGIN
         PERFORM activate_share(
             entering.share, entering.priority, entering.app_id, entering.user_login_name, entering.position);
     END LOOP;
+    PERFORM pg_notify('fleetlog_run_queue', '');
 END
 $$;

@@ -31,6 +31,7 @@ from application.process_managers.outcomes import (
 from domain.record import RecordedEvent
 from domain.run.queue_share import QueueShare
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL
+from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL
 
 EXTERNAL_RUN_ATTEMPTS = 5
@@ -100,8 +101,6 @@ async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
         for event, run in _of(outcomes, EnqueueFinish)
     ]
     postponed, ended = _of(outcomes, PostponeRun), _of(outcomes, DequeueRun)
-    if queued or ended:
-        await connection.execute(sql.query("lock_run_queue"))
     if queued:
         shares = [run.share for _, run in queued]
         await connection.execute(
@@ -118,17 +117,14 @@ async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
             },
         )
     moved = await _park_and_wake(connection, _of(outcomes, ParkRun), _of(outcomes, WakeRun))
-    if sessions := {run.session_id for _, run in _of(outcomes, WakeRunsOf)}:
-        woken = await connection.execute(sql.query("wake_runs_of_sessions"), {"session_ids": list(sessions)})
-        moved = moved or woken.rowcount > 0
     for _, run in postponed:
         arguments = {"run_id": run.run_id, "available_at": run.available_at}
         await connection.execute(sql.query("postpone_run"), arguments)
-    if ended:
-        run_ids = [run.run_id for _, run in ended]
-        await connection.execute(sql.query("dequeue_runs"), {"run_ids": run_ids})
-        await connection.execute(sql.query("line_up_next_runs"), {"run_ids": run_ids})
-    if queued or moved or postponed or ended or _of(outcomes, WakeRunWorkers):
+    sessions = {run.session_id for _, run in _of(outcomes, WakeRunsOf)}
+    if ended or sessions:
+        settled = {"run_ids": [run.run_id for _, run in ended], "session_ids": list(sessions)}
+        await connection.execute(sql.query("settle_runs"), settled)
+    if moved or postponed or _of(outcomes, WakeRunWorkers):
         await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
 
 
@@ -154,6 +150,7 @@ async def _park_and_wake(
                 "ends": [ends_at.get(run.run_id, 0) > position for position, run in last.values()],
             },
         )
+        await connection.execute("SELECT pg_notify(%s, '')", (PARKED_RUNS_CHANNEL,))
     return bool(last or woken_at)
 
 

@@ -15,8 +15,8 @@ from domain.operations.events import QueuePaused
 from domain.run.values import WaitsFor
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.listener import PostgresListener
-from infrastructure.postgres.parked_runs import PostgresParkedRuns
-from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL, PostgresParkedRuns
+from infrastructure.postgres.run_queue import PostgresRunQueue
 from tests.integration.effects.test_run_queue import (
     LEASE,
     claimed,
@@ -35,7 +35,7 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
 @asynccontextmanager
 async def looks(dsn: str, pool: Pool) -> AsyncIterator[PostgresParkedRuns]:
     async with PostgresListener(dsn) as listener:
-        with listener.subscribe(RUN_QUEUE_CHANNEL) as signal:
+        with listener.subscribe(PARKED_RUNS_CHANNEL) as signal:
             yield PostgresParkedRuns(pool, signal)
 
 
