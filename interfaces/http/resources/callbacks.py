@@ -11,7 +11,7 @@ import msgspec
 from application.runs.callbacks import Callback, CallbackResult, callback_event
 from domain.errors import InvalidInput
 from domain.event import MAX_PAYLOAD_BYTES, encode
-from domain.run.events import HumanLoopRequested, RunWarning
+from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import YEAR_MS, Query
 from interfaces.http.edge.stored_values import check_free_form, check_integers
@@ -30,6 +30,8 @@ _many = msgspec.json.Decoder(tuple[Callback, ...])
 
 async def record(call: ApiCall[None, Query]) -> JsonAnswer:
     callbacks, single = decoded(call.raw, bodies.media_type(call.request))
+    if call.exchange.of_worker:
+        _refuse_answers(callbacks, single=single)
     run_id = call.path["runId"]
     results = [await call.deps.callbacks.handle(run_id, callback, call.context) for callback in callbacks]
     return JsonAnswer(results[0] if single else results)
@@ -58,6 +60,18 @@ def decoded(raw: bytes, kind: str) -> tuple[tuple[Callback, ...], bool]:
     for index, callback in enumerate(callbacks):
         _check(callback, "" if single else f"[{index}].")
     return callbacks, single
+
+
+def _refuse_answers(callbacks: tuple[Callback, ...], *, single: bool) -> None:
+    """Raises Problem 403: a question is a person's to answer, and an agent could otherwise permit itself what it asked
+    for."""
+    for index, callback in enumerate(callbacks):
+        if callback.type == HumanLoopResolved.wire_name:
+            field = "type" if single else f"[{index}].type"
+            message = f"a worker's token can't report {callback.type!r}: a person answers, with an API key"
+            errors = invalid(field, message).errors
+            extra = {"reason": "answer_by_worker"}
+            raise Problem(403, "forbidden", "Forbidden", f"{field}: {message}", errors=errors, extra=extra)
 
 
 def _check_count(count: int) -> None:
