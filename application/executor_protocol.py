@@ -1,4 +1,4 @@
-"""The HTTP protocol between the control plane and the executor in a session worker, version 1.
+"""The HTTP protocol between the control plane and the executor in a session worker, version 2.
 
 Both sides ignore unknown fields. Paths of plans begin with `/workspace`, whatever folder the executor uses. Every call
 but `GET /health` carries the session worker's bearer token. The calls (`CALLS` holds them for both sides):
@@ -24,6 +24,9 @@ has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire
 that are valid then (`CREDENTIALS_HEADER`), and the executor uses the last that came; executors of earlier releases
 ignore them.
 
+In version 1 an executor had the variables of all agents in its own environment, and those of `StartRequest` are not
+read. Executors of both versions are called.
+
 Errors are problem+json (`ExecutorProblem` holds what a caller reads of them). A call for another session or generation
 than the executor's own gets 409 `fenced`. Callers read `reason`, not `type`: executors of earlier releases, whose
 containers may still run, have the reason in `type`, too, where the API's problems have their kind.
@@ -40,8 +43,8 @@ from domain.run.values import RunSpec
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
 
-PROTOCOL_VERSION = 1
-SUPPORTED_PROTOCOLS = (1,)
+PROTOCOL_VERSION = 2
+SUPPORTED_PROTOCOLS = (1, 2)
 MAX_FILE_BYTES = 512 * 1024 * 1024
 SIZE_HEADER = "x-fleetlog-size"
 TRACE_HEADERS = {
@@ -204,7 +207,9 @@ class TreeResult(_Wire, frozen=True, kw_only=True):
 
 class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
     """`callback_url` and `callback_token` are given to the agent in its environment (FLEETLOG_CALLBACK_URL, _TOKEN) and
-    stored nowhere; both are "" where session workers can't reach the API."""
+    stored nowhere; both are "" where session workers can't reach the API. `variables`: the credentials of the run's
+    provider, and what else of the installation's variables its agent needs; stored nowhere, too. An executor that
+    Fleetlog has not started is sent none: it has its own."""
 
     run_id: str
     attempt: int
@@ -212,6 +217,10 @@ class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
     human_loop_timeout_ms: int = 3_600_000
     callback_url: str = ""
     callback_token: str = ""
+    variables: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"StartRequest({self.run_id}, attempt {self.attempt}; the rest is not shown)"
 
 
 class RunState(_Wire, frozen=True, kw_only=True):

@@ -129,6 +129,7 @@ class FollowAgent:
             human_loop_timeout_ms=int(self._ports.human_loop_timeout.total_seconds() * 1000),
             callback_url=callback_url,
             callback_token=self._workers.callback_token(worker) if callback_url else "",
+            variables=self._ports.agent_variables(run.spec),
         )
 
     async def _journal_lost(self, run: Run, executor: Executor, reason: str) -> Run:

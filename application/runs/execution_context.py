@@ -17,7 +17,7 @@ from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.run.commands import FailAttempt, RunCommand
 from domain.run.state import Run
-from domain.run.values import ErrorClass, RunError
+from domain.run.values import ErrorClass, RunError, RunSpec
 
 JITTER = 0.2
 
@@ -26,7 +26,8 @@ JITTER = 0.2
 class ExecutionPorts:
     """What all executions of a process share. `human_loop_timeout` bounds how long an agent waits for an answer.
     `jitter` returns a random number in [0, 1). `api_url`: the API's base URL as agents reach it, if
-    they can."""
+    they can. `agent_variables`: what the agent of a run gets from the installation, such as its model's
+    credentials."""
 
     runs: Runs
     workers: SessionWorkers
@@ -36,6 +37,7 @@ class ExecutionPorts:
     human_loop_timeout: timedelta
     limits: RunLimits
     jitter: Callable[[], float]
+    agent_variables: Callable[[RunSpec], dict[str, str]]
     api_url: str | None = None
     conversations: ForkConversations | None = None
 

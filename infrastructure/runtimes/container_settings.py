@@ -25,8 +25,7 @@ Agents run as an ordinary user under no-new-privileges and have none of them."""
 @dataclass(frozen=True, kw_only=True)
 class ContainerSettings:
     """`network`: None publishes the executor's port on this machine's loopback; a name attaches the container to that
-    Docker network instead, and the executor is called at its address there. `credentials`: environment variables of
-    the container, what agent CLIs need for their models; it holds no other secrets."""
+    Docker network instead, and the executor is called at its address there."""
 
     image: str
     pull: Literal["missing", "never", "always"] = "missing"
@@ -35,7 +34,6 @@ class ContainerSettings:
     pids: int = 512
     network: str | None = None
     extra_hosts: Mapping[str, str] = field(default_factory=lambda: {"host.docker.internal": "host-gateway"})
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     log_bytes: int = 10 * 1024**2
 
     def host_options(self) -> dict[str, Any]:

@@ -154,7 +154,6 @@ class DockerEngine:
                     settings.image,
                     name=docker_name(self._installation, spec),
                     labels=labels(self._installation, spec),
-                    environment=dict(settings.credentials),
                     ports=[EXECUTOR_PORT] if settings.network is None else [],
                     host_config=api.create_host_config(**options, network_mode=network),
                 )

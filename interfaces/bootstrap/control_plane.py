@@ -26,6 +26,7 @@ from application.runs.execution import RunExecutions
 from application.runs.execution_context import ExecutionPorts
 from application.runs.fork_conversations import ForkConversations
 from application.runs.limits import RunLimits
+from application.runs.provider_catalog import ProviderCatalog
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
@@ -34,6 +35,7 @@ from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
 from domain.run.state import Run
+from domain.run.values import RunSpec
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
@@ -176,7 +178,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations)),
+            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations, providers)),
             takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -214,8 +216,10 @@ def _execution_ports(
     syncs: WorkspaceSyncs,
     hub: StreamHub,
     conversations: ForkConversations,
+    providers: ProviderCatalog,
 ) -> ExecutionPorts:
     settings = backing.settings
+    is_ours = settings.executor_base_url is None
     return ExecutionPorts(
         runs=runs,
         workers=workers,
@@ -228,9 +232,15 @@ def _execution_ports(
             silence=timedelta(milliseconds=settings.run_silence_timeout_ms),
         ),
         jitter=random.random,
+        agent_variables=providers.variables_of if is_ours else _none_of,
         api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
     )
+
+
+def _none_of(_: RunSpec) -> dict[str, str]:
+    """An executor that is run outside of Fleetlog has its agents' variables itself."""
+    return {}
 
 
 def _directory(backing: BackingServices, credentials: PassedOnCredentials) -> HttpExecutorDirectory:

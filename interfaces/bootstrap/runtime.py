@@ -52,7 +52,6 @@ def worker_runtime(
                 memory_bytes=settings.worker_memory_mb * 1024**2,
                 pids=settings.worker_pids,
                 network=settings.worker_network,
-                credentials=variables,
             ),
             setup,
             environment=os.environ,
@@ -61,8 +60,7 @@ def worker_runtime(
     process = ProcessWorkerRuntime(
         settings.home.absolute(),
         setup,
-        environment={**os.environ, **variables, "PATH": agents_path(os.environ)},
-        credentials=variables,
+        environment={**os.environ, "PATH": agents_path(os.environ)},
     )
     return process, _catalog(settings, variables), credentials
 

@@ -65,7 +65,7 @@ from interfaces.http.serving import serving
 
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
-PROVIDER_CATALOG = ProviderCatalog(DESCRIPTIONS, ProgramsOnPath("/usr/bin"), ())
+PROVIDER_CATALOG = ProviderCatalog(DESCRIPTIONS, ProgramsOnPath("/usr/bin"), {})
 KEYS = (KeyHash(name="ann", sha256=hashlib.sha256(KEY.encode()).hexdigest()),)
 
 

@@ -25,7 +25,7 @@ from tests.support.worker_image import IMAGE
 class DockerRuntimeHarness:
     def __init__(self, store: S3Location = UNREACHABLE_STORE) -> None:
         self.installation = f"test-{secrets.token_hex(4)}"
-        self.settings = ContainerSettings(image=IMAGE, pull="never", credentials={"ANTHROPIC_API_KEY": "key"})
+        self.settings = ContainerSettings(image=IMAGE, pull="never")
         self.setup = ExecutorSetup(object_store=store)
         self.api: APIClient = docker.from_env(timeout=60).api
         self._runtimes: list[DockerWorkerRuntime] = []

@@ -194,6 +194,7 @@ class World:
             human_loop_timeout=timedelta(hours=1),
             limits=limits,
             jitter=lambda: jitter,
+            agent_variables=lambda _: {},
         )
         self.executions = RunExecutions(self.execution_ports)
         unused: tuple[Any, Any] = NoContent(), NoForks()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from application.ports.provider_descriptions import AgentCli, CliFiles
+from application.ports.provider_descriptions import AgentCli, CliFiles, variables_of_all
 from domain.run.capabilities import Capabilities
 from domain.run.values import RunSpec
 from infrastructure.executor.providers.scripted.options import script_of
@@ -31,6 +31,9 @@ class ScriptedDescription:
     def check(self, spec: RunSpec) -> None:
         """Raises InvalidInput for options of the wrong type, or without a script."""
         script_of(spec)
+
+    def variables_of(self, spec: RunSpec, installation: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002  all the same
+        return variables_of_all(self, installation)
 
     def keeps(self, provider_session_id: str, path: str) -> bool:  # noqa: ARG002  a script has no conversation
         return False
