@@ -7,6 +7,7 @@ import msgspec
 from application.aggregates.aggregates import MAX_RACES, Clock
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore, ExpectedSeqConflict
+from application.ports.redaction import Redact
 from application.runs.commands import Runs
 from domain.errors import Conflict, InvalidInput
 from domain.event import Event, event_types
@@ -67,11 +68,17 @@ class RecordCallbacks:
     """Records callbacks as events of their run. One for an unknown run, or that comes after the run's end, is recorded
     in the stream `unmatched:{runId}`."""
 
-    def __init__(self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int) -> None:
-        self._runs, self._store, self._clock = runs, store, clock
+    def __init__(
+        self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int, redact: Redact
+    ) -> None:
+        self._runs, self._store, self._clock, self._redact = runs, store, clock, redact
         self._human_loop_timeout_ms = human_loop_timeout_ms
 
-    async def handle(self, run_id: str, callback: Callback, context: CommandContext) -> CallbackResult:
+    async def handle(
+        self, run_id: str, callback: Callback, context: CommandContext, *, token: str = ""
+    ) -> CallbackResult:
+        """`token`: the caller's own, which must not be recorded either."""
+        callback = self._redact(callback, also=token)
         event = callback_event(callback)
         if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
             event = msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)

@@ -11,6 +11,7 @@ from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
+from application.ports.redaction import Redact
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import check_id, run_stream
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
@@ -35,8 +36,11 @@ class ReplyOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class RunCommands:
     """Ids and specs are checked here; InvalidInput names the field."""
 
-    def __init__(self, *, runs: Runs, tail: LogTail, providers: Providers, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, *, runs: Runs, tail: LogTail, providers: Providers, new_id: Callable[[], str], redact: Redact
+    ) -> None:
         self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
+        self._redact = redact
 
     async def get(self, run_id: str) -> Loaded[Run]:
         """The state according to the log. Raises NotFound."""
@@ -64,7 +68,7 @@ class RunCommands:
         if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
             raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
         capabilities = await self._providers.capabilities_of(spec)
-        command = QueueRun(spec=spec, capabilities=capabilities)
+        command = QueueRun(spec=self._redact(spec), capabilities=capabilities)
         return await self._runs.handle(run_id, command, context, likely_new=True)
 
     async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:
@@ -91,7 +95,8 @@ class RunCommands:
     ) -> ReplyOutcome:
         """Accept the first reply and wait until it has reached the agent. Raises NotFound; Conflict when the question
         is closed without an answer, or was before this one reached the agent."""
-        handled = await self._runs.handle(run_id, ReplyToQuestion(question_id=question_id, answer=answer), context)
+        command = self._redact(ReplyToQuestion(question_id=question_id, answer=answer))
+        handled = await self._runs.handle(run_id, command, context)
         loaded = await wait_for_state(
             self._runs,
             self._tail,

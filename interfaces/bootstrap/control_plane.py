@@ -52,6 +52,7 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.redaction import InstallationRedaction
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.backing import BackingServices
@@ -119,7 +120,8 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     owner = settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"
     reads = await open_reads(dsn, store, listener, owner, stack)
     session = await object_store_session(backing.object_store)
-    runtime, providers, credentials = worker_runtime(backing, session)
+    runtime, providers, credentials, redactor = worker_runtime(backing, session)
+    redact = InstallationRedaction(redactor)
     await credentials.header()  # so that the first ones, too, are kept out of logs
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, credentials))
@@ -135,7 +137,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
-    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
+    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id, redact=redact)
     return ControlPlane(
         backing=backing,
         owner=owner,
@@ -174,7 +176,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         object_threads=object_threads,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
+            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms, redact=redact
         ),
         run_worker=RunWorker(
             queue=queue,

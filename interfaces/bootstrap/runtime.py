@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
+from psycopg.conninfo import conninfo_to_dict
+
 from application.ports.providers import Installations
 from application.ports.worker_runtime import OwnedWorkerRuntime
 from application.runs.provider_catalog import ProviderCatalog
@@ -25,23 +27,27 @@ from interfaces.bootstrap.backing import BackingServices
 from interfaces.logging import keep_out_of_logs
 from interfaces.settings import Settings
 
+_SHORTEST_OWN = 16
+"""Characters."""
+
 
 def worker_runtime(
     backing: BackingServices, session: AwsSession
-) -> tuple[OwnedWorkerRuntime, ProviderCatalog, PassedOnCredentials]:
-    """The runtime, its providers, and the object store's credentials for its executors. Docker is called when first
+) -> tuple[OwnedWorkerRuntime, ProviderCatalog, PassedOnCredentials, Redactor]:
+    """The runtime, its providers, the object store's credentials for its executors, and what replaces the secrets of
+    the installation. Docker is called when first
     needed, so that the log can be read without its daemon. Raises SettingsError for a credential's file that can't be
     read."""
     settings = backing.settings
     variables = agent_variables(os.environ)
-    redactor = Redactor(secrets_in(variables, credential_names()))
+    redactor = Redactor([*secrets_in(variables, credential_names()), *_own_secrets(backing)])
     keep_out_of_logs(redactor.json)
     credentials = PassedOnCredentials(session, learn=redactor.learn)
     setup = ExecutorSetup(
         object_store=backing.worker_object_store, credentials=credentials.current, redact=redactor.text
     )
     if settings.executor_base_url is not None:
-        return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables), credentials
+        return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables), credentials, redactor
     if settings.worker_runtime == "docker":
         docker = DockerWorkerRuntime(
             backing.installation,
@@ -56,13 +62,20 @@ def worker_runtime(
             setup,
             environment=os.environ,
         )
-        return docker, _catalog(settings, variables, docker.image_labels), credentials
+        return docker, _catalog(settings, variables, docker.image_labels), credentials, redactor
     process = ProcessWorkerRuntime(
         settings.home.absolute(),
         setup,
         environment={**os.environ, "PATH": agents_path(os.environ)},
     )
-    return process, _catalog(settings, variables), credentials
+    return process, _catalog(settings, variables), credentials, redactor
+
+
+def _own_secrets(backing: BackingServices) -> list[str]:
+    """Those of Fleetlog itself, but for the object store's keys. A weak password would match ordinary text."""
+    password = str(conninfo_to_dict(backing.dsn).get("password") or "")
+    found = (backing.secret.decode(), backing.settings.executor_auth_token or "", password)
+    return [secret for secret in found if len(secret) >= _SHORTEST_OWN]
 
 
 @asynccontextmanager

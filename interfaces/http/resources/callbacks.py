@@ -32,8 +32,8 @@ async def record(call: ApiCall[None, Query]) -> JsonAnswer:
     callbacks, single = decoded(call.raw, bodies.media_type(call.request))
     if call.exchange.of_worker:
         _refuse_answers(callbacks, single=single)
-    run_id = call.path["runId"]
-    results = [await call.deps.callbacks.handle(run_id, callback, call.context) for callback in callbacks]
+    run_id, token = call.path["runId"], call.exchange.token
+    results = [await call.deps.callbacks.handle(run_id, callback, call.context, token=token) for callback in callbacks]
     return JsonAnswer(results[0] if single else results)
 
 

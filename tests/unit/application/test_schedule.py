@@ -143,7 +143,8 @@ def reconcilers(made: World, **parts: Any) -> Reconcilers:
     reconcile_log = ReconcileLog(store=made.log, clock=now)
     numbers = iter(range(100))
     candidates = parts.get("candidates", Candidates())
-    runs = RunCommands(runs=made.runs, tail=made.log, providers=None, new_id=lambda: "x")  # type: ignore[arg-type]
+    nobody: Any = None
+    runs = RunCommands(runs=made.runs, tail=made.log, providers=nobody, new_id=lambda: "x", redact=nobody)
     return Reconcilers(
         sessions=commands(made, candidates, lambda: f"sync{next(numbers)}"),
         runs=runs,

@@ -1,0 +1,82 @@
+"""What the installation knows as secret does not get into the log by what callers send, however they write it."""
+
+import base64
+import uuid
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.support.api_server import PLANTED
+
+WRITTEN = {
+    "plain": PLANTED,
+    "base64": base64.b64encode(f"key: {PLANTED}\n".encode()).decode(),
+    "hex": PLANTED.encode().hex(),
+    "url": quote(f"https://u:{PLANTED}@host/?a=b", safe=""),
+}
+
+
+@pytest.fixture(params=WRITTEN)
+def written(request: pytest.FixtureRequest) -> str:
+    return WRITTEN[request.param]
+
+
+def recorded(client: httpx.Client, stream: str) -> str:
+    found = client.get(f"/api/streams/{stream}/events")
+    assert found.status_code == 200
+    return found.text
+
+
+def assert_clean(text: str) -> None:
+    assert "[secret]" in text
+    assert not [name for name, each in WRITTEN.items() if each[8:-8] in text]
+
+
+def test_messages_and_options_of_a_run(client: httpx.Client, written: str) -> None:
+    run_id = f"r-{uuid.uuid4().hex}"
+    body = {
+        "runId": run_id,
+        "provider": "scripted",
+        "messages": [{"role": "user", "content": f"use {written} for it"}],
+        "providerOptions": {"script": f"curl -H 'x-key: {written}' http://crm"},
+    }
+    assert client.post("/api/runs/queue/enqueue", json=body).status_code == 202
+    assert client.post("/api/runs/queue/enqueue", json=body).status_code == 202, "the same body attaches"
+
+    spec = recorded(client, f"run:{run_id}")
+    assert spec.count("[secret]") == 2
+    assert_clean(spec)
+    client.post(f"/api/runs/{run_id}/stop")
+
+
+def test_callbacks_and_answers(client: httpx.Client, written: str) -> None:
+    run_id = f"r-{uuid.uuid4().hex}"
+    assert client.post(f"/api/runs/{run_id}/bind", json={"sessionId": f"s-{run_id}"}).is_success
+    callbacks = [
+        {"eventId": "1", "type": "message.delta", "payload": {"text": f"found {written}"}},
+        {"eventId": "2", "type": "nobody.knows", "payload": {"it": {"is": [written]}}},
+        {"eventId": "3", "type": "human_loop.requested", "payload": {"questionId": "q", "prompt": f"{written}?"}},
+    ]
+    assert client.post(f"/api/runs/{run_id}/callbacks", json=callbacks).is_success
+    replied = client.post("/api/human-loop/reply", json={"runId": run_id, "questionId": "q", "answer": [written]})
+    assert_clean(replied.text)
+    assert_clean(recorded(client, f"run:{run_id}"))
+
+
+def test_a_callback_that_no_run_waits_for(client: httpx.Client, written: str) -> None:
+    run_id = f"r-{uuid.uuid4().hex}"
+    callback = {"eventId": "1", "type": "message.delta", "payload": {"text": f"found {written}"}}
+    assert client.post(f"/api/runs/{run_id}/callbacks", json=callback).json()["action"] == "recorded"
+    assert_clean(recorded(client, f"unmatched:{run_id}"))
+
+
+def test_the_callers_own_token(client: httpx.Client) -> None:
+    run_id, token = f"r-{uuid.uuid4().hex}", uuid.uuid4().hex
+    assert client.post(f"/api/runs/{run_id}/bind", json={"sessionId": f"s-{run_id}"}).is_success
+    callback = {"eventId": "1", "type": "message.delta", "payload": {"text": f"FLEETLOG_CALLBACK_TOKEN={token}"}}
+    path = f"/api/runs/{run_id}/callbacks"
+    assert client.post(path, json=callback, headers={"authorization": f"Bearer {token}"}).is_success
+    told = recorded(client, f"run:{run_id}")
+    assert "FLEETLOG_CALLBACK_TOKEN=[secret]" in told
+    assert token not in told
