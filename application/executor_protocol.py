@@ -20,9 +20,9 @@ but `GET /health` carries the session worker's bearer token. The calls (`CALLS` 
     POST /provider-runs/{run_id}/human-loop/reply  ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
 
 Every call carries trace headers: `traceparent` and `x-trace-id` (trace_context.py), and `TRACE_HEADERS`. A JSON body
-has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, every call also carries those
-that are valid then (`CREDENTIALS_HEADER`), and the executor uses the last that came; executors of earlier releases
-ignore them.
+has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, calls that may use it also carry
+those that are valid then (`CREDENTIALS_HEADER`); where the caller itself serves the store, they carry its address
+(`STORE_HEADER`). The executor uses the last that came.
 
 In version 1 an executor had the variables of all agents in its own environment, and those of `StartRequest` are not
 read. Executors of both versions are called.
@@ -60,9 +60,11 @@ TRACE_TIME_HEADER = "x-trace-ts"
 
 
 CREDENTIALS_HEADER = "x-fleetlog-object-store"
-"""Carries `StoreCredentials`, as JSON in base64."""
+"""Carries `StoreCredentials`, as JSON in base64. Executors of both versions read it."""
+STORE_HEADER = "x-fleetlog-store"
+"""The same for those with an `endpoint`, which executors of version 1 don't understand and must not be given."""
 LONGEST_CREDENTIALS = 16 * 1024
-"""Characters of that header's value; AWS's session tokens have about 1,000, and no promised limit."""
+"""Characters of these headers' values; AWS's session tokens have about 1,000, and no promised limit."""
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
@@ -70,14 +72,17 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class StoreCredentials(_Wire, frozen=True, kw_only=True):
-    """Temporary credentials for the object store."""
+    """Credentials for the object store: temporary ones, or a worker's own for the `endpoint` where the caller serves
+    it, "" for the one of the executor's configuration."""
 
     access_key: str
     secret_key: str
     session_token: str = ""
+    endpoint: str = ""
 
-    def header(self) -> str:
-        return b64encode(msgspec.json.encode(self)).decode()
+    def headers(self) -> dict[str, str]:
+        name = STORE_HEADER if self.endpoint else CREDENTIALS_HEADER
+        return {name: b64encode(msgspec.json.encode(self)).decode()}
 
     @classmethod
     def of_header(cls, text: str) -> "StoreCredentials":
@@ -345,6 +350,8 @@ CALLS: tuple[ExecutorCall[Any], ...] = (
     STOP_RUN,
     REPLY,
 )
+WITH_STORE: tuple[ExecutorCall[Any], ...] = (RESTORE, SYNC, SYNC_PROGRESS, START_RUN, FOLLOW_RUN)
+"""Those that may lead to a use of the object store: they carry what the executor needs for that."""
 
 
 class ExecutorConfig(_Wire, frozen=True, kw_only=True):
@@ -355,7 +362,7 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     once it serves, and ends by itself after `idle_exit_s` seconds without a run or a call with the token (0: never).
     With `agent_user`, a numeric user and group id, agents run as that user, and workspace and home are given to it
     before each start; without, they run as the executor's user. With `s3_credentials_renewed`, the S3 keys are those of
-    the moment when the file was written, and calls bring later ones.
+    the moment when the file was written, and calls bring later ones; with `s3_endpoint_passed`, so is the endpoint.
     """
 
     session_id: str
@@ -374,6 +381,7 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     s3_secret_key: str
     s3_session_token: str = ""
     s3_credentials_renewed: bool = False
+    s3_endpoint_passed: bool = False
     maintenance: bool = False
     idle_exit_s: int = 600
     agent_user: int | None = None

@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from domain.workspace.storage import StorageScope
+
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A container as its runtime sees it. `exit_log`: the end of the output of one that has exited."""
@@ -18,9 +20,12 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """`storage`: what of the object store its executor may use."""
+
     session_id: str
     generation: int
     token: str
+    storage: StorageScope | None = None
 
 
 class OwnContainer(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +70,10 @@ class WorkerRuntime(Protocol):
 
 class OwnedWorkerRuntime(WorkerRuntime, Protocol):
     """A runtime as the process that has opened it sees it."""
+
+    async def prepare(self) -> None:
+        """Check, before the first container, that what the settings ask for can be had here."""
+        ...
 
     async def shutdown(self) -> None:
         """End the executors that end with this process, with their runs."""

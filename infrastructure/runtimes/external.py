@@ -49,6 +49,9 @@ class ExternalExecutorRuntime:
     async def own_containers(self) -> list[OwnContainer]:
         return []
 
+    async def prepare(self) -> None:
+        """Do nothing: the executor may come later."""
+
     async def shutdown(self) -> None:
         """Do nothing: the executor is not ours."""
 

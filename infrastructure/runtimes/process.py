@@ -71,6 +71,9 @@ class ProcessWorkerRuntime:
         self._children = ChildProcesses()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="process-runtime")
 
+    async def prepare(self) -> None:
+        """Do nothing: a folder is all that it needs."""
+
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """Raises StartFailed if the folder can't be made, for example on a full disk or without write permission."""
         return await self._call(self._create, spec)

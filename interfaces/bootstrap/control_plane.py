@@ -30,6 +30,7 @@ from application.runs.provider_catalog import ProviderCatalog
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
+from application.sessions.worker_storage import WorkerStorage
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
@@ -39,7 +40,6 @@ from domain.run.values import RunSpec
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
-from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
@@ -54,12 +54,13 @@ from infrastructure.postgres.process_managers.records import PostgresProcessMana
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.redaction import InstallationRedaction
 from infrastructure.streams.hub import StreamHub
-from infrastructure.system_clock import new_id, now
+from infrastructure.system_clock import monotonic, new_id, now
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.object_store import object_store_session, open_object_store
 from interfaces.bootstrap.reads import ReadSide, open_reads
-from interfaces.bootstrap.runtime import worker_runtime
+from interfaces.bootstrap.runtime import installation_redactor, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
 
 POOL_SIZE = 8
 LOG_OUT_OF_REACH = (EventStoreUnavailable, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
@@ -120,12 +121,16 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     owner = settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"
     reads = await open_reads(dsn, store, listener, owner, stack)
     session = await object_store_session(backing.object_store)
-    runtime, providers, credentials, redactor = worker_runtime(backing, session)
+    redactor = installation_redactor(backing)
     redact = InstallationRedaction(redactor)
-    await credentials.header()  # so that the first ones, too, are kept out of logs
+    workers_store = await worker_store(backing, session, redactor.learn, stack)
+    runtime, providers = worker_runtime(backing, workers_store, redactor)
     stack.callback(runtime.close)
-    directory = await stack.enter_async_context(_directory(backing, credentials))
+    directory = await stack.enter_async_context(_directory(backing, workers_store))
     sessions, runs = await _aggregates(dsn, store, stack)
+    storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
+    await serve_store(workers_store, backing, session, storage, unavailable=LOG_OUT_OF_REACH, stack=stack)
+    await runtime.prepare()
     workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
     syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
@@ -245,7 +250,7 @@ def _none_of(_: RunSpec) -> dict[str, str]:
     return {}
 
 
-def _directory(backing: BackingServices, credentials: PassedOnCredentials) -> HttpExecutorDirectory:
+def _directory(backing: BackingServices, store: WorkerStore) -> HttpExecutorDirectory:
     settings = backing.settings
     shared = None
     if settings.executor_base_url is not None:
@@ -259,5 +264,5 @@ def _directory(backing: BackingServices, credentials: PassedOnCredentials) -> Ht
             retry_statuses=settings.executor_retry_status_codes,
         ),
         shared=shared,
-        credentials=credentials.header,
+        store=store.headers,
     )

@@ -26,7 +26,7 @@ from interfaces.bootstrap import control_plane as composition
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.control_plane import ControlPlane
-from interfaces.settings import load_settings
+from interfaces.settings_reading import load_settings
 
 NOWHERE = S3Location(endpoint="http://stub", bucket="b", region="r", access_key="a", secret_key="s")
 SESSIONS = 64
@@ -76,7 +76,6 @@ async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measure
             settings=settings,
             dsn=dsn,
             object_store=NOWHERE,
-            worker_object_store=NOWHERE,
             installation="bench",
             secret=b"bench",
         )

@@ -16,6 +16,7 @@ from application.ports.worker_runtime import ContainerSpec
 from infrastructure.object_store.location import S3Location
 from infrastructure.runtimes.container_settings import ContainerSettings, docker_name
 from infrastructure.runtimes.docker import DockerWorkerRuntime
+from infrastructure.runtimes.egress import HostFirewall
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.polling import wait_until
 from tests.support.process_runtime_harness import UNREACHABLE_STORE
@@ -31,12 +32,13 @@ class DockerRuntimeHarness:
         self._runtimes: list[DockerWorkerRuntime] = []
         self.runtime = self.another_process()
 
-    def another_process(self, **changes: Any) -> DockerWorkerRuntime:
+    def another_process(self, firewall: HostFirewall | None = None, **changes: Any) -> DockerWorkerRuntime:
         runtime = DockerWorkerRuntime(
             self.installation,
             replace(self.settings, **changes),
             self.setup,
             environment=os.environ,
+            firewall=firewall,
             start_timeout_s=120,
             stop_timeout_s=5,
         )

@@ -209,7 +209,9 @@ class World:
             commands=self._commands,
         )
 
-    def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
+    def executor(
+        self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "", storage: Any = None
+    ) -> MemoryExecutor:
         return self.executors.setdefault(session_id, MemoryExecutor(session_id))
 
     async def queued(self, run_id: str = "r", session_id: str = "s", **more: Any) -> RunLease:
