@@ -214,7 +214,7 @@ class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
     """`callback_url` and `callback_token` are given to the agent in its environment (FLEETLOG_CALLBACK_URL, _TOKEN) and
     stored nowhere; both are "" where session workers can't reach the API. `variables`: the credentials of the run's
     provider, and what else of the installation's variables its agent needs; stored nowhere, too. An executor that
-    Fleetlog has not started is sent none: it has its own."""
+    Fleetlog has not started is sent none: it has its own. `secrets`: texts of the spec that are not to be told."""
 
     run_id: str
     attempt: int
@@ -223,6 +223,7 @@ class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
     callback_url: str = ""
     callback_token: str = ""
     variables: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"StartRequest({self.run_id}, attempt {self.attempt}; the rest is not shown)"

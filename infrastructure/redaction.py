@@ -3,7 +3,7 @@ stream, and those in base64, hex or percent-encoding."""
 
 import base64
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -65,10 +65,15 @@ class Redactor:
 
     def with_secret(self, secret: str) -> "Redactor":
         """A redactor that replaces `secret`, too, and learns what this one learns; itself if `secret` is empty."""
-        if not secret:
+        return self.with_secrets((secret,))
+
+    def with_secrets(self, secrets: Iterable[str]) -> "Redactor":
+        """The same for several; the empty ones among them don't count."""
+        more = [secret for secret in secrets if secret]
+        if not more:
             return self
         with self._lock:
-            derived = Redactor([*self._secrets, secret])
+            derived = Redactor([*self._secrets, *more])
             derived._learnt = self._learnt
             self._derived.add(derived)
         return derived
@@ -147,10 +152,10 @@ class InstallationRedaction:
     """Implements Redact (application/ports/redaction.py) with a redactor that may go on learning."""
 
     def __init__(self, redactor: Redactor) -> None:
-        self._with = lru_cache(maxsize=_CALLERS)(redactor.with_secret)
+        self._with = lru_cache(maxsize=_CALLERS)(redactor.with_secrets)
 
-    def __call__(self, value: Value, also: str = "") -> Value:
-        return self._with(also if len(also) >= SHORTEST_SECRET else "").value(value)
+    def __call__(self, value: Value, also: Sequence[str] = ()) -> Value:
+        return self._with(tuple(each for each in also if len(each) >= SHORTEST_SECRET)).value(value)
 
 
 class StreamRedactor:

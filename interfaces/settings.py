@@ -327,6 +327,11 @@ class Settings:
         return f"http://{host}:{self.port}"
 
     @property
+    def in_containers(self) -> bool:
+        """Whether session workers are containers that Fleetlog makes."""
+        return self.worker_runtime == "docker" and self.executor_base_url is None
+
+    @property
     def embedded_object_store(self) -> bool:
         """Whether Fleetlog brings its own S3 server."""
         return self.s3_endpoint is None and self.s3_bucket is None

@@ -59,6 +59,8 @@ class ProviderDescription(Protocol):
     """Variables with secrets, any one of which suffices. Empty: none is needed."""
     variables: tuple[str, ...]
     """Other variables of the installation that an agent may need, such as a model's base URL."""
+    secret_options: tuple[str, ...]
+    """`providerOptions` in which there may be secrets, such as MCP servers: those are kept out of the log."""
     files: CliFiles
 
     def capabilities(self, version: str, options: Mapping[str, Any]) -> Capabilities:

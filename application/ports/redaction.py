@@ -1,5 +1,6 @@
 """Keeps what the installation knows as secret out of what callers send, before it is recorded."""
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -8,6 +9,6 @@ Value = TypeVar("Value", bound=msgspec.Struct)
 
 
 class Redact(Protocol):
-    def __call__(self, value: Value, also: str = "") -> Value:
+    def __call__(self, value: Value, also: Sequence[str] = ()) -> Value:
         """The value with every secret in its texts replaced, and `also`; the very same if there is none."""
         ...

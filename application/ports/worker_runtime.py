@@ -75,6 +75,10 @@ class OwnedWorkerRuntime(WorkerRuntime, Protocol):
         """Check, before the first container, that what the settings ask for can be had here."""
         ...
 
+    async def egress(self) -> str:
+        """What its workers may reach, and that this holds now; for people. Raises RuntimeUnavailable."""
+        ...
+
     async def shutdown(self) -> None:
         """End the executors that end with this process, with their runs."""
         ...

@@ -8,14 +8,16 @@ from application.aggregates.aggregates import MAX_RACES, Clock
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore, ExpectedSeqConflict
 from application.ports.redaction import Redact
+from application.ports.run_secrets import RunSecrets
 from application.runs.commands import Runs
+from application.runs.withheld import placeholders, to_redact
 from domain.errors import Conflict, InvalidInput
 from domain.event import Event, event_types
 from domain.identifiers import run_stream, unmatched_stream
 from domain.record import NewEvent
 from domain.run import events as e
 from domain.run.commands import RecordCallback
-from domain.run.state import Blocked, Finished, Finishing
+from domain.run.state import Blocked, Finished, Finishing, Run
 from domain.run.values import Warn
 
 CallbackAction = Literal[
@@ -69,21 +71,29 @@ class RecordCallbacks:
     in the stream `unmatched:{runId}`."""
 
     def __init__(
-        self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int, redact: Redact
+        self,
+        *,
+        runs: Runs,
+        store: EventStore,
+        clock: Clock,
+        human_loop_timeout_ms: int,
+        redact: Redact,
+        secrets: RunSecrets,
     ) -> None:
-        self._runs, self._store, self._clock, self._redact = runs, store, clock, redact
+        self._runs, self._store, self._clock = runs, store, clock
+        self._redact, self._secrets = redact, secrets
         self._human_loop_timeout_ms = human_loop_timeout_ms
 
     async def handle(
         self, run_id: str, callback: Callback, context: CommandContext, *, token: str = ""
     ) -> CallbackResult:
         """`token`: the caller's own, which must not be recorded either."""
-        callback = self._redact(callback, also=token)
+        loaded = await self._runs.load(run_id)
+        callback = self._redact(callback, also=(token, *await self._secrets_of(run_id, loaded.state)))
         event = callback_event(callback)
         if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
             event = msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)
         event_id = f"cb/{callback.event_id}"
-        loaded = await self._runs.load(run_id)
         if loaded.state is None:
             return await self._keep(run_id, callback, context, reason="unknown_run")
         if await self._store.find_event(run_stream(run_id), event_id) is not None:
@@ -96,6 +106,11 @@ class RecordCallbacks:
                 return await self._keep(run_id, callback, context, reason="late")
             return _result(callback, "duplicate_ignored", handled.position)
         return _result(callback, _action(event), handled.position)
+
+    async def _secrets_of(self, run_id: str, run: Run | None) -> tuple[str, ...]:
+        if run is None or run.spec is None or not placeholders(run.spec):
+            return ()
+        return to_redact(tuple((await self._secrets.of(run_id)).values()))
 
     async def _keep(
         self, run_id: str, callback: Callback, context: CommandContext, reason: Literal["unknown_run", "late"]

@@ -12,6 +12,8 @@ from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
 from application.ports.redaction import Redact
+from application.ports.run_secrets import RunSecrets
+from application.runs.withheld import withheld
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import check_id, run_stream
 from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
@@ -37,10 +39,17 @@ class RunCommands:
     """Ids and specs are checked here; InvalidInput names the field."""
 
     def __init__(
-        self, *, runs: Runs, tail: LogTail, providers: Providers, new_id: Callable[[], str], redact: Redact
+        self,
+        *,
+        runs: Runs,
+        tail: LogTail,
+        providers: Providers,
+        new_id: Callable[[], str],
+        redact: Redact,
+        secrets: RunSecrets,
     ) -> None:
         self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
-        self._redact = redact
+        self._redact, self._secrets = redact, secrets
 
     async def get(self, run_id: str) -> Loaded[Run]:
         """The state according to the log. Raises NotFound."""
@@ -68,7 +77,11 @@ class RunCommands:
         if not 1 <= spec.max_attempts <= MAX_ATTEMPTS_LIMIT:
             raise InvalidInput("maxAttempts", f"{spec.max_attempts} is not between 1 and {MAX_ATTEMPTS_LIMIT}")
         capabilities = await self._providers.capabilities_of(spec)
-        command = QueueRun(spec=self._redact(spec), capabilities=capabilities)
+        options = self._providers.secret_options(spec.provider)
+        logged, secrets = withheld(self._redact(spec), options, self._secrets.placeholder)
+        if secrets:
+            await self._secrets.keep(run_id, secrets)
+        command = QueueRun(spec=logged, capabilities=capabilities)
         return await self._runs.handle(run_id, command, context, likely_new=True)
 
     async def wait_for_end(self, run_id: str, timeout_s: float) -> Loaded[Run] | None:

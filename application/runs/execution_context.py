@@ -9,6 +9,7 @@ from application.aggregates.aggregates import Clock
 from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.run_queue import RunLease
+from application.ports.run_secrets import RunSecrets
 from application.runs.commands import Runs
 from application.runs.fork_conversations import ForkConversations
 from application.runs.lease import run_context
@@ -40,6 +41,7 @@ class ExecutionPorts:
     agent_variables: Callable[[RunSpec], dict[str, str]]
     api_url: str | None = None
     conversations: ForkConversations | None = None
+    run_secrets: RunSecrets | None = None
 
     def callback_url(self, run_id: str) -> str:
         """Where the agent of a run reports to; empty: nowhere."""

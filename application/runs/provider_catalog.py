@@ -29,6 +29,9 @@ class ProviderCatalog:
         installation = await self._installation(provider)
         return provider.capabilities(installation.version, spec.provider_options)
 
+    def secret_options(self, provider: str) -> tuple[str, ...]:
+        return provider_named(provider, self._providers).secret_options
+
     def holds_conversation(self, provider: str, provider_session_id: str, files: Iterable[str]) -> bool:
         known = provider_named(provider, self._providers)
         return any(known.keeps(provider_session_id, path) for path in files)

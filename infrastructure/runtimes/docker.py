@@ -94,6 +94,10 @@ class DockerWorkerRuntime:
         with suppress(RuntimeUnavailable):
             await self._call(self._prepare)
 
+    async def egress(self) -> str:
+        await self._call(self._limit)
+        return self._firewall.told() if self._firewall is not None else "as the processes have it that make containers"
+
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """Raises StartFailed if the image is missing or the daemon refuses."""
         return await self._call(self._create, spec)

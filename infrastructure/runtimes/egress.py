@@ -166,6 +166,14 @@ class HostFirewall:
             return f"the Docker daemon is at {where}, and its host's firewall can't be reached from here"
         return "" if self._binary() else _why_not()
 
+    def told(self) -> str:
+        """The policy, for people."""
+        return {
+            "open": "open: containers reach whatever this machine reaches",
+            "internet": "internet: containers reach the world, and no private address but what they need",
+            "none": "none: containers reach nothing but what they need",
+        }[self.policy]
+
     def bridge_is_missing(self) -> bool:
         return self.policy != "open" and not Path("/sys/class/net", self.bridge).exists()
 

@@ -52,6 +52,9 @@ class ExternalExecutorRuntime:
     async def prepare(self) -> None:
         """Do nothing: the executor may come later."""
 
+    async def egress(self) -> str:
+        return "as whoever runs the executor has it"
+
     async def shutdown(self) -> None:
         """Do nothing: the executor is not ours."""
 

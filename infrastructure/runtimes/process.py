@@ -74,6 +74,9 @@ class ProcessWorkerRuntime:
     async def prepare(self) -> None:
         """Do nothing: a folder is all that it needs."""
 
+    async def egress(self) -> str:
+        return "whatever this machine reaches"
+
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """Raises StartFailed if the folder can't be made, for example on a full disk or without write permission."""
         return await self._call(self._create, spec)

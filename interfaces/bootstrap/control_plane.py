@@ -52,6 +52,7 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from infrastructure.redaction import InstallationRedaction
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import monotonic, new_id, now
@@ -141,8 +142,11 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     stack.callback(objects.close)
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
+    run_secrets = PostgresRunSecrets(pool, backing.secret)
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
-    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id, redact=redact)
+    run_commands = RunCommands(
+        runs=runs, tail=hub, providers=providers, new_id=new_id, redact=redact, secrets=run_secrets
+    )
     return ControlPlane(
         backing=backing,
         owner=owner,
@@ -181,11 +185,18 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         object_threads=object_threads,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms, redact=redact
+            runs=runs,
+            store=store,
+            clock=now,
+            human_loop_timeout_ms=settings.human_loop_timeout_ms,
+            redact=redact,
+            secrets=run_secrets,
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations, providers)),
+            executions=RunExecutions(
+                _execution_ports(backing, runs, workers, syncs, hub, conversations, providers, run_secrets)
+            ),
             takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -224,6 +235,7 @@ def _execution_ports(
     hub: StreamHub,
     conversations: ForkConversations,
     providers: ProviderCatalog,
+    run_secrets: PostgresRunSecrets,
 ) -> ExecutionPorts:
     settings = backing.settings
     is_ours = settings.executor_base_url is None
@@ -242,6 +254,7 @@ def _execution_ports(
         agent_variables=providers.variables_of if is_ours else _none_of,
         api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
+        run_secrets=run_secrets,
     )
 
 

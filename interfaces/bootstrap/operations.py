@@ -11,6 +11,7 @@ from application.ports.operations import ReadinessCheck
 from application.sessions.content_collection import RequestCollections
 from infrastructure.operations.metrics import ControlPlaneMetrics
 from infrastructure.operations.readiness import (
+    EgressReadiness,
     ObjectStoreReadiness,
     PostgresReadiness,
     ProcessManagersReadiness,
@@ -70,6 +71,7 @@ def readiness(plane: ControlPlane, pool: Pool) -> tuple[ReadinessCheck, ...]:
         ProcessManagersReadiness(plane.process_manager_records),
         UserProjectionsReadiness(PostgresUserProjectionRecords(pool)),
         StreamsReadiness(plane.hub),
+        *([EgressReadiness(plane.runtime.egress)] if plane.backing.settings.in_containers else []),
     )
 
 

@@ -48,7 +48,7 @@ async def worker_store(
         )
         stack.callback(roles.close)
         return WorkerStore(credentials=roles.current, headers=roles.headers)
-    if settings.executor_base_url is None and settings.worker_runtime == "docker":
+    if settings.in_containers:
         # Containers that an earlier release has started know the embedded server at its port.
         server = StoreServer(
             partial(address_for_containers_now, os.environ, settings.worker_network),

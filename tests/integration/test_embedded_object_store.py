@@ -153,7 +153,8 @@ class OfAnEarlierRelease(EmbeddedObjectStore):
     """Containers reached it on an address of their network."""
 
     def _listening(self, access):
-        return f"--addr=127.0.0.2:{access.endpoint.rpartition(':')[2]} {super()._listening(access)}"
+        port = access.endpoint.rpartition(":")[2]
+        return f"--addr=127.0.0.1:{port} --addr=127.0.0.2:{port} --config="
 
 
 def test_one_that_listens_elsewhere_too_is_not_adopted(home):

@@ -51,6 +51,7 @@ from infrastructure.postgres.read_models.history import PostgresHistory
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
 from infrastructure.postgres.read_models.read_models import PostgresReadModels
+from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.postgres.search.why import PostgresCausality
@@ -192,7 +193,10 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id, redact=REDACT)
+    secrets = PostgresRunSecrets(pool, SECRET)
+    run_commands = RunCommands(
+        runs=runs, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id, redact=REDACT, secrets=secrets
+    )
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,
@@ -208,7 +212,12 @@ async def open_dependencies(
             runs=runs, sessions=sessions, store=store, tail=hub, recorded=recorded, providers=PROVIDER_CATALOG
         ),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000, redact=REDACT
+            runs=runs,
+            store=store,
+            clock=lambda: datetime.now(UTC),
+            human_loop_timeout_ms=3_600_000,
+            redact=REDACT,
+            secrets=secrets,
         ),
         queue=IdleQueue(),
         queue_drain=IdleQueue(),

@@ -152,7 +152,7 @@ class ProviderRuns:
             private_folder=self._run_environment.private_folder,
             environment=environment,
             human_loop_timeout_ms=request.human_loop_timeout_ms,
-            redactor=self._redactor.with_secret(request.callback_token),
+            redactor=self._redactor.with_secrets((request.callback_token, *request.secrets)),
         )
         identity = AttemptIdentity(run_id=request.run_id, attempt=request.attempt)
         await self._in_thread(partial(self._folders.record, identity))

@@ -1,6 +1,7 @@
 """What the installation knows as secret does not get into the log by what callers send, however they write it."""
 
 import base64
+import re
 import uuid
 from urllib.parse import quote
 
@@ -80,3 +81,37 @@ def test_the_callers_own_token(client: httpx.Client) -> None:
     told = recorded(client, f"run:{run_id}")
     assert "FLEETLOG_CALLBACK_TOKEN=[secret]" in told
     assert token not in told
+
+
+MCP_KEY = "crm-9f8e7d6c5b4a39281706"
+
+
+def with_servers(run_id: str, key: str = MCP_KEY) -> dict[str, object]:
+    return {
+        "runId": run_id,
+        "provider": "claude-code",
+        "messages": [{"role": "user", "content": "go"}],
+        "providerOptions": {
+            "mcpServers": {"crm": {"command": "crm", "env": {"CRM_API_KEY": key, "MODE": "production"}}}
+        },
+    }
+
+
+def test_the_secrets_of_mcp_servers(client: httpx.Client) -> None:
+    run_id = f"r-{uuid.uuid4().hex}"
+    for _ in range(2):
+        assert client.post("/api/runs/queue/enqueue", json=with_servers(run_id)).status_code == 202
+    other = client.post("/api/runs/queue/enqueue", json=with_servers(run_id, "another-key-1234567890"))
+    assert other.status_code == 409, "another secret is another request"
+
+    (queued,) = client.get(f"/api/streams/run:{run_id}/events").json()["events"]
+    variables = queued["payload"]["spec"]["providerOptions"]["mcpServers"]["crm"]["env"]
+    assert variables["MODE"] == "production"
+    assert re.fullmatch(r"\[secret [0-9a-f]{24}\]", variables["CRM_API_KEY"])
+    assert MCP_KEY not in client.get(f"/api/runs/{run_id}").text
+
+    callback = {"eventId": "1", "type": "message.delta", "payload": {"text": f"my key is {MCP_KEY}"}}
+    client.post(f"/api/runs/{run_id}/callbacks", json=callback)
+    told = recorded(client, f"run:{run_id}")
+    assert "my key is [secret]" in told
+    assert MCP_KEY not in told

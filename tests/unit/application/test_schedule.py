@@ -144,7 +144,9 @@ def reconcilers(made: World, **parts: Any) -> Reconcilers:
     numbers = iter(range(100))
     candidates = parts.get("candidates", Candidates())
     nobody: Any = None
-    runs = RunCommands(runs=made.runs, tail=made.log, providers=nobody, new_id=lambda: "x", redact=nobody)
+    runs = RunCommands(
+        runs=made.runs, tail=made.log, providers=nobody, new_id=lambda: "x", redact=nobody, secrets=nobody
+    )
     return Reconcilers(
         sessions=commands(made, candidates, lambda: f"sync{next(numbers)}"),
         runs=runs,

@@ -48,6 +48,7 @@ class ClaudeCodeDescription:
         "HTTPS_PROXY",
         "NO_PROXY",
     )
+    secret_options: tuple[str, ...] = ("settings", "mcpServers")
     files = CliFiles(
         links={".claude": "claude"},
         state_names={

@@ -44,6 +44,7 @@ class CodexDescription:
     cli: AgentCli | None = CLI
     credentials: tuple[str, ...] = ("CODEX_API_KEY", "OPENAI_API_KEY")
     variables: tuple[str, ...] = ("OPENAI_BASE_URL", "HTTPS_PROXY", "NO_PROXY")
+    secret_options: tuple[str, ...] = ("config", "mcpServers")
     files = CliFiles(
         links={".codex": "codex"},
         state_names={

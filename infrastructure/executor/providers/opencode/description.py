@@ -46,6 +46,7 @@ class OpencodeDescription:
         "HTTPS_PROXY",
         "NO_PROXY",
     )
+    secret_options: tuple[str, ...] = ("mcp", "modelConfig")
     files = CliFiles(
         links={".opencode": "opencode"},
         state_names={

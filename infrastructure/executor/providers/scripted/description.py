@@ -17,6 +17,7 @@ class ScriptedDescription:
     cli: AgentCli | None = None
     credentials: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
+    secret_options: tuple[str, ...] = ()
     files = CliFiles()
 
     def capabilities(self, version: str, options: Mapping[str, Any]) -> Capabilities:  # noqa: ARG002  no CLI, no version
