@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from domain.workspace.storage import StorageScope
+
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A container as its runtime sees it. `exit_log`: the end of the output of one that has exited."""
@@ -18,9 +20,12 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """`storage`: what of the object store its executor may use."""
+
     session_id: str
     generation: int
     token: str
+    storage: StorageScope | None = None
 
 
 class OwnContainer(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +77,13 @@ class OwnedWorkerRuntime(WorkerRuntime, Protocol):
 
     async def check(self) -> None:
         """Raises RuntimeDown if its daemon can't be reached."""
+
+    async def prepare(self) -> None:
+        """Check, before the first container, that what the settings ask for can be had here."""
+        ...
+
+    async def egress(self) -> str:
+        """What its workers may reach, and that this holds now; for people. Raises RuntimeUnavailable."""
         ...
 
     async def shutdown(self) -> None:

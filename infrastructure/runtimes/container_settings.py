@@ -25,8 +25,8 @@ Agents run as an ordinary user under no-new-privileges and have none of them."""
 @dataclass(frozen=True, kw_only=True)
 class ContainerSettings:
     """`network`: None publishes the executor's port on this machine's loopback; a name attaches the container to that
-    Docker network instead, and the executor is called at its address there. `credentials`: environment variables of
-    the container, what agent CLIs need for their models; it holds no other secrets."""
+    Docker network instead, and the executor is called at its address there. `bridge`: the network interface of the
+    installation's own network, whose traffic the host's firewall limits; None for one without limits."""
 
     image: str
     pull: Literal["missing", "never", "always"] = "missing"
@@ -34,8 +34,8 @@ class ContainerSettings:
     memory_bytes: int = 2 * 1024**3
     pids: int = 512
     network: str | None = None
+    bridge: str | None = None
     extra_hosts: Mapping[str, str] = field(default_factory=lambda: {"host.docker.internal": "host-gateway"})
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     log_bytes: int = 10 * 1024**2
 
     def host_options(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import docker
@@ -145,7 +145,7 @@ class DockerEngine:
             self._connected.close()
 
     def _create(self, spec: ContainerSpec, settings: ContainerSettings) -> None:
-        network = settings.network or self._own_network()
+        network = settings.network or self.own_network(settings.bridge)
         with self._reached() as api:
             options = settings.host_options()
             options["log_config"] = LogConfig(**options["log_config"])
@@ -154,7 +154,6 @@ class DockerEngine:
                     settings.image,
                     name=docker_name(self._installation, spec),
                     labels=labels(self._installation, spec),
-                    environment=dict(settings.credentials),
                     ports=[EXECUTOR_PORT] if settings.network is None else [],
                     host_config=api.create_host_config(**options, network_mode=network),
                 )
@@ -164,9 +163,13 @@ class DockerEngine:
                 if error.status_code != 409:
                     raise StartFailed(f"no container for {spec.session_id}: {error.explanation}") from error
 
-    def _own_network(self) -> str:
-        """The name of this installation's own bridge, made if missing: containers reach the outside, not each other."""
-        name = f"fleetlog-{self._installation}"
+    def own_network(self, bridge: str | None) -> str:
+        """The name of this installation's own network, made if missing: its containers don't reach each other. With a
+        `bridge`, it is the one on that network interface; containers of earlier releases stay on the other."""
+        name = self._network_name(bridge)
+        options = {"com.docker.network.bridge.enable_icc": "false"}
+        if bridge:
+            options["com.docker.network.bridge.name"] = bridge
         with self._reached() as api:
             try:
                 api.inspect_network(name)
@@ -175,7 +178,7 @@ class DockerEngine:
                     api.create_network(
                         name,
                         driver="bridge",
-                        options={"com.docker.network.bridge.enable_icc": "false"},
+                        options=options,
                         labels={LABEL_INSTALLATION: self._installation},
                         check_duplicate=True,
                     )
@@ -183,6 +186,20 @@ class DockerEngine:
                     if error.status_code != 409:
                         raise
         return name
+
+    def remove_unused_network(self, bridge: str) -> bool:
+        """Remove the installation's network on this interface, unless containers are on it, stopped ones included.
+        Whether there is none now."""
+        name = self._network_name(bridge)
+        with self._reached() as api:
+            if api.containers(all=True, filters={"network": name}):
+                return False
+            with suppress(NotFound):
+                api.remove_network(name)
+            return True
+
+    def _network_name(self, bridge: str | None) -> str:
+        return f"fleetlog-{self._installation}{'-limited' if bridge else ''}"
 
     def _pull(self, image: str) -> None:
         with self._reached() as api:

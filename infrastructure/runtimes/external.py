@@ -52,6 +52,12 @@ class ExternalExecutorRuntime:
     async def check(self) -> None:
         """Do nothing: there is no daemon."""
 
+    async def prepare(self) -> None:
+        """Do nothing: the executor may come later."""
+
+    async def egress(self) -> str:
+        return "as whoever runs the executor has it"
+
     async def shutdown(self) -> None:
         """Do nothing: the executor is not ours."""
 

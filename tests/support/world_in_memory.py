@@ -270,6 +270,7 @@ class World:
             park_after_s=park_after_s,
             prepare_s=2 * park_after_s,
             outages=outages or Outages(),
+            agent_variables=lambda _: {},
         )
         self.executions = RunExecutions(self.execution_ports)
         unused: tuple[Any, Any] = NoContent(), NoForks()
@@ -284,7 +285,9 @@ class World:
             commands=self._commands,
         )
 
-    def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
+    def executor(
+        self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "", storage: Any = None
+    ) -> MemoryExecutor:
         return self.executors.setdefault(session_id, MemoryExecutor(session_id))
 
     async def queued(self, run_id: str = "r", session_id: str = "s", **more: Any) -> RunLease:

@@ -118,7 +118,8 @@ class ActiveRun:
                 raise Conflict(f"the answer did not reach the agent: {error}", "not_delivered") from error
             self._answered.add(question_id)
             self._coalescing.flush()
-            number = self.journal.append(HumanLoopResolved(question_id=question_id, answer=answer))
+            resolved = HumanLoopResolved(question_id=question_id, answer=answer)
+            number = self.journal.append(self.redactor.event(resolved))
         await self.journal.durable(number)
         return ReplyResult()
 

@@ -65,10 +65,10 @@ def test_labels_name_installation_session_and_generation(harness: DockerRuntimeH
     assert (labels["fleetlog.session"], labels["fleetlog.generation"]) == ("contract-session", "1")
 
 
-def test_the_environment_holds_model_credentials_alone(harness: DockerRuntimeHarness) -> None:
+def test_the_environment_holds_nothing_of_ours(harness: DockerRuntimeHarness) -> None:
     run(harness.runtime.create(SPEC))
     names = {variable.split("=")[0] for variable in harness.inspected(SPEC)["Config"]["Env"]}
-    assert names == {"ANTHROPIC_API_KEY", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG"}
+    assert names == {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG"}
 
 
 def test_the_agents_user_reads_nothing_of_the_executor_and_has_no_rights(harness: DockerRuntimeHarness) -> None:
