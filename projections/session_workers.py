@@ -230,7 +230,7 @@ def _stopped_at(worker: SessionWorker) -> datetime | None:
 
 SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     name="session_workers",
-    version=4,
+    version=5,
     row_type=SessionWorkerRow,
     events=[
         e.ActivationRequested,
@@ -248,6 +248,7 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
         e.SyncRequested,
         e.SessionSynced,
         e.SessionSyncFailed,
+        e.DiskLimitExceeded,
         e.StopRequested,
         e.StopCanceled,
         e.SessionStopping,

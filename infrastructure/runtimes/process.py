@@ -14,6 +14,7 @@ from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
+    OversizedContainer,
     OwnContainer,
     RuntimeUnavailable,
     StartFailed,
@@ -98,6 +99,9 @@ class ProcessWorkerRuntime:
 
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return []
 
     async def shutdown(self) -> None:
         """End all executors of this home at once, with their runs; their folders stay, as exited containers do."""

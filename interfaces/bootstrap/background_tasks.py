@@ -7,12 +7,13 @@ from typing import Any
 from application.aggregates.reconcile_log import TakeoverLog
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
+from application.operations.disk_watch import DiskWatch
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.stored_workspaces.collection import S3ContentCollector
 from infrastructure.stored_workspaces.copying import S3WorkspaceCopier
-from infrastructure.system_clock import now
+from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane
 from interfaces.bootstrap.operations import schedule
 
@@ -44,6 +45,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         owner=plane.owner,
         lease=timedelta(milliseconds=plane.backing.settings.run_queue_lock_ms),
     )
+    disk_watch = DiskWatch(sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id)
     return {
         "process managers": process_managers.run(),
         "effects": effects.run(),
@@ -51,4 +53,5 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         "projections": plane.reads.projector.run(),
         "event index": EventIndexer(plane.backing.dsn, plane.listener.position).run(),
         "schedule": schedule(plane).run(),
+        "disk watch": disk_watch.run(),
     }

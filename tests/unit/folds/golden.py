@@ -28,7 +28,7 @@ DEFINITIONS = "#/$defs/"
 COMMAND = "python -m tests.unit.folds.regenerate_golden"
 AGGREGATES = {
     "run": 1,
-    "session": 1,
+    "session": 2,
     "dead letters": 1,
     "queue switch": 1,
     "refused commands": 1,
