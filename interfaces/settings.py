@@ -165,6 +165,13 @@ class Settings(WorkSlots):
     worker_pids: int = setting(
         "WORKER_PIDS", values.integer(16, 4_000_000), "Limit of processes and threads in a container.", default=512
     )
+    worker_disk_mb: int = setting(
+        "WORKER_DISK_MB",
+        values.integer(0, 1_000_000_000),
+        "What a container may write, in MiB; 0: no limit. Docker's storage driver keeps to it where it has quotas "
+        "(overlay2 on xfs with pquota); else a container that is past it is synced and stopped.",
+        default=20_480,
+    )
     worker_network: str | None = setting(
         "WORKER_NETWORK",
         values.TEXT,
@@ -178,7 +185,7 @@ class Settings(WorkSlots):
         values.EGRESS,
         "What containers reach: the world and no private address (`internet`), or nothing (`none`), each but for what "
         "they need (the object store, callbacks, addresses of models and proxies in these settings); or whatever this "
-        "machine reaches (`open`). The first two need root on Docker's host.",
+        "machine reaches (`open`). The first two need root or CAP_NET_ADMIN on Docker's host.",
         default="internet",
     )
     max_workers: int = setting(

@@ -38,6 +38,15 @@ class OwnContainer(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class OversizedContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """A container that has written more than it may."""
+
+    session_id: str
+    generation: int
+    used_bytes: int
+    limit_bytes: int
+
+
 class RuntimeUnavailable(Exception):
     """The runtime's daemon can't be reached, or it is another one than recorded: an error, never "gone"."""
 
@@ -69,6 +78,11 @@ class WorkerRuntime(Protocol):
 
     async def own_containers(self) -> list[OwnContainer]:
         """All containers of this installation, also those that no session names; never those of another one."""
+        ...
+
+    async def oversized(self) -> list[OversizedContainer]:
+        """The running ones of this installation, where nothing else keeps them from writing more. May take long, and
+        looks at some of them only; those that it did not come to are first the next time."""
         ...
 
 

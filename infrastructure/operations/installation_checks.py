@@ -145,7 +145,7 @@ async def check_egress(firewall: HostFirewall | None) -> Results:
         mend = "set FLEETLOG_WORKER_EGRESS=internet, or limit them yourself"
         return [CheckResult(name="egress", status="warning", detail=firewall.told(), mend=mend)]
     if why := await asyncio.to_thread(firewall.complaint):
-        mend = "run it as root on Docker's host, or set FLEETLOG_WORKER_EGRESS=open"
+        mend = "run it on Docker's host as root or with CAP_NET_ADMIN, or set FLEETLOG_WORKER_EGRESS=open"
         return [CheckResult(name="egress", status="error", detail=f"{firewall.policy}: {why}", mend=mend)]
     return [CheckResult(name="egress", status="ok", detail=firewall.told())]
 

@@ -18,6 +18,7 @@ from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
+    OversizedContainer,
     OwnContainer,
     RuntimeUnavailable,
     StartFailed,
@@ -33,6 +34,7 @@ from infrastructure.runtimes.container_settings import (
     docker_name,
     labels,
 )
+from infrastructure.runtimes.docker_disks import ContainerDisks
 from infrastructure.runtimes.docker_engine import DockerEngine, published_url
 from infrastructure.runtimes.egress import EgressNotEnforceable, HostFirewall
 from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
@@ -86,6 +88,7 @@ class DockerWorkerRuntime:
         self._locks: dict[str, tuple[Lock, int]] = {}
         self._locks_lock = Lock()
         self._closing = Event()
+        self._disks = ContainerDisks(self._engine, settings.disk_bytes)
         self._daemon_id = ""  # as last read: good enough to report, never to decide that a container is gone
 
     async def prepare(self) -> None:
@@ -119,6 +122,9 @@ class DockerWorkerRuntime:
 
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return await self._call(self._disks.oversized)
 
     def image_labels(self) -> dict[str, str] | None:
         """The labels of the session workers' image; None if there is none. Blocks. Raises RuntimeUnavailable."""

@@ -242,7 +242,8 @@ def _why_not() -> str:
     try:
         _run(["iptables", "-w", str(_LOCK_S), "-S", "DOCKER-USER"])
     except _Refused as error:
-        return f"its rules need root on Docker's host, and a Docker that keeps its own there (iptables says: {error})"
+        wanted = "its rules need root or CAP_NET_ADMIN on Docker's host, and a Docker that keeps its own there"
+        return f"{wanted} (iptables says: {error})"
     return "iptables shows no rules of Docker's"
 
 

@@ -14,6 +14,7 @@ from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
+    OversizedContainer,
     OwnContainer,
     RuntimeUnavailable,
     StartFailed,
@@ -101,6 +102,9 @@ class ProcessWorkerRuntime:
 
     async def check(self) -> None:
         """Do nothing: there is no daemon."""
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return []
 
     async def shutdown(self) -> None:
         """End all executors of this home at once, with their runs; their folders stay, as exited containers do."""

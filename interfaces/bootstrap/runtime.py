@@ -85,6 +85,8 @@ def worker_runtime(
                 memory_bytes=settings.worker_memory_mb * 1024**2,
                 pids=settings.worker_pids,
                 network=settings.worker_network,
+                agent_variables=variables,
+                disk_bytes=settings.worker_disk_mb * 1024**2,
                 bridge=None if settings.worker_egress == "open" else firewall.bridge,
             ),
             setup,

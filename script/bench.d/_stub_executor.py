@@ -48,6 +48,9 @@ class StubRuntime:
     async def own_containers(self) -> list[Any]:
         return []
 
+    async def oversized(self) -> list[Any]:
+        return []
+
     async def check(self) -> None: ...
 
     async def prepare(self) -> None: ...

@@ -171,6 +171,24 @@ def test_root_in_a_taken_over_container_gets_at_nothing_of_another_session(docke
     assert server.output_of("cat secret.txt", "second") == "of the second\n"
 
 
+def test_an_agent_that_fills_its_container_is_ended_by_name_and_its_work_is_kept(
+    worker_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("full") / "home"
+    with running_docker_fleetlog(home, worker_image, first="full", WORKER_DISK_MB="48") as server:
+        filling = "echo kept > file; head -c 64M /dev/zero > /tmp/big; sleep 600"
+        ended = server.finished(filling, sessionId="full")
+
+        assert ended["snapshot"]["state"] == "failed"
+        assert "48 MiB are allowed (WORKER_DISK_MB)" in ended["snapshot"]["error"]["message"]
+        stopped = server.until_session("full", "session.stopped")["payload"]
+        assert stopped["reason"] == "disk_limit"
+        exceeded = server.until_session("full", "session.disk_limit_exceeded")["payload"]
+        assert exceeded["limitBytes"] == 48 * 1024**2 < exceeded["usedBytes"]
+        docker("rm", "-f", server.container("full"))
+        assert server.output_of("cat file; ls /tmp", "full") == "kept\n"
+
+
 def test_what_a_container_said_before_it_died_in_its_activation_is_in_the_event(
     image_that_dies: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

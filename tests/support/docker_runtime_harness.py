@@ -26,7 +26,7 @@ from tests.support.worker_image import IMAGE
 class DockerRuntimeHarness:
     def __init__(self, store: S3Location = UNREACHABLE_STORE) -> None:
         self.installation = f"test-{secrets.token_hex(4)}"
-        self.settings = ContainerSettings(image=IMAGE, pull="never")
+        self.settings = ContainerSettings(image=IMAGE, pull="never", agent_variables={"ANTHROPIC_API_KEY": "key"})
         self.setup = ExecutorSetup(object_store=store)
         self.api: APIClient = docker.from_env(timeout=60).api
         self._runtimes: list[DockerWorkerRuntime] = []
@@ -96,6 +96,7 @@ class DockerRuntimeHarness:
 
     def clean_up(self) -> None:
         self.clean_containers()
+        HostFirewall(self.installation, "internet", environment={}).remove()
         for network in self.api.networks(filters=self._label):
             self.api.remove_network(network["Id"])
         for runtime in self._runtimes:

@@ -6,6 +6,7 @@ import os
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ def attempts_of(store: S3ObjectStore, own: str, other: str) -> dict[str, Callabl
     }
 
 
+def _has_some(store: S3ObjectStore, prefix: str) -> bool:
+    return len(list(store.list_objects(prefix))) > 0
+
+
 def main() -> None:
     other, *needles = sys.argv[1:]
     config = json.loads(Path("/etc/fleetlog/executor.json").read_bytes())
@@ -87,7 +92,7 @@ def main() -> None:
         store = S3ObjectStore(location, retry_delay_s=0.01)
         results |= {f"{who}{name}": outcome(each) for name, each in attempts_of(store, own, other).items()}
         if not who:
-            results["own"] = outcome(lambda store=store: len(list(store.list_objects(f"{own}/"))) > 0)
+            results["own"] = outcome(partial(_has_some, store, f"{own}/"))
     sys.stdout.write(json.dumps({"found": found(needles), "results": results, "own": own}))
 
 

@@ -15,7 +15,7 @@ from application.ports.effect_handler import EffectHandler, EffectObsolete
 from application.ports.effect_kinds import EffectKind
 from application.ports.effect_ledger import ClaimedEffect
 from application.ports.run_queue import LostRun, ParkedRun, QueueItem, RunLease
-from application.ports.worker_runtime import ContainerInfo, ContainerSpec
+from application.ports.worker_runtime import ContainerInfo, ContainerSpec, OversizedContainer
 from application.ports.workspace_copier import CopiedWorkspace
 from application.process_managers.commands import ProcessManagerCommands, SentPage, to_send
 from application.process_managers.outcomes import (
@@ -67,6 +67,7 @@ class MemoryRuntime:
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.too_large: list[OversizedContainer] = []
         self.moved: dict[str, str] = {}
         """Session → the address at which its executor serves since it was started again."""
 
@@ -89,6 +90,9 @@ class MemoryRuntime:
 
     async def own_containers(self) -> list[Any]:
         return []
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return self.too_large
 
 
 class NoForks:
