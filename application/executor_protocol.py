@@ -1,4 +1,4 @@
-"""The HTTP protocol between the control plane and the executor in a session worker, version 1.
+"""The HTTP protocol between the control plane and the executor in a session worker, version 2.
 
 Both sides ignore unknown fields. Paths of plans begin with `/workspace`, whatever folder the executor uses. Every call
 but `GET /health` carries the session worker's bearer token. The calls (`CALLS` holds them for both sides):
@@ -20,9 +20,12 @@ but `GET /health` carries the session worker's bearer token. The calls (`CALLS` 
     POST /provider-runs/{run_id}/human-loop/reply  ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
 
 Every call carries trace headers: `traceparent` and `x-trace-id` (trace_context.py), and `TRACE_HEADERS`. A JSON body
-has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, every call also carries those
-that are valid then (`CREDENTIALS_HEADER`), and the executor uses the last that came; executors of earlier releases
-ignore them.
+has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, calls that may use it also carry
+those that are valid then (`CREDENTIALS_HEADER`); where the caller itself serves the store, they carry its address
+(`STORE_HEADER`). The executor uses the last that came.
+
+In version 1 an executor had the variables of all agents in its own environment, and those of `StartRequest` are not
+read. Executors of both versions are called.
 
 Errors are problem+json (`ExecutorProblem` holds what a caller reads of them). A call for another session or generation
 than the executor's own gets 409 `fenced`. Callers read `reason`, not `type`: executors of earlier releases, whose
@@ -40,8 +43,8 @@ from domain.run.values import RunSpec
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
 
-PROTOCOL_VERSION = 1
-SUPPORTED_PROTOCOLS = (1,)
+PROTOCOL_VERSION = 2
+SUPPORTED_PROTOCOLS = (1, 2)
 MAX_FILE_BYTES = 512 * 1024 * 1024
 SIZE_HEADER = "x-fleetlog-size"
 TRACE_HEADERS = {
@@ -57,9 +60,11 @@ TRACE_TIME_HEADER = "x-trace-ts"
 
 
 CREDENTIALS_HEADER = "x-fleetlog-object-store"
-"""Carries `StoreCredentials`, as JSON in base64."""
+"""Carries `StoreCredentials`, as JSON in base64. Executors of both versions read it."""
+STORE_HEADER = "x-fleetlog-store"
+"""The same for those with an `endpoint`, which executors of version 1 don't understand and must not be given."""
 LONGEST_CREDENTIALS = 16 * 1024
-"""Characters of that header's value; AWS's session tokens have about 1,000, and no promised limit."""
+"""Characters of these headers' values; AWS's session tokens have about 1,000, and no promised limit."""
 
 
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
@@ -67,14 +72,17 @@ class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class StoreCredentials(_Wire, frozen=True, kw_only=True):
-    """Temporary credentials for the object store."""
+    """Credentials for the object store: temporary ones, or a worker's own for the `endpoint` where the caller serves
+    it, "" for the one of the executor's configuration."""
 
     access_key: str
     secret_key: str
     session_token: str = ""
+    endpoint: str = ""
 
-    def header(self) -> str:
-        return b64encode(msgspec.json.encode(self)).decode()
+    def headers(self) -> dict[str, str]:
+        name = STORE_HEADER if self.endpoint else CREDENTIALS_HEADER
+        return {name: b64encode(msgspec.json.encode(self)).decode()}
 
     @classmethod
     def of_header(cls, text: str) -> "StoreCredentials":
@@ -204,7 +212,9 @@ class TreeResult(_Wire, frozen=True, kw_only=True):
 
 class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
     """`callback_url` and `callback_token` are given to the agent in its environment (FLEETLOG_CALLBACK_URL, _TOKEN) and
-    stored nowhere; both are "" where session workers can't reach the API."""
+    stored nowhere; both are "" where session workers can't reach the API. `variables`: the credentials of the run's
+    provider, and what else of the installation's variables its agent needs; stored nowhere, too. An executor that
+    Fleetlog has not started is sent none: it has its own. `secrets`: texts of the spec that are not to be told."""
 
     run_id: str
     attempt: int
@@ -212,6 +222,11 @@ class StartRequest(WorkspaceCall, frozen=True, kw_only=True):
     human_loop_timeout_ms: int = 3_600_000
     callback_url: str = ""
     callback_token: str = ""
+    variables: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"StartRequest({self.run_id}, attempt {self.attempt}; the rest is not shown)"
 
 
 class RunState(_Wire, frozen=True, kw_only=True):
@@ -336,6 +351,8 @@ CALLS: tuple[ExecutorCall[Any], ...] = (
     STOP_RUN,
     REPLY,
 )
+WITH_STORE: tuple[ExecutorCall[Any], ...] = (RESTORE, SYNC, SYNC_PROGRESS, START_RUN, FOLLOW_RUN)
+"""Those that may lead to a use of the object store: they carry what the executor needs for that."""
 
 
 class ExecutorConfig(_Wire, frozen=True, kw_only=True):
@@ -346,7 +363,7 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     once it serves, and ends by itself after `idle_exit_s` seconds without a run or a call with the token (0: never).
     With `agent_user`, a numeric user and group id, agents run as that user, and workspace and home are given to it
     before each start; without, they run as the executor's user. With `s3_credentials_renewed`, the S3 keys are those of
-    the moment when the file was written, and calls bring later ones.
+    the moment when the file was written, and calls bring later ones; with `s3_endpoint_passed`, so is the endpoint.
     """
 
     session_id: str
@@ -365,6 +382,7 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     s3_secret_key: str
     s3_session_token: str = ""
     s3_credentials_renewed: bool = False
+    s3_endpoint_passed: bool = False
     maintenance: bool = False
     idle_exit_s: int = 600
     agent_user: int | None = None

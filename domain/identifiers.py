@@ -60,6 +60,20 @@ def workspace_prefix(app_id: str, project_name: str, user_login_name: str, sessi
     return f"app/{app_id}/project/{project_name}/{user_login_name}/session/{session_id}/workspace"
 
 
+_OF_A_USER = ("app", None, "project", None, None)
+"""The parts of the prefix that holds a user's sessions and files in a project; None stands for any id."""
+
+
+def holds_what_is_a_users(prefix: str) -> bool:
+    """Whether a key prefix lies in, or above, a user's sessions or files: whoever reads it would read those."""
+    parts = prefix.rstrip("/").split("/")
+    if any(fixed not in {None, part} for part, fixed in zip(parts, _OF_A_USER, strict=False)):
+        return False
+    if parts[4:] == ["kb"]:  # a project's knowledge, which lies where a user of that name would
+        return False
+    return len(parts) <= len(_OF_A_USER) or parts[len(_OF_A_USER)] in {"session", "files"}
+
+
 def short_hash(session_id: str, tenant: str = DEFAULT_TENANT) -> str:
     """Twelve hex digits that name a session's containers and folders."""
     return hashlib.sha256(f"{tenant}\0{session_id}".encode()).hexdigest()[:12]

@@ -1,10 +1,12 @@
-"""Replaces credentials in what agents report: whole ones, truncated ones, and those that arrive in pieces of a
-stream."""
+"""Replaces credentials in what agents and callers report: whole ones, truncated ones, those that arrive in pieces of a
+stream, and those in base64, hex or percent-encoding."""
 
+import base64
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 from weakref import WeakSet
 
 import msgspec
@@ -22,8 +24,14 @@ LEARNT = 32
 REPLACEMENT = "[secret]"
 
 Kind = TypeVar("Kind", bound=Event)
+Value = TypeVar("Value", bound=msgspec.Struct)
 _ESCAPINGS = 3
 """A secret is searched for as it is, JSON-escaped, and JSON-escaped twice."""
+_CALLERS = 256
+"""Of so many callers the redactor that also knows their token is kept."""
+_LINE_ENDS = "\r\n"
+_SURE_START = 4
+"""Characters of a secret that are looked for at once; ordinary text has fewer of them by chance."""
 
 
 def secrets_in(variables: Mapping[str, str], credentials: Iterable[str]) -> tuple[str, ...]:
@@ -48,7 +56,8 @@ class Redactor:
 
     def _set(self, secrets: frozenset[str]) -> None:
         self._secrets = secrets
-        self._texts = sorted({each for secret in self._secrets for each in _escaped(secret)}, key=len, reverse=True)
+        forms = {form for secret in secrets for form in (*_escaped(secret), *_encoded(secret))}
+        self._texts = sorted(forms, key=len, reverse=True)
         # Shortest, so unescaped, forms first: the end of a secret may be the same in all three forms.
         self._long = [text for text in reversed(self._texts) if len(text) > SHORTEST_PART]
         parts = {part for text in self._long for part in (text[:SHORTEST_PART], text[-SHORTEST_PART:])}
@@ -56,10 +65,15 @@ class Redactor:
 
     def with_secret(self, secret: str) -> "Redactor":
         """A redactor that replaces `secret`, too, and learns what this one learns; itself if `secret` is empty."""
-        if not secret:
+        return self.with_secrets((secret,))
+
+    def with_secrets(self, secrets: Iterable[str]) -> "Redactor":
+        """The same for several; the empty ones among them don't count."""
+        more = [secret for secret in secrets if secret]
+        if not more:
             return self
         with self._lock:
-            derived = Redactor([*self._secrets, secret])
+            derived = Redactor([*self._secrets, *more])
             derived._learnt = self._learnt
             self._derived.add(derived)
         return derived
@@ -90,6 +104,13 @@ class Redactor:
             return event
         return msgspec.json.decode(msgspec.json.encode(self._clean(payload)), type=type(event))
 
+    def value(self, value: Value) -> Value:
+        """As `event`, for any struct; the very same if there is no secret in it."""
+        document = msgspec.json.encode(value)
+        if not self._may_be_in(document):
+            return value
+        return msgspec.json.decode(msgspec.json.encode(self._clean(document)), type=type(value))
+
     def json(self, document: bytes) -> bytes:
         """The document with every secret in its strings and keys replaced; redacted as plain text if it is not JSON."""
         if not self._may_be_in(document):
@@ -108,13 +129,7 @@ class Redactor:
     def possible_start(self, text: str) -> int:
         """How many characters at the end of `text` may be the beginning of a secret that continues in the next
         piece."""
-        longest = 0
-        for secret in self._texts:
-            for size in range(min(len(secret) - 1, len(text)), longest, -1):
-                if text.endswith(secret[:size]):
-                    longest = size
-                    break
-        return longest
+        return max((_shared(text, secret) for secret in self._texts), default=0)
 
     def secrets_starting_with(self, start: str) -> Iterator[str]:
         """The secrets, escaped forms included, that begin with `start`."""
@@ -131,6 +146,16 @@ class Redactor:
             text = _without_start(text, secret)
             text = _without_start(text[::-1], secret[::-1], REPLACEMENT[::-1])[::-1]
         return text
+
+
+class InstallationRedaction:
+    """Implements Redact (application/ports/redaction.py) with a redactor that may go on learning."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._with = lru_cache(maxsize=_CALLERS)(redactor.with_secrets)
+
+    def __call__(self, value: Value, also: Sequence[str] = ()) -> Value:
+        return self._with(tuple(each for each in also if len(each) >= SHORTEST_SECRET)).value(value)
 
 
 class StreamRedactor:
@@ -219,6 +244,39 @@ def _escaped(secret: str) -> Iterator[str]:
         secret = msgspec.json.encode(secret)[1:-1].decode()
 
 
+def _shared(text: str, secret: str) -> int:
+    """How many characters the end of `text` and the beginning of `secret` have in common, short of all of it."""
+    first = secret[:_SURE_START]
+    at = max(0, len(text) - len(secret) + 1)
+    while (at := text.find(first, at)) >= 0:
+        if secret.startswith(text[at:]):
+            return len(text) - at
+        at += 1
+    return next((size for size in range(_SURE_START - 1, 0, -1) if text.endswith(secret[:size])), 0)
+
+
+def _encoded(secret: str) -> Iterator[str]:
+    """The secret in base64 at each of the three places that it can have in an encoded text, without the digits at both
+    ends that depend on what is around it; in hex; percent-encoded. Forms that are too short to be looked for are left
+    out."""
+    raw = secret.encode()
+    for before in range(3):
+        digits = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+        whole = digits[(0, 2, 3)[before] : len(digits) - ((before + len(raw)) % 3 != 0)]
+        yield from (form for form in (whole, whole.translate(_URL_SAFE)) if len(form) >= SHORTEST_SECRET)
+    yield from (raw.hex(), raw.hex().upper())
+    for percent in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield from (percent, _lower_percents(percent))
+
+
+_URL_SAFE = str.maketrans("+/", "-_")
+
+
+def _lower_percents(text: str) -> str:
+    head, *rest = text.split("%")
+    return "%".join((head, *(part[:2].lower() + part[2:] for part in rest)))
+
+
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, str):
         return change(value)
@@ -230,14 +288,21 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _without_start(text: str, secret: str, replacement: str = REPLACEMENT) -> str:
-    """The text with each beginning of the secret of at least SHORTEST_PART characters replaced, in linear time."""
+    """The text with each beginning of the secret of at least SHORTEST_PART characters replaced, in linear time. After
+    those it may go on in further lines, as what `base64` and `xxd` print does."""
     start = secret[:SHORTEST_PART]
     pieces: list[str] = []
     after = 0
     while (at := text.find(start, after)) >= 0:
-        size = SHORTEST_PART
-        while size < len(secret) and text[at + size : at + size + 1] == secret[size]:
-            size += 1
         pieces += (text[after:at], replacement)
-        after = at + size
+        after = at + SHORTEST_PART
+        size, end = SHORTEST_PART, after
+        while size < len(secret) and end < len(text):
+            if text[end] == secret[size]:
+                size, end = size + 1, end + 1
+                after = end
+            elif text[end] in _LINE_ENDS:
+                end += 1
+            else:
+                break
     return "".join((*pieces, text[after:])) if pieces else text

@@ -126,6 +126,12 @@ def _switch(text: str) -> bool:
     return text == "true"
 
 
+def _egress(text: str) -> Literal["open", "internet", "none"]:
+    if text not in {"open", "internet", "none"}:
+        raise InvalidValue("no policy")
+    return cast("Literal['open', 'internet', 'none']", text)
+
+
 def _cpus(text: str) -> float:
     if re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text) is None or not (cpus := float(text)):
         raise InvalidValue("no number of CPUs")
@@ -157,6 +163,7 @@ API_KEYS: Final[Kind[tuple[ApiKey, ...]]] = Kind(_api_keys, "`name:sha256-of-key
 WORKER_RUNTIME: Final[Kind[Literal["process", "docker"]]] = Kind(_worker_runtime, "`process` or `docker`")
 PULL_POLICY: Final[Kind[Literal["missing", "never", "always"]]] = Kind(_pull_policy, "`missing`, `never` or `always`")
 SWITCH: Final[Kind[bool]] = Kind(_switch, "`true` or `false`")
+EGRESS: Final[Kind[Literal["open", "internet", "none"]]] = Kind(_egress, "`open`, `internet` or `none`")
 CPUS: Final[Kind[float]] = Kind(_cpus, "a number of CPUs such as 1 or 0.5")
 SERVER_ERROR_CODES: Final[Kind[frozenset[int]]] = Kind(
     _server_error_codes, "HTTP statuses from 500 to 599 with commas between them"

@@ -8,12 +8,10 @@ docs/reference/configuration.md is rendered from these declarations (interfaces/
 # ruff: noqa: RUF009  # `setting` makes a dataclass field, not a default value
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, cast
-from urllib.parse import urlsplit
+from typing import Final, Literal, cast
 
 from interfaces import setting_values as values
 from interfaces.setting_declarations import DECLARATION, Declaration, setting
@@ -125,6 +123,21 @@ class Settings(WorkSlots):
         shown_default="none",
         secret=True,
     )
+    s3_worker_role_arn: str | None = setting(
+        "S3_WORKER_ROLE_ARN",
+        values.TEXT,
+        "Role that the object store's token service gives session workers temporary credentials of, limited to what "
+        "each may use. Without it, containers reach the store through this process.",
+        default=None,
+        shown_default="none",
+    )
+    s3_sts_endpoint: str | None = setting(
+        "S3_STS_ENDPOINT",
+        values.HTTP_URL,
+        "Token service (STS) of the object store, for `S3_WORKER_ROLE_ARN`. By default `S3_ENDPOINT`, or AWS's own.",
+        default=None,
+        shown_default="that of the object store",
+    )
     worker_runtime: WorkerRuntime = setting(
         "WORKER_RUNTIME",
         values.WORKER_RUNTIME,
@@ -152,6 +165,13 @@ class Settings(WorkSlots):
     worker_pids: int = setting(
         "WORKER_PIDS", values.integer(16, 4_000_000), "Limit of processes and threads in a container.", default=512
     )
+    worker_disk_mb: int = setting(
+        "WORKER_DISK_MB",
+        values.integer(0, 1_000_000_000),
+        "What a container may write, in MiB; 0: no limit. Docker's storage driver keeps to it where it has quotas "
+        "(overlay2 on xfs with pquota); else a container that is past it is synced and stopped.",
+        default=20_480,
+    )
     worker_network: str | None = setting(
         "WORKER_NETWORK",
         values.TEXT,
@@ -159,6 +179,14 @@ class Settings(WorkSlots):
         "is published. By default a network is made, and each container's port is published on loopback only.",
         default=None,
         shown_default="one of the installation's own",
+    )
+    worker_egress: Literal["open", "internet", "none"] = setting(
+        "FLEETLOG_WORKER_EGRESS",
+        values.EGRESS,
+        "What containers reach: the world and no private address (`internet`), or nothing (`none`), each but for what "
+        "they need (the object store, callbacks, addresses of models and proxies in these settings); or whatever this "
+        "machine reaches (`open`). The first two need root or CAP_NET_ADMIN on Docker's host.",
+        default="internet",
     )
     max_workers: int = setting(
         "MAX_WORKERS", values.COUNT, "Session workers that may run at the same time.", default=100
@@ -311,6 +339,11 @@ class Settings(WorkSlots):
         return f"http://{host}:{self.port}"
 
     @property
+    def in_containers(self) -> bool:
+        """Whether session workers are containers that Fleetlog makes."""
+        return self.worker_runtime == "docker" and self.executor_base_url is None
+
+    @property
     def embedded_object_store(self) -> bool:
         """Whether Fleetlog brings its own S3 server."""
         return self.s3_endpoint is None and self.s3_bucket is None
@@ -326,67 +359,3 @@ def declarations() -> Mapping[str, Declaration]:
     inherited = dataclasses.fields(WorkSlots)
     own = dataclasses.fields(Settings)[len(inherited) :]
     return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in (*own, *inherited)}
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """The settings that `environ` gives; an empty value counts as not set.
-
-    Raises SettingsError for an unknown `FLEETLOG_*` variable, a malformed value, and values that contradict each
-    other. Its message never contains the value of a secret.
-    """
-    known = declarations()
-    _refuse_unknown(environ, [declaration.variable for declaration in known.values()])
-    chosen: dict[str, Any] = {}
-    for field, declaration in known.items():
-        text = environ.get(declaration.variable, "").strip()
-        if text:
-            try:
-                chosen[field] = declaration.read(text)
-            except ValueError as error:
-                raise SettingsError(declaration.variable, str(error)) from None
-    settings = Settings(**chosen)
-    _refuse_contradictions(settings)
-    return settings
-
-
-def _refuse_unknown(environ: Mapping[str, str], variables: list[str]) -> None:
-    for variable in sorted(environ):
-        if variable.startswith(OWN_PREFIX) and variable not in variables and variable not in OF_THE_LIBRARY:
-            own = [name for name in variables if name.startswith(OWN_PREFIX)]
-            close = difflib.get_close_matches(variable, own, n=1, cutoff=0.8)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(own)}."
-            raise SettingsError(variable, f"there is no such setting; {hint}")
-
-
-def _refuse_contradictions(settings: Settings) -> None:
-    if not settings.api_keys and not values.is_loopback(settings.host):
-        raise SettingsError(
-            "FLEETLOG_HOST",
-            f"`{settings.host}` can be reached from other machines, and no FLEETLOG_API_KEYS are set, so anyone there "
-            "could run code here. Set FLEETLOG_API_KEYS, or listen on 127.0.0.1.",
-        )
-    if settings.database_url is not None and settings.secret is None:
-        raise SettingsError(
-            "FLEETLOG_SECRET",
-            "it is required with DATABASE_URL, because every process on one database needs the same. "
-            "Make one with `python3 -c 'import secrets; print(secrets.token_urlsafe(48))'`.",
-        )
-    if not settings.embedded_object_store:
-        _refuse_half_credentials(settings)
-    in_docker = settings.worker_runtime == "docker"
-    if settings.s3_endpoint and in_docker and values.is_loopback(urlsplit(settings.s3_endpoint).hostname or ""):
-        raise SettingsError(
-            "S3_ENDPOINT",
-            f"`{settings.s3_endpoint}` means the container itself inside a container (WORKER_RUNTIME=docker); "
-            "name an address at which both this process and containers reach the server.",
-        )
-    if settings.executor_base_url is not None and settings.executor_auth_token is None:
-        raise SettingsError("EXECUTOR_AUTH_TOKEN", "it is required with EXECUTOR_BASE_URL.")
-
-
-def _refuse_half_credentials(settings: Settings) -> None:
-    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
-    if secret is None and (key or settings.aws_session_token):
-        raise SettingsError("AWS_SECRET_ACCESS_KEY", "it is required with AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN.")
-    if key is None and secret:
-        raise SettingsError("AWS_ACCESS_KEY_ID", "it is required with AWS_SECRET_ACCESS_KEY.")

@@ -248,6 +248,7 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
         e.SyncRequested,
         e.SessionSynced,
         e.SessionSyncFailed,
+        e.DiskLimitExceeded,
         e.StopRequested,
         e.StopCanceled,
         e.SessionStopping,

@@ -21,6 +21,7 @@ from application.executor_protocol import (
     ValidateResult,
     WorkspaceCall,
 )
+from domain.workspace.storage import StorageScope
 
 REFUSALS = frozenset(
     {"bucket_missing", "layer_missing", "impossible_key", "seed_not_a_file", "recorded_sync_unreadable"}
@@ -79,4 +80,8 @@ class Executor(Protocol):
 class ExecutorDirectory(Protocol):
     """Finds the executor of a session worker."""
 
-    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> Executor: ...
+    def executor(
+        self, *, session_id: str, generation: int, url: str, run_id: str = "", storage: StorageScope | None = None
+    ) -> Executor:
+        """`storage`: what of the object store it may use."""
+        ...

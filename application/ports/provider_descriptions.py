@@ -56,9 +56,11 @@ class ProviderDescription(Protocol):
     cli: AgentCli | None
     """None: the provider needs no program of its own."""
     credentials: tuple[str, ...]
-    """Variables with secrets, any one of which suffices; the agent gets those that are set. Empty: none is needed."""
+    """Variables with secrets, any one of which suffices. Empty: none is needed."""
     variables: tuple[str, ...]
-    """Other variables of the installation that the agent gets, such as a model's base URL."""
+    """Other variables of the installation that an agent may need, such as a model's base URL."""
+    secret_options: tuple[str, ...]
+    """`providerOptions` in which there may be secrets, such as MCP servers: those are kept out of the log."""
     files: CliFiles
 
     def capabilities(self, version: str, options: Mapping[str, Any]) -> Capabilities:
@@ -68,6 +70,11 @@ class ProviderDescription(Protocol):
     def check(self, spec: RunSpec) -> None:
         """Raises domain InvalidInput, with the field as in the API, for what it can't accept. Options that it does not
         know are no error: the session warns of them."""
+        ...
+
+    def variables_of(self, spec: RunSpec, installation: Mapping[str, str]) -> dict[str, str]:
+        """What the agent of this run gets of the installation's credentials and other variables: those of `credentials`
+        and `variables` that are set, and no more than this run needs."""
         ...
 
     def keeps(self, provider_session_id: str, path: str) -> bool:
@@ -86,6 +93,11 @@ def provider_named(name: str, providers: Sequence[Description]) -> Description:
             return provider
     known = ", ".join(sorted(known for provider in providers for known in (provider.name, *provider.aliases)))
     raise InvalidInput("provider", f"{name!r} is not a provider of this installation; known are: {known}")
+
+
+def variables_of_all(provider: ProviderDescription, installation: Mapping[str, str]) -> dict[str, str]:
+    """`variables_of` for a provider whose runs all need the same."""
+    return {name: installation[name] for name in (*provider.credentials, *provider.variables) if name in installation}
 
 
 def program_missing(cli: AgentCli) -> str:

@@ -48,6 +48,10 @@ class Providers(Protocol):
         options that it can't accept."""
         ...
 
+    def secret_options(self, provider: str) -> tuple[str, ...]:
+        """The `providerOptions` in which there may be secrets."""
+        ...
+
     def holds_conversation(self, provider: str, provider_session_id: str, files: Iterable[str]) -> bool:
         """Whether the provider's own conversation lies among the files of a workspace, given by their paths in it."""
         ...

@@ -5,6 +5,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from domain.workspace.storage import StorageScope
+
 
 class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A container as its runtime sees it. `exit_log`: the end of the output of one that has exited."""
@@ -18,9 +20,12 @@ class ContainerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """`storage`: what of the object store its executor may use."""
+
     session_id: str
     generation: int
     token: str
+    storage: StorageScope | None = None
 
 
 class OwnContainer(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +36,15 @@ class OwnContainer(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     status: Literal["created", "running", "exited"]
     created_at: datetime
+
+
+class OversizedContainer(msgspec.Struct, frozen=True, kw_only=True):
+    """A container that has written more than it may."""
+
+    session_id: str
+    generation: int
+    used_bytes: int
+    limit_bytes: int
 
 
 class RuntimeUnavailable(Exception):
@@ -66,12 +80,24 @@ class WorkerRuntime(Protocol):
         """All containers of this installation, also those that no session names; never those of another one."""
         ...
 
+    async def oversized(self) -> list[OversizedContainer]:
+        """The running ones of this installation, where nothing else keeps them from writing more. May take long, and
+        looks at some of them only; those that it did not come to are first the next time."""
+        ...
+
 
 class OwnedWorkerRuntime(WorkerRuntime, Protocol):
     """A runtime as the process that has opened it sees it."""
 
     async def check(self) -> None:
         """Raises RuntimeDown if its daemon can't be reached."""
+
+    async def prepare(self) -> None:
+        """Check, before the first container, that what the settings ask for can be had here."""
+        ...
+
+    async def egress(self) -> str:
+        """What its workers may reach, and that this holds now; for people. Raises RuntimeUnavailable."""
         ...
 
     async def shutdown(self) -> None:

@@ -91,6 +91,10 @@ def wake_run_on_cancel_requested(recorded: RecordedEvent, _event: e.RunCancelReq
     return (WakeRun(run_id=_run_id(recorded), ends=True),)
 
 
+def wake_run_on_aborted(recorded: RecordedEvent, _event: e.RunAborted) -> Sequence[Outcome]:
+    return (WakeRun(run_id=_run_id(recorded), ends=True),)
+
+
 def finish_external_run_on_agent_finished(recorded: RecordedEvent, event: e.RunAgentFinished) -> Sequence[Outcome]:
     """A run of our own that was parked is in the queue already, and is woken."""
     if event.lease_generation:

@@ -4,7 +4,7 @@ while it waits for a person."""
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -21,6 +21,7 @@ from application.runs.execution_context import ExecutionContext
 from application.runs.fork_conversations import with_inherited_conversation
 from application.runs.lease import final_sync_id
 from application.runs.models import note_model
+from application.runs.withheld import filled, placeholders, to_redact
 from application.sessions.session_workers import LoadedWorker
 from application.task_cancellation import cancel_and_wait
 from domain.errors import Conflict
@@ -30,7 +31,7 @@ from domain.run.commands import BeginFinalSync, RecordJournalEntry, RunCommand, 
 from domain.run.events import LeasedEvent, RunAgentFinished, RunWarning
 from domain.run.evolve import journal_event_id
 from domain.run.state import Active, Finishing, Run
-from domain.run.values import ErrorClass, Warn
+from domain.run.values import ErrorClass, RunSpec, Warn
 
 log = logging.getLogger(__name__)
 RECONNECT_DELAY_S = 1.0
@@ -124,8 +125,14 @@ class FollowAgent:
             else:
                 await self._recover(run, "another executor answers in its place")
             return False
+        assert run.spec is not None
+        secrets = await self._secrets_of(run.spec)
+        if secrets is None:
+            message = "the secrets in its options are not kept any more; start it again as a new run"
+            await self._execution.fail_attempt(run, "bad_input", message, never_started=True)
+            return False
         try:
-            await executor.start_run(self._start_request(run, worker))
+            await executor.start_run(self._start_request(run, filled(run.spec, secrets), secrets, worker))
         except ExecutorError as error:
             if error.kind != "http" or error.reason == "gate_under_way":
                 raise
@@ -136,8 +143,15 @@ class FollowAgent:
         self._seen_running = True
         return True
 
-    def _start_request(self, run: Run, worker: LoadedWorker) -> StartRequest:
-        assert run.spec is not None
+    async def _secrets_of(self, spec: RunSpec) -> Mapping[str, str] | None:
+        """What stands in the run's options as a placeholder; None if some of it is gone."""
+        wanted = placeholders(spec)
+        if not wanted or self._ports.run_secrets is None:
+            return {}
+        found = await self._ports.run_secrets.of(self._run_id)
+        return found if wanted <= found.keys() else None
+
+    def _start_request(self, run: Run, spec: RunSpec, secrets: Mapping[str, str], worker: LoadedWorker) -> StartRequest:
         call, callback_url = worker.call(), self._ports.callback_url(self._run_id)
         return StartRequest(
             session_id=run.session_id,
@@ -146,10 +160,12 @@ class FollowAgent:
             session_seq=call.session_seq,
             run_id=self._run_id,
             attempt=run.attempt,
-            spec=with_inherited_conversation(run.spec, run),
+            spec=with_inherited_conversation(spec, run),
             human_loop_timeout_ms=int(self._ports.human_loop_timeout.total_seconds() * 1000),
             callback_url=callback_url,
             callback_token=self._workers.callback_token(worker) if callback_url else "",
+            variables=self._ports.agent_variables(spec),
+            secrets=to_redact(tuple(secrets.values())),
         )
 
     async def _journal_lost(self, run: Run, executor: Executor, reason: str) -> Run:

@@ -1,6 +1,6 @@
 """Callbacks: what an agent or an external runner reports about a run. Each is recorded, once for its event id."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -9,7 +9,11 @@ from application.aggregates.aggregates import MAX_RACES, Clock, Loaded
 from application.command_context import CommandContext
 from application.ordered_batches import OrderedBatches
 from application.ports.event_store import AppendResult, EventStore, ExpectedSeqConflict
+from application.ports.redaction import Redact
+from application.ports.run_secrets import RunSecrets
 from application.runs.commands import Runs
+from application.runs.withheld import placeholders, to_redact
+from application.turns import Turn
 from domain.errors import Conflict, DomainError, InvalidInput
 from domain.event import Event, event_types
 from domain.identifiers import run_stream, unmatched_stream
@@ -31,6 +35,7 @@ CallbackAction = Literal[
     "recorded",
 ]
 KeptReason = Literal["unknown_run", "late"]
+BYTES_LOOKED_THROUGH = 64 * 1024
 OVER = (Finished, Finishing, Blocked)
 ACCEPTED: dict[str, type[Event]] = {
     name: event_type for name, event_type in event_types().items() if event_type in e.AGENT_EVENTS
@@ -83,6 +88,10 @@ class _Reported(msgspec.Struct, frozen=True, kw_only=True):
     context: CommandContext
 
 
+class _Together(msgspec.Struct, frozen=True, array_like=True):
+    callbacks: list[Callback]
+
+
 class _Decided(msgspec.Struct, kw_only=True):
     """What a batch leads to on one state: the events and the state after them; what is to be kept in the stream of
     unmatched callbacks, with the reason; what changes nothing; what is refused."""
@@ -98,14 +107,50 @@ class RecordCallbacks:
     in the stream `unmatched:{runId}`. Those of one run are recorded in the order in which they come, and all that wait
     at one time together (OrderedBatches)."""
 
-    def __init__(self, *, runs: Runs, store: EventStore, clock: Clock, human_loop_timeout_ms: int) -> None:
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        store: EventStore,
+        clock: Clock,
+        human_loop_timeout_ms: int,
+        redact: Redact,
+        secrets: RunSecrets,
+    ) -> None:
         self._runs, self._store, self._clock = runs, store, clock
+        self._redact, self._secrets = redact, secrets
         self._human_loop_timeout_ms = human_loop_timeout_ms
         self._ordered = OrderedBatches(self._record, size_of=lambda each: each.report.size)
 
-    async def handle(self, run_id: str, reports: Sequence[Report], context: CommandContext) -> Sequence[CallbackResult]:
-        """The result of each, once all are recorded. Raises Conflict `too_busy` when they find no room to wait."""
-        return await self._ordered.handle(run_id, [_Reported(report=report, context=context) for report in reports])
+    async def handle(
+        self, run_id: str, reports: Sequence[Report], context: CommandContext, *, token: str = ""
+    ) -> Sequence[CallbackResult]:
+        """The result of each, once all are recorded, without secrets. `token`: the caller's own, which must not be
+        recorded either. Raises Conflict `too_busy` when they find no room to wait."""
+        also = (token, *await self._secrets_of(run_id))
+        turn, reported = Turn(), list[_Reported]()
+        for part in _parts(reports):
+            reported += (_Reported(report=report, context=context) for report in self._redacted(part, also))
+            if turn.over:
+                await turn.next()
+        return await self._ordered.handle(run_id, reported)
+
+    async def _secrets_of(self, run_id: str) -> Sequence[str]:
+        """Those in the run's options, which its first event has."""
+        run = (await self._runs.recent(run_id)).state
+        if run is None or run.spec is None or not placeholders(run.spec):
+            return ()
+        return to_redact(tuple((await self._secrets.of(run_id)).values()))
+
+    def _redacted(self, reports: Sequence[Report], also: Sequence[str]) -> Iterator[Report]:
+        """They are looked through together, which costs a fraction: next to none has a secret."""
+        together = _Together([report.callback for report in reports])
+        redacted = self._redact(together, also)
+        for report, callback in zip(reports, redacted.callbacks, strict=True):
+            if redacted is together or callback == report.callback:
+                yield report
+            else:
+                yield msgspec.structs.replace(report, callback=callback, event=callback_event(callback))
 
     async def _record(self, run_id: str, batch: Sequence[_Reported]) -> Sequence[CallbackResult | DomainError]:
         first: dict[str, _Reported] = {}
@@ -221,6 +266,19 @@ class RecordCallbacks:
         if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
             return msgspec.structs.replace(event, timeout_ms=self._human_loop_timeout_ms)
         return event
+
+
+def _parts(reports: Sequence[Report]) -> Iterator[Sequence[Report]]:
+    """The reports in their order, in parts that are looked through for secrets at a stretch."""
+    part, size = list[Report](), 0
+    for report in reports:
+        part.append(report)
+        size += report.size
+        if size >= BYTES_LOOKED_THROUGH:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _kept_result(report: Report, reason: KeptReason, position: int, *, duplicate: bool) -> CallbackResult:

@@ -11,6 +11,9 @@ from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
+from application.ports.redaction import Redact
+from application.ports.run_secrets import RunSecrets
+from application.runs.withheld import withheld
 from application.sessions.commands import Sessions
 from domain.errors import InvalidInput, NotAllowed, NotFound
 from domain.identifiers import check_id, check_new_id, is_reserved, run_stream
@@ -44,10 +47,13 @@ class RunCommands:
         tail: LogTail,
         providers: Providers,
         new_id: Callable[[], str],
+        redact: Redact,
+        secrets: RunSecrets,
         allow_high_priority: bool = False,
     ) -> None:
         self._runs, self._sessions = runs, sessions
         self._tail, self._providers, self._new_id = tail, providers, new_id
+        self._redact, self._secrets = redact, secrets
         self._allow_high_priority = allow_high_priority
 
     async def get(self, run_id: str) -> Loaded[Run]:
@@ -84,7 +90,11 @@ class RunCommands:
             run_id, spec.session_id, {"sessionId": spec.session_id, "userLoginName": spec.user_login_name}
         )
         capabilities = await self._providers.capabilities_of(spec)
-        command = QueueRun(spec=spec, capabilities=capabilities)
+        options = self._providers.secret_options(spec.provider)
+        logged, secrets = withheld(self._redact(spec), options, self._secrets.placeholder)
+        if secrets:
+            await self._secrets.keep(run_id, secrets)
+        command = QueueRun(spec=logged, capabilities=capabilities)
         return await self._runs.handle(run_id, command, context, likely_new=True)
 
     async def _check_reserved(self, run_id: str, session_id: str, of_session: Mapping[str, str]) -> None:
@@ -122,7 +132,8 @@ class RunCommands:
     ) -> ReplyOutcome:
         """Accept the first reply and wait until it has reached the agent. Raises NotFound; Conflict when the question
         is closed without an answer, or was before this one reached the agent."""
-        handled = await self._runs.handle(run_id, ReplyToQuestion(question_id=question_id, answer=answer), context)
+        command = self._redact(ReplyToQuestion(question_id=question_id, answer=answer))
+        handled = await self._runs.handle(run_id, command, context)
         loaded = await wait_for_state(
             self._runs,
             self._tail,

@@ -10,6 +10,7 @@ from application.command_context import CommandContext
 from application.outages import Outages
 from application.ports.log_tail import LogTail
 from application.ports.run_queue import RunLease
+from application.ports.run_secrets import RunSecrets
 from application.runs.commands import Runs
 from application.runs.fork_conversations import ForkConversations
 from application.runs.lease import run_context
@@ -18,7 +19,7 @@ from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.run.commands import FailAttempt, ParkRun, RunCommand
 from domain.run.state import Run
-from domain.run.values import ErrorClass, RunError, WaitsFor
+from domain.run.values import ErrorClass, RunError, RunSpec, WaitsFor
 
 JITTER = 0.2
 PARK_AFTER_S = 2.0
@@ -33,6 +34,7 @@ LONGEST_PARK = timedelta(days=1)
 class ExecutionPorts:
     """What all executions of a process share. `human_loop_timeout` bounds how long an agent waits for an answer.
     `jitter` returns a random number in [0, 1). `api_url`: the API's base URL as agents reach it, if they can.
+    `agent_variables`: what the agent of a run gets from the installation, such as its model's credentials.
     `park_after_s`: how long an agent that waits for a person is silent until its run is parked. `prepare_s`: how long a
     session may take to come up until the run that waits for it is parked."""
 
@@ -44,9 +46,11 @@ class ExecutionPorts:
     human_loop_timeout: timedelta
     limits: RunLimits
     jitter: Callable[[], float]
+    agent_variables: Callable[[RunSpec], dict[str, str]]
     outages: Outages = field(default_factory=Outages)
     api_url: str | None = None
     conversations: ForkConversations | None = None
+    run_secrets: RunSecrets | None = None
     park_after_s: float = PARK_AFTER_S
     prepare_s: float = PREPARE_S
 

@@ -55,7 +55,9 @@ class LookAtParkedRuns:
         """Whether the run still waits for what it was parked for. An executor that does not answer although its
         container runs changes nothing: that the run is taken up would not help."""
         run = (await self._runs.load(parked.run_id)).state
-        if run is None or not isinstance(run.stage, Active) or not run.stage.parked or run.cancel_requested:
+        if run is None or not isinstance(run.stage, Active) or not run.stage.parked:
+            return False
+        if run.cancel_requested or run.abort is not None:
             return False
         if run.stage.parked != "person":
             return await self._session_is_not_ready(parked)

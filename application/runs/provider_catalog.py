@@ -1,7 +1,7 @@
 """The providers of an installation, as its control plane knows them. Nothing is started to describe them."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from application.ports.provider_descriptions import ProviderDescription, credentials_missing, provider_named
 from application.ports.providers import NEEDS_NO_CLI, Installation, Installations, ProviderState, Readiness
@@ -10,20 +10,27 @@ from domain.run.values import RunSpec
 
 
 class ProviderCatalog:
-    """Implements Providers. `configured`: the names of the variables that session workers are given."""
+    """Implements Providers. `variables`: the installation's, of which agents get what their providers need."""
 
     def __init__(
-        self, providers: Sequence[ProviderDescription], installations: Installations, configured: Collection[str]
+        self, providers: Sequence[ProviderDescription], installations: Installations, variables: Mapping[str, str]
     ) -> None:
         self._providers = providers
         self._installations = installations
-        self._configured = frozenset(configured)
+        self._variables = variables
+
+    def variables_of(self, spec: RunSpec) -> dict[str, str]:
+        """What the agent of this run gets of them."""
+        return provider_named(spec.provider, self._providers).variables_of(spec, self._variables)
 
     async def capabilities_of(self, spec: RunSpec) -> Capabilities:
         provider = provider_named(spec.provider, self._providers)
         provider.check(spec)
         installation = await self._installation(provider)
         return provider.capabilities(installation.version, spec.provider_options)
+
+    def secret_options(self, provider: str) -> tuple[str, ...]:
+        return provider_named(provider, self._providers).secret_options
 
     def holds_conversation(self, provider: str, provider_session_id: str, files: Iterable[str]) -> bool:
         known = provider_named(provider, self._providers)
@@ -40,7 +47,7 @@ class ProviderCatalog:
             readiness, reason = "runtime_unhealthy", installation.unhealthy
         elif installation.missing:
             readiness, reason = "environment_not_ready", installation.missing
-        elif provider.credentials and not self._configured & set(provider.credentials):
+        elif provider.credentials and not self._variables.keys() & set(provider.credentials):
             readiness, reason = "environment_not_ready", credentials_missing(provider.name, provider.credentials)
         return ProviderState(
             name=provider.name,

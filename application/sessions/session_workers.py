@@ -21,6 +21,7 @@ from domain.errors import Fenced
 from domain.identifiers import worker_token
 from domain.session.commands import RecordContainerLost, RecordContainerStarted, SessionCommand
 from domain.session.state import Boot, Running, SessionWorker
+from domain.workspace.storage import StorageScope, storage_scope
 
 LOG_LIMIT = 4000
 """How many characters of a dead executor's log are kept."""
@@ -78,7 +79,7 @@ class SessionWorkers:
     def spec(self, worker: LoadedWorker) -> ContainerSpec:
         generation = worker.state.generation
         token = worker_token(self._secret, worker.session_id, generation, "executor")
-        return ContainerSpec(session_id=worker.session_id, generation=generation, token=token)
+        return ContainerSpec(session_id=worker.session_id, generation=generation, token=token, storage=_storage(worker))
 
     def callback_token(self, worker: LoadedWorker) -> str:
         """The bearer token of this worker's agents for the API's callbacks (callback_tokens.py verifies it)."""
@@ -90,7 +91,11 @@ class SessionWorkers:
         if boot is None:
             raise EffectObsolete(f"session {worker.session_id} has no executor that runs")
         return self._directory.executor(
-            session_id=worker.session_id, generation=worker.state.generation, url=boot.url, run_id=run_id
+            session_id=worker.session_id,
+            generation=worker.state.generation,
+            url=boot.url,
+            run_id=run_id,
+            storage=_storage(worker),
         )
 
     async def gone(self, worker: LoadedWorker, context: Callable[[str], CommandContext]) -> bool:
@@ -180,3 +185,7 @@ class SessionWorkers:
         except Fenced as error:
             raise EffectObsolete(str(error)) from error
         return LoadedWorker(session_id=worker.session_id, state=handled.state, seq=handled.seq)
+
+
+def _storage(worker: LoadedWorker) -> StorageScope:
+    return storage_scope(worker.state.workspace_prefix, worker.state.plan)

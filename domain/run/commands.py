@@ -91,6 +91,12 @@ class TimeOutRun(_Leased, frozen=True, kw_only=True):
     limit_ms: int
 
 
+class AbortRun(_Command, frozen=True, kw_only=True):
+    """End the run's agent: the run fails with `error`. It comes from whoever looks after session workers."""
+
+    error: RunError
+
+
 class BeginFinalSync(_Leased, frozen=True, kw_only=True):
     sync_id: str
 
@@ -147,6 +153,7 @@ RunCommand = (
     | RecordCallback
     | FailAttempt
     | TimeOutRun
+    | AbortRun
     | BeginFinalSync
     | RecordExported
     | FinishRun

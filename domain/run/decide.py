@@ -227,6 +227,12 @@ def _time_out(state: Run, command: c.TimeOutRun) -> Sequence[Event]:
             return ()
 
 
+def _abort(state: Run, command: c.AbortRun) -> Sequence[Event]:
+    if isinstance(state.stage, Active) and state.abort is None and not state.cancel_requested:
+        return (e.RunAborted(error=command.error),)
+    return ()
+
+
 def _retry_or_finish(
     state: Run,
     lease: int,
@@ -385,6 +391,7 @@ _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.RecordCallback: _record_callback,
     c.FailAttempt: _fail_attempt,
     c.TimeOutRun: _time_out,
+    c.AbortRun: _abort,
     c.BeginFinalSync: _begin_final_sync,
     c.RecordExported: _record_exported,
     c.FinishRun: _finish,

@@ -216,6 +216,13 @@ class RunTimedOut(LeasedEvent, frozen=True, kw_only=True):
     limit_ms: int
 
 
+@wire("run.aborted")
+class RunAborted(Event, frozen=True, kw_only=True):
+    """The agent is ended, and the run fails with this error: its session worker can't go on."""
+
+    error: RunError
+
+
 @wire("run.tail_lost")
 class RunTailLost(LeasedEvent, frozen=True, kw_only=True):
     """The container is gone, and with it any journal entries after number `recorded_entries`."""

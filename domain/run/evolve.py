@@ -180,6 +180,10 @@ def _timed_out(state: Run, event: e.RunTimedOut, _at: datetime) -> Run:
     return replace(state, abort=timeout_error(event.what, event.limit_ms)) if state.abort is None else state
 
 
+def _aborted(state: Run, event: e.RunAborted, _at: datetime) -> Run:
+    return replace(state, abort=event.error) if state.abort is None else state
+
+
 def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:
     return replace(
         state,
@@ -219,6 +223,7 @@ _HANDLERS: dict[type[Event], Callable[[Run, Any, datetime], Run]] = {
     e.HumanLoopCanceled: _question_canceled,
     e.HumanLoopExpired: _question_expired,
     e.RunTimedOut: _timed_out,
+    e.RunAborted: _aborted,
     e.RunAgentFinished: _agent_finished,
     e.RunSyncing: _syncing,
     e.RunExported: _exported,

@@ -118,6 +118,15 @@ class StopSession(_Command, frozen=True, kw_only=True):
     idle_before: datetime | None = None
 
 
+class LimitDisk(_Command, frozen=True, kw_only=True):
+    """The container has written more than it may."""
+
+    generation: int
+    used_bytes: int
+    limit_bytes: int
+    sync_id: str
+
+
 class RecordStopped(_Command, frozen=True, kw_only=True):
     generation: int
 
@@ -227,6 +236,7 @@ SessionCommand = (
     | RecordSynced
     | RecordSyncFailed
     | StopSession
+    | LimitDisk
     | RecordStopped
     | RemoveSession
     | CancelRemove

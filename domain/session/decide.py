@@ -77,7 +77,10 @@ def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
 def _detach_run(state: SessionWorker, command: c.DetachRun) -> Sequence[Event]:
     if command.run_id not in state.attached_runs:
         return ()
-    return (e.SessionRunDetached(generation=state.generation, detached_run_id=command.run_id),)
+    detached = e.SessionRunDetached(generation=state.generation, detached_run_id=command.run_id)
+    if state.disk_stop and isinstance(state.lifecycle, Running) and state.lifecycle.stop is None:
+        return (detached, _disk_stop(state, state.disk_stop))
+    return (detached,)
 
 
 def _request_sync(state: SessionWorker, command: c.RequestSync) -> Sequence[Event]:
@@ -209,6 +212,25 @@ def _stop(state: SessionWorker, command: c.StopSession) -> Sequence[Event]:
             return ()
 
 
+def _limit_disk(state: SessionWorker, command: c.LimitDisk) -> Sequence[Event]:
+    """Once until the worker is stopped. Without a run that is to be ended first, the stop is requested at once."""
+    if not isinstance(state.lifecycle, Running) or state.lifecycle.stop is not None or state.disk_stop:
+        return ()
+    run = state.attached_runs[0] if state.attached_runs else ""
+    exceeded = e.DiskLimitExceeded(
+        generation=state.generation,
+        used_bytes=command.used_bytes,
+        limit_bytes=command.limit_bytes,
+        sync_id=command.sync_id,
+        attached_run_id=run,
+    )
+    return (exceeded,) if run else (exceeded, _disk_stop(state, command.sync_id))
+
+
+def _disk_stop(state: SessionWorker, sync_id: str) -> e.StopRequested:
+    return e.StopRequested(generation=state.generation, reason="disk_limit", sync_id=sync_id)
+
+
 def _record_stopped(state: SessionWorker, _command: c.RecordStopped) -> Sequence[Event]:
     if not isinstance(state.lifecycle, Stopping):
         return ()
@@ -299,6 +321,7 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.RecordSynced: _record_synced,
     c.RecordSyncFailed: _record_sync_failed,
     c.StopSession: _stop,
+    c.LimitDisk: _limit_disk,
     c.RecordStopped: _record_stopped,
     c.RemoveSession: _remove,
     c.CancelRemove: _cancel_remove,

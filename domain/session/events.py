@@ -18,7 +18,7 @@ ActivationKind = Literal["create", "start"]
 ActivationAction = Literal["created_and_started", "started", "already_running"]
 ActivationStep = Literal["create", "start", "restore", "link", "validate"]
 StartPurpose = Literal["activation", "maintenance", "revival"]
-StopReason = Literal["user_close", "idle", "shutdown", "restore"]
+StopReason = Literal["user_close", "idle", "shutdown", "restore", "disk_limit"]
 
 
 class GenerationEvent(Event, frozen=True, kw_only=True):
@@ -161,6 +161,17 @@ class SessionSyncFailed(GenerationEvent, frozen=True, kw_only=True):
     attempt: int
     final: bool = False
     for_run_id: str = ""
+
+
+@wire("session.disk_limit_exceeded")
+class DiskLimitExceeded(GenerationEvent, frozen=True, kw_only=True):
+    """The container has written `used_bytes`, more than `limit_bytes`. It is stopped with the gate sync `sync_id`, once
+    the attached run, which is ended for it, is detached."""
+
+    used_bytes: int
+    limit_bytes: int
+    sync_id: str
+    attached_run_id: str = ""
 
 
 @wire("session.stop_requested")

@@ -223,7 +223,12 @@ def _settle(state: SessionWorker, settled: SettledSync) -> tuple[SettledSync, ..
     return (*state.settled_syncs, settled)[-SETTLED_SYNCS_KEPT:]
 
 
+def _disk_limit_exceeded(state: SessionWorker, event: e.DiskLimitExceeded, _at: datetime) -> SessionWorker:
+    return replace(state, disk_stop=event.sync_id)
+
+
 def _stop_requested(state: SessionWorker, event: e.StopRequested, _at: datetime) -> SessionWorker:
+    state = replace(state, disk_stop="")
     if isinstance(state.lifecycle, Running):
         stop = PendingStop(reason=event.reason, sync_id=event.sync_id)
         return replace(state, lifecycle=replace(state.lifecycle, stop=stop), last_sync_status="running")
@@ -284,6 +289,7 @@ def _gone(state: SessionWorker, _event: e.SessionRemoved | e.ContainerLost, at: 
         ever_active=False,
         pending_syncs=(),
         sync_failures=0,
+        disk_stop="",
     )
     return _sync_settled(state)
 
@@ -330,6 +336,7 @@ _HANDLERS: dict[type[Event], Callable[[SessionWorker, Any, datetime], SessionWor
     e.SyncRequested: _sync_requested,
     e.SessionSynced: _synced,
     e.SessionSyncFailed: _sync_failed,
+    e.DiskLimitExceeded: _disk_limit_exceeded,
     e.StopRequested: _stop_requested,
     e.StopCanceled: _stop_canceled,
     e.SessionStopping: _stopping,

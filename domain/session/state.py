@@ -133,7 +133,8 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     """All times are `occurred_at` of events. `last_sync`: the session's workspace. `sync_failures`: how many syncs have
     failed for good since the last that succeeded, the last one at `sync_failed_at`. `restored` and `ever_active` are
     about the current generation. `kept_since`: syncs that were replaced before that time are not kept. `collection_id`:
-    of the collection under way, else empty. `fork`: set if the session is a fork.
+    of the collection under way, else empty. `fork`: set if the session is a fork. `disk_stop`: the
+    gate sync of the stop that follows the detachment of a run, since the container has written too much.
     """
 
     app_id: str
@@ -167,6 +168,7 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     collection_id: str = ""
     collected_at: datetime | None = None
     fork: Fork | None = None
+    disk_stop: str = ""
 
     def settled_sync(self, sync_id: str) -> SettledSync | None:
         """How the sync of this id ended; None if it is not among the last SETTLED_SYNCS_KEPT."""

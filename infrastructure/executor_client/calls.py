@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from application.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
-from application.executor_protocol import CREDENTIALS_HEADER, AnswerT, ExecutorCall, ExecutorProblem
+from application.executor_protocol import CREDENTIALS_HEADER, WITH_STORE, AnswerT, ExecutorCall, ExecutorProblem
 from application.ports.executor import ExecutorError
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.journal_stream import StreamCut
@@ -19,8 +19,8 @@ from infrastructure.executor_client.trace_headers import trace_headers
 _LONGEST_DETAIL = 2000
 LONGEST_ANSWER = 32 * 1024 * 1024
 """Bytes of the longest answer that is accepted; a journal is streamed instead and limited by the line."""
-CredentialsHeader = Callable[[], Awaitable[str]]
-"""The value of CREDENTIALS_HEADER now; "" when there is nothing to pass on. Raises nothing."""
+StoreHeaders = Callable[[], Awaitable[dict[str, str]]]
+"""What the executor needs for the object store now; empty when it has all. Raises nothing."""
 _UNSPECIFIC_REASONS = frozenset({"", "internal"})
 
 
@@ -48,18 +48,18 @@ class ExecutorCalls:
         target: Target,
         policy: CallPolicy,
         breaker: CircuitBreaker,
-        credentials: CredentialsHeader | None = None,
+        store: StoreHeaders | None = None,
     ) -> None:
-        self.passes_credentials = credentials is not None
-        self._credentials = credentials
+        self.passes_credentials = store is not None
+        self._store = store
         self._client = client
         self._target = target
         self._policy = policy
         self._breaker = breaker
 
     async def has_credentials_to_pass(self) -> bool:
-        """Whether a call made now would bring any."""
-        return self._credentials is not None and await self._credentials() != ""
+        """Whether a call made now would bring any that expire."""
+        return self._store is not None and CREDENTIALS_HEADER in await self._store()
 
     async def ask(
         self,
@@ -73,10 +73,7 @@ class ExecutorCalls:
         content = msgspec.json.encode(body) if body is not None else None
         limits = self._timeout(timeout_s or self._policy.timeout_s)
         path = call.path_of(run_id)
-        async with self._answered(call.operation, call.method, path, content=content, limits=limits, run_id=run_id) as (
-            response,
-            attempt,
-        ):
+        async with self._answered(call, path, content=content, limits=limits, run_id=run_id) as (response, attempt):
             try:
                 return msgspec.json.decode(response.content, type=call.answer)
             except msgspec.MsgspecError as error:
@@ -96,16 +93,13 @@ class ExecutorCalls:
         """The response with its body unread, and the number of the attempt. Failures of the body are not retried."""
         limits = self._timeout(self._policy.silence_s)
         path = f"{call.path_of(run_id)}?{'&'.join(f'{name}={value}' for name, value in params.items())}"
-        async with self._answered(
-            call.operation, call.method, path, content=None, limits=limits, run_id=run_id, stream=True
-        ) as answered:
+        async with self._answered(call, path, content=None, limits=limits, run_id=run_id, stream=True) as answered:
             yield answered
 
     @asynccontextmanager
     async def _answered(
         self,
-        operation: str,
-        method: str,
+        call: ExecutorCall[Any],
         path: str,
         *,
         content: bytes | None,
@@ -114,7 +108,14 @@ class ExecutorCalls:
         stream: bool = False,
     ) -> AsyncIterator[tuple[httpx.Response, int]]:
         response, attempt = await self._repeat(
-            operation, method, path, content=content, limits=limits, run_id=run_id, stream=stream
+            call.operation,
+            call.method,
+            path,
+            content=content,
+            limits=limits,
+            run_id=run_id,
+            stream=stream,
+            with_store=call in WITH_STORE,
         )
         try:
             yield response, attempt
@@ -164,6 +165,7 @@ class ExecutorCalls:
         limits: httpx.Timeout,
         run_id: str,
         stream: bool,
+        with_store: bool,
     ) -> httpx.Response:
         target = self._target
         headers = trace_headers(
@@ -174,8 +176,8 @@ class ExecutorCalls:
         )
         headers["accept-encoding"] = "identity"  # a compressed answer could expand past LONGEST_ANSWER
         headers["authorization"] = f"Bearer {target.token}"
-        if self._credentials is not None and (credentials := await self._credentials()):
-            headers[CREDENTIALS_HEADER] = credentials
+        if with_store and self._store is not None:
+            headers |= await self._store()
         if content is not None:
             headers["content-type"] = "application/json"
         try:

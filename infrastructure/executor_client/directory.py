@@ -2,8 +2,9 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -11,10 +12,13 @@ import httpx
 
 from application.circuit_breaker import CircuitBreaker, CircuitState
 from domain.identifiers import container_name, worker_token
+from domain.workspace.storage import StorageScope
 from infrastructure.executor_client.call_policy import CallPolicy
-from infrastructure.executor_client.calls import CredentialsHeader, ExecutorCalls, Target
+from infrastructure.executor_client.calls import ExecutorCalls, Target
 from infrastructure.executor_client.http_executor import HttpExecutor
 
+StoreHeaders = Callable[[str, int, StorageScope | None], Awaitable[dict[str, str]]]
+"""What a call to the executor of a session, a generation and a scope carries for the object store. Raises nothing."""
 _REMEMBERED_BREAKERS = 2000
 
 
@@ -31,7 +35,7 @@ class HttpExecutorDirectory:
 
     The bearer token of an executor is derived from `secret`, the session and the generation. With `shared`, all
     sessions use that one executor, whatever address their worker has; its credentials for the object store are its own.
-    The others get those of `credentials` with each call.
+    The others get the headers of `store` with each call that may use the store.
     """
 
     def __init__(
@@ -42,10 +46,10 @@ class HttpExecutorDirectory:
         shared: SharedExecutor | None = None,
         max_connections: int = 1000,
         clock: Callable[[], float] = time.monotonic,
-        credentials: CredentialsHeader | None = None,
+        store: StoreHeaders | None = None,
     ) -> None:
         self._secret = secret
-        self._credentials = None if shared else credentials
+        self._store = None if shared else store
         self._clock = clock
         self._policy = policy or CallPolicy()
         self._shared = shared
@@ -58,7 +62,9 @@ class HttpExecutorDirectory:
             follow_redirects=False,
         )
 
-    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> HttpExecutor:
+    def executor(
+        self, *, session_id: str, generation: int, url: str, run_id: str = "", storage: StorageScope | None = None
+    ) -> HttpExecutor:
         name = container_name(session_id, generation)
         if self._shared:
             base_url, token = self._shared.base_url, self._shared.token
@@ -68,7 +74,8 @@ class HttpExecutorDirectory:
             base_url=base_url.rstrip("/"), token=token, session_id=session_id, executor_id=name, run_id=run_id
         )
         breaker = self._breaker("shared" if self._shared else f"{name} {target.base_url}")
-        return HttpExecutor(ExecutorCalls(self._client, target, self._policy, breaker, self._credentials), self._policy)
+        store = partial(self._store, session_id, generation, storage) if self._store is not None else None
+        return HttpExecutor(ExecutorCalls(self._client, target, self._policy, breaker, store), self._policy)
 
     def circuit_states(self) -> Mapping[str, CircuitState]:
         """The state of each executor's breaker, by its key, for metrics; the most recently called executors only."""

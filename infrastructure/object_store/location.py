@@ -1,5 +1,7 @@
 """The address of a bucket and the credentials for it."""
 
+from urllib.parse import urlsplit
+
 import msgspec
 
 
@@ -43,6 +45,18 @@ class S3Location(msgspec.Struct, frozen=True, kw_only=True):
         if self.endpoint:
             return self.endpoint
         return f"https://s3.{self.region}.{'amazonaws.com.cn' if self.region.startswith('cn-') else 'amazonaws.com'}"
+
+    @property
+    def port(self) -> int:
+        """That of the endpoint, 0 if it names none."""
+        return urlsplit(self.endpoint).port or 0
+
+    @property
+    def bucket_url(self) -> str:
+        """The URL to which a slash and a key are appended."""
+        if self.endpoint or "." in self.bucket:
+            return f"{self.server.rstrip('/')}/{self.bucket}"
+        return self.server.replace("://", f"://{self.bucket}.", 1)
 
     @property
     def address(self) -> str:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -43,17 +43,13 @@ class ErrorResponse(Exception):
 
 
 class S3Rest:
-    """Safe to use from many threads; at most `max_idle` connections are kept between calls. `credentials` may be
-    replaced at any time; each request is signed with those of its moment."""
+    """Safe to use from many threads; at most `max_idle` connections are kept between calls. `credentials` and
+    `location` may be replaced at any time; each request is signed with, and sent to, those of its moment."""
 
     def __init__(self, location: S3Location, *, max_idle: int = 16) -> None:
-        self._region = location.region
+        self.location = location
         self.credentials = location.credentials
-        self._url = urlsplit(location.endpoint or _aws(location))
-        # At AWS the bucket is part of the host name; elsewhere, and with a dot in it, it is the first part of the path.
-        in_host = not location.endpoint and "." not in location.bucket
-        self._base = self._url.path.rstrip("/") + ("/" if in_host else f"/{location.bucket}/")
-        self._tls = ssl.create_default_context() if self._url.scheme == "https" else None
+        self._tls = ssl.create_default_context() if location.server.startswith("https:") else None
         self._idle: deque[http.client.HTTPConnection] = deque(maxlen=max_idle)
         self._lock = threading.Lock()
 
@@ -81,9 +77,11 @@ class S3Rest:
         body: bytes = b"",
     ) -> Iterator[http.client.HTTPResponse]:
         """One call; the response is read within the block. Raises as `call` does."""
-        path, query_text = encoded_path(self._base + key), encoded_query(query)
-        signed = self._signed(method, path, query_text, headers, body)
-        connection = self._connection()
+        location = self.location
+        url = urlsplit(location.bucket_url)
+        path, query_text = encoded_path(f"{url.path}/{key}"), encoded_query(query)
+        signed = self._signed(method, path, query_text, {"host": url.netloc, **headers}, body)
+        connection = self._connection(url)
         target = f"{path}?{query_text}" if query_text else path
         reusable = False
         try:
@@ -113,39 +111,31 @@ class S3Rest:
             method=method,
             path=path,
             query=query,
-            headers={"host": self._url.netloc, **headers},
+            headers=headers,
             payload_hash=hashlib.sha256(body).hexdigest(),
-            region=self._region,
+            region=self.location.region,
             access_key=credentials.access_key,
             secret_key=credentials.secret_key,
             session_token=credentials.session_token,
             now=datetime.now(UTC),
         )
 
-    def _connection(self) -> http.client.HTTPConnection:
+    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
+        fresh = self._unconnected(url)
         while True:
             with self._lock:
                 kept = self._idle.pop() if self._idle else None
             if kept is None:
-                return self._connected()
-            if _is_usable(kept):
+                return _connected(fresh)
+            if (kept.host, kept.port) == (fresh.host, fresh.port) and _is_usable(kept):
                 return kept
             kept.close()
 
-    def _connected(self) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "", self._url.port
-        connection = (
-            http.client.HTTPConnection(host, port, timeout=CONNECT_S)
-            if self._tls is None
-            else http.client.HTTPSConnection(host, port, timeout=CONNECT_S, context=self._tls)
-        )
-        try:
-            connection.connect()
-        except BaseException:
-            connection.close()
-            raise
-        connection.sock.settimeout(READ_S)
-        return connection
+    def _unconnected(self, url: SplitResult) -> http.client.HTTPConnection:
+        host, port = url.hostname or "", url.port
+        if url.scheme == "https":
+            return http.client.HTTPSConnection(host, port, timeout=CONNECT_S, context=self._tls)
+        return http.client.HTTPConnection(host, port, timeout=CONNECT_S)
 
     def _keep(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
@@ -158,6 +148,16 @@ class S3Rest:
 def lower_case(response: http.client.HTTPResponse) -> dict[str, str]:
     """Response headers by name, in lower case."""
     return {name.lower(): value for name, value in response.getheaders()}
+
+
+def _connected(connection: http.client.HTTPConnection) -> http.client.HTTPConnection:
+    try:
+        connection.connect()
+    except BaseException:
+        connection.close()
+        raise
+    connection.sock.settimeout(READ_S)
+    return connection
 
 
 def _exchange(
@@ -184,9 +184,3 @@ def _is_usable(connection: http.client.HTTPConnection) -> bool:
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return not poll.poll(0)
-
-
-def _aws(location: S3Location) -> str:
-    if "." in location.bucket:
-        return location.server
-    return location.server.replace("://", f"://{location.bucket}.", 1)

@@ -4,6 +4,8 @@ import http.client
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 
+import msgspec
+
 from application.ports.object_store import FetchedObject, ObjectInfo, ObjectMissing, ObjectStoreError
 from infrastructure.object_store.attempts import (
     CHUNK_BYTES,
@@ -34,7 +36,6 @@ class S3ObjectStore:
     """Implements ObjectStore."""
 
     def __init__(self, location: S3Location, *, max_connections: int = 16, retry_delay_s: float = 0.2) -> None:
-        self.location = location
         self._rest = S3Rest(location, max_idle=max_connections)
         self._attempts = Attempts(location.server, _judged, delay_s=retry_delay_s)
 
@@ -45,9 +46,16 @@ class S3ObjectStore:
     def close(self) -> None:
         self._rest.close()
 
-    def renew(self, credentials: S3Credentials) -> None:
-        """Sign every request from now on with these, those of calls under way included."""
+    @property
+    def location(self) -> S3Location:
+        return self._rest.location
+
+    def renew(self, credentials: S3Credentials, endpoint: str = "") -> None:
+        """Sign every request from now on with these, those of calls under way included, and send them to `endpoint` if
+        one is given."""
         self._rest.credentials = credentials
+        if endpoint:
+            self._rest.location = msgspec.structs.replace(self.location, endpoint=endpoint)
 
     def get(self, key: str, *, start: int = 0, length: int | None = None) -> bytes:
         return self.fetch(key, start=start, length=length).body

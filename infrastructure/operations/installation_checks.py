@@ -20,6 +20,7 @@ from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.migrations import pending
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.read_models.administration import projection_statuses
+from infrastructure.runtimes.egress import HostFirewall
 
 LOW_DISK_BYTES = 2 * 1024**3
 Results = Sequence[CheckResult]
@@ -133,6 +134,20 @@ async def check_process_managers(find_database: FindDatabase) -> Results:
         mend = "they are sent again until they are answered; the log of the `worker` process names the sessions"
         return [CheckResult(name="process managers", status="warning", detail=detail, mend=mend)]
     return [CheckResult(name="process managers", status="ok", detail=f"{len(statuses)} process managers work")]
+
+
+async def check_egress(firewall: HostFirewall | None) -> Results:
+    """`firewall`: what limits containers, not in force here; None where session workers are no containers."""
+    if firewall is None:
+        detail = "session workers reach whatever this machine reaches: they are no containers"
+        return [CheckResult(name="egress", status="ok", detail=detail)]
+    if firewall.policy == "open":
+        mend = "set FLEETLOG_WORKER_EGRESS=internet, or limit them yourself"
+        return [CheckResult(name="egress", status="warning", detail=firewall.told(), mend=mend)]
+    if why := await asyncio.to_thread(firewall.complaint):
+        mend = "run it on Docker's host as root or with CAP_NET_ADMIN, or set FLEETLOG_WORKER_EGRESS=open"
+        return [CheckResult(name="egress", status="error", detail=f"{firewall.policy}: {why}", mend=mend)]
+    return [CheckResult(name="egress", status="ok", detail=firewall.told())]
 
 
 async def check_providers(open_providers: Callable[[], AbstractAsyncContextManager[Providers]]) -> Results:

@@ -180,6 +180,19 @@ class ModelsReadiness:
         return "; ".join(said) or "nobody finds one down"
 
 
+class EgressReadiness:
+    """Ready while what session workers may reach is limited as the settings say. `check_now` puts the rules in force
+    again if they are gone, and raises when they can't be."""
+
+    name = "egress"
+
+    def __init__(self, check_now: Callable[[], Awaitable[str]]) -> None:
+        self._check_now = check_now
+
+    async def check(self) -> str:
+        return await self._check_now()
+
+
 class StreamsReadiness:
     name = "streams"
 

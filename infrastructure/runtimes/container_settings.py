@@ -16,6 +16,8 @@ PORT_KEY: Final = f"{EXECUTOR_PORT}/tcp"
 LABEL_INSTALLATION: Final = "fleetlog.installation"
 LABEL_SESSION: Final = "fleetlog.session"
 LABEL_GENERATION: Final = "fleetlog.generation"
+LABEL_PROTOCOL: Final = "fleetlog.protocol"
+"""Of an image: the protocol of its executor. Images of protocol 1 have none."""
 
 EXECUTOR_CAPABILITIES: Final = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
 """What the executor, root in its container, needs to own the workspace and to start and end agents as another user.
@@ -25,8 +27,10 @@ Agents run as an ordinary user under no-new-privileges and have none of them."""
 @dataclass(frozen=True, kw_only=True)
 class ContainerSettings:
     """`network`: None publishes the executor's port on this machine's loopback; a name attaches the container to that
-    Docker network instead, and the executor is called at its address there. `credentials`: environment variables of
-    the container, what agent CLIs need for their models; it holds no other secrets."""
+    Docker network instead, and the executor is called at its address there. `bridge`: the network interface of the
+    installation's own network, whose traffic the host's firewall limits; None for one without limits.
+    `agent_variables`: what agents need for their models. An executor of protocol 1 has them in its environment; a later
+    one is sent those of a run with the run. `disk_bytes`: what a container may write; 0: no limit."""
 
     image: str
     pull: Literal["missing", "never", "always"] = "missing"
@@ -34,8 +38,10 @@ class ContainerSettings:
     memory_bytes: int = 2 * 1024**3
     pids: int = 512
     network: str | None = None
+    bridge: str | None = None
     extra_hosts: Mapping[str, str] = field(default_factory=lambda: {"host.docker.internal": "host-gateway"})
-    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    agent_variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    disk_bytes: int = 0
     log_bytes: int = 10 * 1024**2
 
     def host_options(self) -> dict[str, Any]:

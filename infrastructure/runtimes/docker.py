@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -18,6 +18,7 @@ from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
+    OversizedContainer,
     OwnContainer,
     RuntimeUnavailable,
     StartFailed,
@@ -33,7 +34,9 @@ from infrastructure.runtimes.container_settings import (
     docker_name,
     labels,
 )
+from infrastructure.runtimes.docker_disks import ContainerDisks
 from infrastructure.runtimes.docker_engine import DockerEngine, published_url
+from infrastructure.runtimes.egress import EgressNotEnforceable, HostFirewall
 from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
 from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders, serves_as
 from infrastructure.runtimes.polling import wait_until
@@ -55,8 +58,9 @@ Status = Literal["created", "running", "exited"]
 class DockerWorkerRuntime:
     """Implements WorkerRuntime. `installation` distinguishes our containers from others on the same daemon.
 
-    `environment` is this process's, for DOCKER_HOST and its like. A container's id is Docker's own. Starts, stops and
-    removals of one container run one at a time within this process; between processes the effect's lease ensures it.
+    `environment` is this process's, for DOCKER_HOST and its like; `firewall` limits what containers reach. A
+    container's id is Docker's own. Starts, stops and removals of one container run one at a time within this process;
+    between processes the effect's lease ensures it.
     """
 
     name = "docker"
@@ -68,11 +72,13 @@ class DockerWorkerRuntime:
         setup: ExecutorSetup,
         *,
         environment: Mapping[str, str],
+        firewall: HostFirewall | None = None,
         start_timeout_s: float = 60.0,
         stop_timeout_s: int = 15,
         threads: int = 16,
     ) -> None:
         self._installation = installation
+        self._firewall = firewall
         self._settings = settings
         self._setup = replace(setup, idle_exit_s=0)  # Docker would start it again at once
         self._engine = DockerEngine(environment, installation=installation, connections=threads)
@@ -82,7 +88,18 @@ class DockerWorkerRuntime:
         self._locks: dict[str, tuple[Lock, int]] = {}
         self._locks_lock = Lock()
         self._closing = Event()
+        self._disks = ContainerDisks(self._engine, settings.disk_bytes)
         self._daemon_id = ""  # as last read: good enough to report, never to decide that a container is gone
+
+    async def prepare(self) -> None:
+        """Make the containers' network, and put its rules in force; leave that to the first container while no daemon
+        answers. Raises EgressNotEnforceable."""
+        with suppress(RuntimeUnavailable):
+            await self._call(self._prepare)
+
+    async def egress(self) -> str:
+        await self._call(self._limit)
+        return self._firewall.told() if self._firewall is not None else "as the processes have it that make containers"
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """Raises StartFailed if the image is missing or the daemon refuses."""
@@ -105,6 +122,9 @@ class DockerWorkerRuntime:
 
     async def own_containers(self) -> list[OwnContainer]:
         return await self._call(self._own_containers)
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return await self._call(self._disks.oversized)
 
     def image_labels(self) -> dict[str, str] | None:
         """The labels of the session workers' image; None if there is none. Blocks. Raises RuntimeUnavailable."""
@@ -130,6 +150,7 @@ class DockerWorkerRuntime:
         name = docker_name(self._installation, spec)
         found = self._engine.find(name)
         if found is None:
+            self._limit()
             self._engine.create(spec, self._settings)
             found = self._engine.find(name)
         if found is None:
@@ -137,6 +158,27 @@ class DockerWorkerRuntime:
         self._check_owner(found, spec)
         self._daemon_id = self._engine.daemon_id()
         return self._info(found, self._daemon_id)
+
+    def _prepare(self) -> None:
+        if self._firewall is None:
+            return
+        if self._firewall.policy == "open":
+            if self._engine.remove_unused_network(self._firewall.bridge):
+                self._firewall.remove()
+            return
+        self._engine.own_network(self._firewall.bridge)
+        self._firewall.enforce(anew=True)
+
+    def _limit(self) -> None:
+        """Put the rules in force for what containers reach, should they not be any more."""
+        if self._firewall is None:
+            return
+        try:
+            if self._firewall.bridge_is_missing():
+                self._prepare()
+            self._firewall.enforce()
+        except EgressNotEnforceable as error:
+            raise RuntimeUnavailable(str(error)) from error
 
     def _start(self, spec: ContainerSpec, container_id: str, maintenance: bool) -> ContainerInfo:
         config = self._setup.config(
@@ -148,6 +190,7 @@ class DockerWorkerRuntime:
             port=EXECUTOR_PORT,
             agent_user=AGENT_USER,
         )
+        self._limit()
         with self._alone(container_id):
             found = self._found(spec, container_id)
             if not self._adopted(found, spec, config):
@@ -179,7 +222,9 @@ class DockerWorkerRuntime:
         if not belongs_to(health, spec) or health.maintenance != config.maintenance:
             return False
         present = msgspec.json.decode(content, type=ExecutorConfig)
-        return serves_as(present, config) or (present.token == config.token and bool(health.active_runs))
+        return serves_as(present, config, health.protocol_version) or (
+            present.token == config.token and bool(health.active_runs)
+        )
 
     def _boot(self, before: dict[str, Any], spec: ContainerSpec, config: ExecutorConfig) -> None:
         """Start the container and wait until its executor serves. Raises StartFailed.
@@ -277,6 +322,7 @@ class DockerWorkerRuntime:
         return self._info(found, present) if found else None
 
     def _own_containers(self) -> list[OwnContainer]:
+        self._limit()  # somebody may have flushed the host's rules; this is asked every minute
         listed = [
             OwnContainer(
                 container_id=each["Id"],

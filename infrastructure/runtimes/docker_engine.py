@@ -4,7 +4,7 @@ import io
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import docker
@@ -17,6 +17,7 @@ from application.ports.worker_runtime import ContainerSpec, RuntimeDown, Runtime
 from infrastructure.runtimes.container_settings import (
     EXECUTOR_PORT,
     LABEL_INSTALLATION,
+    LABEL_PROTOCOL,
     PORT_KEY,
     ContainerSettings,
     docker_name,
@@ -37,6 +38,7 @@ class DockerEngine:
         self._connections = connections
         self._connecting = threading.Lock()
         self._connected: APIClient | None = None
+        self._has_quotas: bool | None = None
 
     def daemon_id(self) -> str:
         """The daemon's id and data folder: up to Docker 20.10, all daemons of one machine have the same id."""
@@ -78,6 +80,18 @@ class DockerEngine:
                 raise StartFailed(f"there is no image {settings.image}; script/worker-image builds it") from error
             self._pull(settings.image)
             self._create(spec, settings)
+
+    @property
+    def has_quotas(self) -> bool:
+        """Whether the daemon's storage driver has taken a limit for the last container."""
+        return self._has_quotas is True
+
+    def written_bytes(self, container: str) -> int:
+        """What it has written over its image; 0 when it is gone. The daemon adds up its files, which takes long where
+        there are many."""
+        with self._reached() as api:
+            found = api.containers(all=True, size=True, filters={"id": container})
+            return int(found[0].get("SizeRw", 0)) if found else 0
 
     def put_file(self, container: str, folder: str, name: str, content: bytes) -> None:
         """Write a file into a container, running or not; only root in it may read the file."""
@@ -145,28 +159,41 @@ class DockerEngine:
             self._connected.close()
 
     def _create(self, spec: ContainerSpec, settings: ContainerSettings) -> None:
-        network = settings.network or self._own_network()
+        network = settings.network or self.own_network(settings.bridge)
+        known = self.image_labels(settings.image)
+        predecessor = known is not None and not known.get(LABEL_PROTOCOL)
+        options = settings.host_options()
+        options["log_config"] = LogConfig(**options["log_config"])
+        if settings.disk_bytes and self._has_quotas is not False:
+            options["storage_opt"] = {"size": str(settings.disk_bytes)}
         with self._reached() as api:
-            options = settings.host_options()
-            options["log_config"] = LogConfig(**options["log_config"])
             try:
                 api.create_container(
                     settings.image,
                     name=docker_name(self._installation, spec),
                     labels=labels(self._installation, spec),
-                    environment=dict(settings.credentials),
+                    environment=dict(settings.agent_variables) if predecessor else {},
                     ports=[EXECUTOR_PORT] if settings.network is None else [],
                     host_config=api.create_host_config(**options, network_mode=network),
                 )
             except ImageNotFound:
                 raise
             except APIError as error:
-                if error.status_code != 409:
+                if "storage_opt" in options and "storage-opt" in str(error.explanation).lower():
+                    self._has_quotas = False  # the storage driver has none: the containers are watched instead
+                    self._create(spec, settings)
+                elif error.status_code != 409:
                     raise StartFailed(f"no container for {spec.session_id}: {error.explanation}") from error
+            else:
+                self._has_quotas = "storage_opt" in options
 
-    def _own_network(self) -> str:
-        """The name of this installation's own bridge, made if missing: containers reach the outside, not each other."""
-        name = f"fleetlog-{self._installation}"
+    def own_network(self, bridge: str | None) -> str:
+        """The name of this installation's own network, made if missing: its containers don't reach each other. With a
+        `bridge`, it is the one on that network interface; containers of earlier releases stay on the other."""
+        name = self._network_name(bridge)
+        options = {"com.docker.network.bridge.enable_icc": "false"}
+        if bridge:
+            options["com.docker.network.bridge.name"] = bridge
         with self._reached() as api:
             try:
                 api.inspect_network(name)
@@ -175,7 +202,7 @@ class DockerEngine:
                     api.create_network(
                         name,
                         driver="bridge",
-                        options={"com.docker.network.bridge.enable_icc": "false"},
+                        options=options,
                         labels={LABEL_INSTALLATION: self._installation},
                         check_duplicate=True,
                     )
@@ -183,6 +210,20 @@ class DockerEngine:
                     if error.status_code != 409:
                         raise
         return name
+
+    def remove_unused_network(self, bridge: str) -> bool:
+        """Remove the installation's network on this interface, unless containers are on it, stopped ones included.
+        Whether there is none now."""
+        name = self._network_name(bridge)
+        with self._reached() as api:
+            if api.containers(all=True, filters={"network": name}):
+                return False
+            with suppress(NotFound):
+                api.remove_network(name)
+            return True
+
+    def _network_name(self, bridge: str | None) -> str:
+        return f"fleetlog-{self._installation}{'-limited' if bridge else ''}"
 
     def _pull(self, image: str) -> None:
         with self._reached() as api:

@@ -161,7 +161,7 @@ class ExecutorProcess:
             return False
         if present.token != config.token:
             return False  # nobody could call it any more
-        return bool(health.active_runs) or serves_as(present, config)
+        return bool(health.active_runs) or serves_as(present, config, health.protocol_version)
 
     def _spawn(self, config_file: Path) -> subprocess.Popen[bytes]:
         log = self._folder.open_log()

@@ -7,7 +7,13 @@ worker is stopped or removed is recorded in the log and changes nothing at the e
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from application.ports.worker_runtime import ContainerInfo, ContainerSpec, OwnContainer, RuntimeUnavailable
+from application.ports.worker_runtime import (
+    ContainerInfo,
+    ContainerSpec,
+    OversizedContainer,
+    OwnContainer,
+    RuntimeUnavailable,
+)
 from domain.identifiers import container_name
 from infrastructure.runtimes.executor_health import ProbeFailed, probe
 
@@ -51,6 +57,15 @@ class ExternalExecutorRuntime:
 
     async def check(self) -> None:
         """Do nothing: there is no daemon."""
+
+    async def prepare(self) -> None:
+        """Do nothing: the executor may come later."""
+
+    async def egress(self) -> str:
+        return "as whoever runs the executor has it"
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return []
 
     async def shutdown(self) -> None:
         """Do nothing: the executor is not ours."""

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +14,7 @@ from application.ports.worker_runtime import (
     ContainerGone,
     ContainerInfo,
     ContainerSpec,
+    OversizedContainer,
     OwnContainer,
     RuntimeUnavailable,
     StartFailed,
@@ -33,7 +34,7 @@ from infrastructure.runtimes.worker_folder import (
 PASSED_ON = frozenset(
     {"PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 )
-"""The variables of our own environment that an executor gets, beside the credentials of its agents' models."""
+"""The variables of our own environment that an executor gets. What its agents need comes with each run."""
 
 Result = TypeVar("Result")
 
@@ -41,8 +42,8 @@ Result = TypeVar("Result")
 class ProcessWorkerRuntime:
     """Implements WorkerRuntime. Executors outlive this process; the next process on the same home adopts them.
 
-    `environment` is this process's; of it executors get `PASSED_ON` and the names in `credentials` (what agent CLIs
-    need for their models). `executor_argv` starts the executor, before `--config FILE`. Timeouts are in seconds.
+    `environment` is this process's; of it executors get `PASSED_ON`. `executor_argv` starts the executor, before
+    `--config FILE`. Timeouts are in seconds.
     """
 
     name = "process"
@@ -53,7 +54,6 @@ class ProcessWorkerRuntime:
         setup: ExecutorSetup,
         *,
         environment: Mapping[str, str],
-        credentials: Iterable[str] = (),
         executor_argv: tuple[str, ...] = (sys.executable, "-P", "-m", "interfaces.executor"),
         start_timeout_s: float = 30.0,
         stop_timeout_s: float = 25.0,
@@ -62,8 +62,7 @@ class ProcessWorkerRuntime:
         self._workers = prepare_workers(home)
         self._daemon_id = make_daemon_id(self._workers)
         self._setup = setup
-        names = PASSED_ON | set(credentials)
-        passed_on = {name: value for name, value in environment.items() if name in names}
+        passed_on = {name: value for name, value in environment.items() if name in PASSED_ON}
         self._program = ExecutorProgram(
             argv=executor_argv, environment={**passed_on, **_import_path()}, redact=setup.redact
         )
@@ -72,6 +71,12 @@ class ProcessWorkerRuntime:
         self._lock_timeout_s = 2 * (start_timeout_s + stop_timeout_s)
         self._children = ChildProcesses()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="process-runtime")
+
+    async def prepare(self) -> None:
+        """Do nothing: a folder is all that it needs."""
+
+    async def egress(self) -> str:
+        return "whatever this machine reaches"
 
     async def create(self, spec: ContainerSpec) -> ContainerInfo:
         """Raises StartFailed if the folder can't be made, for example on a full disk or without write permission."""
@@ -97,6 +102,9 @@ class ProcessWorkerRuntime:
 
     async def check(self) -> None:
         """Do nothing: there is no daemon."""
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return []
 
     async def shutdown(self) -> None:
         """End all executors of this home at once, with their runs; their folders stay, as exited containers do."""

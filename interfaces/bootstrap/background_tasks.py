@@ -7,6 +7,7 @@ from typing import Any
 from application.aggregates.reconcile_log import TakeoverLog
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
+from application.operations.disk_watch import DiskWatch
 from application.operations.presence import Presence
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from application.runs.parked import LookAtParkedRuns
@@ -14,7 +15,7 @@ from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.stored_workspaces.collection import S3ContentCollector
 from infrastructure.stored_workspaces.copying import S3WorkspaceCopier
-from infrastructure.system_clock import now
+from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane
 from interfaces.bootstrap.operations import schedule
 
@@ -53,6 +54,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         outages=plane.outages,
     )
+    disk_watch = DiskWatch(sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id)
     return {
         "process managers": process_managers.run(),
         "effects": effects.run(),
@@ -67,4 +69,5 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
             check_runtime=plane.runtime.check,
             owner=plane.owner,
         ).run(),
+        "disk watch": disk_watch.run(),
     }

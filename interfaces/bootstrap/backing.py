@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
 from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
 from infrastructure.embedded.object_store import EmbeddedObjectStore
@@ -25,14 +23,13 @@ from interfaces.settings import Settings, SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class BackingServices:
-    """`dsn`: of a migrated database. `object_store`: the store as this process reaches it; `worker_object_store`: the
-    same as session workers reach it. `installation`: the id that all processes on one database share. `serves_api`:
-    whether the API is in this process; `works`: whether the background tasks are."""
+    """`dsn`: of a migrated database. `object_store`: the store as this process reaches it. `installation`: the id that
+    all processes on one database share. `serves_api`: whether the API is in this process; `works`: whether the
+    background tasks are, which make session workers."""
 
     settings: Settings
     dsn: str = field(repr=False)
     object_store: S3Location
-    worker_object_store: S3Location
     installation: str
     secret: bytes = field(repr=False)
     serves_api: bool = True
@@ -53,9 +50,9 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
             stack.enter_context(HomeLock(home))
             dsn = settings.database_url or await _start_postgres(settings, stack)
             if settings.embedded_object_store:
-                object_store, worker_object_store = await _start_object_store(settings, stack)
+                object_store = await _start_object_store(settings, stack)
             else:
-                object_store = worker_object_store = await asyncio.to_thread(configured_object_store, settings)
+                object_store = await asyncio.to_thread(configured_object_store, settings)
             secret = settings.secret or installation_secret(home)
             await migrate(dsn)
             if settings.embedded_postgres:
@@ -65,7 +62,6 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
                 settings=settings,
                 dsn=dsn,
                 object_store=object_store,
-                worker_object_store=worker_object_store,
                 installation=await installation_id(dsn),
                 secret=secret.encode(),
             )
@@ -79,14 +75,14 @@ async def _start_postgres(settings: Settings, stack: AsyncExitStack) -> str:
     return dsn
 
 
-async def _start_object_store(settings: Settings, stack: AsyncExitStack) -> tuple[S3Location, S3Location]:
-    """The store as this process reaches it, and as session workers do: containers can't reach our loopback."""
-    docker = settings.worker_runtime == "docker"
-    gateway = await asyncio.to_thread(address_for_containers, os.environ) if docker else None
-    server = EmbeddedObjectStore(settings.home, bucket=settings.bucket, also_on=gateway)
+async def _start_object_store(settings: Settings, stack: AsyncExitStack) -> S3Location:
+    if settings.worker_runtime == "docker":
+        # Refused now, and not when the first session worker is started.
+        await asyncio.to_thread(address_for_containers, os.environ, settings.worker_network)
+    server = EmbeddedObjectStore(settings.home, bucket=settings.bucket)
     location = (await stack.enter_async_context(server)).location
     await stack.enter_async_context(restart_on_exit(server))
-    return location, replace(location, endpoint=server.endpoint_on(gateway)) if gateway else location
+    return location
 
 
 async def configured_services(settings: Settings, *, serves_api: bool) -> BackingServices:
@@ -107,7 +103,6 @@ async def configured_services(settings: Settings, *, serves_api: bool) -> Backin
         settings=settings,
         dsn=settings.database_url,
         object_store=object_store,
-        worker_object_store=object_store,
         installation=installation,
         secret=(settings.secret or "").encode(),
         serves_api=serves_api,

@@ -28,18 +28,20 @@ from application.runs.execution import RunExecutions
 from application.runs.execution_context import ExecutionPorts
 from application.runs.fork_conversations import ForkConversations
 from application.runs.limits import RunLimits
+from application.runs.provider_catalog import ProviderCatalog
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
+from application.sessions.worker_storage import WorkerStorage
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.evolve import evolve as evolve_run
 from domain.run.state import Run
+from domain.run.values import RunSpec
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
-from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
@@ -54,14 +56,17 @@ from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL, PostgresParkedRuns
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from infrastructure.postgres.worker_processes import PostgresWorkerProcesses
+from infrastructure.redaction import InstallationRedaction
 from infrastructure.streams.hub import StreamHub
-from infrastructure.system_clock import new_id, now
+from infrastructure.system_clock import monotonic, new_id, now
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.object_store import object_store_session, open_object_store
 from interfaces.bootstrap.reads import ReadSide, open_reads
-from interfaces.bootstrap.runtime import worker_runtime
+from interfaces.bootstrap.runtime import installation_redactor, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
 
 POOL_SIZE = 8
 LOG_OUT_OF_REACH = (EventStoreUnavailable, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
@@ -126,11 +131,16 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     owner = settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"
     reads = await open_reads(dsn, store, listener, owner, stack)
     session = await object_store_session(backing.object_store)
-    runtime, providers, credentials = worker_runtime(backing, session)
-    await credentials.header()  # so that the first ones, too, are kept out of logs
+    redactor = installation_redactor(backing)
+    redact = InstallationRedaction(redactor)
+    workers_store = await worker_store(backing, session, redactor.learn, stack)
+    runtime, providers = worker_runtime(backing, workers_store, redactor)
     stack.callback(runtime.close)
-    directory = await stack.enter_async_context(_directory(backing, credentials))
+    directory = await stack.enter_async_context(_directory(backing, workers_store))
     sessions, runs = await _aggregates(dsn, store, stack)
+    storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
+    await serve_store(workers_store, backing, session, storage, unavailable=LOG_OUT_OF_REACH, stack=stack)
+    await runtime.prepare()
     workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
     syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
@@ -149,6 +159,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
     outages = Outages()
+    run_secrets = PostgresRunSecrets(pool, backing.secret)
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(
         runs=runs,
@@ -156,6 +167,8 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         tail=hub,
         providers=providers,
         new_id=new_id,
+        redact=redact,
+        secrets=run_secrets,
         allow_high_priority=settings.allow_high_priority,
     )
     return ControlPlane(
@@ -199,11 +212,18 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         worker_processes=PostgresWorkerProcesses(pool),
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
+            runs=runs,
+            store=store,
+            clock=now,
+            human_loop_timeout_ms=settings.human_loop_timeout_ms,
+            redact=redact,
+            secrets=run_secrets,
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations, outages)),
+            executions=RunExecutions(
+                _execution_ports(backing, runs, workers, syncs, hub, conversations, outages, providers, run_secrets)
+            ),
             takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -243,8 +263,11 @@ def _execution_ports(
     hub: StreamHub,
     conversations: ForkConversations,
     outages: Outages,
+    providers: ProviderCatalog,
+    run_secrets: PostgresRunSecrets,
 ) -> ExecutionPorts:
     settings = backing.settings
+    is_ours = settings.executor_base_url is None
     return ExecutionPorts(
         runs=runs,
         workers=workers,
@@ -258,12 +281,19 @@ def _execution_ports(
         ),
         jitter=random.random,
         outages=outages,
+        agent_variables=providers.variables_of if is_ours else _none_of,
         api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
+        run_secrets=run_secrets,
     )
 
 
-def _directory(backing: BackingServices, credentials: PassedOnCredentials) -> HttpExecutorDirectory:
+def _none_of(_: RunSpec) -> dict[str, str]:
+    """An executor that is run outside of Fleetlog has its agents' variables itself."""
+    return {}
+
+
+def _directory(backing: BackingServices, store: WorkerStore) -> HttpExecutorDirectory:
     settings = backing.settings
     shared = None
     if settings.executor_base_url is not None:
@@ -277,5 +307,5 @@ def _directory(backing: BackingServices, credentials: PassedOnCredentials) -> Ht
             retry_statuses=settings.executor_retry_status_codes,
         ),
         shared=shared,
-        credentials=credentials.header,
+        store=store.headers,
     )

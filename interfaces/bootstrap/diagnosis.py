@@ -1,9 +1,11 @@
 """The checks of `fleetlog doctor`, dependencies first."""
 
+import os
 from functools import partial
 
 from application.operations.diagnosis import Check, CheckResult, diagnose
 from infrastructure.operations import installation_checks as checks
+from infrastructure.runtimes.egress import HostFirewall
 from interfaces.bootstrap.direct_access import running_database, running_object_store
 from interfaces.bootstrap.runtime import registered_providers
 from interfaces.settings import Settings, SettingsError
@@ -13,6 +15,12 @@ MEND_OBJECT_STORE = (
     "see that its server runs, that S3_ENDPOINT, S3_REGION and S3_BUCKET are right, and that the AWS_ keys, or what "
     "AWS's chain finds without them (AWS_PROFILE, a role), may read and write there"
 )
+
+
+def _firewall(settings: Settings) -> HostFirewall | None:
+    if not settings.in_containers:
+        return None
+    return HostFirewall("", settings.worker_egress, environment=os.environ)
 
 
 async def diagnosis(settings: Settings) -> list[CheckResult]:
@@ -34,6 +42,7 @@ async def diagnosis(settings: Settings) -> list[CheckResult]:
             Check(name="object store", run=object_store, mend=MEND_OBJECT_STORE),
             Check(name="projections", run=partial(checks.check_projections, database), needs="postgres"),
             Check(name="process managers", run=partial(checks.check_process_managers, database), needs="postgres"),
+            Check(name="egress", run=partial(checks.check_egress, _firewall(settings))),
             Check(name="providers", run=partial(checks.check_providers, partial(registered_providers, settings))),
         ),
         plain_errors=(SettingsError,),

@@ -13,6 +13,7 @@ from application.sessions.content_collection import RequestCollections
 from infrastructure.operations.metrics import ControlPlaneMetrics
 from infrastructure.operations.readiness import (
     DiskReadiness,
+    EgressReadiness,
     LogReadiness,
     ModelsReadiness,
     ObjectStoreReadiness,
@@ -83,6 +84,7 @@ def readiness(plane: ControlPlane, pool: Pool) -> tuple[ReadinessCheck, ...]:
         WorkersReadiness(plane.worker_processes, here=plane.backing.works),
         *((OutageReadiness(DOCKER, plane.worker_processes),) if settings.worker_runtime == "docker" else ()),
         ModelsReadiness(plane.worker_processes),
+        *((EgressReadiness(plane.runtime.egress),) if settings.in_containers else ()),
     )
 
 

@@ -6,43 +6,76 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
+from psycopg.conninfo import conninfo_to_dict
+
 from application.ports.providers import Installations
 from application.ports.worker_runtime import OwnedWorkerRuntime
 from application.runs.provider_catalog import ProviderCatalog
-from infrastructure.boto3_store.passed_on import PassedOnCredentials
-from infrastructure.boto3_store.session import AwsSession
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS, credential_names
 from infrastructure.redaction import Redactor, secrets_in
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
 from infrastructure.runtimes.docker_engine import DockerEngine
+from infrastructure.runtimes.docker_host import address_for_containers_now
+from infrastructure.runtimes.egress import HostFirewall
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.external import ExternalExecutorRuntime
 from infrastructure.runtimes.installations import AssumedInstalled, ImageLabels, ProgramsOnPath
 from infrastructure.runtimes.process import ProcessWorkerRuntime
 from interfaces.bootstrap.agents import agent_variables, agents_path
 from interfaces.bootstrap.backing import BackingServices
+from interfaces.bootstrap.worker_store import WorkerStore
 from interfaces.logging import keep_out_of_logs
 from interfaces.settings import Settings
 
+_SHORTEST_OWN = 16
+"""Characters."""
+
+
+def installation_redactor(backing: BackingServices) -> Redactor:
+    """What replaces the secrets of the installation; from now on in all logs. Raises SettingsError for a credential's
+    file that can't be read."""
+    variables = agent_variables(os.environ)
+    redactor = Redactor([*secrets_in(variables, credential_names()), *_own_secrets(backing)])
+    keep_out_of_logs(redactor.json)
+    return redactor
+
+
+def host_firewall(backing: BackingServices, store: WorkerStore) -> HostFirewall:
+    """What limits what containers reach."""
+    settings = backing.settings
+    urls = [
+        settings.callbacks_at(serves_api=backing.serves_api) or "",
+        *(value for value in agent_variables(os.environ).values() if "://" in value),
+        "" if store.server is not None else backing.object_store.bucket_url,
+    ]
+    return HostFirewall(
+        backing.installation,
+        settings.worker_egress,
+        urls=urls,
+        more_urls=store.server.url if store.server is not None else str,
+        host_gateway=partial(address_for_containers_now, os.environ),
+        environment=os.environ,
+    )
+
 
 def worker_runtime(
-    backing: BackingServices, session: AwsSession
-) -> tuple[OwnedWorkerRuntime, ProviderCatalog, PassedOnCredentials]:
-    """The runtime, its providers, and the object store's credentials for its executors. Docker is called when first
-    needed, so that the log can be read without its daemon. Raises SettingsError for a credential's file that can't be
-    read."""
+    backing: BackingServices, store: WorkerStore, redactor: Redactor
+) -> tuple[OwnedWorkerRuntime, ProviderCatalog]:
+    """The runtime and its providers. Docker is called when first needed, so that the log can be read without its
+    daemon. Raises SettingsError for a credential's file that can't be read."""
     settings = backing.settings
     variables = agent_variables(os.environ)
-    redactor = Redactor(secrets_in(variables, credential_names()))
-    keep_out_of_logs(redactor.json)
-    credentials = PassedOnCredentials(session, learn=redactor.learn)
     setup = ExecutorSetup(
-        object_store=backing.worker_object_store, credentials=credentials.current, redact=redactor.text
+        object_store=backing.object_store,
+        credentials=store.credentials,
+        endpoint=store.server.url if store.server is not None else None,
+        redact=redactor.text,
     )
     if settings.executor_base_url is not None:
-        return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables), credentials
+        return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables)
     if settings.worker_runtime == "docker":
+        firewall = host_firewall(backing, store)
         docker = DockerWorkerRuntime(
             backing.installation,
             ContainerSettings(
@@ -52,19 +85,28 @@ def worker_runtime(
                 memory_bytes=settings.worker_memory_mb * 1024**2,
                 pids=settings.worker_pids,
                 network=settings.worker_network,
-                credentials=variables,
+                agent_variables=variables,
+                disk_bytes=settings.worker_disk_mb * 1024**2,
+                bridge=None if settings.worker_egress == "open" else firewall.bridge,
             ),
             setup,
             environment=os.environ,
+            firewall=firewall if backing.works else None,
         )
-        return docker, _catalog(settings, variables, docker.image_labels), credentials
+        return docker, _catalog(settings, variables, docker.image_labels)
     process = ProcessWorkerRuntime(
         settings.home.absolute(),
         setup,
-        environment={**os.environ, **variables, "PATH": agents_path(os.environ)},
-        credentials=variables,
+        environment={**os.environ, "PATH": agents_path(os.environ)},
     )
-    return process, _catalog(settings, variables), credentials
+    return process, _catalog(settings, variables)
+
+
+def _own_secrets(backing: BackingServices) -> list[str]:
+    """Those of Fleetlog itself, but for the object store's keys. A weak password would match ordinary text."""
+    password = str(conninfo_to_dict(backing.dsn).get("password") or "")
+    found = (backing.secret.decode(), backing.settings.executor_auth_token or "", password)
+    return [secret for secret in found if len(secret) >= _SHORTEST_OWN]
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from application.ports.object_store import ObjectStoreError
 from infrastructure.embedded.errors import EmbeddedServerError
 from infrastructure.postgres.migrations import MigrationRefused, migrate
 from infrastructure.runtimes.docker_host import ContainersCannotCall
+from infrastructure.runtimes.egress import EgressNotEnforceable
 from interfaces.errors import StartRefused
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -20,7 +21,13 @@ def startup_errors() -> Iterator[None]:
     """Turns those errors, raised inside, into StartRefused with the same text."""
     try:
         yield
-    except (EmbeddedServerError, MigrationRefused, ContainersCannotCall, ObjectStoreError) as error:
+    except (
+        EmbeddedServerError,
+        MigrationRefused,
+        ContainersCannotCall,
+        EgressNotEnforceable,
+        ObjectStoreError,
+    ) as error:
         raise StartRefused(str(error)) from error
     except psycopg.OperationalError as error:
         raise StartRefused(f"the database can't be used: {error}") from error

@@ -28,7 +28,8 @@ from interfaces.cli import (
 from interfaces.cli.console import print_error
 from interfaces.cli.parser import WRONG_CALL, Parser
 from interfaces.errors import StartRefused
-from interfaces.settings import SettingsError, load_settings
+from interfaces.settings import SettingsError
+from interfaces.settings_reading import load_settings
 from interfaces.version import __version__
 
 COMMANDS = (

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.diagnostic_context import diagnostic_context
-from application.executor_protocol import CREDENTIALS_HEADER, HEALTH, TRACE_HEADERS, StoreCredentials
+from application.executor_protocol import CREDENTIALS_HEADER, HEALTH, STORE_HEADER, TRACE_HEADERS, StoreCredentials
 from application.trace_context import incoming_trace_id, new_trace_id
 from interfaces.executor.problems import response_of
 from interfaces.http_conventions.answer_headers import send_with_trace
@@ -62,15 +62,16 @@ class Guard:
         about = {name: headers.get(header, "")[:_LONGEST_VALUE] for name, header in TRACE_HEADERS.items()}
         with diagnostic_context(trace_id=trace_id, **about):
             allowed = self._allows(headers)
-            if allowed and (credentials := headers.get(CREDENTIALS_HEADER)):
-                self._take(credentials)
+            for name in (CREDENTIALS_HEADER, STORE_HEADER):
+                if allowed and (credentials := headers.get(name)):
+                    self._take(name, credentials)
             await self._serve(scope, receive, send_with_trace(send, trace_id), allowed)
 
-    def _take(self, header: str) -> None:
+    def _take(self, name: str, header: str) -> None:
         try:
             credentials = StoreCredentials.of_header(header)
         except ValueError as error:  # the call may still need none
-            _log.warning("the credentials in %s are not understood: %s", CREDENTIALS_HEADER, error)
+            _log.warning("the credentials in %s are not understood: %s", name, error)
         else:
             self._renew(credentials)
 

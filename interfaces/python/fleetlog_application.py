@@ -10,7 +10,8 @@ from eventsourcing.utils import Environment
 
 from interfaces.errors import StartRefused
 from interfaces.python.read_only_log import ReadOnlyLog
-from interfaces.settings import Settings, load_settings
+from interfaces.settings import Settings
+from interfaces.settings_reading import load_settings
 
 FIND_TIMEOUT_S = 30.0
 

@@ -22,7 +22,7 @@ from interfaces.bootstrap import control_plane as composition
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.control_plane import ControlPlane
-from interfaces.settings import load_settings
+from interfaces.settings_reading import load_settings
 from tests.support.memory import resident_bytes
 
 NOWHERE = S3Location(endpoint="http://stub", bucket="b", region="r", access_key="a", secret_key="s")
@@ -151,7 +151,6 @@ async def measure(dsn: str, executor: str, waiting: int, fresh: int) -> Measured
             settings=settings,
             dsn=dsn,
             object_store=NOWHERE,
-            worker_object_store=NOWHERE,
             installation="bench",
             secret=b"bench",
         )

@@ -19,15 +19,13 @@ from _stub_executor import StubDirectory, StubProviders, StubRuntime, opened
 from application.command_context import CommandContext
 from domain.run.values import Message, RunSpec
 from domain.session.commands import ActivateSession
-from infrastructure.boto3_store.passed_on import PassedOnCredentials
-from infrastructure.boto3_store.session import AwsSession
 from infrastructure.object_store.location import S3Location
 from infrastructure.postgres.migrations import migrate
 from interfaces.bootstrap import control_plane as composition
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.control_plane import ControlPlane
-from interfaces.settings import load_settings
+from interfaces.settings_reading import load_settings
 
 NOWHERE = S3Location(endpoint="http://stub", bucket="b", region="r", access_key="a", secret_key="s")
 SESSIONS = 64
@@ -62,8 +60,8 @@ def spec(number: int) -> RunSpec:
     )
 
 
-def _stub_runtime(_: BackingServices, session: AwsSession) -> tuple[StubRuntime, StubProviders, PassedOnCredentials]:
-    return StubRuntime(), StubProviders(), PassedOnCredentials(session, learn=lambda _: None)
+def _stub_runtime(*_: object) -> tuple[StubRuntime, StubProviders]:
+    return StubRuntime(), StubProviders()
 
 
 @asynccontextmanager
@@ -80,7 +78,6 @@ async def stubbed(
             settings=load_settings(environment | more_settings),
             dsn=dsn,
             object_store=NOWHERE,
-            worker_object_store=NOWHERE,
             installation="bench",
             secret=b"bench",
         )

@@ -48,6 +48,16 @@ class StubRuntime:
     async def own_containers(self) -> list[Any]:
         return []
 
+    async def oversized(self) -> list[Any]:
+        return []
+
+    async def check(self) -> None: ...
+
+    async def prepare(self) -> None: ...
+
+    async def egress(self) -> str:
+        return "stub"
+
     async def shutdown(self) -> None: ...
 
     def close(self) -> None: ...
@@ -59,6 +69,12 @@ class StubProviders:
 
     async def all(self) -> tuple[ProviderState, ...]:
         return ()
+
+    def secret_options(self, provider: str) -> tuple[str, ...]:
+        return ()
+
+    def variables_of(self, spec: RunSpec) -> dict[str, str]:
+        return {}
 
 
 class StubExecutor:
@@ -115,7 +131,9 @@ class StubDirectory:
         self.begun: dict[str, float] = {}
         self._clock = clock
 
-    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> StubExecutor:
+    def executor(
+        self, *, session_id: str, generation: int, url: str, run_id: str = "", storage: Any = None
+    ) -> StubExecutor:
         return StubExecutor(session_id, generation, self.begun, self._clock)
 
     def circuit_states(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
--- Marks runs as ended and puts the next ones of their sessions into the line; and lets the parked runs of sessions be claimed
--- again, since these can take a run, or never will. The lock is that of claims. The planner setting prevents a plan from the
--- time when the queue was empty from scanning all of it later.
+-- Marks runs as ended, deletes the secrets of their options, and puts the next ones of their sessions into the line; and lets
+-- the parked runs of sessions be claimed again, since these can take a run, or never will. The lock is that of claims. The
+-- planner setting prevents a plan from the time when the queue was empty from scanning all of it later.
 CREATE OR REPLACE FUNCTION settle_runs(ended text[], of_sessions text[]) RETURNS void LANGUAGE plpgsql
 SET enable_seqscan = off
 AS $$
@@ -8,6 +8,7 @@ BEGIN
     IF ended <> '{}' THEN
         PERFORM pg_advisory_xact_lock(5067271820452102);
         UPDATE run_queue SET state = 'done', lease_owner = NULL, lease_expires_at = NULL WHERE run_id = ANY(ended);
+        DELETE FROM run_secrets WHERE run_id = ANY(ended);
         PERFORM line_up_runs(ARRAY(
             SELECT next.run_id
             FROM (SELECT DISTINCT session_id FROM run_queue WHERE run_id = ANY(ended)) AS of_session

@@ -25,6 +25,7 @@ def test_the_doctor_finds_everything_well_beside_a_running_server(shared_fleetlo
         "projections": "ok",
         "process managers": "ok",
         "shell": "ok",
+        "egress": "ok",
         "provider scripted": "ok",
     }
     assert "✓" in shared_fleetlog.command("doctor")
@@ -62,6 +63,9 @@ def test_the_doctor_says_when_no_docker_engine_answers(
     findings = {finding["name"]: finding for finding in json.loads(capsys.readouterr().out)}
     assert findings["provider codex-cli"]["status"] == "error"
     assert "WORKER_RUNTIME" in findings["provider codex-cli"]["mend"]
+    assert findings["egress"]["status"] == "error"
+    assert "the Docker daemon is at tcp://127.0.0.1:1" in findings["egress"]["detail"]
+    assert "FLEETLOG_WORKER_EGRESS=open" in findings["egress"]["mend"]
 
 
 def test_projections_are_seen_rebuilt_and_refused(shared_fleetlog: FleetlogServer) -> None:

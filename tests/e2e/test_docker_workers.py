@@ -1,10 +1,18 @@
 """The life of a session whose worker is a Docker container: through the gate, over kills, down to no container."""
 
+import json
 import secrets
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
+from infrastructure.embedded.secret_file import installation_secret
+from infrastructure.object_store.location import S3Location
+from infrastructure.object_store.s3 import S3ObjectStore
+from tests.support import taken_over_worker
 from tests.support.docker_containers import LABEL, containers, docker, remove_everything
 from tests.support.docker_fleetlog import DockerFleetlog, running_docker_fleetlog
 from tests.support.fleetlog_server import new_id
@@ -119,6 +127,66 @@ def test_a_container_that_was_removed_by_hand_while_it_ran_is_on_record_as_lost(
     (lost,) = [event for event in history if event["type"] == "session.container_lost"]
     assert lost["payload"]["generation"] == 1
     assert server.output_of("cat file", "first") == "synced\n"
+
+
+def test_root_in_a_taken_over_container_gets_at_nothing_of_another_session(docker_fleetlog: DockerFleetlog) -> None:
+    server = docker_fleetlog
+    server.activate("second")
+    server.finished("echo of the second > secret.txt", sessionId="second")
+    synced = server.ok("POST", "/api/session-workers/second/sync")["sync"]["manifestKey"]
+    other = synced.partition("/manifests/")[0]
+    location = json.loads((server.home / "s3.credentials").read_text())
+    port = int((server.home / "s3.port").read_text())
+    store = S3ObjectStore(
+        S3Location(
+            endpoint=f"http://127.0.0.1:{port}",
+            bucket="fleetlog",
+            region="us-east-1",
+            access_key=location["accessKeyId"],
+            secret_key=location["secretAccessKey"],
+        )
+    )
+    with closing(store):
+        store.put(f"{other}/secret.txt", b"of the second")
+        before = {item.key: item.size for item in store.list_objects(f"{other}/")}
+        needles = [location["secretAccessKey"], location["accessKeyId"], installation_secret(server.home)]
+
+        attacked = subprocess.run(
+            ["docker", "exec", "-i", "-u", "0", server.container("first"), "python3", "-", other, *needles],
+            input=Path(taken_over_worker.__file__).read_bytes(),
+            capture_output=True,
+            timeout=120,
+            check=False,
+        )
+        assert attacked.returncode == 0, attacked.stderr.decode()
+        told = json.loads(attacked.stdout)
+
+        assert told["found"] == [], "the store's own keys and the installation's secret are nowhere in a container"
+        results = told["results"]
+        assert results.pop("own") == "done: True"
+        assert {name: said for name, said in results.items() if "403" not in said} == {}
+        assert len(results) > 40
+        assert {item.key: item.size for item in store.list_objects(f"{other}/")} == before
+        assert not [item.key for item in store.list_objects(told["own"]) if "stolen" in item.key]
+    assert server.output_of("cat secret.txt", "second") == "of the second\n"
+
+
+def test_an_agent_that_fills_its_container_is_ended_by_name_and_its_work_is_kept(
+    worker_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("full") / "home"
+    with running_docker_fleetlog(home, worker_image, first="full", WORKER_DISK_MB="48") as server:
+        filling = "echo kept > file; head -c 64M /dev/zero > /tmp/big; sleep 600"
+        ended = server.finished(filling, sessionId="full")
+
+        assert ended["snapshot"]["state"] == "failed"
+        assert "48 MiB are allowed (WORKER_DISK_MB)" in ended["snapshot"]["error"]["message"]
+        stopped = server.until_session("full", "session.stopped")["payload"]
+        assert stopped["reason"] == "disk_limit"
+        exceeded = server.until_session("full", "session.disk_limit_exceeded")["payload"]
+        assert exceeded["limitBytes"] == 48 * 1024**2 < exceeded["usedBytes"]
+        docker("rm", "-f", server.container("full"))
+        assert server.output_of("cat file; ls /tmp", "full") == "kept\n"
 
 
 def test_what_a_container_said_before_it_died_in_its_activation_is_in_the_event(

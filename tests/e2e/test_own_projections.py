@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from interfaces.bootstrap.direct_access import reachable_database
-from interfaces.settings import load_settings
+from interfaces.settings_reading import load_settings
 from tests.support.async_run import run
 from tests.support.fleetlog_server import REPOSITORY, FleetlogServer
 from tests.support.user_projection import until

@@ -51,9 +51,11 @@ from infrastructure.postgres.read_models.history import PostgresHistory
 from infrastructure.postgres.read_models.past_versions import BUILD_SETTINGS, PastVersions
 from infrastructure.postgres.read_models.progress import PostgresProjectionProgress
 from infrastructure.postgres.read_models.read_models import PostgresReadModels
+from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.postgres.search.why import PostgresCausality
+from infrastructure.redaction import InstallationRedaction, Redactor
 from infrastructure.runtimes.installations import ProgramsOnPath
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.api import ADAPTER_ERRORS
@@ -66,7 +68,9 @@ from interfaces.http.serving import serving
 
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
-PROVIDER_CATALOG = ProviderCatalog(DESCRIPTIONS, ProgramsOnPath("/usr/bin"), ())
+PLANTED = "sk-a-secret-of-the-installation"
+REDACT = InstallationRedaction(Redactor([PLANTED]))
+PROVIDER_CATALOG = ProviderCatalog(DESCRIPTIONS, ProgramsOnPath("/usr/bin"), {})
 KEYS = (KeyHash(name="ann", sha256=hashlib.sha256(KEY.encode()).hexdigest()),)
 
 
@@ -191,7 +195,16 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, sessions=sessions, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
+    secrets = PostgresRunSecrets(pool, SECRET)
+    run_commands = RunCommands(
+        runs=runs,
+        sessions=sessions,
+        tail=hub,
+        providers=PROVIDER_CATALOG,
+        new_id=_new_id,
+        redact=REDACT,
+        secrets=secrets,
+    )
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,
@@ -207,7 +220,12 @@ async def open_dependencies(
             runs=runs, sessions=sessions, store=store, tail=hub, recorded=recorded, providers=PROVIDER_CATALOG
         ),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
+            runs=runs,
+            store=store,
+            clock=lambda: datetime.now(UTC),
+            human_loop_timeout_ms=3_600_000,
+            redact=REDACT,
+            secrets=secrets,
         ),
         queue=IdleQueue(),
         queue_drain=IdleQueue(),

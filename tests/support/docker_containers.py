@@ -2,6 +2,8 @@
 
 import subprocess
 
+from infrastructure.runtimes.egress import HostFirewall
+
 LABEL = "fleetlog.installation"
 
 
@@ -24,5 +26,6 @@ def remove_everything(installation: str) -> None:
     """Containers and networks, as the end of a test."""
     if found := containers(installation):
         docker("rm", "-fv", *found)
+    HostFirewall(installation, "internet", environment={}).remove()
     if networks := docker("network", "ls", "-q", "--filter", f"label={LABEL}={installation}").split():
         docker("network", "rm", *networks)

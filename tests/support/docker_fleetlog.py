@@ -29,9 +29,9 @@ class DockerFleetlog(FleetlogServer):
 
 
 @contextmanager
-def running_docker_fleetlog(home: Path, image: str, *, first: str) -> Iterator[DockerFleetlog]:
+def running_docker_fleetlog(home: Path, image: str, *, first: str, **settings: str) -> Iterator[DockerFleetlog]:
     """One with an active session `first`. Whatever its installation has left in Docker is removed at the end."""
-    with DockerFleetlog(home, WORKER_RUNTIME="docker", WORKER_IMAGE=image) as server:
+    with DockerFleetlog(home, WORKER_RUNTIME="docker", WORKER_IMAGE=image, **settings) as server:
         server.activate(first)
         installation = server.installation(first)
         try:

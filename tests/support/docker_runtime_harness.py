@@ -16,6 +16,7 @@ from application.ports.worker_runtime import ContainerSpec
 from infrastructure.object_store.location import S3Location
 from infrastructure.runtimes.container_settings import ContainerSettings, docker_name
 from infrastructure.runtimes.docker import DockerWorkerRuntime
+from infrastructure.runtimes.egress import HostFirewall
 from infrastructure.runtimes.executor_setup import ExecutorSetup
 from infrastructure.runtimes.polling import wait_until
 from tests.support.process_runtime_harness import UNREACHABLE_STORE
@@ -25,18 +26,19 @@ from tests.support.worker_image import IMAGE
 class DockerRuntimeHarness:
     def __init__(self, store: S3Location = UNREACHABLE_STORE) -> None:
         self.installation = f"test-{secrets.token_hex(4)}"
-        self.settings = ContainerSettings(image=IMAGE, pull="never", credentials={"ANTHROPIC_API_KEY": "key"})
+        self.settings = ContainerSettings(image=IMAGE, pull="never", agent_variables={"ANTHROPIC_API_KEY": "key"})
         self.setup = ExecutorSetup(object_store=store)
         self.api: APIClient = docker.from_env(timeout=60).api
         self._runtimes: list[DockerWorkerRuntime] = []
         self.runtime = self.another_process()
 
-    def another_process(self, **changes: Any) -> DockerWorkerRuntime:
+    def another_process(self, firewall: HostFirewall | None = None, **changes: Any) -> DockerWorkerRuntime:
         runtime = DockerWorkerRuntime(
             self.installation,
             replace(self.settings, **changes),
             self.setup,
             environment=os.environ,
+            firewall=firewall,
             start_timeout_s=120,
             stop_timeout_s=5,
         )
@@ -94,6 +96,7 @@ class DockerRuntimeHarness:
 
     def clean_up(self) -> None:
         self.clean_containers()
+        HostFirewall(self.installation, "internet", environment={}).remove()
         for network in self.api.networks(filters=self._label):
             self.api.remove_network(network["Id"])
         for runtime in self._runtimes:

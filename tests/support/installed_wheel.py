@@ -15,7 +15,7 @@ import application
 import domain
 import infrastructure.embedded.object_store
 import infrastructure.embedded.postgres
-import interfaces.settings
+import interfaces.settings_reading
 import projections
 import sql
 
@@ -23,7 +23,7 @@ for package in (domain, application, projections, infrastructure, interfaces, sq
     place = Path(package.__path__[0])
     assert "site-packages" in place.parts, f"{package.__name__} was loaded from {place}, not from the wheel"
 
-interfaces.settings.load_settings({})
+interfaces.settings_reading.load_settings({})
 
 
 def sql_files(folder):

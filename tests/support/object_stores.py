@@ -25,7 +25,7 @@ from tests.support.ports import reserved_port
 CONFIGURED_ENDPOINT = os.environ.get("S3_ENDPOINT", "").rstrip("/")
 _START_S = 120
 _KEY = b"signs the session tokens of this test's server"
-_ROLE = "arn:aws:iam::role/worker"
+ROLE = "arn:aws:iam::role/worker"
 _ALLOWED = {"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": ["*"]}
 
 
@@ -90,7 +90,7 @@ class SeaweedFs:
             config=Config(proxies={}),
         )
         with closing(sts):
-            answer = sts.assume_role(RoleArn=_ROLE, RoleSessionName=uuid4().hex, DurationSeconds=900)
+            answer = sts.assume_role(RoleArn=ROLE, RoleSessionName=uuid4().hex, DurationSeconds=900)
         given = answer["Credentials"]
         return S3Credentials(
             access_key=given["AccessKeyId"],
@@ -183,7 +183,7 @@ def _configuration() -> dict[str, object]:
         "roles": [
             {
                 "roleName": "worker",
-                "roleArn": _ROLE,
+                "roleArn": ROLE,
                 "trustPolicy": {"Version": "2012-10-17", "Statement": [trust]},
                 "attachedPolicies": ["All"],
             }

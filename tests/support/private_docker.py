@@ -6,6 +6,7 @@ daemon makes, and it leaves the machine's firewall alone.
 
 import os
 import secrets
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.support.docker_containers import docker
 
 START_TIMEOUT_S = 90
 LOADING_MIB = 12_000
+XFS_MIB = 6_000
 
 
 class PrivateDocker:
@@ -33,7 +35,7 @@ class PrivateDocker:
 
     def __enter__(self) -> Self:
         docker("network", "create", "-o", f"com.docker.network.bridge.name={self._name}", self._name)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={LOADING_MIB}m", "tmpfs", self._data], check=True)
+        self._mount()
         try:
             self.start()
             saving = subprocess.Popen(["docker", "save", self._image], stdout=subprocess.PIPE)
@@ -58,6 +60,9 @@ class PrivateDocker:
         subprocess.run(["umount", "-l", self._data], check=True)
         docker("network", "rm", self._name)
         subprocess.run(["rm", "-rf", self._folder], check=True)
+
+    def _mount(self) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={LOADING_MIB}m", "tmpfs", self._data], check=True)
 
     @property
     def _data(self) -> Path:
@@ -128,6 +133,34 @@ class PrivateDocker:
         )  # type: ignore[call-overload]
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+
+class DockerWithQuotas(PrivateDocker):
+    """One on a file system with project quotas, where overlay2 limits what a container writes. It has all the room that
+    there is."""
+
+    def __init__(self, image: str) -> None:
+        super().__init__(image, free_mib=0)
+
+    def _mount(self) -> None:
+        image = self._folder / "disk"
+        with image.open("wb") as file:
+            file.truncate(XFS_MIB * 1024**2)
+        subprocess.run(["mkfs.xfs", "-q", image], check=True)
+        subprocess.run(["mount", "-o", "loop,pquota", image, self._data], check=True)
+
+    def make_room(self, free_mib: int) -> None:
+        """Do nothing."""
+
+
+def required_xfs() -> None:
+    """Skip where such a file system can't be made; fail there with CI=true."""
+    required_root()
+    missing = shutil.which("mkfs.xfs") is None or "xfs" not in Path("/proc/filesystems").read_text().split()
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail("no xfs can be made here: install xfsprogs")
+    if missing:
+        pytest.skip("no xfs can be made here")
 
 
 def required_root() -> None:

@@ -17,7 +17,7 @@ import msgspec
 import uvloop
 
 from interfaces.cli.processes import run_worker_alone
-from interfaces.settings import load_settings
+from interfaces.settings_reading import load_settings
 from tests.support.fault_points import FaultPoints
 
 OUTPUT = 1

@@ -15,7 +15,7 @@ from application.ports.effect_handler import EffectHandler, EffectObsolete
 from application.ports.effect_kinds import EffectKind
 from application.ports.effect_ledger import ClaimedEffect
 from application.ports.run_queue import LostRun, ParkedRun, QueueItem, RunLease
-from application.ports.worker_runtime import ContainerInfo, ContainerSpec
+from application.ports.worker_runtime import ContainerInfo, ContainerSpec, OversizedContainer
 from application.ports.workspace_copier import CopiedWorkspace
 from application.process_managers.commands import ProcessManagerCommands, SentPage, to_send
 from application.process_managers.outcomes import (
@@ -67,6 +67,7 @@ class MemoryRuntime:
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.too_large: list[OversizedContainer] = []
         self.moved: dict[str, str] = {}
         """Session → the address at which its executor serves since it was started again."""
 
@@ -89,6 +90,9 @@ class MemoryRuntime:
 
     async def own_containers(self) -> list[Any]:
         return []
+
+    async def oversized(self) -> list[OversizedContainer]:
+        return self.too_large
 
 
 class NoForks:
@@ -270,6 +274,7 @@ class World:
             park_after_s=park_after_s,
             prepare_s=2 * park_after_s,
             outages=outages or Outages(),
+            agent_variables=lambda _: {},
         )
         self.executions = RunExecutions(self.execution_ports)
         unused: tuple[Any, Any] = NoContent(), NoForks()
@@ -284,7 +289,9 @@ class World:
             commands=self._commands,
         )
 
-    def executor(self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "") -> MemoryExecutor:
+    def executor(
+        self, *, session_id: str, generation: int = 1, url: str = "", run_id: str = "", storage: Any = None
+    ) -> MemoryExecutor:
         return self.executors.setdefault(session_id, MemoryExecutor(session_id))
 
     async def queued(self, run_id: str = "r", session_id: str = "s", **more: Any) -> RunLease:

@@ -7,7 +7,7 @@ import pytest
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
 from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.object_store.location import S3Location
-from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders
+from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders, serves_as
 
 FOLDERS = WorkerFolders(workspace=PurePosixPath("/w"), home=PurePosixPath("/h"), state=PurePosixPath("/s"))
 SPEC = ContainerSpec(session_id="s", generation=1, token="t")
@@ -21,7 +21,7 @@ SPEC = ContainerSpec(session_id="s", generation=1, token="t")
     ],
 )
 def test_credentials_that_are_refused_fail_the_start_and_those_that_are_late_may_come_later(said, meant):
-    def credentials():
+    def credentials(*_):
         raise said
 
     setup = ExecutorSetup(
@@ -29,3 +29,22 @@ def test_credentials_that_are_refused_fail_the_start_and_those_that_are_late_may
     )
     with pytest.raises(meant, match=str(said)):
         setup.config(SPEC, "c", FOLDERS)
+
+
+def served_at(address):
+    setup = ExecutorSetup(object_store=S3Location(endpoint="", bucket="b", region="r"), endpoint=lambda: address)
+    return setup.config(SPEC, "c", FOLDERS)
+
+
+def test_a_store_that_this_process_does_not_serve_yet_may_be_there_later():
+    with pytest.raises(RuntimeUnavailable, match="does not serve the object store to session workers yet"):
+        served_at("")
+    assert served_at("http://172.17.0.1:1").s3_endpoint == "http://172.17.0.1:1"
+
+
+def test_another_address_of_the_served_store_restarts_only_an_executor_that_would_not_hear_of_it():
+    before, now = served_at("http://172.17.0.1:1"), served_at("http://172.17.0.1:2")
+    assert serves_as(before, now, protocol=2)
+    assert not serves_as(before, now, protocol=1)
+    direct = ExecutorSetup(object_store=S3Location(endpoint="http://store", bucket="b", region="r"))
+    assert not serves_as(direct.config(SPEC, "c", FOLDERS), now, protocol=2)

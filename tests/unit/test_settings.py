@@ -8,7 +8,8 @@ import pytest
 
 from interfaces.cli.settings_reference import render_settings
 from interfaces.setting_values import ApiKey
-from interfaces.settings import Settings, SettingsError, declarations, load_settings
+from interfaces.settings import Settings, SettingsError, declarations
+from interfaces.settings_reading import load_settings
 
 KEY_HASH = sha256(b"key").hexdigest()
 OWN_DATABASE = {"DATABASE_URL": "postgresql://me:hunter2@db/fleetlog", "FLEETLOG_SECRET": "x" * 32}
@@ -216,10 +217,17 @@ def test_a_session_token_belongs_to_keys():
 
 
 def test_containers_can_not_reach_an_object_store_on_our_loopback():
-    local = {**OWN_STORE, "S3_ENDPOINT": "http://127.0.0.1:9000"}
+    local = {**OWN_STORE, "S3_ENDPOINT": "http://127.0.0.1:9000", "WORKER_RUNTIME": "docker"}
     load_settings(local)
 
-    assert refusal({**local, "WORKER_RUNTIME": "docker"}).startswith("S3_ENDPOINT: `http://127.0.0.1:9000` means")
+    with_role = {**local, "S3_WORKER_ROLE_ARN": "arn:aws:iam::1:role/worker"}
+    assert refusal(with_role).startswith("S3_ENDPOINT: `http://127.0.0.1:9000` means")
+    load_settings({**with_role, "WORKER_RUNTIME": "process"})
+
+
+def test_a_role_of_session_workers_needs_a_store_that_has_a_token_service():
+    assert refusal({"S3_WORKER_ROLE_ARN": "arn:aws:iam::1:role/worker"}).startswith("S3_WORKER_ROLE_ARN: the embedded")
+    assert refusal({**OWN_STORE, "S3_STS_ENDPOINT": "http://sts"}).startswith("S3_WORKER_ROLE_ARN: it is required")
 
 
 def test_the_reference_page_is_up_to_date():

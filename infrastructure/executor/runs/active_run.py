@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from application.executor_protocol import ReplyResult, RunState
-from application.ports.object_store import ObjectStoreError
+from application.ports.object_store import ObjectStoreError, ObjectStoreUnavailable
 from domain.errors import Conflict, NotFound
 from domain.event import MAX_PAYLOAD_BYTES, Event, encode
 from domain.run.events import (
@@ -30,6 +30,8 @@ from infrastructure.redaction import RedactedEvents, Redactor
 # How long a stopped session, whose processes are dead, may take to yield its last event.
 _LAST_EVENT_S = 10.0
 _PREVIEW_CHARS = 2000
+_STORE_PATIENCE_S = 60.0
+_STORE_RETRY_S = 1.0
 _log = logging.getLogger("fleetlog.executor.run")
 
 PutOutput = Callable[[str, bytes], Awaitable[str]]
@@ -118,7 +120,8 @@ class ActiveRun:
                 raise Conflict(f"the answer did not reach the agent: {error}", "not_delivered") from error
             self._answered.add(question_id)
             self._coalescing.flush()
-            number = self.journal.append(HumanLoopResolved(question_id=question_id, answer=answer))
+            resolved = HumanLoopResolved(question_id=question_id, answer=answer)
+            number = self.journal.append(self.redactor.event(resolved))
         await self.journal.durable(number)
         return ReplyResult()
 
@@ -182,11 +185,25 @@ class ActiveRun:
         digest = hashlib.sha256(body).hexdigest()
         preview = body[: _PREVIEW_CHARS * 4].decode("utf-8", "ignore")[:_PREVIEW_CHARS]
         try:
-            key = await self._put_output(digest, body)
+            key = await self._stored(digest, body)
         except ObjectStoreError as error:
             _log.warning("output of run %s could not be stored: %s", self.run_id, error)
             return msgspec.structs.replace(event, output=preview + "\n[cut: the object store was not available]")
         return msgspec.structs.replace(event, output=None, output_ref=OutputRef(sha256=digest, size=len(body), key=key))
+
+    async def _stored(self, digest: str, body: bytes) -> str:
+        """The key of stored output. While the store can't be reached it is tried again for a minute, in which the agent
+        waits: where the control plane serves the store, it may be restarting."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _STORE_PATIENCE_S
+        while True:
+            try:
+                return await self._put_output(digest, body)
+            except ObjectStoreUnavailable as error:
+                if loop.time() > until or self._stopping is not None:
+                    raise
+                _log.info("output of run %s can't be stored yet: %s", self.run_id, error)
+                await asyncio.sleep(_STORE_RETRY_S)
 
 
 def _failed(message: str) -> RunAgentFinished:

@@ -21,6 +21,7 @@ from infrastructure.executor.journal.run_journal import RunJournal
 from infrastructure.executor.providers.contract import AgentFailed, AgentTask
 from infrastructure.executor.providers.descriptions import credential_names, variable_names
 from infrastructure.executor.providers.registry import PROVIDERS
+from infrastructure.executor.providers.run_folder import clear_run_folders
 from infrastructure.executor.runs.active_run import ActiveRun, PutOutput
 from infrastructure.executor.runs.agent_processes import AgentProcesses
 from infrastructure.redaction import Redactor, secrets_in
@@ -33,8 +34,8 @@ Result = TypeVar("Result")
 
 class RunEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """What all runs share. `folder` is where agents work, `private_folder` their home. `admit` raises Conflict while no
-    run may start. `agent_variables` is the environment of every agent; the credentials and variables that a provider
-    names are added to it from `executor_variables`, the executor's own environment."""
+    run may start. `agent_variables` is the environment of every agent; what a provider needs is added to it from the
+    call that starts the run, else from `executor_variables`, the executor's own environment."""
 
     folder: str
     admit: Callable[[], None]
@@ -84,6 +85,7 @@ class ProviderRuns:
         """End processes that an earlier boot left running, and complete its journals with run.agent_finished (failed,
         executor_lost)."""
         left = await self._in_thread(self._folders.not_ended)
+        await self._in_thread(partial(clear_run_folders, self._run_environment.private_folder))
         groups = [(run.process_group, run.process_started) for run in left if run.process_group]
         killed = await self._processes.end_leftovers(groups)
         if killed:
@@ -139,9 +141,9 @@ class ProviderRuns:
         if request.callback_url:
             environment["FLEETLOG_CALLBACK_URL"] = request.callback_url
             environment["FLEETLOG_CALLBACK_TOKEN"] = request.callback_token
-        for name in (*provider.credentials, *provider.variables):
-            if name in self._run_environment.executor_variables:
-                environment[name] = self._run_environment.executor_variables[name]
+        given = {**self._run_environment.executor_variables, **request.variables}
+        environment |= provider.variables_of(request.spec, given)
+        self.learn_secrets(secrets_in(request.variables, credential_names()))
         task = AgentTask(
             run_id=request.run_id,
             attempt=request.attempt,
@@ -150,7 +152,7 @@ class ProviderRuns:
             private_folder=self._run_environment.private_folder,
             environment=environment,
             human_loop_timeout_ms=request.human_loop_timeout_ms,
-            redactor=self._redactor.with_secret(request.callback_token),
+            redactor=self._redactor.with_secrets((request.callback_token, *request.secrets)),
         )
         identity = AttemptIdentity(run_id=request.run_id, attempt=request.attempt)
         await self._in_thread(partial(self._folders.record, identity))

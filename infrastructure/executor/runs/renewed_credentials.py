@@ -11,4 +11,4 @@ def use_renewed(runs: ProviderRuns, store: S3ObjectStore, given: StoreCredential
         access_key=given.access_key, secret_key=given.secret_key, session_token=given.session_token
     )
     runs.learn_secrets(credentials.secrets)
-    store.renew(credentials)
+    store.renew(credentials, given.endpoint)

@@ -96,6 +96,7 @@ async def _permitted_path(
     if endpoint.access == "key or worker token" and exchange.actor is None and exchange.token:
         path = checked_path(request.path_params)
         exchange.actor = await deps.callback_tokens.actor_of(path["runId"], exchange.token)
+        exchange.of_worker = exchange.actor is not None
     if endpoint.access != "open":
         require_actor(exchange)
     if endpoint.costly and not deps.api_keys and (refusal := browser_refusal(request.headers)):

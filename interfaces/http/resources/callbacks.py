@@ -13,7 +13,7 @@ import msgspec
 from application.runs.callbacks import Callback, CallbackResult, Report, callback_event
 from domain.errors import InvalidInput
 from domain.event import MAX_PAYLOAD_BYTES, encode
-from domain.run.events import HumanLoopRequested, RunWarning
+from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import YEAR_MS, Query
 from interfaces.http.edge.stored_values import JSON_STRING, check_free_form, check_integers
@@ -44,7 +44,10 @@ async def record(call: ApiCall[None, Query]) -> JsonAnswer:
         if unbroken > UNBROKEN_BYTES:
             unbroken = 0
             await asyncio.sleep(0)  # others get their turn
-    results = await call.deps.callbacks.handle(call.path["runId"], reports, call.context)
+    if call.exchange.of_worker:
+        _refuse_answers(reports, single=single)
+    run_id, token = call.path["runId"], call.exchange.token
+    results = await call.deps.callbacks.handle(run_id, reports, call.context, token=token)
     return JsonAnswer(results[0] if single else results)
 
 
@@ -101,6 +104,18 @@ def _check_values(raw: bytearray) -> None:
 
 def _marks(raw: bytearray, start: int, end: int) -> int:
     return sum(raw.count(mark, start, end) for mark in (b",", b"[", b"{"))
+
+
+def _refuse_answers(reports: Sequence[Report], *, single: bool) -> None:
+    """Raises Problem 403: a question is a person's to answer, and an agent could otherwise permit itself what it asked
+    for."""
+    for index, report in enumerate(reports):
+        if isinstance(report.event, HumanLoopResolved):
+            field = "type" if single else f"[{index}].type"
+            message = f"a worker's token can't report {report.callback.type!r}: a person answers, with an API key"
+            errors = invalid(field, message).errors
+            extra = {"reason": "answer_by_worker"}
+            raise Problem(403, "forbidden", "Forbidden", f"{field}: {message}", errors=errors, extra=extra)
 
 
 def _check_count(count: int) -> None:

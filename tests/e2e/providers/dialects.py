@@ -42,6 +42,10 @@ class Dialect(Protocol):
         """The installation's settings, with SECRET as the credential."""
         ...
 
+    def mcp_server(self, script: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
+        """The `providerOptions` with one MCP server, which is that shell script."""
+        ...
+
     def write_file(self, folder: str, name: str, content: str) -> ToolCall: ...
     def run_command(self, command: str) -> ToolCall: ...
     def todos(self, *items: tuple[str, str]) -> ToolCall:
@@ -63,6 +67,9 @@ class ClaudeDialect:
 
     def variables(self, model_url: str) -> Mapping[str, str]:
         return {"ANTHROPIC_BASE_URL": model_url, "ANTHROPIC_API_KEY": SECRET}
+
+    def mcp_server(self, script: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"mcpServers": {"probe": {"command": "sh", "args": ["-c", script], "env": dict(variables)}}}
 
     def write_file(self, folder: str, name: str, content: str) -> ToolCall:
         return ToolCall("Write", {"file_path": f"{folder}/{name}", "content": content})
@@ -93,6 +100,9 @@ class CodexDialect:
 
     def variables(self, model_url: str) -> Mapping[str, str]:
         return {"OPENAI_BASE_URL": f"{model_url}/v1", "OPENAI_API_KEY": SECRET}
+
+    def mcp_server(self, script: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
+        return {"mcpServers": {"probe": {"command": "sh", "args": ["-c", script], "env": dict(variables)}}}
 
     def write_file(self, folder: str, name: str, content: str) -> ToolCall:
         lines = "".join(f"+{line}\n" for line in content.splitlines())
@@ -125,6 +135,10 @@ class OpencodeDialect:
 
     def variables(self, model_url: str) -> Mapping[str, str]:
         return {"OPENAI_COMPATIBLE_BASE_URL": f"{model_url}/v1", "OPENAI_COMPATIBLE_API_KEY": SECRET}
+
+    def mcp_server(self, script: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
+        server = {"type": "local", "command": ["sh", "-c", script], "environment": dict(variables)}
+        return {"mcp": {"probe": server}}
 
     def write_file(self, folder: str, name: str, content: str) -> ToolCall:
         return ToolCall("write", {"filePath": f"{folder}/{name}", "content": content})

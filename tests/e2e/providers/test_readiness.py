@@ -58,7 +58,7 @@ def test_without_credentials_the_environment_is_not_ready_and_a_run_says_the_sam
 def test_without_its_docker_daemon_the_runtime_is_unhealthy() -> None:
     engine = DockerEngine({"DOCKER_HOST": "tcp://127.0.0.1:9"}, installation="", connections=1)
     labels = ImageLabels("an-image", lambda: engine.image_labels("an-image"))
-    configured = [name for dialect in DIALECTS for name in dialect.variables("http://model")]
+    configured = {name: "a value" for dialect in DIALECTS for name in dialect.variables("http://model")}
 
     found = {state.name: state for state in run(ProviderCatalog(DESCRIPTIONS, labels, configured).all())}
 

@@ -84,6 +84,34 @@ def test_no_part_of_a_credential_is_left_where_a_text_is_cut(own_agents: Agents)
         assert part not in (server.home.parent / "server.log").read_text()
 
 
+def test_the_secrets_of_mcp_servers_reach_those_and_nobody_else(agents: Agents) -> None:
+    dialect, token = agents.dialect, "mcp-5ecret-0123456789abcdef"
+    session_id, folder = agents.session_with_worker()
+    server = f'printf %s "$PROBE_TOKEN" > {folder}/probe.txt'
+    look = (
+        "holding() { tr '\\0' '\\n' | grep -caFf probe.txt; }; "
+        "echo argv $(cat /proc/[0-9]*/cmdline 2>/dev/null | holding) environ $(holding < /proc/$PPID/environ) "
+        "own $(env | holding), the file has $(cat probe.txt)"
+    )
+    asked = agents.started(
+        Turn(dialect.run_command(look)),
+        Text("that is all"),
+        sessionId=session_id,
+        executionProfile=dialect.asking_profile,
+        providerOptions={**dialect.mcp_server(server, {"PROBE_TOKEN": token})},
+    )
+    asked.reply(asked.until("human_loop.requested")["questionId"], "allow")
+    run = asked.end()
+
+    told = agents.models.requests(asked.model)[1].last_message
+    assert agents.environment.read(agents.server, session_id, "probe.txt") == token
+    assert f"argv 0 environ 0 own 0, the file has {token}" in told
+    assert token not in str(run.events)
+    assert "[secret]" in str(run.of("tool.end"))
+    spec = agents.server.ok("GET", f"/api/streams/run:{run.run_id}/events")["events"][0]["payload"]["spec"]
+    assert "[secret " in str(spec["providerOptions"])
+
+
 def assert_not_in_worker(agents: Agents, session_id: str) -> None:
     for needle in (SECRET, TAIL):
         assert agents.environment.files_with(agents.server, session_id, needle) == []

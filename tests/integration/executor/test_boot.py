@@ -21,7 +21,7 @@ def test_the_endpoint_is_written_once_it_serves_and_taken_away_at_the_end(make_w
     assert set(worker.endpoint) == {"url", "bootId", "pid"}
     assert worker.endpoint["pid"] == worker.process.pid
     assert worker.http.get("/health").json() == {
-        "ok": True, "protocolVersion": 1, "bootId": worker.endpoint["bootId"], "sessionId": "s1", "generation": 1,
+        "ok": True, "protocolVersion": 2, "bootId": worker.endpoint["bootId"], "sessionId": "s1", "generation": 1,
         "restored": False, "maintenance": False, "activeRuns": [],
     }  # fmt: skip
     for path in [worker.state, *worker.state.rglob("*")]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from application.executor_protocol import StoreCredentials
+from infrastructure.runtimes.polling import wait_until
 from tests.integration.executor.worker import is_alive, text_of, types_of
 
 
@@ -343,3 +345,18 @@ def test_many_orphans_are_reaped_while_a_run_goes_on(worker):
 def _peak_memory_mb(pid):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
+
+
+def test_large_output_waits_for_a_store_that_moves(worker, shared_store, shared_location):
+    def at(endpoint):
+        keys = {"access_key": shared_location.access_key, "secret_key": shared_location.secret_key}
+        return {"headers": StoreCredentials(**keys, endpoint=endpoint).headers()}
+
+    assert worker.http.get("/workspace/sync", **at("http://127.0.0.1:9")).is_success
+    output = "head -c 400000 /dev/zero | tr '\\0' y"
+    worker.start_run(f"""printf '::fleetlog {{"type":"tool.end","toolId":"t","output":"'; {output}; echo '"}}'""")
+    assert wait_until(lambda: "can't be stored yet" in worker.log(), 60)
+    assert worker.http.get("/workspace/sync", **at(shared_location.endpoint)).is_success
+
+    stored = worker.journal()[0]["payload"]["outputRef"]
+    assert shared_store.get(stored["key"]) == b"y" * 400_000

@@ -35,6 +35,54 @@ def test_the_end_of_the_error_output_of_an_agent_that_died(worker, provider):
     assert "sk-" not in message
 
 
+@pytest.fixture
+def telling_worker(make_worker, tmp_path):
+    """Its `claude` says in which environment and with which arguments it was started, and dies."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    telling = programs / "claude"
+    telling.write_text(
+        '#!/bin/sh\nenv >&2; echo "$@" >&2\n'
+        'for each in "$@"; do [ -f "${each#*=}" ] && cat "${each#*=}" >&2; done\nexit 3\n'
+    )
+    telling.chmod(0o755)
+    worker = make_worker()
+    worker.start(PATH=f"{programs}:{os.environ['PATH']}", OPENAI_API_KEY="of-the-executor-itself")
+    worker.restore()
+    return worker
+
+
+def test_an_agent_is_given_what_its_provider_needs_with_its_run_and_keeps_none_of_it(telling_worker):
+    told = {"ANTHROPIC_AUTH_TOKEN": SECRET, "OPENAI_API_KEY": "of-another-provider", "PATH": "/nowhere"}
+    servers = {"crm": {"command": "crm", "env": {"CRM_KEY": "5ecret-of-the-server"}}}
+    spec = {"provider": "claude-code", "messages": [{"role": "user", "content": "go"}]}
+    telling_worker.start_run("", spec={**spec, "providerOptions": {"mcpServers": servers}}, variables=told)
+    said = telling_worker.journal()[-1]["payload"]["error"]["message"]
+
+    assert "ANTHROPIC_AUTH_TOKEN=[secret]" in said
+    assert "OPENAI_API_KEY" not in said
+    arguments, contents = said.partition("--mcp-config=")[2].split("\n", 1)
+    assert "5ecret" not in arguments
+    assert "5ecret-of-the-server" in contents
+    assert not list(telling_worker.home.glob("fleetlog-run-*"))
+    telling_worker.start_run("env", spec={"provider": "scripted", "messages": [{"role": "user", "content": "env"}]})
+    assert SECRET not in str(telling_worker.journal())
+    assert not [
+        path
+        for path in telling_worker.folder.rglob("*")
+        if path.is_file() and SECRET in path.read_text(errors="replace")
+    ]
+
+
+def test_what_a_killed_run_has_left_is_deleted_at_the_next_boot(worker):
+    left = worker.home / "fleetlog-run-1"
+    left.mkdir()
+    (left / "mcp.json").write_text("5ecret")
+    worker.kill()
+    worker.start()
+    assert not left.exists()
+
+
 def test_what_a_script_says_in_a_line_that_is_not_understood(worker):
     padding = "x" * 180
     worker.start_run(f"""echo '::fleetlog ["{padding}{SECRET}"]'; echo '::fleetlog {{"type": "{padding}{SECRET}"}}'""")

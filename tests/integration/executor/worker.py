@@ -138,7 +138,7 @@ class Worker:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def try_start(self, script, run_id=None, attempt=1, *, spec=None, session_seq=0, **options):
+    def try_start(self, script, run_id=None, attempt=1, *, spec=None, session_seq=0, variables=None, **options):
         self.run_id = run_id or f"run-{uuid4().hex[:8]}"
         spec = {
             "sessionId": self.config["sessionId"],
@@ -148,7 +148,8 @@ class Worker:
             "providerOptions": {"script": script, **options},
             **(spec or {}),
         }
-        return self.post("/provider-runs/start", runId=self.run_id, attempt=attempt, spec=spec, sessionSeq=session_seq)
+        call = {"runId": self.run_id, "attempt": attempt, "spec": spec, "sessionSeq": session_seq}
+        return self.post("/provider-runs/start", **call, variables=variables or {})
 
     @contextmanager
     def following(self, cursor=0):

@@ -33,6 +33,8 @@ RUN = {"provider": "scripted", "messages": [{"role": "user", "content": "echo"}]
         ({"manifest": MANIFEST | {"requiredPaths": ["/workspaceX"]}}, "manifest.requiredPaths[0]"),
         ({"manifest": MANIFEST | {"protectedPaths": ["etc"]}}, "manifest.protectedPaths[0]"),
         ({"manifest": MANIFEST | {"workspaceTemplatePrefix": "../x"}}, "manifest.workspaceTemplatePrefix"),
+        ({"manifest": MANIFEST | {"workspaceTemplatePrefix": "app/shop/project/p/ann/session/s/workspace"}},
+         "manifest.workspaceTemplatePrefix"),
         ({"manifest": MANIFEST | {"seedFiles": [{"from": "/workspace/a"}]}}, "manifest.seedFiles[0].to"),
         ({"manifest": MANIFEST | {"seedFiles": [{"from": "/a", "to": "/workspace/b"}]}}, "manifest.seedFiles[0].from"),
         ({"manifest": MANIFEST | {"mountPoints": [{"name": "usb", "targetPath": "/workspace"}]}},

@@ -11,7 +11,7 @@ from domain.identifiers import worker_token
 from interfaces.http.edge.endpoint import Endpoint
 from interfaces.http.routes import ENDPOINTS
 from tests.support.api_server import KEY, KEYS, SECRET, ApiServer, running_api
-from tests.support.problems import path_of, problem, shown
+from tests.support.problems import fields, path_of, problem, shown
 from tests.support.servers import PostgresServer
 
 BEARER = {"authorization": f"Bearer {KEY}"}
@@ -87,6 +87,26 @@ def test_a_workers_token_opens_the_callbacks_of_its_own_session_alone(stranger: 
     assert _actors(stranger, f"run:{run_id}", BEARER)[-1] == f"worker/{session_id}"
     problem(stranger.post("/api/runs/another/callbacks", json=callback, headers=right), 401)
     problem(stranger.get(f"/api/runs/{run_id}", headers=right), 401)
+
+
+def test_a_workers_token_answers_no_question_of_a_person(stranger: httpx.Client) -> None:
+    session_id, run_id = f"s-{uuid.uuid4().hex}", f"r-{uuid.uuid4().hex}"
+    body = {"appId": "shop", "userLoginName": "ann"}
+    stranger.post(f"/api/session-workers/{session_id}/activate?waitMs=0", json=body, headers=BEARER)
+    assert stranger.post(f"/api/runs/{run_id}/bind", json={"sessionId": session_id}, headers=BEARER).is_success
+    path = f"/api/runs/{run_id}/callbacks"
+    token = {"authorization": f"Bearer {worker_token(SECRET, session_id, 1, 'callback')}"}
+    asked = {"eventId": "q", "type": "human_loop.requested", "payload": {"questionId": "q", "prompt": "Delete all?"}}
+    answered = {"eventId": "a", "type": "human_loop.resolved", "payload": {"questionId": "q", "answer": "yes"}}
+    assert stranger.post(path, json=asked, headers=token).json()["action"] == "human_loop_requested"
+
+    refused = problem(stranger.post(path, json=answered, headers=token), 403)
+    assert (refused["reason"], refused["errors"][0]["field"]) == ("answer_by_worker", "type")
+    assert fields(stranger.post(path, json=[asked | {"eventId": "q2"}, answered], headers=token), 403) == ["[1].type"]
+
+    events = stranger.get(f"/api/streams/run:{run_id}/events", headers=BEARER).json()["events"]
+    assert [event["type"] for event in events] == ["run.bound", "human_loop.requested"]
+    assert stranger.post(path, json=answered, headers=BEARER).json()["action"] == "human_loop_resolved"
 
 
 @pytest.mark.parametrize(

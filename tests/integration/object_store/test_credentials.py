@@ -13,7 +13,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from application.executor_protocol import StoreCredentials
+from application.executor_protocol import CREDENTIALS_HEADER, StoreCredentials
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
 from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.boto3_store.session import AwsSession, NoCredentials, region_of_chain
@@ -287,7 +287,7 @@ def test_executors_are_passed_renewed_credentials_which_are_kept_out_of_logs(
     from_a_container(monkeypatch, bare_environment, endpoints)
     learnt: list[str] = []
     passed_on = PassedOnCredentials(AwsSession(location), learn=learnt.extend)
-    headers = [run(passed_on.header()) for _ in range(2)]
+    headers = [run(passed_on.headers())[CREDENTIALS_HEADER] for _ in range(2)]
 
     given = [StoreCredentials.of_header(header) for header in headers]
     assert [each.session_token for each in given] == [each.session_token for each in endpoints.given[-2:]]
@@ -301,9 +301,10 @@ def test_the_last_credentials_are_passed_on_while_renewed_ones_can_not_be_had(
     endpoints.lifetime = SOON
     from_a_container(monkeypatch, bare_environment, endpoints)
     passed_on = PassedOnCredentials(AwsSession(location), learn=lambda _: None)
-    last = run(passed_on.header())
+    last = run(passed_on.headers())
     endpoints.broken = True
-    assert run(passed_on.header()) == last
+    assert last
+    assert run(passed_on.headers()) == last
     assert "no renewed credentials for executors" in caplog.text
 
 
@@ -311,7 +312,7 @@ def test_credentials_that_last_are_not_passed_on_with_calls(monkeypatch, bare_en
     from_a_profile(monkeypatch, bare_environment, endpoints)
     passed_on = PassedOnCredentials(AwsSession(location), learn=lambda _: None)
     assert passed_on.current().session_token == endpoints.given[0].session_token
-    assert asyncio.run(passed_on.header()) == ""
+    assert asyncio.run(passed_on.headers()) == {}
 
 
 def test_a_token_is_checked_with_each_call_and_renewed_ones_are_used_at_once(seaweedfs, location):

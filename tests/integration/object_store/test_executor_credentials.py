@@ -12,7 +12,7 @@ def header(credentials):
     given = StoreCredentials(
         access_key=credentials.access_key, secret_key=credentials.secret_key, session_token=credentials.session_token
     )
-    return {CREDENTIALS_HEADER: given.header()}
+    return given.headers()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from infrastructure.eventsourcing_library.mapper import SequencedEvent
 from interfaces.errors import StartRefused
 from interfaces.python import ExportedLog, FleetlogApplication, LogIsReadOnly
 from interfaces.python.read_only_log import ReadOnlyLog
-from interfaces.settings import load_settings
+from interfaces.settings_reading import load_settings
 from tests.integration.audit.conftest import audit_of
 from tests.support.async_run import run
 from tests.support.log_events import new_event

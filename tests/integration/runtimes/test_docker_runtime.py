@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from application.executor_protocol import PROTOCOL_VERSION
 from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.runtimes.container_settings import LABEL_INSTALLATION, ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
@@ -65,10 +66,31 @@ def test_labels_name_installation_session_and_generation(harness: DockerRuntimeH
     assert (labels["fleetlog.session"], labels["fleetlog.generation"]) == ("contract-session", "1")
 
 
-def test_the_environment_holds_model_credentials_alone(harness: DockerRuntimeHarness) -> None:
+def test_the_environment_holds_nothing_of_ours(harness: DockerRuntimeHarness) -> None:
     run(harness.runtime.create(SPEC))
     names = {variable.split("=")[0] for variable in harness.inspected(SPEC)["Config"]["Env"]}
-    assert names == {"ANTHROPIC_API_KEY", "PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG"}
+    assert names == {"PATH", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "LANG"}
+
+
+def test_an_image_of_an_earlier_release_gets_what_its_agents_need_in_its_environment(
+    harness: DockerRuntimeHarness,
+) -> None:
+    """Its executor does not read what comes with a run."""
+    made = harness.api.create_container(IMAGE)["Id"]
+    image = f"fleetlog-worker-earlier:{harness.installation}"
+    harness.api.commit(made, image.partition(":")[0], harness.installation, changes=["LABEL fleetlog.protocol="])
+    try:
+        earlier = harness.another_process(image=image)
+        run(earlier.create(SPEC))
+        assert "ANTHROPIC_API_KEY=key" in harness.inspected(SPEC)["Config"]["Env"]
+    finally:
+        harness.clean_containers()
+        harness.api.remove_container(made)
+        harness.api.remove_image(image)
+
+
+def test_the_image_says_which_protocol_its_executor_speaks(harness: DockerRuntimeHarness) -> None:
+    assert (harness.runtime.image_labels() or {})["fleetlog.protocol"] == str(PROTOCOL_VERSION)
 
 
 def test_the_agents_user_reads_nothing_of_the_executor_and_has_no_rights(harness: DockerRuntimeHarness) -> None:

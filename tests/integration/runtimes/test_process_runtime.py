@@ -158,7 +158,7 @@ def test_renewed_credentials_restart_no_executor(harness: ProcessRuntimeHarness)
         credentials = S3Credentials(
             access_key=f"key-{number}", secret_key=f"secret-{number}", session_token=f"token-{number}", renewed=renewed
         )
-        return harness.another_process(replace(harness.setup, credentials=lambda: credentials))
+        return harness.another_process(replace(harness.setup, credentials=lambda *_: credentials))
 
     container = run(harness.runtime.create(SPEC))
     boot = boot_id(run(given(1, renewed=True).start(SPEC, container.container_id)))
@@ -172,7 +172,7 @@ def test_renewed_credentials_restart_no_executor(harness: ProcessRuntimeHarness)
 
 
 def test_without_credentials_a_start_is_tried_again_later(harness: ProcessRuntimeHarness) -> None:
-    def away() -> S3Credentials:
+    def away(*_: object) -> S3Credentials:
         raise ObjectStoreUnavailable("the metadata service does not answer")
 
     container = run(harness.runtime.create(SPEC))

@@ -13,9 +13,10 @@ from application.ports.run_queue import ParkedRun, RunLease
 from application.runs import agent as run_agent
 from application.runs.limits import RunLimits
 from application.runs.parked import LookAtParkedRuns
-from domain.run.commands import CancelRun, ReplyToQuestion
+from domain.run.commands import AbortRun, CancelRun, ReplyToQuestion
 from domain.run.events import RunClaimed, RunFinished, RunParked, RunRetryScheduled
 from domain.run.state import Active, Run
+from domain.run.values import RunError
 from domain.session.commands import AttachRun, DetachRun, FailActivation, RecordContainerCreated
 from domain.session.state import Container
 from tests.support.async_run import run
@@ -205,6 +206,20 @@ def test_a_cancel_of_a_parked_run_ends_its_agent() -> None:
     assert stage.last(RunFinished).outcome == "canceled"
 
 
+def test_a_parked_run_that_is_aborted_ends_its_agent() -> None:
+    async def story() -> Scene:
+        async with parked_scene() as stage:
+            await is_aborted(stage)
+            await stage.woken()
+            await stage.execute(2)
+            return stage
+
+    stage = run(story())
+
+    assert stage.made.executor(session_id="s").stopped == ["r"]
+    assert stage.last(RunFinished).error == ABORTED
+
+
 def test_the_limit_of_an_agents_time_holds_while_it_waits() -> None:
     limit = timedelta(seconds=1)
 
@@ -257,11 +272,19 @@ async def is_answered(stage: Scene) -> None:
     await stage.reply()
 
 
+ABORTED = RunError(error_class="environment", message="too much on its disk")
+
+
+async def is_aborted(stage: Scene) -> None:
+    await stage.made.runs.handle("r", AbortRun(error=ABORTED), context("abort"))
+
+
 @pytest.mark.parametrize(
     ("what", "waits"),
     [
         (nothing, True),
         (does_not_answer, True),
+        (is_aborted, False),
         (says_more, False),
         (ends, False),
         (is_forgotten, False),

@@ -180,6 +180,7 @@ def test_a_parked_run_is_parked_in_the_queue_for_the_lease_that_let_go_of_it() -
         (run.HumanLoopExpired(question_id="q", reason="the answer could not be delivered"), False),
         (run.HumanLoopExpired(question_id="q", reason="timeout"), True),
         (run.RunCancelRequested(), True),
+        (run.RunAborted(error=RunError(error_class="environment", message="m")), True),
         (run.RunAgentFinished(outcome="succeeded"), True),
     ],
 )

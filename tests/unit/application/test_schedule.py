@@ -143,12 +143,15 @@ def reconcilers(made: World, **parts: Any) -> Reconcilers:
     reconcile_log = ReconcileLog(store=made.log, clock=now)
     numbers = iter(range(100))
     candidates = parts.get("candidates", Candidates())
+    nobody: Any = None
     runs = RunCommands(
         runs=made.runs,
         sessions=made.sessions,
         tail=made.log,
-        providers=None,  # type: ignore[arg-type]
+        providers=nobody,
         new_id=lambda: "x",
+        redact=nobody,
+        secrets=nobody,
     )
     return Reconcilers(
         sessions=commands(made, candidates, lambda: f"sync{next(numbers)}"),

@@ -132,6 +132,7 @@ def _more_of_runs() -> dict[str, tuple[Event, ...]]:
         "a container lost in its run": (*runs.RUNNING, *samples(r.RunTailLost)[:1], retry),
         "carried over": (*runs.CLAIMED, samples(r.ConversationCarried)[1], runs.RUN_STARTED),
         "a day later": (*runs.RUNNING, samples(r.RunTimedOut)[0], runs.AGENT_DONE),
+        "aborted": (*runs.RUNNING, samples(r.RunAborted)[0], runs.AGENT_DONE),
         "bound and ended": (*runs.BOUND, r.RunAgentFinished(outcome="failed", usage=runs.USAGE)),
     }
 
@@ -162,6 +163,7 @@ def _more_of_sessions() -> dict[str, tuple[Event, ...]]:
             s.ActivationFailed(generation=1, step="start", error="no such file", missing_required_paths=("a",)),
         ),
         "restoring": (*sessions.STOPPED, restoring),
+        "too much written": (*sessions.BUSY, samples(s.DiskLimitExceeded)[0], sessions.DETACHED),
         "collecting": (*sessions.STOPPED, samples(s.CollectionRequested)[0]),
     }
 

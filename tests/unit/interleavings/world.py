@@ -142,7 +142,9 @@ def _info(box: Box) -> ContainerInfo:
 class WorldExecutors:
     """An ExecutorDirectory: an executor answers at the address of its boot, for as long as that lives."""
 
-    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> "WorldExecutor":
+    def executor(
+        self, *, session_id: str, generation: int, url: str, run_id: str = "", storage: Any = None
+    ) -> "WorldExecutor":
         return WorldExecutor(int(url.removeprefix("http://b")))
 
 

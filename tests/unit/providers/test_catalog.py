@@ -24,7 +24,7 @@ SPEC = RunSpec(
 
 
 def catalog(path="/nowhere", configured=()):
-    return ProviderCatalog(DESCRIPTIONS, ProgramsOnPath(path), configured)
+    return ProviderCatalog(DESCRIPTIONS, ProgramsOnPath(path), dict.fromkeys(configured, "a value"))
 
 
 def states(**options):

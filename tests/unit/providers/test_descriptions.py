@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from application.ports.provider_descriptions import CliFiles
+from application.ports.provider_descriptions import CliFiles, provider_named
+from domain.run.values import RunSpec
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS, cli_files
 from infrastructure.executor.providers.registry import PROVIDERS
 
@@ -44,6 +45,43 @@ def test_what_all_clis_keep():
         "XDG_STATE_HOME": "opencode/state",
         "XDG_CONFIG_HOME": "opencode/config",
     }
+
+
+INSTALLATION = {
+    "ANTHROPIC_API_KEY": "a",
+    "ANTHROPIC_BASE_URL": "http://a",
+    "ANTHROPIC_MODEL": "m",
+    "OPENAI_API_KEY": "o",
+    "OPENAI_BASE_URL": "http://o",
+    "OPENAI_COMPATIBLE_API_KEY": "c",
+    "OPENAI_COMPATIBLE_BASE_URL": "http://c",
+    "OPENROUTER_API_KEY": "r",
+    "HTTPS_PROXY": "http://p",
+}
+OF_ANTHROPIC = {"ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"}
+OF_COMPATIBLE = {"OPENAI_COMPATIBLE_API_KEY", "OPENAI_COMPATIBLE_BASE_URL"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "options", "given"),
+    [
+        ("scripted", "", {}, set()),
+        ("claude-code", "m", {}, {*OF_ANTHROPIC, "ANTHROPIC_MODEL", "HTTPS_PROXY"}),
+        ("codex-cli", "m", {}, {"OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTPS_PROXY"}),
+        ("opencode", "m", {}, {*OF_COMPATIBLE, "HTTPS_PROXY"}),
+        ("opencode", "", {}, {*OF_COMPATIBLE, "HTTPS_PROXY"}),
+        ("opencode", "openrouter/vendor/m", {}, {"OPENROUTER_API_KEY", "HTTPS_PROXY"}),
+        ("opencode", "anthropic/m", {}, {*OF_ANTHROPIC, "HTTPS_PROXY"}),
+        ("opencode", "anthropic/m", {"smallModel": "compatible/s"}, {*OF_ANTHROPIC, *OF_COMPATIBLE, "HTTPS_PROXY"}),
+        ("opencode", "opencode/m", {}, {"HTTPS_PROXY"}),
+    ],
+)
+def test_an_agent_gets_what_its_own_provider_and_model_need_alone(provider, model, options, given):
+    described = provider_named(provider, DESCRIPTIONS)
+    spec = RunSpec(
+        session_id="s", user_login_name="u", provider=provider, model=model, messages=(), provider_options=options
+    )
+    assert described.variables_of(spec, INSTALLATION) == {name: INSTALLATION[name] for name in given}
 
 
 def test_two_providers_can_t_differ_about_a_variable():

@@ -1,6 +1,7 @@
 """What a run may ask of opencode, and the configuration that opencode is started with for it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -33,11 +34,12 @@ def spec(profile="", tools=(), model="m", **options):
 def configured(tmp_path):
     """The configuration for a run."""
 
-    def config(**asked):
+    def config(more=(), **asked):
         workspace, home = tmp_path / "workspace", tmp_path / "home"
         for folder in (workspace / ".agent_data/opencode", home):
             folder.mkdir(parents=True, exist_ok=True)
         environment = {"PATH": "/bin", "XDG_CONFIG_HOME": str(workspace / ".agent_data/opencode/config"), **KEYS}
+        environment |= dict(more)
         run = spec(**asked)
         task = AgentTask(
             run_id="r",
@@ -94,7 +96,7 @@ def test_options_are_parts_of_its_configuration(configured):
         permission={"bash": {"git *": "allow"}},
         modelConfig={"limit": {"context": 9}},
         smallModel="compatible/small",
-        mcp={"files": {"type": "local"}},
+        mcp={"files": {"type": "local", "enabled": True}},
         maxSteps=3,
     )
 
@@ -102,7 +104,36 @@ def test_options_are_parts_of_its_configuration(configured):
     assert config["provider"]["compatible"]["models"] == {"m": {"limit": {"context": 9}}}
     assert (config["model"], config["small_model"]) == ("compatible/m", "compatible/small")
     assert config["agent"] == {"plan": {"steps": 3}}
-    assert config["mcp"] == {"files": {"type": "local"}}
+    assert config["mcp"] == {"files": {"type": "local", "enabled": True}}
+
+
+def test_the_texts_of_mcp_servers_are_in_files_that_opencode_reads(configured):
+    config = configured(
+        mcp={
+            "crm": {
+                "type": "local",
+                "command": ["crm", "--token", "5ecret-1"],
+                "environment": {"KEY": "5ecret-2", "OWN": "{env:HOME}"},
+            }
+        }
+    )
+
+    assert "5ecret" not in str(config)
+    server = config["mcp"]["crm"]
+    read = [Path(text.removeprefix("{file:").removesuffix("}")) for text in server["command"]]
+    assert [file.read_text() for file in read] == ["crm", "--token", "5ecret-1"]
+    assert {file.stat().st_mode & 0o777 for file in read} == {0o600}
+    assert server["environment"]["KEY"].startswith("{file:")
+    assert server["environment"]["OWN"] == "{env:HOME}"
+
+
+def test_the_address_of_a_model_is_always_said(configured):
+    """A workspace's own configuration may name another."""
+    named = configured(model="anthropic/m", more={"ANTHROPIC_API_KEY": "key-2"})["provider"]
+    assert named["anthropic"]["options"]["baseURL"] == "https://api.anthropic.com/v1"
+    assert named["compatible"]["options"]["baseURL"] == "http://m/v1"
+    moved = configured(model="anthropic/m", more={"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": "http://a/"})
+    assert moved["provider"]["anthropic"]["options"]["baseURL"] == "http://a/v1"
 
 
 def test_a_model_may_name_its_api():

@@ -1,8 +1,11 @@
 """No credential of a model gets into an event, however it is cut."""
 
+import base64
 import json
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -65,6 +68,55 @@ def test_tools_and_errors_are_searched_through_and_through():
 def test_characters_that_json_escapes_hide_nothing():
     (clean,) = told([ToolEnded(tool_id="t", output=f"<{QUOTED}>")], QUOTED)
     assert clean.output == "<[secret]>"
+
+
+LONG = SECRET + "+/?&=" + "x1y2z3" * 12
+ENCODINGS = {
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "urlsafe base64": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "upper hex": lambda text: text.encode().hex().upper(),
+    "percent": lambda text: quote(text, safe=""),
+    "lower percent": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+    "form": lambda text: urlencode({"key": text}),
+}
+
+
+@pytest.mark.parametrize("secret", [SECRET, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_is_encoded_is_found_wherever_it_lies_in_a_text(encoding, before, secret):
+    text = ENCODINGS[encoding](f"{before}{secret} and more")
+    whole = ENCODINGS[encoding](secret).removeprefix("key=").rstrip("=")
+    clean = Redactor([secret]).text(f"before {text} after")
+
+    assert "[secret]" in clean
+    assert not any(whole[start : start + SHORTEST_PART] in clean for start in range(len(whole) - SHORTEST_PART))
+    assert (clean.startswith("before "), clean.endswith(" after")) == (True, True)
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_what_is_encoded_and_broken_into_lines_is_found_too(line_end):
+    digits = base64.b64encode(f"KEY={LONG}; done".encode()).decode()
+    lines = line_end.join(digits[at : at + 30] for at in range(0, len(digits), 30))
+    clean = Redactor([LONG]).text(lines)
+
+    assert clean.count("[secret]") == 1
+    assert len(clean) < 40
+    assert base64.b64decode(clean.split("[secret]")[0][:4]) == b"KEY"
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_what_is_encoded_is_found_in_the_pieces_of_a_stream(size):
+    text = f"key={base64.b64encode(SECRET.encode()).decode()}."
+    pieces = [MessageDelta(text=text[start : start + size]) for start in range(0, len(text), size)]
+    assert text_of(told(pieces)).startswith("key=[secret]")
+
+
+def test_a_value_without_a_secret_stays_the_same():
+    redactor, option = Redactor([SECRET]), Warn(code="c", message="harmless")
+    assert redactor.value(option) is option
+    assert redactor.value(Warn(code="c", message=f"<{SECRET}>")) == Warn(code="c", message="<[secret]>")
 
 
 def test_a_secret_within_another_leaves_no_rest():

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from application.ports.provider_descriptions import AgentCli, CliFiles
+from application.ports.provider_descriptions import AgentCli, CliFiles, variables_of_all
 from domain.errors import InvalidInput
 from domain.run.capabilities import Capabilities
 from domain.run.values import RunSpec
 from infrastructure.executor.providers.claude_code.options import PERMISSION_MODES, ClaudeOptions
+from infrastructure.executor.providers.claude_code.settings import check_settings
 from infrastructure.executor.providers.prompts import prompt_of
 from infrastructure.executor.providers.provider_options import options_as
 from infrastructure.executor.providers.version_table import capabilities_at
@@ -47,6 +48,7 @@ class ClaudeCodeDescription:
         "HTTPS_PROXY",
         "NO_PROXY",
     )
+    secret_options: tuple[str, ...] = ("settings", "mcpServers")
     files = CliFiles(
         links={".claude": "claude"},
         state_names={
@@ -64,10 +66,13 @@ class ClaudeCodeDescription:
         return capabilities_at(_TABLE, version)
 
     def check(self, spec: RunSpec) -> None:
-        options_as(ClaudeOptions, spec)
+        check_settings(options_as(ClaudeOptions, spec).settings or {})
         prompt_of(spec)
         if spec.resume_session_id and not _SESSION_ID.fullmatch(spec.resume_session_id):
             raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of a Claude Code session")
+
+    def variables_of(self, spec: RunSpec, installation: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002  all the same
+        return variables_of_all(self, installation)
 
     def keeps(self, provider_session_id: str, path: str) -> bool:
         return path.endswith(f"/{provider_session_id}.jsonl")

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from application.ports.provider_descriptions import credentials_missing
 from domain.event import Event
 from domain.run.events import RunAgentFinished
 from domain.run.values import RunError, RunOutcome, RunSpec
 from infrastructure.executor.providers.claude_code.description import CLI, ClaudeCodeDescription
 from infrastructure.executor.providers.claude_code.options import KNOWN_OPTIONS, PERMISSION_MODES, ClaudeOptions
+from infrastructure.executor.providers.claude_code.settings import settings_with_address
 from infrastructure.executor.providers.claude_code.stream import ClaudeStream
 from infrastructure.executor.providers.cli_process import CliProcess, start_cli
 from infrastructure.executor.providers.contract import AgentFailed, AgentTask, Provider, ReplyNotDelivered
@@ -21,6 +20,7 @@ from infrastructure.executor.providers.event_feed import Emit, events_of
 from infrastructure.executor.providers.prompts import prompt_of
 from infrastructure.executor.providers.provider_options import options_as
 from infrastructure.executor.providers.provider_warnings import unknown_options
+from infrastructure.executor.providers.run_folder import RunFolder
 from infrastructure.executor.runs.agent_processes import AgentProcesses, PipeClosed
 
 _ENVIRONMENT = {
@@ -50,17 +50,23 @@ class ClaudeCodeProvider(ClaudeCodeDescription):
             raise AgentFailed("auth_missing", credentials_missing(self.name, self.credentials))
         options = options_as(ClaudeOptions, task.spec)
         environment = {**_ENVIRONMENT, "CLAUDE_CODE_MAX_RETRIES": str(options.max_retries)}
-        process = await start_cli(
-            CLI, _arguments(task.spec, options), task, processes, environment=environment, piped=_PIPED
-        )
-        return ClaudeSession(task, process, ClaudeStream(self.name, self.credentials, task.human_loop_timeout_ms))
+        files = await asyncio.to_thread(RunFolder.made, task.private_folder or task.environment["HOME"])
+        try:
+            arguments = _arguments(task.spec, options) + await asyncio.to_thread(_file_arguments, task, options, files)
+            process = await start_cli(CLI, arguments, task, processes, environment=environment, piped=_PIPED)
+        except BaseException:
+            await asyncio.to_thread(files.clear)
+            raise
+        stream = ClaudeStream(self.name, self.credentials, task.human_loop_timeout_ms)
+        return ClaudeSession(task, process, stream, files)
 
 
 class ClaudeSession:
     """A running Claude Code process; one run is one turn of its conversation."""
 
-    def __init__(self, task: AgentTask, process: CliProcess, stream: ClaudeStream) -> None:
+    def __init__(self, task: AgentTask, process: CliProcess, stream: ClaudeStream, files: RunFolder) -> None:
         self._task = task
+        self._files = files
         self._process = process
         self._stream = stream
         self._stopping = False
@@ -93,6 +99,7 @@ class ClaudeSession:
             await self._read(emit)
         finally:
             code = await self._process.end()
+            await asyncio.to_thread(self._files.clear)
         for event in self._stream.closing_events():
             await emit(event)
         return self._finished(code)
@@ -172,12 +179,16 @@ def _arguments(spec: RunSpec, options: ClaudeOptions) -> list[str]:
     ):
         if value not in {"", None}:
             arguments.append(f"{flag}={value}")
-    if options.settings is not None:
-        arguments.append(f"--settings={msgspec.json.encode(options.settings).decode()}")
-    if options.mcp_servers is not None:
-        servers = msgspec.json.encode({"mcpServers": options.mcp_servers}).decode()
-        arguments += [f"--mcp-config={servers}", "--strict-mcp-config"]
     return arguments
+
+
+def _file_arguments(task: AgentTask, options: ClaudeOptions, files: RunFolder) -> list[str]:
+    """The arguments that name files; written here, because what is in them may be secret. Blocks."""
+    settings = files.write_json("settings.json", settings_with_address(options.settings, task.environment))
+    if options.mcp_servers is None:
+        return [f"--settings={settings}"]
+    servers = files.write_json("mcp.json", {"mcpServers": options.mcp_servers})
+    return [f"--settings={settings}", f"--mcp-config={servers}", "--strict-mcp-config"]
 
 
 def _request(request_id: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from application.ports.provider_descriptions import AgentCli, CliFiles
+from application.ports.provider_descriptions import AgentCli, CliFiles, variables_of_all
 from domain.run.capabilities import Capabilities
 from domain.run.values import RunSpec
 from infrastructure.executor.providers.codex.options import PROFILES, check_thread_id, options_of
@@ -44,6 +44,7 @@ class CodexDescription:
     cli: AgentCli | None = CLI
     credentials: tuple[str, ...] = ("CODEX_API_KEY", "OPENAI_API_KEY")
     variables: tuple[str, ...] = ("OPENAI_BASE_URL", "HTTPS_PROXY", "NO_PROXY")
+    secret_options: tuple[str, ...] = ("config", "mcpServers")
     files = CliFiles(
         links={".codex": "codex"},
         state_names={
@@ -64,6 +65,9 @@ class CodexDescription:
         options_of(spec)
         prompt_of(spec)
         check_thread_id(spec)
+
+    def variables_of(self, spec: RunSpec, installation: Mapping[str, str]) -> dict[str, str]:  # noqa: ARG002  all the same
+        return variables_of_all(self, installation)
 
     def keeps(self, provider_session_id: str, path: str) -> bool:
         return "/sessions/" in path and path.endswith(f"{provider_session_id}.jsonl")

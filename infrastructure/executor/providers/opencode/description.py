@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from application.ports.provider_descriptions import AgentCli, CliFiles
+from application.ports.provider_descriptions import AgentCli, CliFiles, variables_of_all
 from domain.errors import InvalidInput
 from domain.run.capabilities import Capabilities
 from domain.run.values import RunSpec
-from infrastructure.executor.providers.opencode.model_apis import CREDENTIALS, MODEL_APIS
+from infrastructure.executor.providers.opencode.model_apis import CREDENTIALS, MODEL_APIS, OF_MODEL_APIS, variables_for
 from infrastructure.executor.providers.opencode.options import PROFILES, OpencodeOptions
 from infrastructure.executor.providers.prompts import prompt_of
 from infrastructure.executor.providers.provider_options import options_as
@@ -46,6 +46,7 @@ class OpencodeDescription:
         "HTTPS_PROXY",
         "NO_PROXY",
     )
+    secret_options: tuple[str, ...] = ("mcp", "modelConfig")
     files = CliFiles(
         links={".opencode": "opencode"},
         state_names={
@@ -70,6 +71,16 @@ class OpencodeDescription:
         prompt_of(spec)
         if spec.resume_session_id and not _SESSION_ID.fullmatch(spec.resume_session_id):
             raise InvalidInput("resumeSessionId", f"{spec.resume_session_id!r} is no id of an opencode session")
+
+    def variables_of(self, spec: RunSpec, installation: Mapping[str, str]) -> dict[str, str]:
+        """Of the models' APIs those that the run names: its own model's and the small one's."""
+        small = options_as(OpencodeOptions, spec).small_model
+        needed = variables_for([spec.model, *([small] if small else [])], installation)
+        return {
+            name: value
+            for name, value in variables_of_all(self, installation).items()
+            if name in needed or name not in OF_MODEL_APIS
+        }
 
     def keeps(self, provider_session_id: str, path: str) -> bool:  # noqa: ARG002  one database holds them all
         return "/opencode/" in path and path.endswith(".db")

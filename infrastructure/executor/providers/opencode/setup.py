@@ -1,7 +1,5 @@
 """Prepares opencode's configuration, environment and credentials files for a run."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,10 @@ from application.ports.provider_descriptions import credentials_missing
 from domain.run.values import RunSpec
 from infrastructure.executor.providers.contract import AgentFailed, AgentTask
 from infrastructure.executor.providers.opencode.description import NAME
-from infrastructure.executor.providers.opencode.model_apis import CREDENTIALS, MODEL_APIS, ModelApi
+from infrastructure.executor.providers.opencode.model_apis import CREDENTIALS, MODEL_APIS, ModelApi, api_of
 from infrastructure.executor.providers.opencode.options import PROFILES, Action, OpencodeOptions
+from infrastructure.executor.providers.run_folder import RunFolder
 from infrastructure.executor.workspace.confined import ConfinedTree, NewFile
-
-_RUN_FOLDER = "opencode-run-"
 
 
 class ChosenModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,69 +37,75 @@ _INSTALLED = b'{"packages":{"":{"dependencies":{"@opencode-ai/plugin":"*"}}}}\n'
 
 def chosen_model(model: str, environment: Mapping[str, str]) -> ChosenModel:
     """The API of a run's model, named as `provider/model` or `model`. Raises AgentFailed (auth_missing)."""
-    head, _, tail = model.partition("/")
-    named = next((api for api in MODEL_APIS if tail and api.name == head), None)
-    if named is not None:
-        if not named.is_configured(environment):
-            needed = (named.credential, named.base_url) if named.npm else (named.credential,)
-            message = f"{NAME} can't use the model {model}: set {' and '.join(needed)} where the control plane runs"
-            raise AgentFailed("auth_missing", message)
-        return ChosenModel(api=named, model=tail)
-    first = next((api for api in MODEL_APIS if api.is_configured(environment)), None)
-    if first is None:
+    api, name = api_of(model, environment)
+    if api is None:
         raise AgentFailed("auth_missing", credentials_missing(NAME, CREDENTIALS))
-    return ChosenModel(api=first, model=model)
+    if not api.is_configured(environment):
+        needed = (api.credential, api.base_url) if api.npm else (api.credential,)
+        message = f"{NAME} can't use the model {model}: set {' and '.join(needed)} where the control plane runs"
+        raise AgentFailed("auth_missing", message)
+    return ChosenModel(api=api, model=name)
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
-    """`environment`: the agent's whole environment. `workspace`: the real path of its folder. `run_folder`: holds
-    credentials and temporary files until `clear`."""
+    """`environment`: the agent's whole environment. `workspace`: the real path of its folder. `files`: credentials and
+    temporary files."""
 
     environment: Mapping[str, str]
     chosen: ChosenModel
     workspace: str
-    run_folder: Path
+    files: RunFolder
 
     def clear(self) -> None:
-        """Delete the run folder. Blocks."""
-        shutil.rmtree(self.run_folder, ignore_errors=True)
+        """Delete the run's files. Blocks."""
+        self.files.clear()
 
 
 def set_up(task: AgentTask, options: OpencodeOptions, password: str) -> Setup:
     """Write the files that opencode reads. Credentials are files, so that they are not in the agent's environment.
     Blocks. Raises AgentFailed (auth_missing)."""
     chosen = chosen_model(task.spec.model, task.environment)
-    private = Path(task.private_folder)
-    for left in private.glob(f"{_RUN_FOLDER}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    run_folder = Path(tempfile.mkdtemp(prefix=_RUN_FOLDER, dir=private))
-    (run_folder / "tmp").mkdir()
+    files = RunFolder.made(task.private_folder)
+    (files.path / "tmp").mkdir()
     providers = {}
     for api in MODEL_APIS:
         if api.is_configured(task.environment):
-            key = run_folder / f"{api.name}.key"
-            key.touch(mode=0o600)
-            key.write_text(task.environment[api.credential], encoding="utf-8")
+            key = files.write(f"{api.name}.key", task.environment[api.credential])
             providers[api.name] = _provider(api, key, task.environment)
     config = _config(task.spec, options, chosen, providers)
+    if options.mcp:
+        config["mcp"] = _with_files(options.mcp, files)
     environment = {name: value for name, value in task.environment.items() if name not in CREDENTIALS}
     environment |= _FLAGS | _own_project(task.folder, config)
-    environment["BUN_TMPDIR"] = str(run_folder / "tmp")
+    environment["BUN_TMPDIR"] = str(files.path / "tmp")
     environment["OPENCODE_SERVER_PASSWORD"] = password
     environment["OPENCODE_CONFIG_CONTENT"] = msgspec.json.encode(config).decode()
     _spare_installation(task)
     workspace = str(Path(task.folder).resolve())
-    return Setup(environment=environment, chosen=chosen, workspace=workspace, run_folder=run_folder)
+    return Setup(environment=environment, chosen=chosen, workspace=workspace, files=files)
 
 
 def _provider(api: ModelApi, key: Path, environment: Mapping[str, str]) -> dict[str, Any]:
-    provider: dict[str, Any] = {"options": {"apiKey": f"{{file:{key}}}"}}
+    # The address is always said: a workspace's own configuration may name another, and the key would go there.
+    provider: dict[str, Any] = {"options": {"apiKey": f"{{file:{key}}}", "baseURL": api.url(environment)}}
     if api.npm:
         provider |= {"npm": api.npm, "name": api.name}
-    base_url = environment.get(api.base_url, "").rstrip("/")
-    if base_url:
-        provider["options"]["baseURL"] = base_url if base_url.endswith(api.path) else base_url + api.path
     return provider
+
+
+def _with_files(mcp: Any, files: RunFolder, name: str = "mcp") -> Any:
+    """MCP servers with each of their texts in a file, for opencode to read: the configuration itself is in the
+    environment, which the agent's tools see. opencode's own references to files and variables stay as they are."""
+    if isinstance(mcp, dict):
+        return {
+            key: value if key == "type" else _with_files(value, files, f"{name}-{number}")
+            for number, (key, value) in enumerate(mcp.items())
+        }
+    if isinstance(mcp, list):
+        return [_with_files(each, files, f"{name}-{number}") for number, each in enumerate(mcp)]
+    if not isinstance(mcp, str) or "{file:" in mcp or "{env:" in mcp:
+        return mcp
+    return f"{{file:{files.write(name, mcp)}}}"
 
 
 def _config(
@@ -125,8 +128,6 @@ def _config(
         config["small_model"] = options.small_model or config["model"]
     if options.max_steps is not None:
         config["agent"] = {options.agent or profile.agent: {"steps": options.max_steps}}
-    if options.mcp:
-        config["mcp"] = options.mcp
     return config
 
 

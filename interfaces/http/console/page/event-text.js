@@ -31,6 +31,7 @@ export function eventText(event) {
     case "run.started": return ["Agent started", `generation ${event.payload.generation}`, "active"];
     case "run.cancel_requested": return ["Cancel requested", [by, event.payload.reason].filter(Boolean).join(": "), "waiting"];
     case "run.timed_out": return ["Timed out", `${event.payload.what}: ${event.payload.limitMs / 1000} s`, "failed"];
+    case "run.aborted": return ["Aborted", event.payload.error.message, "failed"];
     case "run.tail_lost": return ["Tail lost", event.payload.reason, "failed"];
     case "run.agent_finished": return [`Agent ${event.payload.outcome}`, [event.payload.error?.message, usageSummary(event.payload.usage)].filter(Boolean).join(" · ")];
     case "run.syncing": return ["Syncing the workspace"];
@@ -43,6 +44,7 @@ export function eventText(event) {
     case "session.sync_requested": return ["Sync requested", event.payload.reason];
     case "session.activated": return ["Activated", event.payload.action.replaceAll("_", " "), "succeeded"];
     case "session.activation_failed": return ["Activation failed", `${event.payload.step}: ${event.payload.error}`, "failed"];
+    case "session.disk_limit_exceeded": return ["Disk limit exceeded", `${bytes(event.payload.usedBytes)} of ${bytes(event.payload.limitBytes)}: it is synced and stopped`, "failed"];
     case "session.run_attached": return ["Run attached", event.payload.attachedRunId, "active"];
     case "session.run_detached": return ["Run detached", event.payload.detachedRunId];
     case "session.forked": return ["Forked", `from ${event.payload.origin.runId} at seq ${event.payload.origin.atSeq}`];

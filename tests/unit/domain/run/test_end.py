@@ -178,3 +178,17 @@ def test_an_agent_that_takes_too_long_is_ended_and_its_run_fails_for_it():
 def test_nothing_else_takes_too_long():
     for history in (PREPARING, ENDED, (*RUNNING, CANCEL_REQUESTED)):
         run.given(*history).when(c.TimeOutRun(lease_generation=1, what="run", limit_ms=1)).then_nothing()
+
+
+def test_an_aborted_run_fails_with_the_reason_once_its_agent_is_ended():
+    reason = error("environment")
+    given = run.given(*RUNNING).when(c.AbortRun(error=reason)).then(e.RunAborted(error=reason))
+    given.when(c.AbortRun(error=reason)).then_nothing()
+    ended = e.RunAgentFinished(lease_generation=1, outcome="canceled")
+    entry = c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=ended)
+    given.when(entry).then(replace(ended, outcome="failed", error=reason))
+
+
+def test_a_run_that_is_not_executed_or_canceled_already_is_not_aborted():
+    for history in (QUEUED, ENDED, (*RUNNING, CANCEL_REQUESTED)):
+        run.given(*history).when(c.AbortRun(error=error("environment"))).then_nothing()

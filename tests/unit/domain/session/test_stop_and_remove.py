@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from domain.errors import Conflict, NotFound, RunAttached
+from domain.errors import Conflict, Fenced, NotFound, RunAttached
 from domain.session import commands as c
 from domain.session import events as e
 from tests.support.sessions import (
@@ -231,3 +231,33 @@ class TestARemoval:
         never = tuple(event for event in STOPPED if not isinstance(event, e.WorkspaceRestored | e.SessionActivated))
         stopped = session.given(*never[:3], e.ActivationFailed(generation=1, step="restore", error="x"), STOPPED_NOW)
         stopped.when(REMOVE).then(replace(REMOVE_REQUESTED, never_restored=True), REMOVING_NOW)
+
+
+LIMIT = c.LimitDisk(generation=1, used_bytes=20, limit_bytes=10, sync_id="gate")
+EXCEEDED = e.DiskLimitExceeded(generation=1, used_bytes=20, limit_bytes=10, sync_id="gate")
+DISK_STOP = replace(STOP_REQUESTED, reason="disk_limit")
+
+
+class TestAContainerThatHasWrittenTooMuch:
+    def test_is_synced_and_stopped_for_it(self):
+        given = session.given(*RUNNING).when(LIMIT).then(EXCEEDED, DISK_STOP)
+        given = given.when(GATE_PASSED).then(synced("gate", "pre.stop"), replace(STOPPING_NOW, reason="disk_limit"))
+        given.when(c.RecordStopped(generation=1)).then(replace(STOPPED_NOW, reason="disk_limit"))
+
+    def test_is_stopped_once_its_run_that_is_to_be_ended_is_detached(self):
+        given = session.given(*BUSY).when(LIMIT).then(replace(EXCEEDED, attached_run_id="r1"))
+        given.when(LIMIT).then_nothing()
+        given = given.when(c.DetachRun(run_id="r1")).then(DETACHED, DISK_STOP)
+        assert given.state.disk_stop == ""
+
+    def test_is_looked_at_again_after_its_stop_was_canceled(self):
+        failed = session.given(*RUNNING).when(LIMIT).then_types(e.DiskLimitExceeded, e.StopRequested)
+        failed = failed.when(gate_failed("gate", final=True)).then_types(e.SessionSyncFailed, e.StopCanceled)
+        failed.when(replace(LIMIT, sync_id="gate-2")).then_types(e.DiskLimitExceeded, e.StopRequested)
+
+    def test_is_left_alone_when_it_is_going_down_or_gone(self):
+        for history in (STOP_PENDING, STOPPING, STOPPED, DELETED, REMOVING):
+            session.given(*history).when(LIMIT).then_nothing()
+
+    def test_is_not_that_of_another_generation(self):
+        session.given(*RUNNING).when(replace(LIMIT, generation=2)).then_error(Fenced)

@@ -78,6 +78,38 @@ def test_what_is_wrong_is_named_by_field_and_value(changes, field, value):
     assert repr(value) in refused.value.message
 
 
+SESSION = "app/shop/project/default/ann/session/s1/workspace"
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        SESSION,
+        f"{SESSION}/objects/",
+        "app/shop/project/default/ann/session",
+        "app/shop/project/default/ann/files/",
+        "app/shop/project/default/ann",
+        "app/shop/project/default",
+        "app/other/project",
+        "app/shop",
+        "app/",
+    ],
+)
+def test_a_template_that_holds_what_is_a_users_is_refused(prefix):
+    with pytest.raises(InvalidInput, match="sessions or files of users") as refused:
+        check(manifest(workspaceTemplatePrefix=prefix))
+    assert refused.value.field == "manifest.workspaceTemplatePrefix"
+    assert repr(prefix) in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["app/shop/templates/web", "app/shop/kb/", "app/shop/project/default/kb", "app/shop/project/default/x/base", "t"],
+)
+def test_a_template_lies_anywhere_else(prefix):
+    assert check(manifest(workspaceTemplatePrefix=prefix)).workspace_template_prefix == prefix.rstrip("/") + "/"
+
+
 def test_the_runtime_version_must_be_the_manifest_s():
     with pytest.raises(InvalidInput) as refused:
         check(manifest(), runtime_version="2")
