@@ -19,8 +19,9 @@ from domain.run.questions import (
     ended_before_request,
     not_answered,
 )
+from domain.run.retries import exhausted, may_retry
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
-from domain.run.values import FINAL_ERRORS, TRANSIENT_ERRORS, RunError, RunOutcome, Warn, unanswered_error
+from domain.run.values import RunError, RunOutcome, Warn, unanswered_error
 
 LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
 PHASES = ("claimed", "restoring", "linking", "preparing", "running")
@@ -85,7 +86,7 @@ def _claim(state: Run, command: c.ClaimRun) -> Sequence[Event]:
                 lease_generation=command.lease_generation, owner=command.owner, attempt=state.attempt, resumed=True
             )
             died = RunError(error_class="executor_lost", message="its worker died before the agent started")
-            return (claimed, *_end(state, command.lease_generation, "failed", _exhausted(state, died)))
+            return (claimed, *_end(state, command.lease_generation, "failed", exhausted(state, died)))
         case Active():
             # The lease's holder died before the agent started: nothing was done, but it counts as an attempt.
             attempt, resumed = state.attempt + 1, False
@@ -243,31 +244,15 @@ def _retry_or_finish(
     retry_at: datetime,
     excused: bool,
 ) -> Sequence[Event]:
-    if outcome == "failed" and error is not None and state.spec is not None and _may_retry(state, error):
+    if outcome == "failed" and error is not None and state.spec is not None and may_retry(state, error):
         excused = excused and state.excused < MAX_EXCUSED
         if excused or state.counted_attempts < state.spec.max_attempts:
             retry = e.RunRetryScheduled(
                 lease_generation=lease, attempt=state.attempt, error=error, available_at=retry_at, excused=excused
             )
             return (*close_questions(state, lease, error.message), retry)
-        error = _exhausted(state, error)
+        error = exhausted(state, error)
     return _end(state, lease, outcome, error, exported=exported)
-
-
-def _may_retry(state: Run, error: RunError) -> bool:
-    if state.spec is None or state.spec.retry_policy == "never" or state.abort is not None or state.cancel_requested:
-        return False
-    if state.spec.retry_policy == "always":
-        return True
-    started = isinstance(state.stage, Finishing)
-    return error.error_class in TRANSIENT_ERRORS if started else error.error_class not in FINAL_ERRORS
-
-
-def _exhausted(state: Run, error: RunError) -> RunError:
-    limit = state.spec.max_attempts if state.spec else state.attempt
-    return RunError(
-        error_class="attempts_exhausted", message=f"attempt {state.counted_attempts} of {limit} failed: {error.message}"
-    )
 
 
 def _end(

@@ -1,5 +1,5 @@
 """Secrets in the options of runs, in a table beside the log, sealed with a key that derives from the installation's
-secret: a copy of the database alone opens none. A run's rows go with its end (sql/queries/dequeue_runs.sql)."""
+secret: a copy of the database alone opens none. A run's rows go with its end (sql/functions/settle_runs.sql)."""
 
 import hmac
 import os
