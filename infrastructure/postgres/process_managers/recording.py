@@ -124,7 +124,8 @@ async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
     if ended or sessions:
         settled = {"run_ids": [run.run_id for _, run in ended], "session_ids": list(sessions)}
         await connection.execute(sql.query("settle_runs"), settled)
-    if moved or postponed or _of(outcomes, WakeRunWorkers):
+    resumed = _of(outcomes, WakeRunWorkers)
+    if moved or postponed or resumed:
         await connection.execute("SELECT pg_notify(%s, '')", (RUN_QUEUE_CHANNEL,))
 
 
