@@ -71,11 +71,21 @@ def without_trace(answer: Any) -> Any:
     return [status, {name: value for name, value in body.items() if name != "traceId"}]
 
 
+def known_before(answer: Any, old: Any) -> Any:
+    """The answer without the members that the old one does not have."""
+    if isinstance(answer, dict) and isinstance(old, dict):
+        return {name: known_before(value, old[name]) for name, value in answer.items() if name in old}
+    if isinstance(answer, list) and isinstance(old, list) and len(answer) == len(old):
+        return [known_before(each, before) for each, before in zip(answer, old, strict=True)]
+    return answer
+
+
 def test_every_read_answers_what_the_old_code_answered(upgraded: Installation, old: Any) -> None:
     client = upgraded.api.client
     for path, answer in old["reads"].items():
         response = client.get(path)
-        assert without_trace([response.status_code, response.json()]) == without_trace(answer), path
+        present = without_trace([response.status_code, response.json()])
+        assert known_before(present, without_trace(answer)) == without_trace(answer), path
 
 
 def test_the_chain_of_the_old_log_verifies(upgraded: Installation, old: Any) -> None:
