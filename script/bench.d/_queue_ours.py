@@ -18,8 +18,6 @@ from _stub_executor import StubDirectory, StubProviders, StubRuntime, opened
 from application.command_context import CommandContext
 from domain.run.values import Message, RunSpec
 from domain.session.commands import ActivateSession
-from infrastructure.boto3_store.passed_on import PassedOnCredentials
-from infrastructure.boto3_store.session import AwsSession
 from infrastructure.object_store.location import S3Location
 from infrastructure.postgres.migrations import migrate
 from interfaces.bootstrap import control_plane as composition
@@ -61,15 +59,15 @@ def spec(number: int) -> RunSpec:
     )
 
 
-def _stub_runtime(_: BackingServices, session: AwsSession) -> tuple[StubRuntime, StubProviders, PassedOnCredentials]:
-    return StubRuntime(), StubProviders(), PassedOnCredentials(session, learn=lambda _: None)
+def _stub_runtime(*_: object) -> tuple[StubRuntime, StubProviders]:
+    return StubRuntime(), StubProviders()
 
 
 async def measure(dsn: str, runs: int, concurrency: int, rate: float) -> Measured:
     await migrate(dsn)
     directory = StubDirectory(time.time)
     composition.worker_runtime = _stub_runtime  # type: ignore[assignment, attr-defined]
-    composition._directory = lambda _backing, _credentials: opened(directory)  # type: ignore[assignment, return-value]
+    composition._directory = lambda *_: opened(directory)  # type: ignore[assignment, return-value]
     with tempfile.TemporaryDirectory() as home:
         settings = load_settings({"FLEETLOG_HOME": str(Path(home))})
         backing = BackingServices(

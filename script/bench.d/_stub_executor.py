@@ -48,6 +48,11 @@ class StubRuntime:
     async def own_containers(self) -> list[Any]:
         return []
 
+    async def oversized(self) -> list[Any]:
+        return []
+
+    async def prepare(self) -> None: ...
+
     async def shutdown(self) -> None: ...
 
     def close(self) -> None: ...
@@ -56,6 +61,12 @@ class StubRuntime:
 class StubProviders:
     async def capabilities_of(self, spec: RunSpec) -> Capabilities:
         return Capabilities(provider="scripted", todo_stream=True)
+
+    def secret_options(self, provider: str) -> tuple[str, ...]:
+        return ()
+
+    def variables_of(self, spec: RunSpec) -> dict[str, str]:
+        return {}
 
     async def all(self) -> tuple[ProviderState, ...]:
         return ()
@@ -115,7 +126,9 @@ class StubDirectory:
         self.begun: dict[str, float] = {}
         self._clock = clock
 
-    def executor(self, *, session_id: str, generation: int, url: str, run_id: str = "") -> StubExecutor:
+    def executor(
+        self, *, session_id: str, generation: int, url: str, run_id: str = "", storage: Any = None
+    ) -> StubExecutor:
         return StubExecutor(session_id, generation, self.begun, self._clock)
 
     def circuit_states(self) -> dict[str, Any]:
