@@ -33,7 +33,7 @@ _BINARIES = ("iptables", "iptables-nft", "iptables-legacy")
 _RESOLVERS = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
 _TIMEOUT_S = 20
 _LOCK_S = 10
-_SURE_S = 10.0
+_SURE_S = 50.0
 """How long rules that were seen in force are not looked at again."""
 _LISTENS_S = 0.2
 _log = logging.getLogger("fleetlog.egress")

@@ -67,6 +67,12 @@ class StubProviders:
     async def capabilities_of(self, spec: RunSpec) -> Capabilities:
         return Capabilities(provider="scripted", todo_stream=True)
 
+    def secret_options(self, provider: str) -> tuple[str, ...]:
+        return ()
+
+    def variables_of(self, spec: RunSpec) -> dict[str, str]:
+        return {}
+
     async def all(self) -> tuple[ProviderState, ...]:
         return ()
 

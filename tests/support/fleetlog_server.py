@@ -31,6 +31,8 @@ class FleetlogServer:
     def __init__(self, home: Path, command: str = "up", **environment: str) -> None:
         self.home, self._part = home, command
         self._environment = environment
+        if os.geteuid() != 0:
+            self._environment = {"FLEETLOG_WORKER_EGRESS": "open", **environment}  # an ordinary user can't limit it
         self.prefix: tuple[str, ...] = ()
         self.stop_workers = True
         self.port = reserved_port()

@@ -16,9 +16,10 @@ from infrastructure.runtimes.egress import HOOKS, HostFirewall, Policy, _run, br
 from tests.contract.worker_runtime_contract import SPEC
 from tests.support.async_run import run
 from tests.support.docker_runtime_harness import DockerRuntimeHarness
+from tests.support.private_docker import required_root
 from tests.support.world_outside import server_in_the_world
 
-pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.proof, pytest.mark.timeout(400), pytest.mark.usefixtures("root")]
 
 OTHER = ContainerSpec(session_id="other-session", generation=1, token="its token")
 METADATA = "http://169.254.169.254"
@@ -43,6 +44,11 @@ def server_of_the_host() -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+@pytest.fixture
+def root() -> None:
+    required_root()
 
 
 @pytest.fixture
