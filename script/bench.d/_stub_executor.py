@@ -76,12 +76,6 @@ class StubProviders:
     async def all(self) -> tuple[ProviderState, ...]:
         return ()
 
-    def secret_options(self, provider: str) -> tuple[str, ...]:
-        return ()
-
-    def variables_of(self, spec: RunSpec) -> dict[str, str]:
-        return {}
-
 
 class StubExecutor:
     def __init__(self, session_id: str, generation: int, begun: dict[str, float], clock: Any) -> None:
