@@ -71,7 +71,7 @@ async def stubbed(
     """One process with all its background tasks, on an empty database; its runtime and its executors do nothing."""
     await migrate(dsn)
     composition.worker_runtime = _stub_runtime  # type: ignore[assignment, attr-defined]
-    composition._directory = lambda *_: opened(directory)  # type: ignore[assignment, return-value]
+    composition._directory = lambda *_: opened(directory)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory() as home:
         environment = {"FLEETLOG_HOME": str(Path(home)), "MAX_RUNS_PER_PROCESS": str(concurrency)}
         backing = BackingServices(
