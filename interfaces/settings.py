@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 from interfaces import setting_values as values
+from interfaces.quota_settings import QuotaSettings
 from interfaces.setting_declarations import DECLARATION, Declaration, setting
 
 WorkerRuntime = Literal["process", "docker"]
@@ -34,7 +35,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(QuotaSettings):
     """All settings, checked. None means "not set"; durations are milliseconds, as their names say."""
 
     host: str = setting(
@@ -318,7 +319,9 @@ class Settings:
 
 def declarations() -> Mapping[str, Declaration]:
     """How each setting is read, by field name of `Settings`, in the order of the reference page."""
-    return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in dataclasses.fields(Settings)}
+    quotas = {field.name for field in dataclasses.fields(QuotaSettings)}
+    fields = sorted(dataclasses.fields(Settings), key=lambda field: field.name in quotas)
+    return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in fields}
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

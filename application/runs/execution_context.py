@@ -13,6 +13,7 @@ from application.runs.commands import Runs
 from application.runs.fork_conversations import ForkConversations
 from application.runs.lease import run_context
 from application.runs.limits import RunLimits
+from application.runs.session_quotas import SessionQuotas
 from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.run.commands import FailAttempt, RunCommand
@@ -36,6 +37,7 @@ class ExecutionPorts:
     human_loop_timeout: timedelta
     limits: RunLimits
     jitter: Callable[[], float]
+    session_quotas: SessionQuotas
     api_url: str | None = None
     conversations: ForkConversations | None = None
 

@@ -82,6 +82,14 @@ class TimeOutRun(_Leased, frozen=True, kw_only=True):
     limit_ms: int
 
 
+class ExceedQuota(_Command, frozen=True, kw_only=True):
+    """A quota of the run's session is exceeded (values.py). Whoever notices it may say so, with or without a lease."""
+
+    quota: str
+    limit: int
+    reached: int
+
+
 class BeginFinalSync(_Leased, frozen=True, kw_only=True):
     sync_id: str
 
@@ -136,6 +144,7 @@ RunCommand = (
     | RecordCallback
     | FailAttempt
     | TimeOutRun
+    | ExceedQuota
     | BeginFinalSync
     | RecordExported
     | FinishRun

@@ -26,13 +26,14 @@ from application.runs.execution import RunExecutions
 from application.runs.execution_context import ExecutionPorts
 from application.runs.fork_conversations import ForkConversations
 from application.runs.limits import RunLimits
+from application.runs.session_quotas import SessionQuotas
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
-from domain.run.evolve import evolve as evolve_run
+from domain.run.quotas import RunQuotas, evolve_counting
 from domain.run.state import Run
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
@@ -50,10 +51,12 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
+from infrastructure.postgres.session_traffic import PostgresSessionTraffic
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.object_store import object_store_session, open_object_store
+from interfaces.bootstrap.quotas import hourly_quotas, run_quotas, workspace_limits
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
@@ -121,9 +124,10 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     await credentials.header()  # so that the first ones, too, are kept out of logs
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, credentials))
-    sessions, runs = await _aggregates(dsn, store, stack)
+    sessions, runs = await _aggregates(dsn, store, run_quotas(settings), stack)
+    session_quotas = SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=hourly_quotas(settings))
     workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
-    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
+    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000, limits=workspace_limits(settings))
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
@@ -172,11 +176,17 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         object_threads=object_threads,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=now, human_loop_timeout_ms=settings.human_loop_timeout_ms
+            runs=runs,
+            store=store,
+            clock=now,
+            human_loop_timeout_ms=settings.human_loop_timeout_ms,
+            session_quotas=session_quotas,
         ),
         run_worker=RunWorker(
             queue=queue,
-            executions=RunExecutions(_execution_ports(backing, runs, workers, syncs, hub, conversations)),
+            executions=RunExecutions(
+                _execution_ports(backing, runs, workers, syncs, hub, conversations, session_quotas)
+            ),
             takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
@@ -185,7 +195,9 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     )
 
 
-async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitStack) -> tuple[Sessions, Runs]:
+async def _aggregates(
+    dsn: str, store: GroupCommitEventStore, quotas: RunQuotas, stack: AsyncExitStack
+) -> tuple[Sessions, Runs]:
     pool = await open_snapshot_pool(dsn)
     stack.push_async_callback(pool.close)
     sessions: Sessions = Aggregates(
@@ -200,8 +212,8 @@ async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitSt
         store=store,
         clock=now,
         stream_of=run_stream,
-        decide=decide_run,
-        evolve=evolve_run,
+        decide=partial(decide_run, quotas=quotas),
+        evolve=evolve_counting,
         snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
     )
     return sessions, runs
@@ -214,6 +226,7 @@ def _execution_ports(
     syncs: WorkspaceSyncs,
     hub: StreamHub,
     conversations: ForkConversations,
+    session_quotas: SessionQuotas,
 ) -> ExecutionPorts:
     settings = backing.settings
     return ExecutionPorts(
@@ -230,6 +243,7 @@ def _execution_ports(
         jitter=random.random,
         api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
+        session_quotas=session_quotas,
     )
 
 

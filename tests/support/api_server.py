@@ -29,11 +29,12 @@ from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands
 from application.runs.forking import ForkSessions
 from application.runs.provider_catalog import ProviderCatalog
+from application.runs.session_quotas import HourlyQuotas, SessionQuotas
 from application.sessions.commands import SessionCommands
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
-from domain.run.evolve import evolve as evolve_run
+from domain.run.quotas import evolve_counting
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
@@ -54,6 +55,7 @@ from infrastructure.postgres.read_models.read_models import PostgresReadModels
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.postgres.search.why import PostgresCausality
+from infrastructure.postgres.session_traffic import PostgresSessionTraffic
 from infrastructure.runtimes.installations import ProgramsOnPath
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.api import ADAPTER_ERRORS
@@ -187,7 +189,7 @@ async def open_dependencies(
         evolve=evolve_session,
     )
     runs: Any = Aggregates(
-        store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
+        store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_counting
     )
     run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
     deps = ApiDependencies(
@@ -205,7 +207,11 @@ async def open_dependencies(
             runs=runs, sessions=sessions, store=store, tail=hub, recorded=recorded, providers=PROVIDER_CATALOG
         ),
         callbacks=RecordCallbacks(
-            runs=runs, store=store, clock=lambda: datetime.now(UTC), human_loop_timeout_ms=3_600_000
+            runs=runs,
+            store=store,
+            clock=lambda: datetime.now(UTC),
+            human_loop_timeout_ms=3_600_000,
+            session_quotas=SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=HourlyQuotas()),
         ),
         queue=IdleQueue(),
         queue_drain=IdleQueue(),

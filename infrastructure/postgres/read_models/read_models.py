@@ -152,7 +152,9 @@ class PostgresReadModels:
         if not known:
             return ReadResult(value=None, as_of_position=position)
         items = todos.view(row)
-        return ReadResult(value=TodoList(run_id=run_id, total=len(items), items=items), as_of_position=position)
+        left_out = row.left_out if row else 0
+        todo_list = TodoList(run_id=run_id, total=len(items), items=items, left_out=left_out)
+        return ReadResult(value=todo_list, as_of_position=position)
 
     async def todo_history(
         self, run_id: str, *, after_seq: int = 0, limit: int = 500, at: AsOf | None = None

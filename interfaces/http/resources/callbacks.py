@@ -105,5 +105,6 @@ ENDPOINTS = (
         answers={200: CallbackResult | tuple[CallbackResult, ...]},
         command=True,
         access="key or worker token",
+        errors=(409,),
     ),
 )

@@ -1,6 +1,6 @@
 """Prepares opencode's configuration, environment and credentials files for a run."""
 
-import shutil
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from infrastructure.executor.providers.opencode.description import NAME
 from infrastructure.executor.providers.opencode.model_apis import CREDENTIALS, MODEL_APIS, ModelApi
 from infrastructure.executor.providers.opencode.options import PROFILES, Action, OpencodeOptions
 from infrastructure.executor.workspace.confined import ConfinedTree, NewFile
+from infrastructure.folder_descent import delete_folder
 
 _RUN_FOLDER = "opencode-run-"
 
@@ -65,7 +66,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     def clear(self) -> None:
         """Delete the run folder. Blocks."""
-        shutil.rmtree(self.run_folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            delete_folder(self.run_folder)
 
 
 def set_up(task: AgentTask, options: OpencodeOptions, password: str) -> Setup:
@@ -74,7 +76,8 @@ def set_up(task: AgentTask, options: OpencodeOptions, password: str) -> Setup:
     chosen = chosen_model(task.spec.model, task.environment)
     private = Path(task.private_folder)
     for left in private.glob(f"{_RUN_FOLDER}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            delete_folder(left)
     run_folder = Path(tempfile.mkdtemp(prefix=_RUN_FOLDER, dir=private))
     (run_folder / "tmp").mkdir()
     providers = {}
