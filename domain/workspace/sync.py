@@ -7,6 +7,8 @@ import msgspec
 SyncReason = Literal["message.stop", "run.finished", "pre.stop", "pre.remove", "compensation", "manual"]
 FORMAT, FORMAT_WITH_EXTENTS = 1, 2
 """Of manifests; those without sparse files have the older one, which older executors read."""
+MAX_MANIFEST_BYTES = 128 * 1024 * 1024
+"""Whoever reads a manifest holds all of it."""
 Extents = tuple[tuple[int, int], ...]
 """Where a sparse file holds data: (offset, length) in bytes, in order."""
 GATE_REASONS: frozenset[str] = frozenset({"pre.stop", "pre.remove"})

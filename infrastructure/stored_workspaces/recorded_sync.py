@@ -7,7 +7,7 @@ import msgspec
 from application.ports.object_store import ObjectMissing, ObjectStore
 from domain.errors import InvalidInput, StoredWorkspaceUnreadable
 from domain.workspace.paths import ancestors, parts_of
-from domain.workspace.sync import FORMAT, FORMAT_WITH_EXTENTS, ManifestEntry, SyncManifest, SyncRef
+from domain.workspace.sync import FORMAT, FORMAT_WITH_EXTENTS, MAX_MANIFEST_BYTES, ManifestEntry, SyncManifest, SyncRef
 from infrastructure.stored_workspaces.object_layout import is_hash
 from infrastructure.stored_workspaces.stored_names import with_decoded_names
 
@@ -18,11 +18,16 @@ def load_recorded_sync(store: ObjectStore, ref: SyncRef) -> tuple[SyncManifest, 
     """The manifest that `ref` names, and its bytes. Raises StoredWorkspaceUnreadable when it is missing or not
     valid, and what the object store raises. Blocks."""
     try:
-        body = store.get(ref.manifest_key)
+        body = store.get(ref.manifest_key, length=MAX_MANIFEST_BYTES + 1)
     except ObjectMissing as error:
         raise StoredWorkspaceUnreadable(
             f"the session's recorded sync {ref.manifest_key!r} is not in the object store", "recorded_sync_missing"
         ) from error
+    if len(body) > MAX_MANIFEST_BYTES:
+        raise StoredWorkspaceUnreadable(
+            f"the session's recorded sync {ref.manifest_key!r} has more than {MAX_MANIFEST_BYTES:,} bytes",
+            "recorded_sync_unreadable",
+        )
     found = hashlib.sha256(body).hexdigest()
     if found != ref.manifest_hash:
         raise StoredWorkspaceUnreadable(

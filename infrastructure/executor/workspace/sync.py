@@ -12,9 +12,17 @@ import msgspec
 
 from application.executor_protocol import SyncRequest, SyncResult
 from domain.errors import Conflict, InvalidInput, NotFound, StoredWorkspaceUnreadable
-from domain.workspace.sync import FORMAT, FORMAT_WITH_EXTENTS, Extents, ManifestEntry, SyncManifest, SyncRef
+from domain.workspace.sync import (
+    FORMAT,
+    FORMAT_WITH_EXTENTS,
+    MAX_MANIFEST_BYTES,
+    Extents,
+    ManifestEntry,
+    SyncManifest,
+    SyncRef,
+)
 from infrastructure.executor.workspace.confined import RootGone
-from infrastructure.executor.workspace.errors import FilesNotStable, NotRestored
+from infrastructure.executor.workspace.errors import FilesNotStable, NotRestored, WorkspaceOverQuota
 from infrastructure.executor.workspace.exclusions import Exclusions, Selection
 from infrastructure.executor.workspace.layering import covers
 from infrastructure.executor.workspace.progress import Progress
@@ -326,6 +334,9 @@ class _Attempt:
                 template_prefix=self._marker.template_prefix,
             )
         )
+        if len(body) > MAX_MANIFEST_BYTES:
+            what = f"the list of its files has {len(body):,} bytes, and {MAX_MANIFEST_BYTES:,} are allowed"
+            raise WorkspaceOverQuota(f"{what}: its files have long names")
         body_hash = hashlib.sha256(body).hexdigest()
         key = manifest_key(self._request.workspace_s3_prefix, generation, number, body_hash)
         self._parts.store.put(key, body)
