@@ -40,6 +40,7 @@ from urllib.parse import quote
 import msgspec
 
 from domain.run.values import RunSpec
+from domain.workspace.limits import WorkspaceLimits
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncReason, SyncRef
 
@@ -156,9 +157,14 @@ class ValidateResult(_Wire, frozen=True, kw_only=True):
     missing_required_paths: tuple[str, ...] = ()
 
 
+OVER_QUOTA = "workspace_over_quota"
+"""The reason of the refusal to sync a workspace beyond its limits: trying again is pointless."""
+
+
 class SyncRequest(WorkspaceCall, frozen=True, kw_only=True):
     """`previous`: the session's last recorded sync. `gate`: quiesce first, rehash everything, and fail on files that
-    are unreadable or keep changing. `include`, `exclude`: paths or globs of a partial sync."""
+    are unreadable or keep changing. `include`, `exclude`: paths or globs of a partial sync. A workspace beyond `limits`
+    is not synced: 409 `workspace_over_quota`."""
 
     workspace_s3_prefix: str
     sync_id: str
@@ -167,6 +173,7 @@ class SyncRequest(WorkspaceCall, frozen=True, kw_only=True):
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     previous: SyncRef | None = None
+    limits: WorkspaceLimits = WorkspaceLimits()
 
 
 class SyncResult(_Wire, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from typing import Final, Literal, cast
 
 from interfaces import setting_values as values
 from interfaces.setting_declarations import DECLARATION, Declaration, setting
+from interfaces.setting_quotas import QuotaSettings
 from interfaces.setting_work_slots import WorkSlots
 
 WorkerRuntime = Literal["process", "docker"]
@@ -33,7 +34,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkSlots):
+class Settings(WorkSlots, QuotaSettings):
     """All settings, checked. None means "not set"; durations are milliseconds, as their names say."""
 
     host: str = setting(
@@ -356,6 +357,6 @@ class Settings(WorkSlots):
 
 def declarations() -> Mapping[str, Declaration]:
     """How each setting is read, by field name of `Settings`, in the order of the reference page."""
-    inherited = dataclasses.fields(WorkSlots)
+    inherited = [field for group in (WorkSlots, QuotaSettings) for field in dataclasses.fields(group)]
     own = dataclasses.fields(Settings)[len(inherited) :]
     return {field.name: cast("Declaration", field.metadata[DECLARATION]) for field in (*own, *inherited)}

@@ -74,9 +74,12 @@ class Page(View, Generic[Item], frozen=True, kw_only=True):
 
 
 class TodoList(View, frozen=True, kw_only=True):
+    """`leftOut`: how many items of the agent's list, and changes since, found no room; 0: `items` is all of it."""
+
     run_id: str
     total: int
     items: tuple[TodoView, ...]
+    left_out: int
 
 
 class TodoHistory(View, frozen=True, kw_only=True):

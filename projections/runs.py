@@ -20,7 +20,9 @@ from projections.projection import Column, Projection, RowStruct, View, id_of_st
 
 MAX_TEXT = 64 * 1024
 MAX_CHUNKS = 4000
-MAX_WARNINGS = 100
+MAX_CHUNK_BYTES = 4 * 1024 * 1024
+MAX_WARNINGS, MAX_WARNING_TEXT = 100, 2000
+"""The newest warnings in a run's row, and how many characters of each: every change writes the whole row."""
 
 
 class ToolCounts(View, frozen=True, kw_only=True):
@@ -148,7 +150,7 @@ def _with_details(row: RunRow, recorded: RecordedEvent) -> RunRow:
         case e.MessageStopped():
             return replace(row, message=_next_message(row.message, recorded.seq))
         case e.RunWarning(warning=warning):
-            return replace(row, warnings=(*row.warnings, warning)[-MAX_WARNINGS:])
+            return replace(row, warnings=(*row.warnings, _shortened(warning))[-MAX_WARNINGS:])
         case e.RunStarted():
             marks = MessageMarks(begins_after=recorded.seq, count=row.message.count)
             return replace(row, started_at=row.started_at or recorded.occurred_at, message=marks)
@@ -160,6 +162,13 @@ def _with_details(row: RunRow, recorded: RecordedEvent) -> RunRow:
             return replace(row, finished_at=recorded.occurred_at, last_error=error)
         case _:
             return row
+
+
+def _shortened(warning: Warn) -> Warn:
+    text = warning.message
+    if len(text) <= MAX_WARNING_TEXT:
+        return warning
+    return replace(warning, message=f"{text[:MAX_WARNING_TEXT]}… ({len(text):,} characters; the log has them all)")
 
 
 def _next_message(marks: MessageMarks, seq: int) -> MessageMarks:
@@ -200,16 +209,16 @@ def columns(row: RunRow) -> tuple[Column, ...]:
     )
 
 
-def last_message(marks: MessageMarks, chunks: Sequence[TextChunk]) -> tuple[str, bool]:
+def last_message(marks: MessageMarks, chunks: Sequence[TextChunk], *, more: bool = False) -> tuple[str, bool]:
     """The text of the last message so far, at most MAX_TEXT characters of its end, and whether it was cut. `chunks`: of
-    the stream after `marks.begins_after`, newest first, at most MAX_CHUNKS + 1. The text of a `message.stop` replaces
-    that of its deltas."""
+    the stream after `marks.begins_after`, newest first, at most MAX_CHUNKS + 1; `more`: there are older ones. The text
+    of a `message.stop` replaces that of its deltas."""
     chosen = [chunk for chunk in chunks if chunk.seq > marks.ends_at]
     if not chosen:
         whole = [chunk for chunk in chunks if chunk.seq == marks.ends_at and chunk.text]
-        chosen = whole or list(chunks)
+        chosen, more = whole or list(chunks), more and not whole
     text = "".join(chunk.text for chunk in reversed(chosen[:MAX_CHUNKS]))
-    return text[-MAX_TEXT:], len(text) > MAX_TEXT or len(chosen) > MAX_CHUNKS
+    return text[-MAX_TEXT:], more or len(text) > MAX_TEXT or len(chosen) > MAX_CHUNKS
 
 
 def summary(row: RunRow, end: StreamEnd) -> RunSummary:
@@ -217,9 +226,9 @@ def summary(row: RunRow, end: StreamEnd) -> RunSummary:
     return RunSummary(**_fields(row, end))
 
 
-def snapshot(row: RunRow, end: StreamEnd, chunks: Sequence[TextChunk]) -> RunSnapshot:
-    """The view of a single run; `chunks` as in `last_message`."""
-    text, truncated = last_message(row.message, chunks)
+def snapshot(row: RunRow, end: StreamEnd, chunks: Sequence[TextChunk], *, more: bool = False) -> RunSnapshot:
+    """The view of a single run; `chunks` and `more` as in `last_message`."""
+    text, truncated = last_message(row.message, chunks, more=more)
     return RunSnapshot(**_fields(row, end), text=text, text_truncated=truncated)
 
 

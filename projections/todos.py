@@ -3,17 +3,24 @@
 
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from domain.record import RecordedEvent
 from domain.run import events as e
 from domain.run.values import Todo, TodoStatus
 from projections.projection import Column, Projection, RowStruct, View, id_of_stream
 
+MAX_ITEMS = 10_000
+"""Of a list that was recorded before runs had a quota of todos: each change copies the whole list."""
+
 
 class TodoRow(RowStruct, frozen=True, kw_only=True):
-    """`items`: in the order of their first appearance."""
+    """`items`: in the order of their first appearance. `left_out`: of the list's last snapshot, and of its changes
+    since, how many found no room."""
 
     run_id: str
     items: tuple[Todo, ...]
+    left_out: int = 0
 
 
 class TodoView(View, frozen=True, kw_only=True):
@@ -25,7 +32,8 @@ class TodoView(View, frozen=True, kw_only=True):
 
 
 class TodoChange(View, frozen=True, kw_only=True):
-    """One event of the history: `todo`, if one item changed, or `todos`, if the whole list was replaced."""
+    """One event of the history: `todo`, if one item changed, or `todos`, if the whole list was replaced. `leftOut`: how
+    many items found no room in the list."""
 
     seq: int
     position: int
@@ -33,24 +41,30 @@ class TodoChange(View, frozen=True, kw_only=True):
     ts: datetime
     todo: TodoView | None = None
     todos: tuple[TodoView, ...] | None = None
+    left_out: int = 0
 
 
 def fold(row: TodoRow | None, recorded: RecordedEvent) -> TodoRow | None:
     event = recorded.event
-    items = row.items if row else ()
+    row = row or TodoRow(run_id=id_of_stream(recorded), items=())
     match event:
+        case e.TodoUpdated(left_out=True):
+            return replace(row, left_out=row.left_out + 1)
         case e.TodoUpdated(todo=todo):
-            items = _put(items, _dated(todo, recorded.occurred_at))
-        case e.TodosReplaced(todos=todos):
-            items = tuple({todo.todo_id: _dated(todo, recorded.occurred_at) for todo in todos}.values())
+            return _put(row, _dated(todo, recorded.occurred_at))
+        case e.TodosReplaced(todos=todos, left_out=left_out):
+            items = {todo.todo_id: _dated(todo, recorded.occurred_at) for todo in todos}
+            return TodoRow(run_id=row.run_id, items=tuple(items.values()), left_out=left_out)
         case _:
             return row
-    return TodoRow(run_id=id_of_stream(recorded), items=items)
 
 
-def _put(items: tuple[Todo, ...], todo: Todo) -> tuple[Todo, ...]:
+def _put(row: TodoRow, todo: Todo) -> TodoRow:
+    items = row.items
     place = next((index for index, item in enumerate(items) if item.todo_id == todo.todo_id), len(items))
-    return (*items[:place], todo, *items[place + 1 :])
+    if place == MAX_ITEMS:
+        return replace(row, left_out=row.left_out + 1)
+    return replace(row, items=(*items[:place], todo, *items[place + 1 :]))
 
 
 def _dated(todo: Todo, at: datetime) -> Todo:
@@ -82,6 +96,7 @@ def change(recorded: RecordedEvent) -> TodoChange:
         todos=tuple(_item(_dated(todo, recorded.occurred_at)) for todo in event.todos)
         if isinstance(event, e.TodosReplaced)
         else None,
+        left_out=int(event.left_out) if isinstance(event, e.TodoUpdated | e.TodosReplaced) else 0,
     )
 
 
@@ -97,7 +112,7 @@ def _item(todo: Todo) -> TodoView:
 
 TODOS: Projection[TodoRow] = Projection(
     name="todos",
-    version=1,
+    version=2,
     row_type=TodoRow,
     events=[e.TodoUpdated, e.TodosReplaced],
     key=id_of_stream,

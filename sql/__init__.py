@@ -16,6 +16,12 @@ def query(name: str) -> str:
     return "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--")).strip()
 
 
+@cache
+def page_of(name: str) -> str:
+    """A query of the log that takes a %(limit)s, ended by %(max_bytes)s of payload as well (queries/read_page.sql)."""
+    return query("read_page").format(rows=query(name))
+
+
 def folder(name: str) -> dict[str, str]:
     """The SQL texts of `migrations`, `functions` or `views` by file name without suffix, in name order."""
     found = [entry for entry in (files(__name__) / name).iterdir() if entry.name.endswith(".sql")]

@@ -8,9 +8,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from application.aggregates.stream_pages import EVENTS_PER_PAGE
 from application.command_context import CommandContext
 from application.ports.event_store import Append, AppendResult, EventStore, ExpectedSeqConflict
 from application.ports.snapshots import Snapshot, SnapshotStore
+from application.turns import Turn
 from domain.errors import Conflict, DomainError
 from domain.event import Event
 from domain.record import NewEvent, Occurrence, RecordedEvent
@@ -19,7 +21,6 @@ State = TypeVar("State")
 Command = TypeVar("Command")
 Clock = Callable[[], datetime]
 MAX_RACES = 50
-EVENTS_PER_PAGE = 1000
 EVENTS_PER_SNAPSHOT = 200
 
 
@@ -83,10 +84,9 @@ class Aggregates(Generic[State, Command]):
         stream = self._stream_of(key)
         known = self._folds.get(key) or await self._beginning(stream)
         while True:
-            # Page by page: others get their turn between the pages of a long stream.
-            page = await self.store.read_stream(stream, after_seq=known.seq, limit=EVENTS_PER_PAGE)
-            known = self._advance(known, page)
-            if len(page) < EVENTS_PER_PAGE:
+            page = await self.store.read_page(stream, after_seq=known.seq, limit=EVENTS_PER_PAGE)
+            known = await self._advance(known, page.events)
+            if not page.more:
                 return self._remember(key, known)
 
     async def recent(self, key: str) -> Loaded[State]:
@@ -225,12 +225,15 @@ class Aggregates(Generic[State, Command]):
             return Loaded(state=None, seq=0, position=0)
         return Loaded(state=snapshot.state, seq=snapshot.seq, position=snapshot.position, snapshot_seq=snapshot.seq)
 
-    def _advance(self, known: Loaded[State], recorded: Sequence[RecordedEvent]) -> Loaded[State]:
+    async def _advance(self, known: Loaded[State], recorded: Sequence[RecordedEvent]) -> Loaded[State]:
         if not recorded:
             return known
         state: Any = known.state
+        turn = Turn()
         for event in recorded:
             state = self._evolve(state, event)
+            if turn.over:
+                await turn.next()
         last = recorded[-1]
         return Loaded(state=state, seq=last.seq, position=last.position, snapshot_seq=known.snapshot_seq)
 

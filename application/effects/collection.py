@@ -1,12 +1,13 @@
 """The effect that deletes stored content of a session's workspace which no kept sync names."""
 
+from application.aggregates.stream_pages import events_of
 from application.ports.content_collection import ContentCollector
 from application.ports.effect_handler import EffectFailed, EffectObsolete
 from application.ports.effect_ledger import ClaimedEffect
 from application.ports.event_store import EventStore
 from application.sessions.session_workers import SessionWorkers
 from domain.identifiers import session_stream
-from domain.session.collection import kept_syncs
+from domain.session.collection import OF_SYNCS, kept_syncs
 from domain.session.commands import FailCollection, RecordCollected
 from domain.session.state import Running, SessionWorker, Stopped
 
@@ -25,8 +26,8 @@ class CollectContent:
             raise EffectObsolete("this collection has ended")
         if _sync_is_under_way(state):
             raise EffectFailed("a sync of the session is under way")
-        history = await self._store.read_stream(session_stream(session_id))
-        kept = kept_syncs(history, state.kept_since)
+        history = events_of(self._store, session_stream(session_id))
+        kept = kept_syncs([each async for each in history if isinstance(each.event, OF_SYNCS)], state.kept_since)
         collected = await self._collector.collect(state.workspace_prefix, kept)
         await self._workers.sessions.handle(
             session_id,

@@ -1,7 +1,7 @@
 """Effects on workspaces: restore, link agent data, validate, and sync with its gate."""
 
 from application.effects.containers import fail_activation
-from application.executor_protocol import RestoreRequest, ValidateRequest
+from application.executor_protocol import OVER_QUOTA, RestoreRequest, ValidateRequest
 from application.ports.effect_handler import EffectFailed, EffectObsolete
 from application.ports.effect_ledger import ClaimedEffect
 from application.ports.executor import ExecutorError
@@ -97,7 +97,7 @@ class ValidateWorkspace(_WorkspaceEffect):
 
 class SyncWorkspace:
     """Every sync, gate syncs included. If its executor has died, a running session worker is revived for the next
-    try."""
+    try. The refusal of a workspace beyond its limits is final."""
 
     def __init__(self, workers: SessionWorkers, syncs: WorkspaceSyncs) -> None:
         self._workers, self._syncs = workers, syncs
@@ -108,7 +108,10 @@ class SyncWorkspace:
         try:
             await self._syncs.sync(worker, sync_id, effect.context, attempt=effect.attempt)
         except ExecutorError as error:
-            await self._record_failure(effect, worker, sync_id, str(error), final=False)
+            hopeless = error.reason == OVER_QUOTA
+            await self._record_failure(effect, worker, sync_id, str(error), final=hopeless)
+            if hopeless:
+                raise EffectObsolete(str(error)) from error
             await self._look_after(effect, worker, error)
             raise EffectFailed(str(error)) from error
 

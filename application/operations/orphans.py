@@ -6,6 +6,7 @@ from datetime import timedelta
 import msgspec
 
 from application.aggregates.aggregates import Clock
+from application.aggregates.stream_pages import events_of
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.worker_runtime import ContainerSpec, OwnContainer, RuntimeUnavailable, WorkerRuntime
@@ -83,8 +84,8 @@ class CleanOrphans:
             return "it was never started"
         if state is None or container.generation > state.generation:
             return ""
-        recorded = await self._store.read_stream(session_stream(container.session_id))
-        return why_harmless([each.event for each in recorded], container)
+        history = events_of(self._store, session_stream(container.session_id))
+        return why_harmless([each.event async for each in history if isinstance(each.event, _TELLING)], container)
 
     async def _remove(
         self, state: SessionWorker | None, container: OwnContainer, reason: str, context: CommandContext
@@ -105,6 +106,9 @@ def is_current(state: SessionWorker | None, container: OwnContainer) -> bool:
     if state is None or state.generation != container.generation or isinstance(state.lifecycle, Deleted):
         return False
     return state.container is None or state.container.container_id == container.container_id
+
+
+_TELLING = (ContainerCreated, SessionRemoving, SessionActivated)
 
 
 def why_harmless(history: list[Event], container: OwnContainer) -> str:

@@ -37,6 +37,13 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     events: Sequence[NewEvent]
 
 
+class StreamPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Events of a stream, in order. `more`: there may be further ones."""
+
+    events: list[RecordedEvent]
+    more: bool
+
+
 class EventStore(Protocol):
     """The log. Positions are dense and appear to readers in order, without gaps, across processes."""
 
@@ -56,6 +63,12 @@ class EventStore(Protocol):
     async def read_stream(
         self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
     ) -> list[RecordedEvent]: ...
+
+    async def read_page(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int
+    ) -> StreamPage:
+        """The next events of a stream: at most `limit`, and about 8 MiB of payloads."""
+        ...
 
     async def read_all(self, *, after: int = 0, limit: int = 500) -> list[RecordedEvent]:
         """Events with a position greater than `after`, in order."""

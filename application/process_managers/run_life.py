@@ -91,7 +91,7 @@ def wake_run_on_cancel_requested(recorded: RecordedEvent, _event: e.RunCancelReq
     return (WakeRun(run_id=_run_id(recorded), ends=True),)
 
 
-def wake_run_on_aborted(recorded: RecordedEvent, _event: e.RunAborted) -> Sequence[Outcome]:
+def wake_run_on_aborted(recorded: RecordedEvent, _event: e.RunAborted | e.RunQuotaExceeded) -> Sequence[Outcome]:
     return (WakeRun(run_id=_run_id(recorded), ends=True),)
 
 

@@ -45,6 +45,7 @@ RUN_LIFE: Mapping[type[Event], ProcessManager] = {
     run.HumanLoopExpired: run_life.wake_run_on_question_expired,
     run.RunCancelRequested: run_life.wake_run_on_cancel_requested,
     run.RunAborted: run_life.wake_run_on_aborted,
+    run.RunQuotaExceeded: run_life.wake_run_on_aborted,
     run.RunAgentFinished: run_life.finish_external_run_on_agent_finished,
     run.RunRetryScheduled: run_life.postpone_and_detach_on_retry_scheduled,
     run.RunFinished: run_life.dequeue_and_detach_on_finished,

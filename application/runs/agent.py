@@ -25,7 +25,7 @@ from application.runs.withheld import filled, placeholders, to_redact
 from application.sessions.session_workers import LoadedWorker
 from application.task_cancellation import cancel_and_wait
 from domain.errors import Conflict
-from domain.event import UnknownEventType, decode, event_types
+from domain.event import MAX_PAYLOAD_DEPTH, UnknownEventType, decode, event_types, nested_deeper
 from domain.identifiers import run_stream
 from domain.run.commands import BeginFinalSync, RecordJournalEntry, RunCommand, TimeOutRun
 from domain.run.events import LeasedEvent, RunAgentFinished, RunWarning
@@ -40,6 +40,8 @@ EXIT_GRACE_S = 2.0
 PARK_AGAIN_AFTER_S = 30.0
 """How long an agent is silent until its run is parked again, if it went on although nobody had answered: else each sign
 of life would cost a parking and a claim."""
+END_POLL_S, LONGEST_END_S = 0.25, 60.0
+"""How often an agent that is over a quota is looked at, and how long its end is waited for."""
 
 
 class FollowAgent:
@@ -57,7 +59,7 @@ class FollowAgent:
         self._known_questions: tuple[str, ...] = ()
         self._until_quiet = asyncio.timeout(None)
         self._seen_running = False
-        self._reconnects_without_entries = 0
+        self._reconnects_without_entries = self._waits_for_end = 0
 
     async def to_its_end(self, run: Run) -> Run:
         """The run after its agent's end is recorded, or parked."""
@@ -91,9 +93,7 @@ class FollowAgent:
             executor = self._workers.executor(worker, self._run_id)
             if not await self._started(run, worker, executor):
                 return (await self._runs.load(self._run_id)).state or run
-            async for batch in executor.follow(self._run_id, run.entries):
-                run = await self._record(run, batch)
-            return run
+            return await self._recorded(run, executor)
         except EffectObsolete as error:
             return await self._lost(run, str(error))
         except Conflict as error:
@@ -143,6 +143,33 @@ class FollowAgent:
         self._seen_running = True
         return True
 
+    async def _recorded(self, run: Run, executor: Executor) -> Run:
+        """The run after its journal was recorded to the end, or up to a quota."""
+        if run.over_quota:
+            return await self._end_over_quota(run, executor)
+        async for batch in executor.follow(self._run_id, run.entries):
+            run = await self._record(run, batch)
+            if run.over_quota:
+                break
+        return run
+
+    async def _end_over_quota(self, run: Run, executor: Executor) -> Run:
+        """Nothing more is recorded of an agent whose run is over a quota: it is ended, and of its journal only the last
+        entry is read."""
+        await executor.stop_run(self._run_id)
+        state = await executor.run_state(self._run_id)
+        if state is None or state.attempt != run.attempt:
+            return await self._journal_lost(run, executor, "the executor does not know the run any more")
+        if not state.finished:
+            self._waits_for_end += 1
+            if self._waits_for_end * END_POLL_S > LONGEST_END_S:
+                return await self._journal_lost(run, executor, f"the agent did not end within {LONGEST_END_S:g} s")
+            await asyncio.sleep(END_POLL_S)
+            return (await self._runs.load(self._run_id)).state or run
+        async for batch in executor.follow(self._run_id, state.entries - 1):
+            run = await self._record(run, batch)
+        return run
+
     async def _secrets_of(self, spec: RunSpec) -> Mapping[str, str] | None:
         """What stands in the run's options as a placeholder; None if some of it is gone."""
         wanted = placeholders(spec)
@@ -189,8 +216,8 @@ class FollowAgent:
             steps.append(self._request_sync(run.session_id, sync_id))
         handled = await handle_sequence(steps)
         self._reconnects_without_entries = 0
-        ended: Run = handled[0].state
-        return ended
+        quota = self._context(f"quota/{batch[-1].attempt}/{batch[-1].n}")
+        return await self._ports.session_quotas.count(self._run_id, handled[0].state, handled[0].events, quota)
 
     def _request_sync(self, session_id: str, sync_id: str) -> Step:
         """Requests the final sync in the commit that records the agent's end. EndRun makes up for it if that fails."""
@@ -348,10 +375,13 @@ def _event_of(entry: JournalEntry) -> LeasedEvent:
         event_type = event_types().get(entry.type)
         version = event_type.schema_version if event_type else 1
         event = decode(entry.type, version, payload)
-        if isinstance(event, LeasedEvent):
+        if not isinstance(event, LeasedEvent):
+            problem = "it is not an agent's to report"
+        elif nested_deeper(payload, MAX_PAYLOAD_DEPTH):
+            problem = f"it is nested deeper than {MAX_PAYLOAD_DEPTH} levels"
+        else:
             return event
-        problem = "it is not an agent's to report"
-    except (UnknownEventType, msgspec.ValidationError) as error:
+    except (UnknownEventType, msgspec.ValidationError, RecursionError) as error:
         problem = str(error)
     text = payload.decode(errors="replace")[:4096]
     return RunWarning(warning=Warn(code="unreadable_journal_entry", message=f"{entry.type}: {problem}: {text}"))

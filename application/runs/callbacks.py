@@ -12,6 +12,7 @@ from application.ports.event_store import AppendResult, EventStore, ExpectedSeqC
 from application.ports.redaction import Redact
 from application.ports.run_secrets import RunSecrets
 from application.runs.commands import Runs
+from application.runs.session_quotas import SessionQuotas
 from application.runs.withheld import placeholders, to_redact
 from application.turns import Turn
 from domain.errors import Conflict, DomainError, InvalidInput
@@ -36,6 +37,10 @@ CallbackAction = Literal[
 ]
 KeptReason = Literal["unknown_run", "late"]
 BYTES_LOOKED_THROUGH = 64 * 1024
+MAX_UNMATCHED = 1_000
+MAX_UNMATCHED_BYTES = 16 * 1024
+"""How many callbacks that belong to no live run are kept for one run id, and how large a payload is kept of each."""
+FULL_EVENT_ID = "full"
 OVER = (Finished, Finishing, Blocked)
 ACCEPTED: dict[str, type[Event]] = {
     name: event_type for name, event_type in event_types().items() if event_type in e.AGENT_EVENTS
@@ -116,17 +121,19 @@ class RecordCallbacks:
         human_loop_timeout_ms: int,
         redact: Redact,
         secrets: RunSecrets,
+        session_quotas: SessionQuotas,
     ) -> None:
         self._runs, self._store, self._clock = runs, store, clock
         self._redact, self._secrets = redact, secrets
-        self._human_loop_timeout_ms = human_loop_timeout_ms
+        self._human_loop_timeout_ms, self._session_quotas = human_loop_timeout_ms, session_quotas
         self._ordered = OrderedBatches(self._record, size_of=lambda each: each.report.size)
 
     async def handle(
         self, run_id: str, reports: Sequence[Report], context: CommandContext, *, token: str = ""
     ) -> Sequence[CallbackResult]:
         """The result of each, once all are recorded, without secrets. `token`: the caller's own, which must not be
-        recorded either. Raises Conflict `too_busy` when they find no room to wait."""
+        recorded either. Raises Conflict: `quota_exceeded` for a run over a quota, `unmatched_full`, and `too_busy` when
+        they find no room to wait."""
         also = (token, *await self._secrets_of(run_id))
         turn, reported = Turn(), list[_Reported]()
         for part in _parts(reports):
@@ -178,6 +185,7 @@ class RecordCallbacks:
                     known = await self._store.find_positions(run_stream(run_id), list(batch))
                     loaded = await self._runs.load(run_id)
                     continue
+                await self._count(run_id, decided, batch)
             elif (fresh := await self._runs.load(run_id)).seq != loaded.seq:
                 # The state was stale: that nothing is to be done counts only on the fresh one.
                 loaded = fresh
@@ -188,7 +196,9 @@ class RecordCallbacks:
     def _decided(self, loaded: Loaded[Run], batch: Mapping[str, _Reported], known: Mapping[str, int]) -> _Decided:
         decided = _Decided(state=loaded.state)
         for event_id, each in batch.items():
-            if event_id in known:
+            if (refusal := _over_quota(decided.state, each.report.event)) is not None:
+                decided.results[event_id] = refusal
+            elif event_id in known:
                 decided.results[event_id] = _result(each.report.callback, "duplicate_ignored", known[event_id])
             elif decided.state is None:
                 decided.keep.append((each, "unknown_run"))
@@ -202,7 +212,8 @@ class RecordCallbacks:
                     decided.results[event_id] = error
                     continue
                 action = _action(each.report.event) if new else "duplicate_ignored"
-                decided.results[event_id] = _result(each.report.callback, action, loaded.position)
+                result = _result(each.report.callback, action, loaded.position)
+                decided.results[event_id] = _over_quota(decided.state, each.report.event) or result
                 decided.new += new
         return decided
 
@@ -220,10 +231,19 @@ class RecordCallbacks:
                 decided.results[event.event_id] = msgspec.structs.replace(result, position=position)
         return appended
 
+    async def _count(self, run_id: str, decided: _Decided, batch: Mapping[str, _Reported]) -> None:
+        """What was written counts for its session's quota, even if it is the end that the run's own quota made."""
+        assert decided.state is not None
+        last = decided.new[-1].event_id
+        context = batch[last].context
+        context = msgspec.structs.replace(context, command_id=f"{context.command_id}/quota/{last}")
+        await self._session_quotas.count(run_id, decided.state, [each.event for each in decided.new], context)
+
     async def _kept(
         self, run_id: str, keep: Sequence[tuple[_Reported, KeptReason]], known: Mapping[str, int] | None
-    ) -> dict[str, CallbackResult]:
-        """Those that came too late may be repetitions of what came in time."""
+    ) -> dict[str, CallbackResult | DomainError]:
+        """Those that came too late may be repetitions of what came in time. What is more than MAX_UNMATCHED is refused,
+        and one event says so."""
         if not keep:
             return {}
         ids = [each.report.event_id for each, _ in keep]
@@ -231,10 +251,20 @@ class RecordCallbacks:
             known = await self._store.find_positions(run_stream(run_id), ids)
         stream, before = unmatched_stream(run_id), dict(known)
         for _ in range(MAX_RACES):
-            new = [self._unmatched(run_id, *one) for one in keep if one[0].report.event_id not in before]
+            last = await self._store.last_seq(stream)
+            room = max(MAX_UNMATCHED - last, 0)
+            if len(ids) > room:
+                before |= await self._store.find_positions(stream, [*ids, FULL_EVENT_ID])
+            fresh = [one for one in keep if one[0].report.event_id not in before]
+            new = [self._unmatched(run_id, *one) for one in fresh[:room]]
+            refused: dict[str, CallbackResult | DomainError] = {
+                each.report.event_id: _unmatched_full(stream, reason) for each, reason in fresh[room:]
+            }
+            if refused and FULL_EVENT_ID not in before:
+                full = e.UnmatchedFull(for_run_id=run_id, limit=MAX_UNMATCHED)
+                new.append(self._new(FULL_EVENT_ID, full, fresh[room][0].context))
             positions = dict(before)
             if new:
-                last = await self._store.last_seq(stream)
                 try:
                     appended = await self._store.append(stream, last, new)
                 except ExpectedSeqConflict:
@@ -243,24 +273,30 @@ class RecordCallbacks:
                 positions |= zip([event.event_id for event in new], appended.positions, strict=True)
                 if appended.duplicate:
                     before = positions
-            return {
+            return refused | {
                 each.report.event_id: _kept_result(
                     each.report, reason, positions[each.report.event_id], duplicate=each.report.event_id in before
                 )
                 for each, reason in keep
+                if each.report.event_id not in refused
             }
         raise Conflict(f"{stream} is too busy: {MAX_RACES} races lost; try again", "too_busy")
 
     def _unmatched(self, run_id: str, each: _Reported, reason: KeptReason) -> NewEvent:
         callback = each.report.callback
-        return NewEvent(
-            event_id=each.report.event_id,
-            event=e.CallbackKept(
-                for_run_id=run_id, callback_type=callback.type, payload=callback.payload, reason=reason
-            ),
-            occurred_at=self._clock(),
-            metadata=each.context.metadata(),
+        size = len(msgspec.json.encode(callback.payload))
+        small = size <= MAX_UNMATCHED_BYTES
+        event = e.CallbackKept(
+            for_run_id=run_id,
+            callback_type=callback.type,
+            payload=callback.payload if small else None,
+            payload_bytes=0 if small else size,
+            reason=reason,
         )
+        return self._new(each.report.event_id, event, each.context)
+
+    def _new(self, event_id: str, event: Event, context: CommandContext) -> NewEvent:
+        return NewEvent(event_id=event_id, event=event, occurred_at=self._clock(), metadata=context.metadata())
 
     def _timed(self, event: Event) -> Event:
         if isinstance(event, e.HumanLoopRequested) and event.timeout_ms is None:
@@ -290,6 +326,22 @@ def _kept_result(report: Report, reason: KeptReason, position: int, *, duplicate
         elif callback.type.startswith("human_loop."):
             action = "human_loop_missing_run"
     return _result(callback, action, position)
+
+
+def _unmatched_full(stream: str, reason: KeptReason) -> Conflict:
+    return Conflict(
+        f"{MAX_UNMATCHED:,} callbacks for this run are kept in {stream} already, and no more are: the run "
+        f"{'has ended' if reason == 'late' else 'is unknown'}; stop reporting, or bind a run under this id",
+        "unmatched_full",
+    )
+
+
+def _over_quota(run: Run | None, event: Event) -> Conflict | None:
+    """The refusal of what a run over a quota no longer records: all but its end."""
+    if run is None or not run.over_quota or isinstance(event, e.RunAgentFinished):
+        return None
+    assert run.abort is not None
+    return Conflict(f"nothing more is recorded of this run: {run.abort.message}", "quota_exceeded")
 
 
 def _result(callback: Callback, action: CallbackAction, position: int) -> CallbackResult:

@@ -11,6 +11,7 @@ import logging
 from application.aggregates.command_sequence import Step, handle_sequence
 from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
+from application.executor_protocol import OVER_QUOTA
 from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
 from application.runs.execution_context import ExecutionContext
@@ -97,7 +98,7 @@ class EndRun:
             return None
         except ExecutorError as error:
             log.warning("run %s: its final sync failed and is left to the effect worker: %s", self._run_id, error)
-            await self._record_failed_sync(worker, sync_id, str(error))
+            await self._record_failed_sync(worker, sync_id, error)
             return None
 
         def is_settled(session: SessionWorker) -> bool:
@@ -133,9 +134,13 @@ class EndRun:
         self.detached = len(handled) == len(steps)
         return handled[1].state if len(handled) > 1 else None
 
-    async def _record_failed_sync(self, worker: LoadedWorker, sync_id: str, error: str) -> None:
+    async def _record_failed_sync(self, worker: LoadedWorker, sync_id: str, error: ExecutorError) -> None:
         command = RecordSyncFailed(
-            generation=worker.state.generation, sync_id=sync_id, error=error, attempt=1, final=False
+            generation=worker.state.generation,
+            sync_id=sync_id,
+            error=str(error),
+            attempt=1,
+            final=error.reason == OVER_QUOTA,
         )
         with contextlib.suppress(DomainError):
             await self._sessions.handle(worker.session_id, command, self._context("sync_failed"))

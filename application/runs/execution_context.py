@@ -15,6 +15,7 @@ from application.runs.commands import Runs
 from application.runs.fork_conversations import ForkConversations
 from application.runs.lease import run_context
 from application.runs.limits import RunLimits
+from application.runs.session_quotas import SessionQuotas
 from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.run.commands import FailAttempt, ParkRun, RunCommand
@@ -47,6 +48,7 @@ class ExecutionPorts:
     limits: RunLimits
     jitter: Callable[[], float]
     agent_variables: Callable[[RunSpec], dict[str, str]]
+    session_quotas: SessionQuotas
     outages: Outages = field(default_factory=Outages)
     api_url: str | None = None
     conversations: ForkConversations | None = None

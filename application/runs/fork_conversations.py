@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from application.aggregates.aggregates import EVENTS_PER_PAGE
+from application.aggregates.stream_pages import events_of
 from application.ports.event_store import EventStore
 from application.ports.providers import Providers
 from application.runs.commands import Runs
@@ -135,8 +135,8 @@ class ForkConversations:
 
     async def _turn_before(self, run_id: str, spec: RunSpec) -> _Turn | None:
         """The last run of the session before this one that ended with the conversation which this one resumes."""
-        history = await self._store.read_stream(session_stream(spec.session_id))
-        attached = [each.event.attached_run_id for each in history if isinstance(each.event, SessionRunAttached)]
+        history = events_of(self._store, session_stream(spec.session_id))
+        attached = [each.event.attached_run_id async for each in history if isinstance(each.event, SessionRunAttached)]
         if run_id in attached:
             attached = attached[: attached.index(run_id)]
         for earlier in reversed(attached[-MAX_RUNS:]):
@@ -146,16 +146,8 @@ class ForkConversations:
         return None
 
     async def _events(self, turn: _Turn) -> AsyncIterator[Event]:
-        after = 0
-        while True:
-            page = await self._store.read_stream(
-                run_stream(turn.run_id), after_seq=after, up_to_seq=turn.up_to, limit=EVENTS_PER_PAGE
-            )
-            for recorded in page:
-                yield recorded.event
-            if len(page) < EVENTS_PER_PAGE:
-                return
-            after = page[-1].seq
+        async for recorded in events_of(self._store, run_stream(turn.run_id), up_to_seq=turn.up_to):
+            yield recorded.event
 
 
 def with_inherited_conversation(spec: RunSpec, run: Run) -> RunSpec:

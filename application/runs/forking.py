@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from application.aggregates.aggregates import EVENTS_PER_PAGE, Loaded
+from application.aggregates.aggregates import Loaded
+from application.aggregates.stream_pages import events_of
 from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
@@ -21,7 +22,7 @@ from domain.run.evolve import evolve
 from domain.run.state import Finished, Finishing, Run
 from domain.run.values import Warn
 from domain.session.commands import ForkSession
-from domain.session.forking import NearestSync, check_copied, check_is_this_fork, nearest_sync
+from domain.session.forking import OF_NEAREST_SYNC, NearestSync, check_copied, check_is_this_fork, nearest_sync
 from domain.session.origin import ForkOrigin
 from domain.session.state import SessionWorker
 from domain.workspace.sync import ManifestEntry
@@ -126,21 +127,16 @@ class ForkSessions:
         )
 
     async def _point(self, run_id: str, at_seq: int) -> _Point:
-        """Read page by page, so that a long run does not keep other tasks waiting."""
         run: Run | None = None
         last = worked = ended = None
-        while last is None or last.seq < at_seq:
-            after = last.seq if last is not None else 0
-            page = await self._store.read_stream(
-                run_stream(run_id), after_seq=after, up_to_seq=at_seq, limit=EVENTS_PER_PAGE
-            )
-            for last in page:
-                run = evolve(run, last)
-                if isinstance(last.event, _WORK):
-                    worked = last
-                elif isinstance(last.event, run_events.RunAgentFinished):
-                    ended = last
+        async for last in events_of(self._store, run_stream(run_id), up_to_seq=at_seq):
+            run = evolve(run, last)
+            if isinstance(last.event, _WORK):
+                worked = last
+            elif isinstance(last.event, run_events.RunAgentFinished):
+                ended = last
         assert run is not None
+        assert last is not None
         return _Point(run_id=run_id, at=last, run=run, worked=worked, ended=ended)
 
     async def _command(self, point: _Point, session_id: str) -> ForkSession:
@@ -157,8 +153,9 @@ class ForkSessions:
         entries: Sequence[ManifestEntry] = ()
         if state is not None:
             check_copied(from_session, state)
-            history = await self._store.read_stream(session_stream(from_session))
-            nearest = nearest_sync(history, point.at.position, state.kept_since)
+            history = events_of(self._store, session_stream(from_session))
+            syncs = [each async for each in history if isinstance(each.event, OF_NEAREST_SYNC)]
+            nearest = nearest_sync(syncs, point.at.position, state.kept_since)
         if nearest.found is not None:
             entries = await self._recorded.entries(nearest.found.sync)
         provider, conversation = await self._native_conversation(point, nearest, entries)

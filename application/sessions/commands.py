@@ -16,6 +16,7 @@ from domain.errors import Conflict, DomainError, NotFound, RunAttached
 from domain.identifiers import session_stream
 from domain.session.commands import (
     ActivateSession,
+    DiscardWorkspace,
     RemoveSession,
     RequestRestore,
     RequestSync,
@@ -188,6 +189,18 @@ class SessionCommands:
             raise SyncRefused(f"the worker was not removed: {error or 'a message came in between'}")
         return outcome
 
+    async def discard(
+        self, session_id: str, reason: str, context: CommandContext, *, wait_s: float
+    ) -> SessionCommandOutcome:
+        """Remove the worker's container without a sync: what it holds since the last recorded sync is given up.
+        Succeeds for a worker that is deleted. Raises NotFound, RunAttached, Conflict `activating`, `stopping`."""
+        handled = await self._handle_detached(session_id, DiscardWorkspace(reason=reason), context, wait_s)
+
+        def reached(state: SessionWorker | None) -> bool:
+            return state is not None and not isinstance(state.lifecycle, Removing)
+
+        return await self._wait(session_id, reached, handled, wait_s)
+
     async def restore(
         self,
         session_id: str,
@@ -256,7 +269,7 @@ class SessionCommands:
     async def _handle_detached(
         self,
         session_id: str,
-        command: StopSession | RemoveSession | RequestRestore,
+        command: StopSession | RemoveSession | RequestRestore | DiscardWorkspace,
         context: CommandContext,
         wait_s: float,
     ) -> CommandResult[SessionWorker]:

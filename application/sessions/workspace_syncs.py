@@ -12,8 +12,10 @@ from application.task_cancellation import cancel_and_wait
 from domain.errors import DomainError
 from domain.session.commands import RecordSynced, RecordSyncProgress
 from domain.session.decide import wanted_sync
+from domain.workspace.limits import WorkspaceLimits
 from domain.workspace.sync import GATE_REASONS
 
+DEFAULT_LIMITS = WorkspaceLimits()
 GROWTH = 1.25
 MAX_PROGRESS_EVENTS = 20
 
@@ -22,11 +24,14 @@ class WorkspaceSyncs:
     """Syncs for the effect worker, and for the run worker that ends a run.
 
     `first_after_s`: seconds before a running sync records its first progress event; it records at
-    most MAX_PROGRESS_EVENTS, at growing intervals. None: no progress is recorded.
+    most MAX_PROGRESS_EVENTS, at growing intervals. None: no progress is recorded. `limits`: of a workspace that may be
+    synced.
     """
 
-    def __init__(self, workers: SessionWorkers, *, first_after_s: float | None) -> None:
-        self._workers, self._first_after_s = workers, first_after_s
+    def __init__(
+        self, workers: SessionWorkers, *, first_after_s: float | None, limits: WorkspaceLimits = DEFAULT_LIMITS
+    ) -> None:
+        self._workers, self._first_after_s, self._limits = workers, first_after_s, limits
 
     async def sync(
         self, worker: LoadedWorker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
@@ -55,6 +60,7 @@ class WorkspaceSyncs:
             reason=wanted.reason,
             gate=wanted.reason in GATE_REASONS,
             previous=worker.state.last_sync,
+            limits=self._limits,
         )
         result = await self._synced(worker, request, context, attempt)
         return RecordSynced(

@@ -97,6 +97,14 @@ class AbortRun(_Command, frozen=True, kw_only=True):
     error: RunError
 
 
+class ExceedQuota(_Command, frozen=True, kw_only=True):
+    """A quota of the run's session is exceeded (values.py). Whoever notices it may say so, with or without a lease."""
+
+    quota: str
+    limit: int
+    reached: int
+
+
 class BeginFinalSync(_Leased, frozen=True, kw_only=True):
     sync_id: str
 
@@ -154,6 +162,7 @@ RunCommand = (
     | FailAttempt
     | TimeOutRun
     | AbortRun
+    | ExceedQuota
     | BeginFinalSync
     | RecordExported
     | FinishRun

@@ -6,31 +6,32 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from domain.errors import Conflict, Fenced, IdentityConflict, InvalidInput, NotFound
+from domain.errors import Conflict, Fenced, IdentityConflict, NotFound
 from domain.event import Event
 from domain.run import commands as c
 from domain.run import events as e
 from domain.run.capabilities import blocked_reason, degradations
 from domain.run.questions import (
     answered,
-    changes_nothing,
     close_questions,
-    end_after_request,
-    ended_before_request,
     not_answered,
 )
+from domain.run.quotas import RunQuotas
+from domain.run.reports import end_external, exceed_quota, record_callback, record_entry, settled
 from domain.run.retries import exhausted, may_retry
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
-from domain.run.values import RunError, RunOutcome, Warn, unanswered_error
+from domain.run.values import RunError, RunOutcome, unanswered_error
 
+DEFAULT_QUOTAS = RunQuotas()
 LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
 PHASES = ("claimed", "restoring", "linking", "preparing", "running")
 MAX_EXCUSED = 1000
 """Attempts of a run that an outage excuses at most."""
 
 
-def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
-    """The events that `command` leads to in `state`; none when it changes nothing.
+def decide(state: Run | None, command: c.RunCommand, quotas: RunQuotas = DEFAULT_QUOTAS) -> Sequence[Event]:
+    """The events that `command` leads to in `state`; none when it changes nothing. At most a few more than there are
+    open questions, MAX_CLOSED_AT_ONCE of which are closed at once.
 
     Raises InvalidInput, NotFound, Conflict or Fenced (domain/errors.py).
     """
@@ -43,6 +44,10 @@ def decide(state: Run | None, command: c.RunCommand) -> Sequence[Event]:
     lease = getattr(command, "lease_generation", None)
     if lease is not None:
         _check_lease(state, command, lease)
+    if isinstance(command, c.RecordJournalEntry):
+        return record_entry(state, command, quotas)
+    if isinstance(command, c.RecordCallback):
+        return record_callback(state, command, quotas)
     return _HANDLERS[type(command)](state, command)
 
 
@@ -138,56 +143,6 @@ def _start_agent(state: Run, command: c.StartAgent) -> Sequence[Event]:
     )
 
 
-def _record_entry(state: Run, command: c.RecordJournalEntry) -> Sequence[Event]:
-    event = _reported(command.event, "journal")
-    if command.attempt != state.attempt or command.n <= state.entries or not _followed(state):
-        return ()
-    if command.n > state.entries + 1:
-        raise Conflict(f"journal entry {command.n} came right after entry {state.entries}", "journal_gap")
-    if isinstance(event, e.RunAgentFinished) and isinstance(state.stage, Finishing):
-        return ()
-    if changes_nothing(state, event):
-        # Recorded as a warning: each entry becomes one event, so that the count of entries stays right.
-        message = f"{event.wire_name} of a question that is closed or was asked before"
-        event = e.RunWarning(warning=Warn(code="entry_ignored", message=message))
-    return _agent_event(state, replace(event, lease_generation=command.lease_generation))
-
-
-def _followed(state: Run) -> bool:
-    """Whether journal entries are still recorded: up to the journal's end, even if a callback reported it earlier."""
-    return isinstance(state.stage, Finishing) or (isinstance(state.stage, Active) and state.stage.phase == "running")
-
-
-def _record_callback(state: Run, command: c.RecordCallback) -> Sequence[Event]:
-    event = _reported(command.event, "type")
-    if isinstance(state.stage, Finished | Finishing | Blocked):
-        return ()
-    if changes_nothing(state, event) and not ended_before_request(state, event):
-        return ()
-    event = replace(event, lease_generation=0)
-    if isinstance(event, e.HumanLoopRequested) and (known := state.question(event.question_id)) is not None:
-        return (event, *end_after_request(event.question_id, known))
-    return _agent_event(state, event)
-
-
-def _reported(event: Event, field: str) -> e.LeasedEvent:
-    if type(event) not in e.AGENT_EVENTS or not isinstance(event, e.LeasedEvent):
-        raise InvalidInput(field, f"{event.wire_name!r} is not an agent's to report")
-    return event
-
-
-def _agent_event(state: Run, event: Event) -> Sequence[Event]:
-    if isinstance(event, e.RunAgentFinished):
-        return (*close_questions(state, event.lease_generation, "the agent ended"), _settled(state, event))
-    return (event,)
-
-
-def _settled(state: Run, event: e.RunAgentFinished) -> e.RunAgentFinished:
-    if state.abort is not None and event.outcome != "succeeded":
-        return replace(event, outcome="failed", error=state.abort)
-    return event
-
-
 def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
     lease = command.lease_generation
     match state.stage:
@@ -203,7 +158,7 @@ def _fail_attempt(state: Run, command: c.FailAttempt) -> Sequence[Event]:
                     ),
                 )
             finished = e.RunAgentFinished(lease_generation=lease, outcome="failed", error=command.error)
-            return (*close_questions(state, lease, command.error.message), *lost, _settled(state, finished))
+            return (*close_questions(state, lease, command.error.message), *lost, settled(state, finished))
         case Active():
             return _retry_or_finish(
                 state,
@@ -323,14 +278,9 @@ def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
         case _ if state.cancel_requested:
             return ()
         case Active() if state.is_external:
-            return (requested, *_end_external(canceled, e.RunAgentFinished(outcome="canceled"), "run canceled"))
+            return (requested, *end_external(canceled, e.RunAgentFinished(outcome="canceled"), "run canceled"))
         case _:
             return (requested, *close_questions(canceled, 0, "run canceled"))
-
-
-def _end_external(state: Run, finished: e.RunAgentFinished, reason: str) -> tuple[Event, ...]:
-    """Nobody here drives the agent of an external run: it has ended as far as the log is concerned."""
-    return (*close_questions(state, 0, reason), finished)
 
 
 def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
@@ -362,7 +312,7 @@ def _expire(state: Run, command: c.ExpireQuestion) -> Sequence[Event]:
     if state.is_external and isinstance(state.stage, Active):
         error = unanswered_error(command.question_id)
         rest = replace(state, questions={k: q for k, q in state.questions.items() if k != command.question_id})
-        return (expired, *_end_external(rest, e.RunAgentFinished(outcome="failed", error=error), error.message))
+        return (expired, *end_external(rest, e.RunAgentFinished(outcome="failed", error=error), error.message))
     return (expired,)
 
 
@@ -372,11 +322,10 @@ _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.ParkRun: _park,
     c.InheritConversation: _carry,
     c.StartAgent: _start_agent,
-    c.RecordJournalEntry: _record_entry,
-    c.RecordCallback: _record_callback,
     c.FailAttempt: _fail_attempt,
     c.TimeOutRun: _time_out,
     c.AbortRun: _abort,
+    c.ExceedQuota: exceed_quota,
     c.BeginFinalSync: _begin_final_sync,
     c.RecordExported: _record_exported,
     c.FinishRun: _finish,

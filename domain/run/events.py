@@ -7,7 +7,7 @@ that come from the executor's journal have the event id `{runId}/{attempt}/{boot
 from datetime import datetime
 from typing import Any, Literal
 
-from domain.event import Event, wire
+from domain.event import Event, upcast, wire
 from domain.run.values import (
     Message,
     Option,
@@ -157,12 +157,18 @@ class ToolEnded(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("todo.update")
 class TodoUpdated(LeasedEvent, frozen=True, kw_only=True):
+    """`left_out`: the list had no room for the item, and stays as it was."""
+
     todo: Todo
+    left_out: bool = False
 
 
 @wire("todo.snapshot")
 class TodosReplaced(LeasedEvent, frozen=True, kw_only=True):
+    """`left_out`: how many further items the agent's list has."""
+
     todos: tuple[Todo, ...]
+    left_out: int = 0
 
 
 @wire("human_loop.requested")
@@ -223,16 +229,27 @@ class RunAborted(Event, frozen=True, kw_only=True):
     error: RunError
 
 
+@wire("run.quota_exceeded")
+class RunQuotaExceeded(LeasedEvent, frozen=True, kw_only=True):
+    """The run, or its session, would have `reached` more than its `limit` of a quota: the agent is ended, and the run
+    fails. values.py has the quotas."""
+
+    quota: str
+    limit: int
+    reached: int
+
+
 @wire("run.tail_lost")
 class RunTailLost(LeasedEvent, frozen=True, kw_only=True):
-    """The container is gone, and with it any journal entries after number `recorded_entries`."""
+    """The journal's entries after number `recorded_entries` are not recorded: the container is gone, and they with it,
+    or the run is over a quota."""
 
     attempt: int
     recorded_entries: int
     reason: str
 
 
-@wire("run.agent_finished")
+@wire("run.agent_finished", version=2)
 class RunAgentFinished(LeasedEvent, frozen=True, kw_only=True):
     outcome: RunOutcome
     error: RunError | None = None
@@ -251,7 +268,7 @@ class RunExported(LeasedEvent, frozen=True, kw_only=True):
     sync: SyncRef
 
 
-@wire("run.finished")
+@wire("run.finished", version=2)
 class RunFinished(LeasedEvent, frozen=True, kw_only=True):
     """The last event of a run, recorded once. `usage` is final: reports sum it up."""
 
@@ -261,6 +278,10 @@ class RunFinished(LeasedEvent, frozen=True, kw_only=True):
     usage: Usage = Usage()
     provider_session_id: str = ""
 
+
+upcast("run.agent_finished", from_version=1)(dict)
+upcast("run.finished", from_version=1)(dict)
+# Version 2 has the error class `quota_exceeded`: code that does not know it leaves the event to newer code.
 
 AGENT_EVENTS: frozenset[type[Event]] = frozenset(
     {
@@ -284,9 +305,20 @@ AGENT_EVENTS: frozenset[type[Event]] = frozenset(
 
 @wire("callback.kept")
 class CallbackKept(Event, frozen=True, kw_only=True):
-    """In the stream `unmatched:{runId}`: a callback for a run that is unknown or has ended."""
+    """In the stream `unmatched:{runId}`: a callback for a run that is unknown or has ended. `payload_bytes`: of a
+    payload that was too large to be kept, else 0."""
 
     for_run_id: str
     callback_type: str
     payload: Any = None
+    payload_bytes: int = 0
     reason: Literal["unknown_run", "late"]
+
+
+@wire("callback.unmatched_full")
+class UnmatchedFull(Event, frozen=True, kw_only=True):
+    """The last event of a stream `unmatched:{runId}`: it has as many callbacks as are kept, and further ones are
+    refused."""
+
+    for_run_id: str
+    limit: int

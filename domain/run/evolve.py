@@ -20,7 +20,7 @@ from domain.run.state import (
     Queued,
     Run,
 )
-from domain.run.values import timeout_error, unanswered_error
+from domain.run.values import quota_error, timeout_error, unanswered_error
 
 
 def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
@@ -184,6 +184,12 @@ def _aborted(state: Run, event: e.RunAborted, _at: datetime) -> Run:
     return replace(state, abort=event.error) if state.abort is None else state
 
 
+def _quota_exceeded(state: Run, event: e.RunQuotaExceeded, _at: datetime) -> Run:
+    if state.over_quota or isinstance(state.stage, Finished):
+        return state
+    return replace(state, abort=quota_error(event.quota, event.limit, event.reached))
+
+
 def _agent_finished(state: Run, event: e.RunAgentFinished, _at: datetime) -> Run:
     return replace(
         state,
@@ -224,6 +230,7 @@ _HANDLERS: dict[type[Event], Callable[[Run, Any, datetime], Run]] = {
     e.HumanLoopExpired: _question_expired,
     e.RunTimedOut: _timed_out,
     e.RunAborted: _aborted,
+    e.RunQuotaExceeded: _quota_exceeded,
     e.RunAgentFinished: _agent_finished,
     e.RunSyncing: _syncing,
     e.RunExported: _exported,

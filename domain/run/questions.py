@@ -7,6 +7,9 @@ from domain.event import Event
 from domain.run import events as e
 from domain.run.state import Finishing, Question, Run
 
+MAX_CLOSED_AT_ONCE = 5_000
+"""A command makes at most twice as many events, which is what the log takes in one append."""
+
 
 def changes_nothing(state: Run, event: Event) -> bool:
     """Whether a reported event about a question changes nothing: a repeated request, or the end of one not open."""
@@ -65,5 +68,8 @@ def answered(state: Run, question_id: str, answer: Any) -> tuple[Event, ...]:
 
 
 def close_questions(state: Run, lease: int, reason: str) -> tuple[Event, ...]:
+    """The ends of all open questions; of the first MAX_CLOSED_AT_ONCE only, if a run from before the quotas has
+    more."""
     closed = e.HumanLoopCanceled if state.cancel_requested else e.HumanLoopExpired
-    return tuple(closed(lease_generation=lease, question_id=key, reason=reason) for key in state.open_questions)
+    open_ones = state.open_questions[:MAX_CLOSED_AT_ONCE]
+    return tuple(closed(lease_generation=lease, question_id=key, reason=reason) for key in open_ones)

@@ -83,6 +83,17 @@ class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConve
     told: tuple[Message, ...] = ()
 
 
+class Recorded(_Value, frozen=True, kw_only=True):
+    """What agents and callbacks have reported so far, as far as quotas need it (quotas.py). `bytes`: of payloads.
+    `todos`: the bytes of each item of the list; `todos_cut`: it lacks some."""
+
+    events: int = 0
+    bytes: int = 0
+    questions: int = 0
+    todos: dict[str, int] = {}
+    todos_cut: bool = False
+
+
 class Run(_Value, frozen=True, kw_only=True):
     """`spec`: None for an external run, which callbacks drive. `entries`: the number of the attempt's journal entries
     that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: the open ones, by
@@ -102,6 +113,7 @@ class Run(_Value, frozen=True, kw_only=True):
     questions: dict[str, Question] = {}
     closed_questions: Levels[Question] = ()
     usage: Usage = Usage()
+    recorded: Recorded = Recorded()
     provider_session_id: str = ""
     carried: InheritedConversation | None = None
 
@@ -113,6 +125,11 @@ class Run(_Value, frozen=True, kw_only=True):
     @property
     def is_external(self) -> bool:
         return self.spec is None
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether a quota ends the run: nothing more of its agent is recorded but its end."""
+        return self.abort is not None and self.abort.error_class == "quota_exceeded"
 
     def question(self, question_id: str) -> Question | None:
         """The question of this id, open or closed."""

@@ -32,6 +32,7 @@ ErrorClass = Literal[
     "timeout",
     "human_loop_expired",
     "attempts_exhausted",
+    "quota_exceeded",
     "internal",
 ]
 TRANSIENT_ERRORS: frozenset[str] = frozenset({"rate_limited", "model_unavailable", "network"})
@@ -93,6 +94,28 @@ def timeout_error(what: str, limit_ms: int) -> RunError:
     did, setting = ("was silent", "RUN_SILENCE_TIMEOUT_MS") if what == "silence" else ("ran", "RUN_TIMEOUT_MS")
     message = f"the agent {did} for more than {limit_ms / 1000:g} s and was ended; {setting} is the limit"
     return RunError(error_class="timeout", message=message)
+
+
+QUOTAS: dict[str, str] = {
+    "events_per_run": "the run recorded {reached:,} events, and MAX_EVENTS_PER_RUN allows {limit:,}",
+    "bytes_per_run": "the run recorded {reached:,} bytes of events, and MAX_MB_PER_RUN allows {limit:,}",
+    "events_per_session_hour": "the session's runs recorded {reached:,} events in this hour, and "
+    "MAX_EVENTS_PER_SESSION_HOUR allows {limit:,}; runs that start in the next hour are counted anew",
+    "bytes_per_session_hour": "the session's runs recorded {reached:,} bytes of events in this hour, and "
+    "MAX_MB_PER_SESSION_HOUR allows {limit:,}; runs that start in the next hour are counted anew",
+    "open_questions_per_run": "{reached:,} questions were open, and MAX_OPEN_QUESTIONS_PER_RUN allows {limit:,}",
+    "questions_per_run": "the run asked {reached:,} questions, and {limit:,} are allowed",
+    "bytes_of_question_id": "a question's id has {reached:,} bytes, and {limit:,} are allowed",
+    "bytes_of_default_answer": "a question's default answer has {reached:,} bytes of JSON, and {limit:,} are allowed",
+}
+"""What each quota's error says."""
+
+
+def quota_error(quota: str, limit: int, reached: int) -> RunError:
+    text = QUOTAS.get(quota, f"{quota}: {{reached:,}} were reached, and {{limit:,}} are allowed")
+    what = text.format(limit=limit, reached=reached)
+    message = f"{what}: the agent was ended; let it report less, divide its task into several runs, or raise the limit"
+    return RunError(error_class="quota_exceeded", message=message)
 
 
 class Usage(Wire, frozen=True, kw_only=True):

@@ -14,6 +14,9 @@ from domain.session import events as e
 from domain.session.state import SessionWorker
 from domain.workspace.sync import SyncRef
 
+OF_SYNCS = (e.SessionForked, e.SessionSynced, e.WorkspaceRewound)
+"""The events that tell which sync is the workspace."""
+
 
 class SyncNotKept(Conflict):
     """The sync was replaced too long ago: its content may be deleted."""
@@ -70,7 +73,7 @@ def superseded_at(history: Iterable[Occurrence]) -> Mapping[SyncRef, datetime | 
     present: SyncRef | None = None
     for occurrence in history:
         event = occurrence.event
-        if not isinstance(event, e.SessionForked | e.SessionSynced | e.WorkspaceRewound) or event.sync is None:
+        if not isinstance(event, OF_SYNCS) or event.sync is None:
             continue
         if event.sync != present:
             if present is not None:

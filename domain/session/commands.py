@@ -162,6 +162,12 @@ class RecordOrphanRemoved(_Command, frozen=True, kw_only=True):
     detail: str
 
 
+class DiscardWorkspace(_Command, frozen=True, kw_only=True):
+    """Remove the container without a gate sync. `reason`: kept in the log."""
+
+    reason: str
+
+
 class RequestRestore(_Command, frozen=True, kw_only=True):
     """Make a sync of this session, recorded by the event at `sync_position`, its workspace again. `superseded_at`: when
     another sync last replaced it, None if it is the workspace. `sync_id`: of the gate sync of the stop; that of the
@@ -243,6 +249,7 @@ SessionCommand = (
     | RecordRemoved
     | RecordContainerLost
     | RecordOrphanRemoved
+    | DiscardWorkspace
     | RequestRestore
     | RequestCollection
     | RecordCollected

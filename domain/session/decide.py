@@ -1,7 +1,8 @@
 """The decisions of a session worker, from state and command to events, with the sync gate.
 
 The sync gate: a worker is stopped only from `Running`, with no run attached, after the gate sync of the pending stop
-has succeeded; it is removed only from `Stopped`, after the gate sync of the pending removal has succeeded.
+has succeeded; it is removed only from `Stopped`, after the gate sync of the pending removal has succeeded, or when an
+operator discards its workspace (discarding.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from domain.session.activation_steps import (
     record_validated,
 )
 from domain.session.collection import fail_collection, record_collected, request_collection
+from domain.session.discarding import discard_workspace
 from domain.session.forking import fail_fork, fork_session, record_workspace_copied
 from domain.session.state import (
     Activating,
@@ -328,6 +330,7 @@ _HANDLERS: dict[type, Callable[[SessionWorker, Any], Sequence[Event]]] = {
     c.RecordRemoved: _record_removed,
     c.RecordContainerLost: _record_lost,
     c.RecordOrphanRemoved: record_orphan,
+    c.DiscardWorkspace: discard_workspace,
     c.RequestRestore: request_restore,
     c.RequestCollection: request_collection,
     c.RecordCollected: record_collected,

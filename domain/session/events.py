@@ -217,9 +217,20 @@ class RemoveCanceled(GenerationEvent, frozen=True, kw_only=True):
     in_maintenance: bool = False
 
 
+@wire("session.workspace_discarded")
+class WorkspaceDiscarded(GenerationEvent, frozen=True, kw_only=True):
+    """An operator gave up what is in the container, for this reason: it is removed without a gate sync. What is kept is
+    `last_sync`; `last_sync_error`: why a later sync failed."""
+
+    reason: str
+    last_sync: SyncRef | None = None
+    last_sync_error: str = ""
+
+
 @wire("session.removing")
 class SessionRemoving(GenerationEvent, frozen=True, kw_only=True):
-    """The gate sync of the removal succeeded, or there was nothing to sync: from now on the container is removed."""
+    """The gate sync of the removal succeeded, there was nothing to sync, or the workspace was discarded: from now on
+    the container is removed."""
 
 
 @wire("session.removed")

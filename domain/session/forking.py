@@ -15,7 +15,7 @@ from domain.identifiers import check_new_id, workspace_prefix
 from domain.record import RecordedEvent
 from domain.session import commands as c
 from domain.session import events as e
-from domain.session.collection import superseded_at
+from domain.session.collection import OF_SYNCS, superseded_at
 from domain.session.state import SessionWorker
 from domain.workspace.sync import SyncRef
 
@@ -36,6 +36,10 @@ class NearestSync(msgspec.Struct, frozen=True, kw_only=True):
 
     found: KnownSync | None
     not_kept: int = 0
+
+
+OF_NEAREST_SYNC = (e.SyncRequested, e.StopRequested, e.RemoveRequested, *OF_SYNCS)
+"""The events of a session that `nearest_sync` looks at."""
 
 
 def nearest_sync(history: Sequence[RecordedEvent], before: int, kept_since: datetime | None) -> NearestSync:

@@ -78,8 +78,7 @@ class LogConnections:
 
     def page(self, query: str, *, row_factory: Any = None, **arguments: Any) -> list[Any]:
         """As `rows`, and ended by PAGE_BYTES."""
-        statement = sql.query("read_page").format(rows=sql.query(query))
-        return self._selected(statement, row_factory, {"max_bytes": PAGE_BYTES, **arguments})
+        return self._selected(sql.page_of(query), row_factory, {"max_bytes": PAGE_BYTES, **arguments})
 
     def _selected(self, statement: str, row_factory: Any, arguments: dict[str, Any]) -> list[Any]:
         deadline = time.monotonic() + RETRY_SECONDS

@@ -76,7 +76,7 @@ class ExecutorCalls:
         async with self._answered(call, path, content=content, limits=limits, run_id=run_id) as (response, attempt):
             try:
                 return msgspec.json.decode(response.content, type=call.answer)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise self._error(
                     f"{call.operation}: the executor's answer is not understood: {error}",
                     path=path,
@@ -220,7 +220,7 @@ class ExecutorCalls:
     def _refused(self, operation: str, path: str, attempt: int, response: httpx.Response) -> ExecutorError:
         try:
             problem = msgspec.json.decode(response.content, type=ExecutorProblem)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             problem = ExecutorProblem(detail=response.content[:_LONGEST_DETAIL].decode(errors="replace"))
         said = (problem.error or problem.detail)[:_LONGEST_DETAIL]
         return self._error(

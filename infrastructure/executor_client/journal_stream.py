@@ -9,6 +9,8 @@ from application.executor_protocol import JournalEntry
 from domain.run.events import RunAgentFinished
 
 LONGEST_LINE = 1024 * 1024
+BATCH_ENTRIES = 1000
+"""That are recorded at once: a commit takes 10,000 events, and an entry may make a few."""
 _decoder = msgspec.json.Decoder(JournalEntry)
 
 
@@ -29,12 +31,13 @@ async def entries(response: httpx.Response) -> AsyncIterator[list[JournalEntry]]
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > LONGEST_LINE:
                 raise StreamCut(f"a line of more than {LONGEST_LINE} bytes", garbled=True)
-            batch = [_decoder.decode(line) for line in lines if line.strip()]
-            if batch:
+            entered = [line for line in lines if line.strip()]
+            for start in range(0, len(entered), BATCH_ENTRIES):
+                batch = [_decoder.decode(line) for line in entered[start : start + BATCH_ENTRIES]]
                 yield batch
                 if batch[-1].type == RunAgentFinished.wire_name:
                     return
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise StreamCut(f"a line that is no journal entry: {error}", garbled=True) from error
     except httpx.TimeoutException as error:
         raise StreamCut("no entry and no heartbeat came any more", timed_out=True) from error

@@ -14,7 +14,6 @@
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -26,6 +25,7 @@ from application.executor_protocol import ADDRESS_FILE, ExecutorAddress
 from application.ports.worker_runtime import ContainerSpec
 from domain.identifiers import container_name
 from infrastructure.durable_file import flush_directory, write_durably
+from infrastructure.folder_descent import delete_folder
 from infrastructure.runtimes.executor_setup import WorkerFolders
 from infrastructure.runtimes.folder_lock import FolderLock
 from infrastructure.runtimes.process_identity import ProcessIdentity
@@ -107,7 +107,7 @@ class WorkerFolder:
         with contextlib.suppress(FileNotFoundError):
             self.path.rename(doomed)
             flush_directory(self._workers)
-            delete_tree(doomed)
+            delete_folder(doomed)
         self.lock.remove()
 
     def record(self) -> ContainerRecord | None:
@@ -176,24 +176,8 @@ def prepare_workers(home: Path) -> Path:
         folder.mkdir(mode=_OWNER_ONLY, exist_ok=True)
     for remains in workers.glob(".removed-*"):
         with contextlib.suppress(OSError):
-            delete_tree(remains)
+            delete_folder(remains)
     return workers.resolve()
-
-
-def delete_tree(path: Path) -> None:
-    """Delete a folder with all in it, folders without write permission too; symbolic links are not followed."""
-    try:
-        shutil.rmtree(path)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        path.chmod(_OWNER_ONLY)
-        for folder, names, _ in os.walk(path):
-            for name in names:
-                child = Path(folder, name)
-                if not child.is_symlink():
-                    child.chmod(_OWNER_ONLY)
-        shutil.rmtree(path)
 
 
 def _read(path: Path, kind: type[Record]) -> Record | None:

@@ -17,6 +17,8 @@ from infrastructure.stored_workspaces.recorded_sync import load_recorded_sync
 LARGEST_COPY = 4 * 1024**3
 """S3 copies at most 5 GiB in one call; larger objects are read and uploaded in parts."""
 _PART_BYTES = 64 * 1024 * 1024
+MOST_PARTS = 10_000
+"""Of a multipart upload: the parts of a larger object are larger."""
 _AT_ONCE = 8
 _COPIES = 2
 """Syncs copied at the same time, each with _AT_ONCE threads; not in the default pool, which large copies would
@@ -51,7 +53,7 @@ class S3WorkspaceCopier:
         sizes: dict[str, int] = {}
         for entry in files:
             key = content_key(here, entry)
-            sizes[key] = max(sizes.get(key, 0), entry.offset + entry.size)
+            sizes[key] = max(sizes.get(key, 0), entry.offset + entry.stored_size)
         copied = {
             item.key for folder in ("objects", "packs") for item in self._store.list_objects(f"{there}/{folder}/")
         }
@@ -74,9 +76,10 @@ class S3WorkspaceCopier:
             self._store.put_parts(target, self._parts(source, size, ended))
 
     def _parts(self, key: str, size: int, ended: Event) -> Iterator[bytes]:
-        for start in range(0, size, _PART_BYTES):
+        part = max(_PART_BYTES, -(-size // MOST_PARTS))
+        for start in range(0, size, part):
             _raise_if_cancelled(ended)
-            yield self._store.get(key, start=start, length=min(_PART_BYTES, size - start))
+            yield self._store.get(key, start=start, length=min(part, size - start))
 
 
 class _Cancelled(Exception):

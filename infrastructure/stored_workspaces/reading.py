@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from application.ports.object_store import ObjectMissing, ObjectStore
 from domain.errors import StoredWorkspaceUnreadable
-from domain.workspace.sync import ManifestEntry, SyncRef
+from domain.workspace.sync import Extents, ManifestEntry, SyncRef
 from infrastructure.stored_workspaces.object_layout import content_key
 from infrastructure.stored_workspaces.recorded_sync import load_recorded_sync
 
@@ -34,11 +34,19 @@ class S3RecordedWorkspaces:
 
     def _content(self, workspace_prefix: str, entry: ManifestEntry) -> bytes:
         try:
-            body = self._store.get(content_key(workspace_prefix, entry), start=entry.offset, length=entry.size)
+            body = self._store.get(content_key(workspace_prefix, entry), start=entry.offset, length=entry.stored_size)
         except ObjectMissing as error:
             raise StoredWorkspaceUnreadable(
                 f"the content of {entry.path!r} is not in the object store", "recorded_content_unreadable"
             ) from error
         if hashlib.sha256(body).hexdigest() != entry.hash:
             raise StoredWorkspaceUnreadable(f"{entry.path!r} is not what was recorded", "recorded_content_unreadable")
-        return body
+        return body if entry.extents is None else _with_holes(body, entry.extents, entry.size)
+
+
+def _with_holes(body: bytes, extents: Extents, size: int) -> bytes:
+    whole, at = bytearray(size), 0
+    for offset, length in extents:
+        whole[offset : offset + length] = body[at : at + length]
+        at += length
+    return bytes(whole)

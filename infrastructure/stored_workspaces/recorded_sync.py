@@ -7,7 +7,7 @@ import msgspec
 from application.ports.object_store import ObjectMissing, ObjectStore
 from domain.errors import InvalidInput, StoredWorkspaceUnreadable
 from domain.workspace.paths import ancestors, parts_of
-from domain.workspace.sync import SyncManifest, SyncRef
+from domain.workspace.sync import FORMAT, FORMAT_WITH_EXTENTS, MAX_MANIFEST_BYTES, ManifestEntry, SyncManifest, SyncRef
 from infrastructure.stored_workspaces.object_layout import is_hash
 from infrastructure.stored_workspaces.stored_names import with_decoded_names
 
@@ -18,11 +18,16 @@ def load_recorded_sync(store: ObjectStore, ref: SyncRef) -> tuple[SyncManifest, 
     """The manifest that `ref` names, and its bytes. Raises StoredWorkspaceUnreadable when it is missing or not
     valid, and what the object store raises. Blocks."""
     try:
-        body = store.get(ref.manifest_key)
+        body = store.get(ref.manifest_key, length=MAX_MANIFEST_BYTES + 1)
     except ObjectMissing as error:
         raise StoredWorkspaceUnreadable(
             f"the session's recorded sync {ref.manifest_key!r} is not in the object store", "recorded_sync_missing"
         ) from error
+    if len(body) > MAX_MANIFEST_BYTES:
+        raise StoredWorkspaceUnreadable(
+            f"the session's recorded sync {ref.manifest_key!r} has more than {MAX_MANIFEST_BYTES:,} bytes",
+            "recorded_sync_unreadable",
+        )
     found = hashlib.sha256(body).hexdigest()
     if found != ref.manifest_hash:
         raise StoredWorkspaceUnreadable(
@@ -36,10 +41,10 @@ def load_recorded_sync(store: ObjectStore, ref: SyncRef) -> tuple[SyncManifest, 
             f"the session's recorded sync {ref.manifest_key!r} is no manifest of this version: {error}",
             "recorded_sync_unreadable",
         ) from error
-    if manifest.format_version != 1:
+    if manifest.format_version not in {FORMAT, FORMAT_WITH_EXTENTS}:
         raise StoredWorkspaceUnreadable(
             f"the session's recorded sync {ref.manifest_key!r} has format {manifest.format_version}, "
-            "this version reads format 1",
+            f"this version reads formats up to {FORMAT_WITH_EXTENTS}",
             "recorded_sync_unreadable",
         )
     _check_entries(ref, manifest)
@@ -55,7 +60,7 @@ def _check_entries(ref: SyncRef, manifest: SyncManifest) -> None:
             fits = False
         if entry.kind == "file":
             fits = fits and is_hash(entry.hash) and entry.size >= 0 and entry.offset >= 0
-            fits = fits and (entry.pack == "" or is_hash(entry.pack))
+            fits = fits and (entry.pack == "" or is_hash(entry.pack)) and _extents_fit(entry)
         if entry.kind == "symlink":
             fits = fits and entry.target != "" and "\0" not in entry.target
         if not fits:
@@ -71,6 +76,18 @@ def _check_entries(ref: SyncRef, manifest: SyncManifest) -> None:
                     f"the session's recorded sync {ref.manifest_key!r} has {path!r} below {ancestor!r}, no folder",
                     "recorded_sync_unreadable",
                 )
+
+
+def _extents_fit(entry: ManifestEntry) -> bool:
+    """Whether the data of a sparse file lies in the file, in order, and in an object of its own."""
+    if entry.extents is None:
+        return True
+    end = 0
+    for offset, length in entry.extents:
+        if offset < end or length <= 0:
+            return False
+        end = offset + length
+    return end <= entry.size and entry.pack == "" and entry.offset == 0
 
 
 def decode_manifest(body: bytes) -> SyncManifest:

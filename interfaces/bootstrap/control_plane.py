@@ -29,6 +29,7 @@ from application.runs.execution_context import ExecutionPorts
 from application.runs.fork_conversations import ForkConversations
 from application.runs.limits import RunLimits
 from application.runs.provider_catalog import ProviderCatalog
+from application.runs.session_quotas import SessionQuotas
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
@@ -36,7 +37,7 @@ from application.sessions.worker_storage import WorkerStorage
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
-from domain.run.evolve import evolve as evolve_run
+from domain.run.quotas import RunQuotas, evolve_counting
 from domain.run.state import Run
 from domain.run.values import RunSpec
 from domain.session.decide import decide as decide_session
@@ -57,12 +58,14 @@ from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL, PostgresPar
 from infrastructure.postgres.process_managers.records import PostgresProcessManagerRecords
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from infrastructure.postgres.run_secrets import PostgresRunSecrets
+from infrastructure.postgres.session_traffic import PostgresSessionTraffic
 from infrastructure.postgres.worker_processes import PostgresWorkerProcesses
 from infrastructure.redaction import InstallationRedaction
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import monotonic, new_id, now
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.object_store import object_store_session, open_object_store
+from interfaces.bootstrap.quotas import hourly_quotas, run_quotas, workspace_limits
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import installation_redactor, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
@@ -137,12 +140,13 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     runtime, providers = worker_runtime(backing, workers_store, redactor)
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, workers_store))
-    sessions, runs = await _aggregates(dsn, store, stack)
+    sessions, runs = await _aggregates(dsn, store, run_quotas(settings), stack)
+    session_quotas = SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=hourly_quotas(settings))
     storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
     await serve_store(workers_store, backing, session, storage, unavailable=LOG_OUT_OF_REACH, stack=stack)
     await runtime.prepare()
     workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
-    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
+    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000, limits=workspace_limits(settings))
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     parked_signal = stack.enter_context(listener.subscribe(PARKED_RUNS_CHANNEL))
@@ -218,11 +222,23 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             human_loop_timeout_ms=settings.human_loop_timeout_ms,
             redact=redact,
             secrets=run_secrets,
+            session_quotas=session_quotas,
         ),
         run_worker=RunWorker(
             queue=queue,
             executions=RunExecutions(
-                _execution_ports(backing, runs, workers, syncs, hub, conversations, outages, providers, run_secrets)
+                _execution_ports(
+                    backing,
+                    runs,
+                    workers,
+                    syncs,
+                    hub,
+                    conversations,
+                    outages,
+                    providers,
+                    run_secrets,
+                    session_quotas,
+                )
             ),
             takeover_log=TakeoverLog(reconcile_log),
             owner=owner,
@@ -233,7 +249,9 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     )
 
 
-async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitStack) -> tuple[Sessions, Runs]:
+async def _aggregates(
+    dsn: str, store: GroupCommitEventStore, quotas: RunQuotas, stack: AsyncExitStack
+) -> tuple[Sessions, Runs]:
     pool = await open_snapshot_pool(dsn)
     stack.push_async_callback(pool.close)
     sessions: Sessions = Aggregates(
@@ -248,8 +266,8 @@ async def _aggregates(dsn: str, store: GroupCommitEventStore, stack: AsyncExitSt
         store=store,
         clock=now,
         stream_of=run_stream,
-        decide=decide_run,
-        evolve=evolve_run,
+        decide=partial(decide_run, quotas=quotas),
+        evolve=evolve_counting,
         snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
     )
     return sessions, runs
@@ -265,6 +283,7 @@ def _execution_ports(
     outages: Outages,
     providers: ProviderCatalog,
     run_secrets: PostgresRunSecrets,
+    session_quotas: SessionQuotas,
 ) -> ExecutionPorts:
     settings = backing.settings
     is_ours = settings.executor_base_url is None
@@ -285,6 +304,7 @@ def _execution_ports(
         api_url=settings.callbacks_at(serves_api=backing.serves_api),
         conversations=conversations,
         run_secrets=run_secrets,
+        session_quotas=session_quotas,
     )
 
 

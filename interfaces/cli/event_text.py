@@ -117,6 +117,9 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "run.conversation_carried": lambda payload: (
         f"{payload['how']} from {payload['originRunId']} up to seq {payload['originSeq']}"
     ),
+    "run.quota_exceeded": lambda payload: (
+        f"{payload['quota'].replace('_', ' ')}: {payload['reached']:,} of {payload['limit']:,}"
+    ),
     "run.agent_finished": _ended,
     "run.finished": _ended,
     "session.forked": lambda payload: f"from {payload['origin']['runId']} at seq {payload['origin']['atSeq']}",

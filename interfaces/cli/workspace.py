@@ -1,4 +1,5 @@
-"""`fleetlog workspace ls|cat|restore SESSION`: a session's workspace as of a recorded sync, from a running server."""
+"""`fleetlog workspace ls|cat|restore SESSION`: a session's workspace as of a recorded sync, from a running server;
+`workspace discard SESSION` gives up the one that can't be synced."""
 
 import argparse
 import sys
@@ -28,6 +29,13 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     )
     restore.add_argument("session")
     restore.set_defaults(run=run_restore)
+    discard = actions.add_parser(
+        "discard", help="remove a worker without a sync: what it holds since the last recorded sync is lost"
+    )
+    discard.add_argument("session")
+    discard.add_argument("--reason", required=True, help="kept in the log")
+    discard.set_defaults(run=run_discard)
+    add_server_options(discard)
     for action in (ls, cat, restore):
         position = "of a sync: `fleetlog events --stream session:SESSION --type session.synced` lists them"
         action.add_argument("--at", type=int, required=action is restore, metavar="POSITION", help=position)
@@ -68,6 +76,21 @@ async def run_restore(arguments: argparse.Namespace, settings: Settings) -> int:
         out.print("the worker is still being synced and taken down: call again")
     else:
         out.print(f"[green]✓[/] the workspace of {arguments.session} is that of position {arguments.at}")
+    return 0 if answer.status_code == httpx.codes.OK else 1
+
+
+async def run_discard(arguments: argparse.Namespace, settings: Settings) -> int:
+    answer = await request(
+        arguments, settings, "POST", _path(arguments, "discard-workspace"), json={"reason": arguments.reason}
+    )
+    if arguments.json:
+        print_json(answer.json())
+    elif answer.status_code == httpx.codes.ACCEPTED:
+        out.print("the worker is still being removed: `fleetlog list sessions` shows when it is")
+    elif answer.json()["worker"]["lastSync"] is None:
+        out.print(f"[green]✓[/] the worker of {arguments.session} is removed; its next one begins without files")
+    else:
+        out.print(f"[green]✓[/] the worker of {arguments.session} is removed; its next one has the last recorded sync")
     return 0 if answer.status_code == httpx.codes.OK else 1
 
 

@@ -1,6 +1,7 @@
 """Agents that hang, flood, vanish, multiply or fill the disk: each run ends with a reason, and no other one notices."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -21,11 +22,13 @@ pytestmark = pytest.mark.proof
 
 MIB = 1024 * 1024
 SILENCE = {"RUN_SILENCE_TIMEOUT_MS": "10000"}
+FEW_FILES = {"MAX_WORKSPACE_FILES": "3000"}
 
 
 @pytest.fixture(scope="module")
 def fleetlog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    with FleetlogServer(tmp_path_factory.mktemp("misbehaving") / "home", **on_shared_postgres(), **SILENCE) as server:
+    home = tmp_path_factory.mktemp("misbehaving") / "home"
+    with FleetlogServer(home, **on_shared_postgres(), **SILENCE, **FEW_FILES) as server:
         end_of_a_neighbour(server)  # its worker runs from now on
         yield server
 
@@ -95,6 +98,69 @@ def test_garbage_is_text_and_harms_nobody(fleetlog: FleetlogServer) -> None:
     assert codes == ["malformed_line", "malformed_line", "unknown_line", "malformed_line"]
     assert answer["snapshot"]["text"].endswith("end\n")
     end_of_a_neighbour(fleetlog)
+
+
+def reports(lines: str) -> str:
+    """A script that reports what a Python expression yields: dicts, one a line."""
+    program = f"import json\nfor line in {lines}: print('::fleetlog ' + json.dumps(line))"
+    return f"python3 -c {shlex.quote(program)}"
+
+
+def test_an_agent_that_asks_without_end_is_ended_by_the_name_of_the_quota(fleetlog: FleetlogServer) -> None:
+    questions = reports("({'type': 'question', 'questionId': f'q{n}'} for n in range(20000))")
+    run_id = fleetlog.enqueued(f"{questions}; read -r answer", providerOptions={"interactive": True})
+
+    last = end_of(fleetlog, run_id)
+
+    assert (last["outcome"], last["error"]["errorClass"]) == ("failed", "quota_exceeded")
+    assert "MAX_OPEN_QUESTIONS_PER_RUN allows 100" in last["error"]["message"]
+    assert fleetlog.ok("GET", "/api/human-loop/pending", params={"runId": run_id})["total"] == 0
+    end_of_a_neighbour(fleetlog)
+
+
+def test_what_an_agent_reports_too_long_or_too_deep_is_cut_and_the_run_says_so(fleetlog: FleetlogServer) -> None:
+    longer = "{'type': 'todo.snapshot', 'todos': [{'todoId': f't{n}', 'content': 'x' * 60} for n in range(5000)]}"
+    one = "{'type': 'todo.update', 'todo': {'todoId': 't1', 'content': 'x', 'status': 'done'}}"
+    deep = "{'type': 'tool.end', 'toolId': 't', 'output': json.loads('[' * 400 + ']' * 400)}"
+    answer = fleetlog.finished(reports(f"({longer}, {one}, {deep})"))
+
+    run_id, snapshot = answer["runId"], answer["snapshot"]
+    assert snapshot["state"] == "succeeded"
+    assert [warning["code"] for warning in snapshot["warnings"]] == ["todos_left_out"]
+    assert snapshot["warnings"][0]["message"].startswith("4000 todos are left out")
+    listed = fleetlog.ok("GET", f"/api/runs/{run_id}/todos", params={"minPosition": answer["events"][-1]["position"]})
+    assert (listed["total"], listed["leftOut"], listed["items"][1]["status"]) == (1000, 4000, "done")
+    (tool,) = [event for event in answer["events"] if event["type"] == "tool.end"]
+    assert tool["payload"]["output"] == "[" * 400 + "]" * 400
+
+
+def test_a_workspace_with_too_many_files_is_named_and_can_be_given_up(fleetlog: FleetlogServer) -> None:
+    session = new_id("session")
+    kept = fleetlog.finished("echo kept > kept", sessionId=session)
+    assert kept["snapshot"]["exported"]
+
+    flooded = fleetlog.finished("for n in $(seq 4000); do : > f$n; done", sessionId=session)
+
+    assert (flooded["snapshot"]["state"], flooded["snapshot"]["exported"]) == ("succeeded", False)
+    (warning,) = flooded["snapshot"]["warnings"]
+    assert warning["code"] == "not_exported"
+    assert "more than 3,000 files, links and folders (MAX_WORKSPACE_FILES)" in warning["message"]
+    path = f"/api/session-workers/{session}"
+    refused = fleetlog.client.post(f"{path}/stop", json={})
+    assert (refused.status_code, refused.json()["reason"]) == (409, "sync_failed")
+    assert "MAX_WORKSPACE_FILES" in refused.json()["detail"]
+    unexplained = fleetlog.client.post(f"{path}/discard-workspace", json={"reason": ""})
+    assert (unexplained.status_code, unexplained.json()["errors"][0]["field"]) == (400, "reason")
+
+    discarded = fleetlog.ok("POST", f"{path}/discard-workspace", json={"reason": "a loop made files"})
+
+    assert discarded["worker"]["state"] == "deleted"
+    events = fleetlog.ok("GET", f"/api/streams/session:{session}/events")["events"]
+    (audited,) = [event for event in events if event["type"] == "session.workspace_discarded"]
+    assert (audited["payload"]["reason"], audited["metadata"]["actor"]) == ("a loop made files", "anonymous")
+    assert "MAX_WORKSPACE_FILES" in audited["payload"]["lastSyncError"]
+    again = fleetlog.finished("ls", sessionId=session)
+    assert (again["snapshot"]["text"].split(), again["snapshot"]["exported"]) == (["kept"], True)
 
 
 @pytest.mark.timeout(300)

@@ -29,11 +29,12 @@ from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands
 from application.runs.forking import ForkSessions
 from application.runs.provider_catalog import ProviderCatalog
+from application.runs.session_quotas import HourlyQuotas, SessionQuotas
 from application.sessions.commands import SessionCommands
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
-from domain.run.evolve import evolve as evolve_run
+from domain.run.quotas import evolve_counting
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
@@ -55,6 +56,7 @@ from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.postgres.search.why import PostgresCausality
+from infrastructure.postgres.session_traffic import PostgresSessionTraffic
 from infrastructure.redaction import InstallationRedaction, Redactor
 from infrastructure.runtimes.installations import ProgramsOnPath
 from infrastructure.streams.hub import StreamHub
@@ -193,7 +195,7 @@ async def open_dependencies(
         evolve=evolve_session,
     )
     runs: Any = Aggregates(
-        store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
+        store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_counting
     )
     secrets = PostgresRunSecrets(pool, SECRET)
     run_commands = RunCommands(
@@ -226,6 +228,7 @@ async def open_dependencies(
             human_loop_timeout_ms=3_600_000,
             redact=REDACT,
             secrets=secrets,
+            session_quotas=SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=HourlyQuotas()),
         ),
         queue=IdleQueue(),
         queue_drain=IdleQueue(),

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from application.ports.event_store import Append, AppendResult, ExpectedSeqConflict
+from application.ports.event_store import Append, AppendResult, ExpectedSeqConflict, StreamPage
 from domain.event import Event
 from domain.record import NewEvent, RecordedEvent
 from tests.support.specification import occurrence
@@ -61,6 +61,12 @@ class LogInMemory:
         await asyncio.sleep(0)
         wanted = [e for e in self.of(stream) if e.seq > after_seq and (up_to_seq is None or e.seq <= up_to_seq)]
         return wanted[:limit]
+
+    async def read_page(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int
+    ) -> StreamPage:
+        events = await self.read_stream(stream, after_seq=after_seq, up_to_seq=up_to_seq, limit=limit)
+        return StreamPage(events=events, more=len(events) == limit)
 
     async def read_all(self, *, after: int = 0, limit: int = 500) -> list[RecordedEvent]:
         return self.events[after : after + limit]

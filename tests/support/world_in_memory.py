@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from application.aggregates.aggregates import Aggregates
@@ -15,6 +16,7 @@ from application.ports.effect_handler import EffectHandler, EffectObsolete
 from application.ports.effect_kinds import EffectKind
 from application.ports.effect_ledger import ClaimedEffect
 from application.ports.run_queue import LostRun, ParkedRun, QueueItem, RunLease
+from application.ports.session_traffic import Traffic
 from application.ports.worker_runtime import ContainerInfo, ContainerSpec, OversizedContainer
 from application.ports.workspace_copier import CopiedWorkspace
 from application.process_managers.commands import ProcessManagerCommands, SentPage, to_send
@@ -33,6 +35,7 @@ from application.runs.commands import Runs
 from application.runs.execution import RunExecutions
 from application.runs.execution_context import PARK_AFTER_S, ExecutionPorts
 from application.runs.limits import RunLimits
+from application.runs.session_quotas import HourlyQuotas, SessionQuotas
 from application.sessions.commands import Sessions
 from application.sessions.session_workers import SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
@@ -40,8 +43,8 @@ from domain.errors import DomainError
 from domain.identifiers import run_stream, session_stream
 from domain.record import RecordedEvent
 from domain.run import decide as run_decide
-from domain.run import evolve as run_evolve
 from domain.run.commands import QueueRun
+from domain.run.quotas import RunQuotas, evolve_counting
 from domain.run.values import Message, RunSpec
 from domain.session import decide as session_decide
 from domain.session import evolve as session_evolve
@@ -51,6 +54,7 @@ from tests.support.log_in_memory import LogInMemory
 from tests.support.runs import SCRIPTED
 
 GRACE_S = 0.02
+HOURLY = HourlyQuotas()
 NO_LIMITS = RunLimits(run=timedelta(), silence=timedelta())
 
 
@@ -232,9 +236,22 @@ class MemoryQueue:
         self._news.clear()
 
 
+class MemoryTraffic:
+    """The SessionTraffic port, within one hour."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, Traffic] = {}
+
+    async def add(self, session_id: str, added: Traffic) -> Traffic:
+        known = self._counted.get(session_id, Traffic(events=0, bytes=0))
+        counted = Traffic(events=known.events + added.events, bytes=known.bytes + added.bytes)
+        self._counted[session_id] = counted
+        return counted
+
+
 class World:
-    """`limits` of runs; `retry_delay` of attempts that failed, and its `jitter`, from 0 to 1; `outages` that are
-    known."""
+    """`limits` of runs; `retry_delay` of attempts that failed, and its `jitter`, from 0 to 1; `outages` that are known;
+    quotas of a run, and of a session in an hour."""
 
     def __init__(
         self,
@@ -244,6 +261,8 @@ class World:
         jitter: float = 0.0,
         park_after_s: float = PARK_AFTER_S,
         outages: Outages | None = None,
+        quotas: RunQuotas = run_decide.DEFAULT_QUOTAS,
+        hourly: HourlyQuotas = HOURLY,
     ) -> None:
         self.log, self.queue, self.runtime = LogInMemory(), MemoryQueue(), MemoryRuntime()
         self.executors: dict[str, MemoryExecutor] = {}
@@ -256,7 +275,11 @@ class World:
             evolve=session_evolve.evolve,
         )
         self.runs: Runs = Aggregates(
-            store=self.log, clock=now, stream_of=run_stream, decide=run_decide.decide, evolve=run_evolve.evolve
+            store=self.log,
+            clock=now,
+            stream_of=run_stream,
+            decide=partial(run_decide.decide, quotas=quotas),
+            evolve=evolve_counting,
         )
         directory: Any = self
         self.workers = SessionWorkers(sessions=self.sessions, runtime=self.runtime, directory=directory, secret=b"s")
@@ -271,6 +294,7 @@ class World:
             human_loop_timeout=timedelta(hours=1),
             limits=limits,
             jitter=lambda: jitter,
+            session_quotas=SessionQuotas(runs=self.runs, traffic=MemoryTraffic(), quotas=hourly),
             park_after_s=park_after_s,
             prepare_s=2 * park_after_s,
             outages=outages or Outages(),

@@ -1,13 +1,15 @@
 """Files with secrets that a CLI reads for one run: in the agents' home, which is never synced, and deleted with the
 run. Only the agents' user may read them; a command line, or an environment, would show them to every process."""
 
+import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+
+from infrastructure.folder_descent import delete_folder
 
 _PREFIX = "fleetlog-run-"
 
@@ -35,10 +37,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete it with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            delete_folder(self.path)
 
 
 def clear_run_folders(private_folder: str) -> None:
     """Delete what runs that were killed have left in the agents' home. Blocks."""
     for left in Path(private_folder).glob(f"{_PREFIX}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            delete_folder(left)

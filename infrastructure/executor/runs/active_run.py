@@ -17,14 +17,16 @@ from domain.run.events import (
     HumanLoopRequested,
     HumanLoopResolved,
     RunAgentFinished,
+    TodosReplaced,
     ToolEnded,
 )
-from domain.run.values import OutputRef, RunError
+from domain.run.values import OutputRef, RunError, Todo
 from infrastructure.executor.journal.coalescing import CoalescingJournal
 from infrastructure.executor.journal.run_journal import JournalFailed, RunJournal
 from infrastructure.executor.providers.contract import AgentFailed, AgentSession, ReplyNotDelivered
 from infrastructure.executor.providers.provider_warnings import warning
 from infrastructure.executor.runs.agent_processes import AgentProcesses
+from infrastructure.executor.runs.flattened_values import flattened
 from infrastructure.redaction import RedactedEvents, Redactor
 
 # How long a stopped session, whose processes are dead, may take to yield its last event.
@@ -32,6 +34,7 @@ _LAST_EVENT_S = 10.0
 _PREVIEW_CHARS = 2000
 _STORE_PATIENCE_S = 60.0
 _STORE_RETRY_S = 1.0
+_ENVELOPE_BYTES = 1024
 _log = logging.getLogger("fleetlog.executor.run")
 
 PutOutput = Callable[[str, bytes], Awaitable[str]]
@@ -129,7 +132,7 @@ class ActiveRun:
         finished: RunAgentFinished | None = None
         redacted = RedactedEvents(self.redactor)
         async for reported in self._session.events():
-            for event in redacted.take(reported):
+            for event in redacted.take(flattened(reported)):
                 if isinstance(event, RunAgentFinished):
                     finished = event
                 else:
@@ -175,9 +178,12 @@ class ActiveRun:
         )
 
     async def _within_limits(self, event: Event) -> Event:
+        """The event, if a journal can hold it; or what can be kept of it; or a warning."""
         size = len(encode(event))
         if size <= MAX_PAYLOAD_BYTES:
             return event
+        if isinstance(event, TodosReplaced):
+            return _beginning(event)
         if not isinstance(event, ToolEnded):
             return warning("payload_too_large", f"a {event.wire_name} of {size} bytes was left out")
         text = event.output if isinstance(event.output, str) else None
@@ -204,6 +210,18 @@ class ActiveRun:
                     raise
                 _log.info("output of run %s can't be stored yet: %s", self.run_id, error)
                 await asyncio.sleep(_STORE_RETRY_S)
+
+
+def _beginning(event: TodosReplaced) -> Event:
+    """As many of the list's first items as a journal entry can hold; the log says how many are left out."""
+    kept: list[Todo] = []
+    room = MAX_PAYLOAD_BYTES - _ENVELOPE_BYTES
+    for todo in event.todos:
+        room -= len(msgspec.json.encode(todo)) + 1
+        if room < 0:
+            break
+        kept.append(todo)
+    return TodosReplaced(todos=tuple(kept), left_out=event.left_out + len(event.todos) - len(kept))
 
 
 def _failed(message: str) -> RunAgentFinished:

@@ -29,6 +29,21 @@ class NewFile(NamedTuple):
     mode: int
 
 
+class FileWriter:
+    """Appends to a new file."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __call__(self, data: bytes | memoryview) -> None:
+        _write_all(self._fd, data)
+
+    def skip(self, length: int) -> None:
+        """Go on after a hole; at the end of a file, it is the file's end."""
+        if length > 0:
+            os.ftruncate(self._fd, os.lseek(self._fd, length, os.SEEK_CUR))
+
+
 class NotAFile(Conflict):
     """The path is not a regular file; symlinks are not followed."""
 
@@ -142,9 +157,7 @@ class ConfinedTree:
             raise NotAFile(f"{path!r} is not a regular file")
         return fd
 
-    def write_file(
-        self, path: str, fill: Callable[[Callable[[bytes], object]], int], *, replace_parents: bool
-    ) -> os.stat_result:
+    def write_file(self, path: str, fill: Callable[["FileWriter"], int], *, replace_parents: bool) -> os.stat_result:
         """Write a temporary file beside `path`, then rename it over a file or symlink at `path`. Returns its stat.
 
         `fill` writes the content through the function that it is given and returns the permission bits. With
@@ -157,7 +170,7 @@ class ConfinedTree:
             file = os.open(temporary, _CREATE, 0o600, dir_fd=fd)
             try:
                 try:
-                    mode = fill(lambda data: _write_all(file, data))
+                    mode = fill(FileWriter(file))
                     if self._owner is not None:
                         os.fchown(file, self._owner, self._owner)
                     os.fchmod(file, mode & 0o777)
@@ -303,8 +316,8 @@ def _create(fd: int, name: str, file: NewFile, owner: int | None) -> os.stat_res
         os.close(created)
 
 
-def _fill(file: NewFile, write: Callable[[bytes], object]) -> int:
-    write(bytes(file.content))
+def _fill(file: NewFile, write: FileWriter) -> int:
+    write(file.content)
     return file.mode
 
 

@@ -3,10 +3,12 @@
 Conflict (409)
 ├── NotRestored             this generation's restore has not completed
 ├── OtherGeneration         the folder holds another generation's workspace
+├── WorkspaceOverQuota      the workspace is larger than may be synced
 └── FilesNotStable          a gate sync found files that are unreadable or keep changing; `paths` names them
 StoredWorkspaceUnreadable (422), in domain/errors.py
 """
 
+from application.executor_protocol import OVER_QUOTA
 from domain.errors import Conflict
 
 
@@ -19,6 +21,18 @@ class NotRestored(Conflict):
 
 class OtherGeneration(Conflict):
     reason = "other_generation"
+
+
+class WorkspaceOverQuota(Conflict):
+    """No sync can succeed before the workspace is smaller or the limit higher."""
+
+    reason = OVER_QUOTA
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the workspace is too large to be synced: {what}; delete what is not needed, raise the limit, or give the "
+            "workspace up (POST /api/session-workers/{sessionId}/discard-workspace)"
+        )
 
 
 class FilesNotStable(Conflict):

@@ -13,8 +13,9 @@ import msgspec
 from application.ports.object_store import ObjectCorrupt, ObjectMissing, ObjectStore
 from domain.errors import StoredWorkspaceUnreadable
 from domain.workspace.sync import ManifestEntry
-from infrastructure.executor.workspace.confined import ConfinedTree, NewFile
+from infrastructure.executor.workspace.confined import ConfinedTree, FileWriter, NewFile
 from infrastructure.executor.workspace.layering import PlannedPath
+from infrastructure.executor.workspace.sparse import ExtentsWriter
 from infrastructure.executor.workspace.state import FileRecord
 from infrastructure.object_store.parallel import run_in_parallel
 from infrastructure.stored_workspaces.object_layout import object_key, pack_key
@@ -69,12 +70,17 @@ def _fetch_one(
     started = time.time_ns()
     digest = hashlib.sha256()
 
-    def fill(write: Callable[[bytes], object]) -> int:
+    extents = planned.entry.extents if planned.entry is not None and expected else None
+    size = planned.entry.stored_size if planned.entry is not None and expected else planned.size
+
+    def fill(write: FileWriter) -> int:
+        into = write if extents is None else ExtentsWriter(write, extents, planned.size)
+
         def take(chunk: bytes) -> None:
             digest.update(chunk)
-            write(chunk)
+            into(chunk)
 
-        if planned.size <= _WHOLE_BYTES:
+        if size <= _WHOLE_BYTES:
             fetched = store.fetch(key)
             take(fetched.body)
             metadata = fetched.metadata
@@ -82,13 +88,17 @@ def _fetch_one(
             metadata = store.copy_out(key, take)
         if expected and digest.hexdigest() != expected:
             raise ObjectCorrupt(f"the object {key!r} holds other bytes than its name says: {digest.hexdigest()}")
+        if isinstance(into, ExtentsWriter):
+            into.end()
         return _mode(planned, metadata)
 
     try:
         found = tree.write_file(path, fill, replace_parents=True)
     except (ObjectMissing, ObjectCorrupt) as error:
         raise _unreadable(path, error, recorded=bool(expected)) from error
-    record = FileRecord(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, started, digest.hexdigest())
+    record = FileRecord(
+        found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, started, digest.hexdigest(), extents
+    )
     return [FetchedFile(path=path, record=record, recorded=planned.recorded)]
 
 

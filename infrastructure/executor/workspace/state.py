@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from domain.workspace.sync import SyncManifest, SyncRef
+from domain.workspace.sync import Extents, SyncManifest, SyncRef
 from infrastructure.durable_file import write_durably
 from infrastructure.stored_workspaces.recorded_sync import decode_manifest
 
@@ -44,7 +44,7 @@ class LastSync(msgspec.Struct, frozen=True, kw_only=True):
 
 class FileRecord(msgspec.Struct, frozen=True, array_like=True):
     """A file's stat values when its content had `hash`; `hashed_at_ns` is the time before it was read, since the
-    epoch."""
+    epoch. `extents`: of a sparse file."""
 
     size: int
     mtime_ns: int
@@ -52,6 +52,7 @@ class FileRecord(msgspec.Struct, frozen=True, array_like=True):
     inode: int
     hashed_at_ns: int
     hash: str
+    extents: Extents | None = None
 
 
 class _SavedSync(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,17 +11,26 @@ from functools import partial
 import msgspec
 
 from application.executor_protocol import SyncRequest, SyncResult
-from domain.errors import Conflict, InvalidInput, StoredWorkspaceUnreadable
-from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from domain.errors import Conflict, InvalidInput, NotFound, StoredWorkspaceUnreadable
+from domain.workspace.sync import (
+    FORMAT,
+    FORMAT_WITH_EXTENTS,
+    MAX_MANIFEST_BYTES,
+    Extents,
+    ManifestEntry,
+    SyncManifest,
+    SyncRef,
+)
 from infrastructure.executor.workspace.confined import RootGone
-from infrastructure.executor.workspace.errors import FilesNotStable, NotRestored
+from infrastructure.executor.workspace.errors import FilesNotStable, NotRestored, WorkspaceOverQuota
 from infrastructure.executor.workspace.exclusions import Exclusions, Selection
 from infrastructure.executor.workspace.layering import covers
 from infrastructure.executor.workspace.progress import Progress
 from infrastructure.executor.workspace.restore import WorkspaceParts
+from infrastructure.executor.workspace.sparse import extents_of
 from infrastructure.executor.workspace.state import FileRecord, LastSync, RestoredWorkspace
 from infrastructure.executor.workspace.upload import Location, StoredFile, Uploader
-from infrastructure.executor.workspace.walk import FoundFile, Walked, walk
+from infrastructure.executor.workspace.walk import FoundFile, Walked, check_bytes, walk
 from infrastructure.stored_workspaces.object_layout import manifest_key
 from infrastructure.stored_workspaces.recorded_sync import load_recorded_sync
 from infrastructure.stored_workspaces.stored_names import printable, storable
@@ -53,7 +63,8 @@ class Syncer:
         self.progress = Progress()
 
     def sync(self, request: SyncRequest) -> SyncResult:
-        """Raises NotRestored, RootGone, FilesNotStable (gate only), Conflict, or what the object store raises."""
+        """Raises NotRestored, RootGone, WorkspaceOverQuota, FilesNotStable (gate only), Conflict, or what the object
+        store raises."""
         marker = self._parts.state.restored()
         if marker is None or marker.generation != self._generation:
             raise NotRestored
@@ -170,7 +181,7 @@ class _Attempt:
         raise FilesNotStable(unstable)
 
     def _changed_since(self, entries: dict[str, ManifestEntry]) -> set[str]:
-        again = walk(self._parts.tree, self._exclusions)
+        again = walk(self._parts.tree, self._exclusions, self._request.limits)
         moved = set(again.unreadable)
         paths = {file.path for file in again.files} | {entry.path for entry in again.entries}
         moved.update(printable(path) for path in paths ^ set(entries))
@@ -188,7 +199,9 @@ class _Attempt:
         return moved
 
     def _one_pass(self) -> tuple[dict[str, ManifestEntry], list[str]]:
-        walked = walk(self._parts.tree, self._exclusions)
+        limits = self._request.limits
+        walked = walk(self._parts.tree, self._exclusions, limits)
+        check_bytes(sum(map(self._stored_size, walked.files)), limits)
         selected = self._selection.selects
         entries = {entry.path: entry for entry in walked.entries if selected(entry.path)}
         to_read: list[FoundFile] = []
@@ -197,13 +210,13 @@ class _Attempt:
                 continue
             record = self._index.get(file.path)
             if record is not None and self._trusted(file, record) and record.hash in self._known:
-                entries[file.path] = _entry(file, record.hash, self._known[record.hash])
+                entries[file.path] = _entry(file, record.hash, self._known[record.hash], extents=record.extents)
             else:
                 to_read.append(file)
         if not self._request.gate:
             to_read = self._without_databases(entries, walked.files, to_read)
         for stored in self._stored(to_read):
-            entries[stored.found.path] = _entry(stored.found, stored.hash, stored.location)
+            entries[stored.found.path] = _entry(stored.found, stored.hash, stored.location, extents=stored.extents)
         self._keep_previous(entries, walked)
         self._index = {path: record for path, record in self._index.items() if path in entries}
         return entries, walked.skipped
@@ -229,7 +242,33 @@ class _Attempt:
 
     def _uploader(self) -> Uploader:
         prefix = self._request.workspace_s3_prefix
-        return Uploader(self._parts.store, self._parts.tree, prefix, self._known, self._progress)
+        return Uploader(
+            self._parts.store,
+            self._parts.tree,
+            prefix,
+            self._known,
+            self._progress,
+            largest=self._request.limits.file_bytes,
+        )
+
+    def _stored_size(self, file: FoundFile) -> int:
+        """The bytes that are stored of a file: of a sparse one, its data."""
+        if not file.may_have_holes:
+            return file.size
+        record = self._index.get(file.path)
+        if record is not None and record.extents is not None and self._trusted(file, record):
+            return sum(length for _, length in record.extents)
+        try:
+            fd = self._parts.tree.open_file(file.path)
+        except (NotFound, Conflict, OSError):
+            return 0  # it is noted when it is read
+        try:
+            extents = extents_of(fd, file.size)
+        except OSError:
+            return file.size
+        finally:
+            os.close(fd)
+        return file.size if extents is None else sum(length for _, length in extents)
 
     def _trusted(self, file: FoundFile, record: FileRecord) -> bool:
         return file.identity == _identity(record) and record.ctime_ns < record.hashed_at_ns - _CLOCK_TICK_NS
@@ -282,6 +321,7 @@ class _Attempt:
             number = self._last.manifest.number + 1
         body = msgspec.json.encode(
             SyncManifest(
+                format_version=FORMAT_WITH_EXTENTS if any(entry.extents is not None for entry in ordered) else FORMAT,
                 session_id=self._request.session_id,
                 generation=generation,
                 number=number,
@@ -294,6 +334,9 @@ class _Attempt:
                 template_prefix=self._marker.template_prefix,
             )
         )
+        if len(body) > MAX_MANIFEST_BYTES:
+            what = f"the list of its files has {len(body):,} bytes, and {MAX_MANIFEST_BYTES:,} are allowed"
+            raise WorkspaceOverQuota(f"{what}: its files have long names")
         body_hash = hashlib.sha256(body).hexdigest()
         key = manifest_key(self._request.workspace_s3_prefix, generation, number, body_hash)
         self._parts.store.put(key, body)
@@ -318,10 +361,19 @@ def _identity(record: FileRecord) -> tuple[int, int, int, int]:
 
 
 def _record(found: FoundFile, stored: StoredFile) -> FileRecord:
-    return FileRecord(found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash)
+    return FileRecord(
+        found.size, found.mtime_ns, found.ctime_ns, found.inode, stored.hashed_at_ns, stored.hash, stored.extents
+    )
 
 
-def _entry(file: FoundFile, content_hash: str, location: Location, *, size: int | None = None) -> ManifestEntry:
+def _entry(
+    file: FoundFile,
+    content_hash: str,
+    location: Location,
+    *,
+    size: int | None = None,
+    extents: Extents | None = None,
+) -> ManifestEntry:
     return ManifestEntry(
         path=file.path,
         kind="file",
@@ -330,6 +382,7 @@ def _entry(file: FoundFile, content_hash: str, location: Location, *, size: int 
         hash=content_hash,
         pack=location.pack,
         offset=location.offset,
+        extents=extents,
     )
 
 

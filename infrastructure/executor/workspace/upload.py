@@ -2,7 +2,7 @@
 
 The key is the hash of exactly the bytes that are sent. Files up to 256 KiB are read once and sent together as packs,
 files up to 8 MiB once and sent alone. Larger ones are read twice, first for the hash, then in parts for a multipart
-upload, which is completed only if both readings have the same hash.
+upload, which is completed only if both readings have the same hash. Of a sparse file the data alone is read and sent.
 """
 
 import hashlib
@@ -17,8 +17,10 @@ import msgspec
 
 from application.ports.object_store import ObjectStore
 from domain.errors import Conflict, NotFound
+from domain.workspace.sync import Extents
 from infrastructure.executor.workspace.confined import ConfinedTree
 from infrastructure.executor.workspace.progress import Progress
+from infrastructure.executor.workspace.sparse import extents_of, pieces
 from infrastructure.executor.workspace.walk import FoundFile, found_file
 from infrastructure.object_store.parallel import run_in_parallel
 from infrastructure.stored_workspaces.object_layout import object_key, pack_key
@@ -26,6 +28,8 @@ from infrastructure.stored_workspaces.object_layout import object_key, pack_key
 PACKED_FILE_BYTES = 256 * 1024
 PACK_BYTES = 4 * 1024 * 1024
 PART_BYTES = 8 * 1024 * 1024
+MOST_PARTS = 10_000
+"""Of a multipart upload: the parts of a larger file are larger."""
 _READ_BYTES = 1024 * 1024
 _READ_ATTEMPTS = 3
 _SETTLE_S = 0.05
@@ -40,13 +44,15 @@ class Location(msgspec.Struct, frozen=True, array_like=True):
 
 class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file whose content is in the store. `stable`: it did not change while it was read. `found` is its stat after
-    the read, with the size that was read; `hashed_at_ns` the time before it, since the epoch."""
+    the read, with the size that was read; `hashed_at_ns` the time before it, since the epoch. `extents`: of a sparse
+    file."""
 
     found: FoundFile
     hash: str
     location: Location
     hashed_at_ns: int
     stable: bool
+    extents: Extents | None = None
 
 
 class Uploaded(msgspec.Struct, kw_only=True):
@@ -73,19 +79,27 @@ class Uploader:
     it."""
 
     def __init__(
-        self, store: ObjectStore, tree: ConfinedTree, prefix: str, known: dict[str, Location], progress: Progress
+        self,
+        store: ObjectStore,
+        tree: ConfinedTree,
+        prefix: str,
+        known: dict[str, Location],
+        progress: Progress,
+        *,
+        largest: int,
     ) -> None:
+        """`largest`: the bytes of a file that are read at most, as it may grow meanwhile."""
         self._store = store
         self._tree = tree
         self._prefix = prefix
         self._known = known
-        self._progress = progress
+        self._progress, self._largest = progress, largest
         self._lock = threading.Lock()
         self._result = Uploaded()
 
     def reading_from(self, tree: ConfinedTree) -> "Uploader":
         """An uploader that reads from another folder, with the same prefix and the same `known`."""
-        return Uploader(self._store, tree, self._prefix, self._known, self._progress)
+        return Uploader(self._store, tree, self._prefix, self._known, self._progress, largest=self._largest)
 
     def store_all(self, pool: Executor, files: list[FoundFile]) -> Uploaded:
         """Read every file and upload its content unless it is known. Blocks. Raises what the object store raises."""
@@ -178,7 +192,7 @@ class Uploader:
                 return None
             finally:
                 os.close(fd)
-            stable = before == after and len(body) == before.size
+            stable = before.is_unchanged(after) and len(body) == before.size
             found = msgspec.structs.replace(after, size=len(body))
             content_hash = hashlib.sha256(body).hexdigest()
             last = _Read(found=found, body=body, hash=content_hash, hashed_at_ns=started, stable=stable)
@@ -204,13 +218,17 @@ class Uploader:
                 break
             try:
                 before = found_file(file.path, os.fstat(fd))
-                content_hash = self._send_large(fd, before.size)
+                if before.size > self._largest:
+                    break
+                extents = extents_of(fd, before.size) if before.may_have_holes else None
+                content_hash = self._send_large(fd, ((0, before.size),) if extents is None else extents)
                 after = found_file(file.path, os.fstat(fd))
             except OSError:
                 break
             finally:
                 os.close(fd)
-            if content_hash is None or (before != after and attempt < _READ_ATTEMPTS - 1):
+            stable = before.is_unchanged(after)
+            if content_hash is None or (not stable and attempt < _READ_ATTEMPTS - 1):
                 continue
             with self._lock:
                 self._result.stored.append(
@@ -219,35 +237,46 @@ class Uploader:
                         hash=content_hash,
                         location=self._known[content_hash],
                         hashed_at_ns=started,
-                        stable=before == after,
+                        stable=stable,
+                        extents=extents,
                     )
                 )
             return
         self._note(lost=file.path)
 
-    def _send_large(self, fd: int, size: int) -> str | None:
-        """Upload the first `size` bytes; returns their hash, or None if they changed between the two readings."""
+    def _send_large(self, fd: int, extents: Extents) -> str | None:
+        """Upload the data of the extents; returns its hash, or None if it changed between the two readings."""
+        size = sum(length for _, length in extents)
         first = hashlib.sha256()
-        for chunk in _chunks(fd, size, _READ_BYTES):
+        for chunk in pieces(fd, extents, _READ_BYTES):
             first.update(chunk)
         content_hash = first.hexdigest()
         if content_hash in self._known:
             return content_hash
-        sent = hashlib.sha256()
-
-        def parts() -> Iterator[bytes]:
-            for part in _chunks(fd, size, PART_BYTES):
-                sent.update(part)
-                yield part
-
-        key = object_key(self._prefix, content_hash)
-        if not self._store.put_parts(key, parts(), confirm=lambda: sent.digest() == first.digest()):
+        if not self._sent(object_key(self._prefix, content_hash), fd, extents, size, first.digest()):
             return None
         with self._lock:
             self._known[content_hash] = Location()
             self._result.files += 1
             self._result.bytes += size
         return content_hash
+
+    def _sent(self, key: str, fd: int, extents: Extents, size: int, expected: bytes) -> bool:
+        """Whether what was sent has the expected hash; else nothing is stored."""
+        if size <= PART_BYTES:
+            body = b"".join(pieces(fd, extents, PART_BYTES))
+            same = hashlib.sha256(body).digest() == expected
+            if same:
+                self._store.put(key, body)
+            return same
+        sent = hashlib.sha256()
+
+        def parts() -> Iterator[bytes]:
+            for part in pieces(fd, extents, part_size(size)):
+                sent.update(part)
+                yield part
+
+        return self._store.put_parts(key, parts(), confirm=lambda: sent.digest() == expected)
 
     def _note(self, *, lost: str | None = None, gone: str | None = None) -> None:
         with self._lock:
@@ -257,28 +286,11 @@ class Uploader:
                 self._result.gone.append(gone)
 
 
-def _chunks(fd: int, size: int, step: int) -> Iterator[bytes]:
-    at = 0
-    while at < size:
-        chunk = _pread(fd, min(step, size - at), at)
-        if not chunk:
-            return
-        at += len(chunk)
-        yield chunk
-
-
-def _pread(fd: int, size: int, offset: int) -> bytes:
-    """Exactly `size` bytes, fewer only at the file's end (a part of a multipart upload must be full)."""
-    pieces: list[bytes] = []
-    missing = size
-    while missing:
-        piece = os.pread(fd, missing, offset + size - missing)
-        if not piece:
-            break
-        pieces.append(piece)
-        missing -= len(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+def part_size(size: int) -> int:
+    """The bytes of a part, so that an object of `size` bytes has MOST_PARTS at most."""
+    return max(PART_BYTES, -(-size // MOST_PARTS))
 
 
 def _read_exactly(fd: int, size: int) -> bytes:
-    return _pread(fd, size, 0)
+    """Exactly `size` bytes, fewer only at the file's end."""
+    return b"".join(pieces(fd, ((0, size),), size)) if size else b""

@@ -7,14 +7,15 @@ NOTIFY. errors.py has what it raises.
 from collections.abc import Sequence
 from typing import Any, Self
 
-from application.ports.event_store import Append, AppendResult, ExpectedSeqConflict
+from application.ports.event_store import Append, AppendResult, ExpectedSeqConflict, StreamPage
+from application.turns import Turn
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import NewEvent, RecordedEvent
 from infrastructure.postgres.connections import Pool, open_untried_pool
 from infrastructure.postgres.event_store.append_request import append_request, encode_new_event
 from infrastructure.postgres.event_store.errors import AppendRefused
 from infrastructure.postgres.event_store.group_commit import GroupCommit
-from infrastructure.postgres.event_store.reading import StoredRow, recorded_event, stored_row_factory
+from infrastructure.postgres.event_store.reading import PAGE_BYTES, StoredRow, recorded_event, stored_row_factory
 from infrastructure.postgres.retrying import rows_of
 
 _NO_BOUND = 2**63 - 1
@@ -75,6 +76,19 @@ class GroupCommitEventStore:
         rows = await self.read_stream_raw(stream, after_seq=after_seq, up_to_seq=up_to_seq, limit=limit)
         return [recorded_event(row, self._tenant) for row in rows]
 
+    async def read_page(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int
+    ) -> StreamPage:
+        up_to = _NO_BOUND if up_to_seq is None else up_to_seq
+        rows, more = await self._page("read_stream", limit, stream=stream, after=after_seq, up_to=up_to)
+        events: list[RecordedEvent] = []
+        turn = Turn()
+        for row in rows:
+            events.append(recorded_event(row, self._tenant))
+            if turn.over:
+                await turn.next()
+        return StreamPage(events=events, more=more)
+
     async def read_all(self, *, after: int = 0, limit: int = 500, types: Sequence[str] = ()) -> list[RecordedEvent]:
         rows = await self.read_all_raw(after=after, limit=limit, types=types)
         return [recorded_event(row, self._tenant) for row in rows]
@@ -92,6 +106,10 @@ class GroupCommitEventStore:
             return await self._rows("read_all_of_types", after=after, up_to=_NO_BOUND, limit=limit, types=list(types))
         return await self._rows("read_all", after=after, up_to=_NO_BOUND, limit=limit)
 
+    async def read_all_page(self, *, after: int, limit: int, types: Sequence[str]) -> tuple[list[StoredRow], bool]:
+        """As `read_all_raw`, with about PAGE_BYTES of payload at most; and whether there may be more."""
+        return await self._page("read_all_of_types", limit, after=after, up_to=_NO_BOUND, types=list(types))
+
     async def last_position(self) -> int:
         rows = await rows_of(self._connections(), "last_position", {}, binary=True)
         return int(rows[0][0])
@@ -108,6 +126,14 @@ class GroupCommitEventStore:
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         rows = await self._rows("find_event", stream=stream, event_id=event_id)
         return recorded_event(rows[0], self._tenant) if rows else None
+
+    async def _page(self, query: str, limit: int, **arguments: Any) -> tuple[list[StoredRow], bool]:
+        """The rows of a query that takes a `limit`, up to PAGE_BYTES of payload; and whether there may be more."""
+        bounds = {"tenant": self._tenant, "limit": limit, "max_bytes": PAGE_BYTES}
+        rows: list[StoredRow] = await rows_of(
+            self._connections(), query, {**bounds, **arguments}, stored_row_factory, binary=True, paged=True
+        )
+        return rows, len(rows) >= limit or sum(len(row.payload) for row in rows) >= PAGE_BYTES
 
     async def _rows(self, query: str, **arguments: Any) -> list[StoredRow]:
         return await rows_of(

@@ -224,8 +224,8 @@ class ProcessManagerRunner:
         together = [cursor for cursor in running if cursor.position == after]
         ahead = min((cursor.position for cursor in running if cursor.position > after), default=None)
         types = sorted(frozenset().union(*(cursor.types for cursor in together)))
-        rows = await self._store.read_all_raw(after=after, limit=BATCH, types=types)
-        reached = rows[-1].position if len(rows) == BATCH else max(last, rows[-1].position if rows else 0)
+        rows, more = await self._store.read_all_page(after=after, limit=BATCH, types=types)
+        reached = rows[-1].position if more else max(last, rows[-1].position if rows else 0)
         if ahead is not None:
             reached = min(reached, ahead)
         rows = [row for row in rows if row.position <= reached]

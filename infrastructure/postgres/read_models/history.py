@@ -11,6 +11,7 @@ from domain.errors import InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
 from domain.record import RecordedEvent
 from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from infrastructure.postgres.read_models.past import end_of_stream, readable, rows_at
 from infrastructure.postgres.read_models.read_models import chunks_of
 from projections.changes import changes, concerns, patch_of
@@ -26,10 +27,12 @@ from projections.ports import (
     TooManyEvents,
 )
 from projections.projection import Projection
-from projections.runs import MAX_CHUNKS, StreamEnd
+from projections.runs import MAX_CHUNK_BYTES, MAX_CHUNKS, StreamEnd
 
 MAX_EVENTS = 200_000
 PAGE_EVENTS = 2000
+SEQ = 2
+"""The column of a row."""
 _LAST = 2**63 - 1
 
 
@@ -174,7 +177,12 @@ class _Stream:
             rows[projection.name] = await self._rows(projection, seq) if needed else {}
         fold.begin(rows)
         if isinstance(fold, RunFold) and fold.row is not None and (fields is None or "text" in fields):
-            bounds = {"after": fold.row.message.begins_after, "up_to": seq, "limit": MAX_CHUNKS + 1}
+            bounds = {
+                "after": fold.row.message.begins_after,
+                "up_to": seq,
+                "limit": MAX_CHUNKS + 1,
+                "max_bytes": MAX_CHUNK_BYTES,
+            }
             query = sql.query("reads/message_chunks")
             found = await self._connection.execute(query, {"tenant": self._tenant, "stream": self._name, **bounds})
             fold.begin_text(chunks_of(await found.fetchall()))
@@ -194,14 +202,15 @@ class _Stream:
         while after < up_to:
             page = min(after + PAGE_EVENTS, up_to)
             async with self._connection.cursor(binary=True) as cursor:
-                bounds = {"tenant": self._tenant, "stream": self._name, "after": after, "up_to": page}
-                await cursor.execute(sql.query("reads/stream_part"), bounds)
+                bounds = {"after": after, "up_to": page, "max_bytes": PAGE_BYTES}
+                arguments = {"tenant": self._tenant, "stream": self._name, **bounds}
+                await cursor.execute(sql.query("reads/stream_part"), arguments)
                 rows = await cursor.fetchall()
             for row in rows:
                 yield readable(row)
                 if turn.over:
                     await turn.next()
-            after = page
+            after = rows[-1][SEQ] if rows else page
 
 
 def _rows_for(fields: frozenset[str]) -> set[str]:

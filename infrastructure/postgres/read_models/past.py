@@ -11,12 +11,14 @@ from domain.errors import InvalidInput
 from domain.event import WrittenByNewerVersion
 from domain.operations.log_consumer import BlockingEvent
 from domain.record import RecordedEvent
+from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from infrastructure.postgres.projector.log_page import decoded_or_blocking
 from projections.ports import AsOf, AtPosition, AtSeq, AtTime
 from projections.projection import Projection
 from projections.runs import StreamEnd
 
 Row = TypeVar("Row", bound=msgspec.Struct)
+PAGE_EVENTS = 2000
 _END_OF_NUMBERS = 2**63 - 1
 
 
@@ -67,19 +69,15 @@ async def rows_at(
 ) -> dict[str, Row]:
     """The rows that the stream's events up to a seq make, by key. Raises as `readable` does."""
     after, rows = await _kept_rows(connection, projection, tenant=tenant, stream=stream, up_to_seq=up_to_seq)
-    async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(
-            sql.query("reads/stream_of_types"),
-            {
-                "tenant": tenant,
-                "stream": stream,
-                "after": after,
-                "up_to": up_to_seq,
-                "types": sorted(projection.event_types),
-            },
-        )
-        turn = Turn()
-        for stored in await cursor.fetchall():
+    types = sorted(projection.event_types)
+    turn = Turn()
+    while True:
+        bounds = {"after": after, "up_to": up_to_seq, "limit": PAGE_EVENTS, "max_bytes": PAGE_BYTES}
+        async with connection.cursor(binary=True) as cursor:
+            arguments = {"tenant": tenant, "stream": stream, "types": types, **bounds}
+            await cursor.execute(sql.query("reads/stream_of_types"), arguments)
+            page = await cursor.fetchall()
+        for stored in page:
             recorded = readable(stored)
             key = projection.key(recorded)
             row = projection.fold(rows.get(key), recorded)
@@ -87,7 +85,9 @@ async def rows_at(
                 rows[key] = row
             if turn.over:
                 await turn.next()
-    return rows
+        if not page:
+            return rows
+        after = recorded.seq
 
 
 async def _kept_rows(

@@ -15,6 +15,7 @@ from domain.event import decode
 from domain.identifiers import DEFAULT_TENANT, run_stream, session_stream
 from domain.run.events import MessageDelta, MessageStopped
 from infrastructure.postgres.connections import Pool
+from infrastructure.postgres.event_store.reading import PAGE_BYTES
 from infrastructure.postgres.projector.row_tables import storable, table, template
 from infrastructure.postgres.read_models.cursors import (
     FROM_THE_NEWEST,
@@ -128,9 +129,11 @@ class PostgresReadModels:
                 "after": row.message.begins_after,
                 "up_to": end.seq,
                 "limit": runs.MAX_CHUNKS + 1,
+                "max_bytes": runs.MAX_CHUNK_BYTES,
             },
         )
-        return ReadResult(value=runs.snapshot(row, end, chunks_of(chunks)), as_of_position=position)
+        more = sum(len(payload) for *_, payload in chunks) >= runs.MAX_CHUNK_BYTES
+        return ReadResult(value=runs.snapshot(row, end, chunks_of(chunks), more=more), as_of_position=position)
 
     async def runs(
         self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: AsOf | None = None
@@ -152,7 +155,9 @@ class PostgresReadModels:
         if not known:
             return ReadResult(value=None, as_of_position=position)
         items = todos.view(row)
-        return ReadResult(value=TodoList(run_id=run_id, total=len(items), items=items), as_of_position=position)
+        left_out = row.left_out if row else 0
+        todo_list = TodoList(run_id=run_id, total=len(items), items=items, left_out=left_out)
+        return ReadResult(value=todo_list, as_of_position=position)
 
     async def todo_history(
         self, run_id: str, *, after_seq: int = 0, limit: int = 500, at: AsOf | None = None
@@ -163,8 +168,8 @@ class PostgresReadModels:
                 end, up_to = await self._end_of(connection, stream, at)
             if end is None:
                 return ReadResult(value=None, as_of_position=up_to)
-        parameters = {"stream": stream, "after": after_seq, "up_to": up_to, "limit": checked_limit(limit)}
-        found = await self._rows("todo_history", parameters)
+        bounds = {"limit": checked_limit(limit), "max_bytes": PAGE_BYTES}
+        found = await self._rows("todo_history", {"stream": stream, "after": after_seq, "up_to": up_to, **bounds})
         if not found:
             return ReadResult(value=None, as_of_position=0)
         position, total = _first(found)[:2]

@@ -12,11 +12,11 @@ import msgspec
 
 from application.runs.callbacks import Callback, CallbackResult, Report, callback_event
 from domain.errors import InvalidInput
-from domain.event import MAX_PAYLOAD_BYTES, encode
+from domain.event import JSON_STRING, MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import YEAR_MS, Query
-from interfaces.http.edge.stored_values import JSON_STRING, check_free_form, check_integers
+from interfaces.http.edge.stored_values import check_free_form, check_integers
 from interfaces.http_conventions import bodies
 from interfaces.http_conventions.field_paths import field_and_message
 from interfaces.http_conventions.problems import Problem, invalid
@@ -165,6 +165,7 @@ ENDPOINTS = (
         answers={200: CallbackResult | tuple[CallbackResult, ...]},
         command=True,
         access="key or worker token",
+        errors=(409,),
         max_body=bodies.MAX_BODY_BYTES,
     ),
 )

@@ -123,11 +123,11 @@ async def list_stream(call: ApiCall[None, StreamEventsQuery]) -> JsonAnswer:
     last = found(read.value, f"no stream {stream!r} is known").seq
     if query.after > last:
         raise InvalidInput("after", f"{query.after} is beyond the end of the stream, which is at {last}")
-    events = await store.read_stream(stream, after_seq=query.after, up_to_seq=last, limit=query.limit)
-    seen = events[-1].seq if events else query.after
+    page = await store.read_page(stream, after_seq=query.after, up_to_seq=last, limit=query.limit)
+    seen = page.events[-1].seq if page.events else query.after
     return JsonAnswer(
         EventList(
-            events=tuple(event_view(event) for event in events),
+            events=tuple(event_view(event) for event in page.events),
             next_after=seen if seen < last else None,
             as_of_position=read.as_of_position,
         )

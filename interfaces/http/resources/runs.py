@@ -59,8 +59,8 @@ class StreamQuery(Query, frozen=True, kw_only=True):
 
 
 class Started(AnswerBody, frozen=True, kw_only=True):
-    """`events`: the run's first 10,000 events, as in `/api/streams/run:{runId}/events`; `eventsTruncated`: there are
-    more."""
+    """`events`: the run's first events, 10,000 and about 8 MiB at most, as in `/api/streams/run:{runId}/events`;
+    `eventsTruncated`: there are more."""
 
     run_id: str
     accepted: bool
@@ -129,14 +129,14 @@ async def start(call: ApiCall[StartBody, WaitQuery]) -> JsonAnswer | Response:
         )
     read = await call.deps.reads.run(run_id, at=AtSeq(ended.seq))
     snapshot = found(read.value, f"no run {run_id!r} is known")
-    events = await call.deps.store.read_stream(run_stream(run_id), up_to_seq=ended.seq, limit=MAX_EVENTS)
+    page = await call.deps.store.read_page(run_stream(run_id), up_to_seq=ended.seq, limit=MAX_EVENTS)
     return JsonAnswer(
         Started(
             run_id=run_id,
             accepted=True,
             warnings=snapshot.warnings,
-            events=tuple(event_view(event) for event in events),
-            events_truncated=ended.seq > MAX_EVENTS,
+            events=tuple(event_view(event) for event in page.events),
+            events_truncated=len(page.events) < ended.seq,
             snapshot=snapshot,
             position=read.as_of_position,
         )

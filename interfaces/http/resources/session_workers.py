@@ -1,8 +1,9 @@
-"""Session workers: activate, read, sync, stop."""
+"""Session workers: activate, read, sync, stop; give up a workspace that can't be synced."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from application.sessions.commands import SessionCommandOutcome
 from domain.identifiers import DEFAULT_PROJECT, check_id
@@ -31,6 +32,12 @@ class ActivateBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", fo
     project_name: str = ""
     runtime_version: str | None = None
     manifest: RuntimeManifest | None = None
+
+
+class DiscardBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """`reason` is recorded in the log."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 class Activated(AnswerBody, frozen=True, kw_only=True):
@@ -103,6 +110,15 @@ async def sync(call: ApiCall[Nothing, WaitQuery]) -> JsonAnswer:
 async def stop(call: ApiCall[Nothing, WaitQuery]) -> JsonAnswer:
     session_id = call.path["sessionId"]
     outcome = await call.deps.sessions.stop(session_id, call.context, wait_s=call.query.wait_ms / 1000)
+    if outcome.pending:
+        return pending(outcome)
+    worker = await current_worker(call, session_id)
+    return JsonAnswer(WorkerSettled(worker=worker, position=worker.position))
+
+
+async def discard_workspace(call: ApiCall[DiscardBody, WaitQuery]) -> JsonAnswer:
+    session_id, wait_s = call.path["sessionId"], call.query.wait_ms / 1000
+    outcome = await call.deps.sessions.discard(session_id, call.body.reason, call.context, wait_s=wait_s)
     if outcome.pending:
         return pending(outcome)
     worker = await current_worker(call, session_id)
@@ -190,6 +206,18 @@ ENDPOINTS = (
         summary="Close the session: sync, then stop its worker",
         body=Nothing,
         body_optional=True,
+        query=WaitQuery,
+        answers={200: WorkerSettled, 202: Pending},
+        command=True,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path=f"{_PATH}/discard-workspace",
+        handler=discard_workspace,
+        tag=_TAG,
+        summary="Remove the worker without a sync: what it holds since the last recorded sync is lost",
+        body=DiscardBody,
         query=WaitQuery,
         answers={200: WorkerSettled, 202: Pending},
         command=True,

@@ -8,7 +8,8 @@ from projections.todos import TODOS
 
 
 class TodoListRead(TodoList, frozen=True, kw_only=True):
-    """`items` sorted by `order`, then by first appearance."""
+    """`items` sorted by `order`, then by first appearance. `leftOut`: how many items of the agent's list, and changes
+    since, found no room; 0: `items` is all of it."""
 
     as_of_position: int
 

@@ -5,10 +5,12 @@ from typing import Any, Literal
 import msgspec
 from starlette.responses import Response
 
+from application.aggregates.stream_pages import events_of
 from application.sessions.commands import SessionCommandOutcome
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import session_stream
-from domain.session.collection import check_kept, superseded_at
+from domain.record import RecordedEvent
+from domain.session.collection import OF_SYNCS, check_kept, superseded_at
 from domain.session.events import SessionForked, SessionSynced
 from domain.session.state import SessionWorker
 from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
@@ -102,7 +104,7 @@ async def restore(call: ApiCall[RestoreBody, WaitQuery]) -> JsonAnswer:
     sync = await _sync_at(call, loaded.state, call.body.sync_position)
     # A manifest that can't be read must fail here, before the worker is stopped.
     await call.deps.recorded_workspaces.entries(sync)
-    history = await call.deps.store.read_stream(session_stream(session_id))
+    history = await _syncs_of(call, session_stream(session_id))
     outcome: SessionCommandOutcome = await call.deps.sessions.restore(
         session_id,
         sync,
@@ -150,7 +152,7 @@ async def _sync_at(call: ApiCall[Any, Any], state: SessionWorker | None, sync_po
         listed = f"GET …/syncs and `fleetlog events --stream {stream} --type session.synced` list them"
         raise InvalidInput("syncPosition", f"{sync_position} is no session.synced event of {stream}; {listed}")
     if state.kept_since is not None:
-        history = await call.deps.store.read_stream(stream)
+        history = await _syncs_of(call, stream)
         check_kept(state, superseded_at(history)[sync], sync_position)
     return sync
 
@@ -164,7 +166,7 @@ async def _sync_as_of(call: ApiCall[None, WorkspaceQuery], state: SessionWorker,
     if worker.last_sync is None:
         raise NotFound(f"session {session_id!r} had never been synced then")
     if state.kept_since is not None:
-        history = await call.deps.store.read_stream(session_stream(session_id))
+        history = await _syncs_of(call, session_stream(session_id))
         position = max(
             each.position
             for each in history
@@ -174,6 +176,11 @@ async def _sync_as_of(call: ApiCall[None, WorkspaceQuery], state: SessionWorker,
         )
         check_kept(state, superseded_at(history)[worker.last_sync], position)
     return worker.last_sync, worker.position
+
+
+async def _syncs_of(call: ApiCall[Any, Any], stream: str) -> list[RecordedEvent]:
+    """What a session's stream tells of its workspaces."""
+    return [each async for each in events_of(call.deps.store, stream) if isinstance(each.event, OF_SYNCS)]
 
 
 def _shown(entry: ManifestEntry) -> WorkspaceEntry:

@@ -38,9 +38,9 @@ class LogWithSnapshots:
         self.store, self.pool, self.dsn = store, pool, dsn
         self.read_after: list[int] = []
 
-    async def read_stream(self, stream: str, *, after_seq: int = 0, limit: int | None = None) -> list[Any]:
+    async def read_page(self, stream: str, *, after_seq: int = 0, limit: int) -> Any:
         self.read_after.append(after_seq)
-        return await self.store.read_stream(stream, after_seq=after_seq, limit=limit)
+        return await self.store.read_page(stream, after_seq=after_seq, limit=limit)
 
     async def append(self, *arguments: Any) -> Any:
         return await self.store.append(*arguments)

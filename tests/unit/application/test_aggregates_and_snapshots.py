@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 
-from application.aggregates.aggregates import EVENTS_PER_PAGE, Aggregates
+from application.aggregates.aggregates import Aggregates
+from application.aggregates.stream_pages import EVENTS_PER_PAGE
 from application.command_context import CommandContext
-from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from application.ports.event_store import AppendResult, ExpectedSeqConflict, StreamPage
 from application.ports.snapshots import Snapshot
 from domain.errors import Conflict
 from domain.record import NewEvent, Occurrence, RecordedEvent
@@ -49,11 +50,12 @@ class MemoryLog:
             last_seq=len(log),
         )
 
-    async def read_stream(
-        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
-    ) -> list[RecordedEvent]:
+    async def read_page(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int
+    ) -> StreamPage:
         self.reads.append(after_seq)
-        return self.streams.get(stream, [])[after_seq:][:limit]
+        page = self.streams.get(stream, [])[after_seq:][:limit]
+        return StreamPage(events=page, more=len(page) == limit)
 
     async def find_event(self, stream: str, event_id: str) -> RecordedEvent | None:
         return next((each for each in self.streams.get(stream, []) if each.event_id == event_id), None)

@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from application.aggregates.aggregates import Loaded
+from application.ports.event_store import StreamPage
 from application.runs.fork_conversations import ConversationInheritance, ForkConversations, with_inherited_conversation
 from domain.event import Event
 from domain.identifiers import run_stream, session_stream
-from domain.record import RecordedEvent
 from domain.run import events as e
 from domain.run.capabilities import Capabilities
 from domain.run.state import InheritedConversation, Run
@@ -47,13 +47,14 @@ class Everything:
         state = run.given(*history).state if history else None
         return Loaded(state=state, seq=len(history), position=1)
 
-    async def read_stream(
-        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int | None = None
-    ) -> list[RecordedEvent]:
+    async def read_page(
+        self, stream: str, *, after_seq: int = 0, up_to_seq: int | None = None, limit: int
+    ) -> StreamPage:
         events: tuple[Event, ...] = self._histories.get(stream, ())
         if stream == session_stream("s0"):
             events = tuple(SessionRunAttached(generation=1, attached_run_id=name) for name in self.attached)
-        return recorded(stream, events, first_position=1)[after_seq:up_to_seq][:limit]
+        page = recorded(stream, events, first_position=1)[after_seq:up_to_seq][:limit]
+        return StreamPage(events=page, more=len(page) == limit)
 
     async def capabilities_of(self, spec: RunSpec) -> Capabilities:
         return Capabilities(provider=spec.provider, resume=self._resume)

@@ -10,7 +10,7 @@ from application.aggregates.aggregates import MAX_RACES, Aggregates
 from application.effects.former_kinds import SendCommand
 from application.ports.effect_handler import EffectObsolete
 from application.ports.effect_ledger import ClaimedEffect
-from application.ports.event_store import ExpectedSeqConflict
+from application.ports.event_store import ExpectedSeqConflict, StreamPage
 from application.process_managers import commands as commands_module
 from application.process_managers.commands import (
     CausedCommand,
@@ -58,9 +58,9 @@ class Log(LogInMemory):
             await self.release.wait()
         return await super().append(stream, expected_seq, events)
 
-    async def read_stream(self, stream: str, **limits: Any) -> list[RecordedEvent]:
+    async def read_page(self, stream: str, **limits: Any) -> StreamPage:
         self.reads += 1
-        return await super().read_stream(stream, **limits)
+        return await super().read_page(stream, **limits)
 
     async def record(self, stream: str, *events: Event) -> RecordedEvent:
         """Append events as they are; the last of them."""

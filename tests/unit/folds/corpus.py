@@ -11,7 +11,7 @@ import msgspec
 from domain.event import Event, decode, encode, event_types
 from domain.record import Metadata, RecordedEvent
 from domain.run import events as r
-from domain.run.values import RunError
+from domain.run.values import RunError, Warn
 from domain.session import events as s
 from tests.support import runs, sessions
 from tests.support.domain_events import domain_events
@@ -120,6 +120,7 @@ def _more_of_runs() -> dict[str, tuple[Event, ...]]:
         "parked": (*runs.WAITING, *samples(r.RunParked)[:1]),
         "parked and taken up again": (*runs.WAITING, *samples(r.RunParked)[:1], runs.claimed(2, resumed=True)),
         "cancel requested": (*runs.RUNNING, runs.CANCEL_REQUESTED),
+        "a long warning": (*runs.RUNNING, r.RunWarning(warning=Warn(code="long", message="x" * 2001))),
         "asked again after a cancellation": (*runs.WAITING, canceled, runs.ASKED_BY_AGENT),
         "an end before its question": (*runs.RUNNING, runs.RESOLVED, runs.ASKED),
         "expired": (*runs.WAITING, r.HumanLoopExpired(lease_generation=1, question_id="q1", reason="timeout")),

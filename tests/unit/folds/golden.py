@@ -13,7 +13,7 @@ from domain.operations.process_managers import PROCESS_MANAGER
 from domain.operations.projections import PROJECTION
 from domain.operations.user_projections import USER_PROJECTION
 from domain.record import RecordedEvent
-from domain.run import evolve as run
+from domain.run import quotas
 from domain.run.state import Run
 from domain.session import evolve as session
 from domain.session.state import SessionWorker
@@ -76,7 +76,7 @@ class Golden(msgspec.Struct, frozen=True, kw_only=True):
 def folds() -> list[Fold]:
     """All of them: the aggregates', the projections', and the search index's."""
     aggregates = (
-        _aggregate("run", run.evolve, Run, "run:"),
+        _aggregate("run", quotas.evolve_counting, Run, "run:"),
         _aggregate("session", session.evolve, SessionWorker, "session:"),
         _aggregate("dead letters", dead_letters.evolve, dead_letters.DeadLetters, "effects:"),
         _aggregate("queue switch", queue_switch.evolve, queue_switch.QueueSwitch, "queue:"),

@@ -21,7 +21,12 @@ EVENTS = json.loads(GOLDEN_EVENTS.read_text(encoding="utf-8"))["events"]
 FOLDS = {fold.name: fold for fold in golden.folds()}
 WITHOUT_EFFECT = {
     "aggregate run": {"run.lease_lost", "run.tail_lost"},
-    "aggregate session": {"session.workspace_validated", "session.sync_progress", "session.orphan_removed"},
+    "aggregate session": {
+        "session.workspace_validated",
+        "session.sync_progress",
+        "session.orphan_removed",
+        "session.workspace_discarded",
+    },
 }
 """Events that are there for people and read models; no decision depends on them."""
 READ_WHOLE = {
@@ -118,7 +123,7 @@ def test_a_changed_fold_is_told_what_to_do(stored: corpus.Corpus, monkeypatch: p
     assert switch.startswith("aggregate queue switch: stored events fold to something else than before.")
     where = "`queue switch` of AGGREGATES in tests/unit/folds/golden.py"
     assert f"Raise {where} (1), then run\n    {golden.COMMAND}" in switch
-    assert f"Raise `version` in projections/todos.py (1), then run\n    {golden.COMMAND}" in todos
+    assert f"Raise `version` in projections/todos.py (2), then run\n    {golden.COMMAND}" in todos
 
 
 def test_the_golden_file_is_not_written_for_a_fold_without_a_new_version(

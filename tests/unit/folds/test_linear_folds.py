@@ -14,7 +14,7 @@ from domain.operations import dead_letters
 from domain.operations import events as o
 from domain.record import RecordedEvent
 from domain.run import events as r
-from domain.run import evolve as run
+from domain.run.quotas import evolve_counting
 from domain.run.values import Todo, Warn
 from domain.session import events as s
 from domain.session import evolve as session
@@ -66,9 +66,9 @@ def given_up(count: int) -> Iterable[Event]:
 STREAMS: dict[str, tuple[Step, Callable[[int], Iterable[Event]]]] = {
     "one snapshot of many todos": (TODOS.fold, lambda n: [r.TodosReplaced(todos=todos(n))]),
     "many snapshots": (TODOS.fold, lambda n: [r.TodosReplaced(todos=todos(50))] * n),
-    "questions of a run": (run.evolve, questions),
+    "questions of a run": (evolve_counting, questions),
     "questions of a run's row": (RUNS.fold, questions),
-    "a run's output": (run.evolve, journal),
+    "a run's output": (evolve_counting, journal),
     "the output of a run's row": (RUNS.fold, journal),
     "syncs": (session.evolve, syncs),
     "dead letters": (dead_letters.evolve, given_up),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from domain.errors import DomainError
-from domain.session.commands import RemoveSession, StopSession
+from domain.session.commands import DiscardWorkspace, RemoveSession, StopSession
 from tests.unit.interleavings.message import Message
 from tests.unit.interleavings.model import Effect, Model
 
@@ -48,6 +48,8 @@ def external(model: Model) -> Iterator[Action]:
         yield "stopped workers are listed", list_stopped
     if model.stopped_before is not None:
         yield "a removal", remove
+    if left.get("discard"):
+        yield "an operator DISCARDS the workspace", _discard
     if left.get("crash") and (any(e.held for e in model.effects) or any(m.held for m in model.messages)):
         yield "CRASH", _crash
     for box in model.world.boxes:
@@ -152,6 +154,11 @@ def list_stopped(model: Model) -> None:
 def remove(model: Model) -> None:
     before, model.stopped_before = model.stopped_before, None
     _try(model, RemoveSession(sync_id=model.new_name("sync"), stopped_before=before))
+
+
+def _discard(model: Model) -> None:
+    model.budget["discard"] -= 1
+    _try(model, DiscardWorkspace(reason="it can't be synced"))
 
 
 def _try(model: Model, command: object) -> None:

@@ -99,7 +99,8 @@ def _due(model: Model, before: Any, *, idle: bool) -> str:
 def _reader(model: Model) -> str:
     known = model.reader
     return (
-        f"{known.stop_gate} {known.remove_gate} {known.passed} {known.may_stop} {known.may_remove} {known.may_discard}"
+        f"{known.stop_gate} {known.remove_gate} {known.passed} {known.may_stop} {known.may_remove} {known.may_discard} "
+        f"{known.given_up}"
     )
 
 

@@ -15,7 +15,7 @@ from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
 from application.ports.effect_ledger import ClaimedEffect, EffectLease
-from application.ports.event_store import AppendResult, ExpectedSeqConflict
+from application.ports.event_store import AppendResult, ExpectedSeqConflict, StreamPage
 from application.ports.executor import ExecutorError
 from application.ports.snapshots import Snapshot
 from application.ports.worker_runtime import RuntimeUnavailable
@@ -203,11 +203,12 @@ class _Store:
     async def append(self, stream: str, expected_seq: int, events: Sequence[NewEvent]) -> AppendResult:
         return await Ask("store", "append", lambda model: model.append(expected_seq, events))
 
-    async def read_stream(self, stream: str, *, after_seq: int = 0, **_: Any) -> list[Any]:
+    async def read_page(self, stream: str, *, after_seq: int = 0, **_: Any) -> Any:
         # Always from a fresh fold, so there is nothing after it but for who comes back from a lost race.
-        return await Ask(
+        events = await Ask(
             "store", "read", lambda model: [_Catchup(model.state, model.seq)] if model.seq > after_seq else []
         )
+        return StreamPage(events=events, more=False)
 
     async def find_event(self, stream: str, event_id: str) -> Any:
         return await Ask("store", "find", lambda model: _Found() if event_id in model.event_ids else None)

@@ -72,12 +72,14 @@ def test_idle_stop_removal_message_and_crash_in_every_order(start):
         ("stopped", {"message": 1, "remove": 1, "kill": 1, "crash": 1}),
         ("stopped", {"message": 1, "remove": 1, "rm": 1, "crash": 1}),
         ("new", {"message": 1, "close": 1, "rm": 1, "fault": 1}),
+        ("running", {"message": 1, "idle": 1, "discard": 1, "crash": 1}),
+        ("stopped", {"message": 1, "remove": 1, "discard": 1, "fault": 1}),
     ],
     ids=lambda value: "-".join(f"{name}{count}" for name, count in value.items()) if isinstance(value, dict) else value,
 )
 def test_more_of_it_and_with_faults_in_every_order(start, budget):
     """`fault`: a call to the runtime or the executor fails before or after it is done; `kill`, `rm`: somebody kills or
-    removes the container by hand."""
+    removes the container by hand; `discard`: an operator gives its workspace up."""
     exploration = Exploration(after(*STARTS[start]), budget)
 
     if samples().whole:

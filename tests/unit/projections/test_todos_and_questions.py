@@ -53,9 +53,25 @@ def test_an_item_without_a_time_has_that_of_its_event() -> None:
         "ts": at(2),
         "todo": None,
         "todos": [{"todoId": "b", "content": "do b", "status": "todo", "order": 0, "updatedAt": at(2)}],
+        "leftOut": 0,
     }
 
 
+def test_a_list_that_is_short_says_how_many_items_found_no_room() -> None:
+    cut = e.TodosReplaced(todos=(item("a"),), left_out=4)
+    full = e.TodoUpdated(todo=item("b"), left_out=True)
+    rows = [TODOS.fold_all(recorded("run:r1", events))["r1"] for events in ([cut], [cut, full], [cut, full, ANOTHER])]
+    assert [(len(row.items), row.left_out) for row in rows] == [(1, 4), (1, 5), (1, 0)]
+    assert [todos.change(each).left_out for each in recorded("run:r1", [cut, full])] == [4, 1]
+
+
+def test_a_list_from_before_runs_had_a_quota_is_bounded_too() -> None:
+    many = e.TodosReplaced(todos=tuple(item(str(number)) for number in range(todos.MAX_ITEMS)))
+    row = TODOS.fold_all(recorded("run:r1", [many, e.TodoUpdated(todo=item("x")), e.TodoUpdated(todo=item("1"))]))["r1"]
+    assert (len(row.items), row.left_out) == (todos.MAX_ITEMS, 1)
+
+
+ANOTHER = e.TodosReplaced(todos=(item("z"),))
 ASKED = e.HumanLoopRequested(
     question_id="q", prompt="which?", options=(Option(label="a", description="the first"),), timeout_ms=60_000
 )

@@ -50,5 +50,5 @@ def _unpacked(said: str, status: int | None) -> tuple[str, int | None]:
     try:
         body = msgspec.json.decode(said)
         return str(body["error"]["message"]), status or 400
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
         return said, status

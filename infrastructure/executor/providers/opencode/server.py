@@ -76,9 +76,12 @@ class OpencodeServer:
         assert self._http is not None
         answer = await self._http.request(method, path, json=body)
         content = self._redactor.json(answer.content)
-        if answer.is_success:
+        if not answer.is_success:
+            raise _refused(answer.status_code, content)
+        try:
             return msgspec.json.decode(content) if content else None
-        raise _refused(answer.status_code, content)
+        except RecursionError as error:
+            raise OpencodeRefused(answer.status_code, "", "its answer is nested too deeply") from error
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The JSON of each of its events from now on; `server.connected` is the first. Raises OpencodeExited,
@@ -136,7 +139,7 @@ def _refused(status: int, said: bytes) -> OpencodeRefused:
         name = str(error.get("name", ""))
         data = error.get("data") or error
         message = str(data.get("message") or msgspec.json.encode(data).decode())[:_SAID_CHARS]
-    except (msgspec.DecodeError, AttributeError):
+    except (msgspec.DecodeError, AttributeError, RecursionError):
         pass  # not an error object of opencode's
     return OpencodeRefused(status, name, message)
 

@@ -32,6 +32,7 @@ export function eventText(event) {
     case "run.cancel_requested": return ["Cancel requested", [by, event.payload.reason].filter(Boolean).join(": "), "waiting"];
     case "run.timed_out": return ["Timed out", `${event.payload.what}: ${event.payload.limitMs / 1000} s`, "failed"];
     case "run.aborted": return ["Aborted", event.payload.error.message, "failed"];
+    case "run.quota_exceeded": return ["Over a quota", `${event.payload.quota.replaceAll("_", " ")}: ${number(event.payload.reached)} of ${number(event.payload.limit)}`, "failed"];
     case "run.tail_lost": return ["Tail lost", event.payload.reason, "failed"];
     case "run.agent_finished": return [`Agent ${event.payload.outcome}`, [event.payload.error?.message, usageSummary(event.payload.usage)].filter(Boolean).join(" · ")];
     case "run.syncing": return ["Syncing the workspace"];
@@ -52,6 +53,7 @@ export function eventText(event) {
     case "session.fork_failed": return ["Fork failed", event.payload.error, "failed"];
     case "session.synced": return ["Synced", `${event.payload.reason}, ${event.payload.unchanged ? "unchanged" : `${number(event.payload.files ?? 0)} files, ${bytes(event.payload.uploadedBytes ?? 0)} stored`}`, "succeeded"];
     case "session.sync_failed": return ["Sync failed", `${event.payload.reason}: ${event.payload.error}`, "failed"];
+    case "session.workspace_discarded": return ["Workspace discarded", `${by}: ${event.payload.reason}`, "failed"];
     case "session.container_lost": return ["Container lost", event.payload.detail, "failed"];
     default: return defaultText(event);
   }

@@ -17,6 +17,7 @@ class Reader:
         self.stop_gate = self.remove_gate = ""
         self.passed = ""
         self.may_stop = self.may_remove = self.may_discard = False
+        self.given_up = False
         self.synced: set[str] = set()
         self.last_sync: object = None
 
@@ -92,6 +93,13 @@ class Reader:
             case e.SessionStopped():
                 assert self.may_stop
                 self.may_stop = False
+            case e.WorkspaceDiscarded(reason=reason):
+                assert reason, "a workspace is given up, and nobody knows why"
+                assert not self.attached, "a workspace is given up while a run is attached"
+                self.given_up = True
+            case e.SessionRemoving() if self.given_up:
+                self.stop_gate = self.remove_gate = self.passed = ""
+                self.up, self.may_remove = False, True
             case e.SessionRemoving():
                 assert self.remove_gate, "removing without a removal"
                 assert self.passed == self.remove_gate, "removing without its own gate sync"
@@ -110,7 +118,7 @@ class Reader:
 
     def gone(self) -> None:
         self.container_is_gone = True
-        self.up = self.may_stop = self.may_remove = self.may_discard = False
+        self.up = self.may_stop = self.may_remove = self.may_discard = self.given_up = False
         self.stop_gate = self.remove_gate = self.passed = ""
 
 

@@ -66,7 +66,8 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         new = self.worker.send(command)
         assert not new or getattr(command, "generation", present) == present, "an effect of another generation is heard"
         for event in new:
-            self.observe(event)
+            if not isinstance(command, c.DiscardWorkspace):
+                self.observe(event)
         if report:
             self.worker.assert_repeat_changes_nothing(command)
             if not (new and isinstance(command, ASKING)):
@@ -79,8 +80,8 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
                 assert recorded == sync_ref(self.version), "the gate let unsynced work through"
             case e.SessionSynced(sync=sync):
                 self.recorded.append(sync)
-            case e.ActivationRequested(kind="create", plan=plan) if plan.session_sync is not None:
-                self.version = int(plan.session_sync.manifest_hash, 16)
+            case e.ActivationRequested(kind="create", plan=plan):
+                self.version = int(plan.session_sync.manifest_hash, 16) if plan.session_sync is not None else 0
 
     @property
     def state(self) -> SessionWorker:
@@ -203,6 +204,11 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         self.sync_ids.append(f"{sync_id}-remove")
         command = c.RequestRestore(sync=sync, sync_position=1, superseded_at=None, sync_id=sync_id)
         self.send(command, report=False)
+
+    @rule(really=RARELY)
+    def discard(self, really):
+        if really:
+            self.send(c.DiscardWorkspace(reason="x"), report=False)
 
     @rule(offset=OFFSET)
     def remove_canceled(self, offset):
