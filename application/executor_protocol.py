@@ -21,8 +21,8 @@ but `GET /health` carries the session worker's bearer token. The calls (`CALLS` 
 
 Every call carries trace headers: `traceparent` and `x-trace-id` (trace_context.py), and `TRACE_HEADERS`. A JSON body
 has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, calls that may use it also carry
-those that are valid then (`CREDENTIALS_HEADER`); where the caller itself serves the store, they carry its address
-(`STORE_HEADER`). The executor uses the last that came.
+those that are valid then (`CREDENTIALS_HEADER` in store_credentials.py); where the caller itself serves the store, they
+carry its address (`STORE_HEADER`). The executor uses the last that came.
 
 In version 1 an executor had the variables of all agents in its own environment, and those of `StartRequest` are not
 read. Executors of both versions are called.
@@ -32,7 +32,6 @@ than the executor's own gets 409 `fenced`. Callers read `reason`, not `type`: ex
 containers may still run, have the reason in `type`, too, where the API's problems have their kind.
 """
 
-from base64 import b64decode, b64encode
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
@@ -60,40 +59,8 @@ TRACE_TIME_HEADER = "x-trace-ts"
 """The time of the call, sent with each call for tools that record the traffic."""
 
 
-CREDENTIALS_HEADER = "x-fleetlog-object-store"
-"""Carries `StoreCredentials`, as JSON in base64. Executors of both versions read it."""
-STORE_HEADER = "x-fleetlog-store"
-"""The same for those with an `endpoint`, which executors of version 1 don't understand and must not be given."""
-LONGEST_CREDENTIALS = 16 * 1024
-"""Characters of these headers' values; AWS's session tokens have about 1,000, and no promised limit."""
-
-
 class _Wire(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=False):
     pass
-
-
-class StoreCredentials(_Wire, frozen=True, kw_only=True):
-    """Credentials for the object store: temporary ones, or a worker's own for the `endpoint` where the caller serves
-    it, "" for the one of the executor's configuration."""
-
-    access_key: str
-    secret_key: str
-    session_token: str = ""
-    endpoint: str = ""
-
-    def headers(self) -> dict[str, str]:
-        name = STORE_HEADER if self.endpoint else CREDENTIALS_HEADER
-        return {name: b64encode(msgspec.json.encode(self)).decode()}
-
-    @classmethod
-    def of_header(cls, text: str) -> "StoreCredentials":
-        """Raises ValueError."""
-        if len(text) > LONGEST_CREDENTIALS:
-            raise ValueError(f"{len(text)} characters, {LONGEST_CREDENTIALS} are allowed")
-        return msgspec.json.decode(b64decode(text, validate=True), type=cls)
-
-    def __repr__(self) -> str:
-        return "StoreCredentials(not shown)"
 
 
 class ExecutorHealth(_Wire, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from threading import Lock
 
 import msgspec
 
-from application.executor_protocol import StoreCredentials
 from application.ports.object_store import ObjectStoreError, ObjectStoreRefused, ObjectStoreUnavailable
+from application.store_credentials import StoreCredentials
 from domain.identifiers import container_name
 from domain.workspace.storage import StorageScope
 from infrastructure.boto3_store.session import AwsSession

@@ -5,8 +5,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from application.executor_protocol import StoreCredentials
 from application.ports.object_store import ObjectStoreError
+from application.store_credentials import StoreCredentials
 from infrastructure.boto3_store.session import AwsSession
 from infrastructure.object_store.location import S3Credentials
 

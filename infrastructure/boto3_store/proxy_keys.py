@@ -3,8 +3,8 @@ own, and this process's address."""
 
 from collections.abc import Callable, Iterable
 
-from application.executor_protocol import StoreCredentials
 from application.sessions.worker_storage import worker_keys
+from application.store_credentials import StoreCredentials
 from domain.workspace.storage import StorageScope
 from infrastructure.object_store.location import S3Credentials
 

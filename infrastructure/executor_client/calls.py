@@ -10,8 +10,9 @@ import httpx
 import msgspec
 
 from application.circuit_breaker import CircuitBreaker, CircuitOpen, Permit
-from application.executor_protocol import CREDENTIALS_HEADER, WITH_STORE, AnswerT, ExecutorCall, ExecutorProblem
+from application.executor_protocol import WITH_STORE, AnswerT, ExecutorCall, ExecutorProblem
 from application.ports.executor import ExecutorError
+from application.store_credentials import CREDENTIALS_HEADER
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.journal_stream import StreamCut
 from infrastructure.executor_client.trace_headers import trace_headers

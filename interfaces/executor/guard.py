@@ -11,7 +11,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.diagnostic_context import diagnostic_context
-from application.executor_protocol import CREDENTIALS_HEADER, HEALTH, STORE_HEADER, TRACE_HEADERS, StoreCredentials
+from application.executor_protocol import HEALTH, TRACE_HEADERS
+from application.store_credentials import CREDENTIALS_HEADER, STORE_HEADER, StoreCredentials
 from application.trace_context import incoming_trace_id, new_trace_id
 from interfaces.executor.problems import response_of
 from interfaces.http_conventions.answer_headers import send_with_trace

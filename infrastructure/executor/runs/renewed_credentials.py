@@ -1,6 +1,6 @@
 """Takes credentials for the object store that a call has brought: redaction knows them before anything uses them."""
 
-from application.executor_protocol import StoreCredentials
+from application.store_credentials import StoreCredentials
 from infrastructure.executor.runs.provider_runs import ProviderRuns
 from infrastructure.object_store.location import S3Credentials
 from infrastructure.object_store.s3 import S3ObjectStore

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from application.executor_protocol import StoreCredentials
+from application.store_credentials import StoreCredentials
 from infrastructure.runtimes.polling import wait_until
 from tests.integration.executor.worker import is_alive, text_of, types_of
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from application.executor_protocol import CREDENTIALS_HEADER, RestoreRequest, ValidateRequest
+from application.executor_protocol import RestoreRequest, ValidateRequest
+from application.store_credentials import CREDENTIALS_HEADER
 from domain.workspace.plan import RestorePlan
 from domain.workspace.storage import StorageScope
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor

@@ -13,8 +13,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from application.executor_protocol import CREDENTIALS_HEADER, StoreCredentials
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
+from application.store_credentials import CREDENTIALS_HEADER, StoreCredentials
 from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.boto3_store.session import AwsSession, NoCredentials, region_of_chain
 from infrastructure.boto3_store.store import Boto3ObjectStore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.executor_protocol import CREDENTIALS_HEADER, StoreCredentials
+from application.store_credentials import CREDENTIALS_HEADER, StoreCredentials
 from infrastructure.object_store.location import S3Location
 from tests.integration.executor.worker import Worker
 from tests.support.object_stores import expired

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from application.executor_protocol import CREDENTIALS_HEADER, STORE_HEADER, StoreCredentials
 from application.ports.object_store import ObjectMissing, ObjectStoreError, ObjectStoreRefused, ObjectStoreUnavailable
+from application.store_credentials import CREDENTIALS_HEADER, STORE_HEADER, StoreCredentials
 from domain.workspace.storage import StorageScope
 from infrastructure.boto3_store import store_proxy, worker_usage
 from infrastructure.boto3_store.assumed_role import LIFETIME, MARGIN, AssumedRoles, session_policy
