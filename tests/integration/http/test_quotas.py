@@ -79,13 +79,26 @@ def test_callbacks_that_belong_to_no_run_are_kept_up_to_a_number(
     said = [("message.delta", {"text": "x"}), ("message.delta", {"text": "y" * 20_000}), ("message.stop", {})]
     report(client, run_id, said).raise_for_status()
 
-    for number in range(2):
-        refused = client.post(f"/api/runs/{run_id}/callbacks", json={"eventId": f"more-{number}", "type": "x"})
+    for number in range(2):  # with one that is known: it is not kept again
+        more = [{"eventId": each, "type": "message.stop"} for each in ("2", f"more-{number}", f"yet-more-{number}")]
+        refused = client.post(f"/api/runs/{run_id}/callbacks", json=more)
         assert (refused.status_code, refused.json()["reason"]) == (409, "unmatched_full")
     assert [each["action"] for each in report(client, run_id, said).json()] == ["duplicate_ignored"] * 3
     kept = client.get(f"/api/streams/unmatched:{run_id}/events").json()["events"]
     assert [event["type"] for event in kept] == ["callback.kept"] * 3 + ["callback.unmatched_full"]
     assert [event["payload"].get("payloadBytes", 0) > 20_000 for event in kept[:3]] == [False, True, False]
+
+
+def test_of_a_batch_that_belongs_to_no_run_as_many_are_kept_as_there_is_room_for(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "MAX_UNMATCHED", 3)
+    run_id = f"nobody-{uuid.uuid4().hex}"
+    refused = report(client, run_id, [("message.delta", {"text": "x"})] * 5)
+
+    assert (refused.status_code, refused.json()["reason"]) == (409, "unmatched_full")
+    kept = client.get(f"/api/streams/unmatched:{run_id}/events").json()["events"]
+    assert [event["eventId"] for event in kept] == ["cb/0", "cb/1", "cb/2", "full"]
 
 
 def test_a_payload_nested_too_deeply_is_refused_and_named(client: httpx.Client, run_id: str) -> None:

@@ -12,7 +12,7 @@ from application.ports.run_queue import ParkedRun
 from application.runs import agent as run_agent
 from application.runs.limits import RunLimits
 from application.runs.parked import LookAtParkedRuns
-from domain.run.commands import AbortRun
+from domain.run.commands import AbortRun, ExceedQuota
 from domain.run.events import RunClaimed, RunFinished, RunParked
 from domain.run.state import Active
 from domain.run.values import RunError
@@ -181,6 +181,20 @@ def test_a_parked_run_that_is_aborted_ends_its_agent() -> None:
     assert stage.last(RunFinished).error == ABORTED
 
 
+def test_a_parked_run_over_a_quota_ends_its_agent() -> None:
+    async def story() -> Scene:
+        async with parked_scene() as stage:
+            await is_over_a_quota(stage)
+            await stage.woken()
+            await stage.execute(2)
+            return stage
+
+    stage = run(story())
+
+    assert set(stage.made.executor(session_id="s").stopped) == {"r"}
+    assert stage.last(RunFinished).error.error_class == "quota_exceeded"
+
+
 def test_the_limit_of_an_agents_time_holds_while_it_waits() -> None:
     limit = timedelta(seconds=1)
 
@@ -234,12 +248,18 @@ async def is_aborted(stage: Scene) -> None:
     await stage.made.runs.handle("r", AbortRun(error=ABORTED), context("abort"))
 
 
+async def is_over_a_quota(stage: Scene) -> None:
+    over = ExceedQuota(quota="events_per_session_hour", limit=1, reached=2)
+    await stage.made.runs.handle("r", over, context("quota"))
+
+
 @pytest.mark.parametrize(
     ("what", "waits"),
     [
         (nothing, True),
         (does_not_answer, True),
         (is_aborted, False),
+        (is_over_a_quota, False),
         (says_more, False),
         (ends, False),
         (is_forgotten, False),

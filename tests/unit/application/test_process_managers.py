@@ -181,6 +181,7 @@ def test_a_parked_run_is_parked_in_the_queue_for_the_lease_that_let_go_of_it() -
         (run.HumanLoopExpired(question_id="q", reason="timeout"), True),
         (run.RunCancelRequested(), True),
         (run.RunAborted(error=RunError(error_class="environment", message="m")), True),
+        (run.RunQuotaExceeded(quota="events_per_session_hour", limit=1, reached=2), True),
         (run.RunAgentFinished(outcome="succeeded"), True),
     ],
 )
