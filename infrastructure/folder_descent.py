@@ -31,7 +31,7 @@ def descend(
 ) -> None:
     """Visit the folder `root` (a descriptor, which stays open) and all below it, parents first. `unreadable`: the path
     of a folder that could not be opened or visited; what is below it is left out. So is the rest of a folder that is
-    moved away meanwhile. `leave` is given the folder above and the name of each one after all below it was visited."""
+    gone meanwhile. `leave` is given the folder above and the name of each one after all below it was visited."""
     fd = os.open(".", FOLDER, dir_fd=root)
     levels: list[_Level] = []
     try:
@@ -42,10 +42,13 @@ def descend(
                 done = levels.pop()
                 if not levels:
                     return
-                above = _above(fd, levels[-1], root)
+                above, found = _above(fd, levels[-1], root)
                 os.close(fd)
                 fd = above
-                leave(fd, done.path.rpartition("/")[2])
+                if found:
+                    leave(fd, done.path.rpartition("/")[2])
+                else:
+                    levels[-1].left = iter(())
                 continue
             path = f"{levels[-1].path}/{name}" if levels[-1].path else name
             try:
@@ -69,24 +72,24 @@ def _entered(fd: int, path: str, visit: Visit, unreadable: Callable[[str, OSErro
     return _Level(path, os.fstat(fd), iter(names))
 
 
-def _above(fd: int, level: _Level, root: int) -> int:
-    """The folder of `level`, which was the one above `fd`: by `..`, or from the root if `fd` was moved. If it is gone
-    itself, nothing is left to visit in it."""
+def _above(fd: int, level: _Level, root: int) -> tuple[int, bool]:
+    """The folder of `level`, which was the one above `fd`: by `..`, or by its path from the root if `fd` was moved. If
+    there is none any more, the root and False."""
     with contextlib.suppress(OSError):
         above = os.open("..", FOLDER, dir_fd=fd)
         if os.path.samestat(os.fstat(above), level.identity):
-            return above
+            return above, True
         os.close(above)
     again = os.open(".", FOLDER, dir_fd=root)
-    with contextlib.suppress(OSError):
+    try:
         for name in level.path.split("/") if level.path else ():
             below = os.open(name, FOLDER, dir_fd=again)
             os.close(again)
             again = below
-        if os.path.samestat(os.fstat(again), level.identity):
-            return again
-    level.left = iter(())
-    return again
+    except OSError:
+        os.close(again)
+        return os.open(".", FOLDER, dir_fd=root), False
+    return again, True
 
 
 def delete_folder(path: Path) -> None:

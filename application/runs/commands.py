@@ -28,7 +28,7 @@ MAX_ATTEMPTS_LIMIT = 100
 
 class ReplyOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """`status`: answering (on its way into the agent), resolved. `answer`: the one that counts. `duplicate`: that is
-    the answer of a reply that came first."""
+    the answer of a reply that came first; None if it has more than 16 KiB."""
 
     status: str
     answer: Any
@@ -148,7 +148,7 @@ class RunCommands:
             raise not_answered(question_id, question)
         return ReplyOutcome(
             status=question.status,
-            answer=question.answer,
+            answer=answer if handled.events else question.answer,
             duplicate=not handled.events,
             position=loaded.position if loaded else handled.position,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from domain.event import Event
@@ -11,6 +12,7 @@ from domain.leveled import with_entry
 from domain.record import Occurrence
 from domain.run import events as e
 from domain.run.state import (
+    MAX_REMEMBERED_BYTES,
     Active,
     Blocked,
     Finished,
@@ -161,11 +163,18 @@ def _closed(
     elif key not in state.questions:
         return state
     question = replace(known, status=status, answer=answer, reason=reason)
+    if question.asked:
+        question = replace(question, default_answer=None, answer=_remembered(answer))
     return replace(
         state,
         questions=_without(state.questions, key),
         closed_questions=with_entry(state.closed_questions, key, question),
     )
+
+
+def _remembered(answer: Any) -> Any:
+    """An answer that the state keeps, to tell it to who answers again; a large one is only in the log."""
+    return answer if len(msgspec.json.encode(answer)) <= MAX_REMEMBERED_BYTES else None
 
 
 def _without(questions: dict[str, Question], key: str) -> dict[str, Question]:

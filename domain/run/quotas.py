@@ -14,15 +14,13 @@ from domain.event import MAX_PAYLOAD_BYTES, Event, encode
 from domain.record import Occurrence
 from domain.run import events as e
 from domain.run.evolve import evolve
-from domain.run.state import Recorded, Run
+from domain.run.state import MAX_REMEMBERED_BYTES, Recorded, Run
 from domain.run.values import Todo, Warn
 
 MAX_QUESTIONS = 10_000
 """That one run asks in its life: its state remembers each."""
 MAX_ID_BYTES = 1024
 """Of a question's id, which the run's state and the list of questions hold."""
-MAX_REMEMBERED_BYTES = 16 * 1024
-"""Of a question's default answer, for the same reason."""
 MAX_TODO_BYTES = 256 * 1024
 """Of a run's list of todos: each change writes the whole list."""
 

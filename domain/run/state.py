@@ -55,11 +55,15 @@ class Finished(_Value, frozen=True, kw_only=True):
 Stage = Queued | Blocked | Active | Finishing | Finished
 
 
+MAX_REMEMBERED_BYTES = 16 * 1024
+"""Of a question's default answer, and of the answer of a closed one, as JSON: the state holds thousands."""
+
+
 class Question(_Value, frozen=True, kw_only=True):
     """Status `answering`: a reply was accepted and is being delivered to the agent. `attempt`: the attempt that asked;
     a later one may ask the same question again. `by_callback`: a callback asked, so the answer is not delivered but
-    read by the asker. `asked`: false if its end arrived and its request did not. `reason`: why it was canceled or
-    expired.
+    read by the asker. `asked`: false if its end arrived and its request did not. `answer`: None for a large one of a
+    closed question. `reason`: why it was canceled or expired.
     """
 
     status: Literal["open", "answering", "resolved", "canceled", "expired"]

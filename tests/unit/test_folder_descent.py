@@ -94,6 +94,26 @@ def test_a_folder_that_is_moved_away_meanwhile_leads_nowhere_else(tmp_path: Path
     assert seen == ["", "a", "a/b", "a/b/c", "a/z", "z"]
 
 
+def test_a_folder_that_is_gone_with_all_above_it_ends_the_visit_there(tmp_path: Path) -> None:
+    (tmp_path / "tree/a/b/c").mkdir(parents=True)
+    (tmp_path / "tree/a/z").mkdir()
+    (tmp_path / "tree/z").mkdir()
+    seen: list[str] = []
+
+    def visit(fd: int, path: str) -> list[str]:
+        seen.append(path)
+        if path == "a/b/c":
+            (tmp_path / "tree/a/b").rename(tmp_path / "b")
+            (tmp_path / "tree/a").rename(tmp_path / "a")
+        return sorted(os.listdir(fd))
+
+    fd = os.open(tmp_path / "tree", FOLDER)
+    descend(fd, visit, unreadable=lambda _path, _error: None)
+    os.close(fd)
+
+    assert seen == ["", "a", "a/b", "a/b/c", "z"]
+
+
 def test_what_can_not_be_opened_is_named_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "tree/a/b").mkdir(parents=True)
     (tmp_path / "tree/c").mkdir()

@@ -1,5 +1,6 @@
 """Reads the live workspace for people: lists it, opens files, makes a tar of it. All calls block."""
 
+import contextlib
 import os
 import queue
 import stat
@@ -15,6 +16,7 @@ from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
 from infrastructure.executor.workspace.confined import ConfinedTree, names_in
 from infrastructure.executor.workspace.exclusions import Exclusions
 from infrastructure.executor.workspace.walk import walk
+from infrastructure.folder_descent import descend
 from infrastructure.stored_workspaces.stored_names import is_utf8, printable
 
 MAX_TREE_ENTRIES = 50_000
@@ -38,23 +40,21 @@ def list_tree(tree: ConfinedTree, path: str) -> tuple[TreeEntry, ...]:
         with tree.directory(root.rpartition("/")[0]) as fd:
             return (_tree_entry(fd, root.rpartition("/")[2], root, found),)
     entries: list[TreeEntry] = []
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            with tree.directory(folder) as fd:
-                for name in names_in(fd):
-                    below = f"{folder}/{name}" if folder else name
-                    values = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    entries.append(_tree_entry(fd, name, below, values))
-                    if stat.S_ISDIR(values.st_mode) and is_utf8(name):
-                        waiting.append(below)
-                    if len(entries) > MAX_TREE_ENTRIES:
-                        raise TooManyEntries(
-                            f"more than {MAX_TREE_ENTRIES} entries below {path!r}: ask for a subfolder"
-                        )
-        except (NotFound, FileNotFoundError, PermissionError):
-            continue
+
+    def visit(fd: int, folder: str) -> list[str]:
+        below: list[str] = []
+        for name in names_in(fd):
+            with contextlib.suppress(FileNotFoundError):
+                values = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                entries.append(_tree_entry(fd, name, "/".join(filter(None, (root, folder, name))), values))
+                if stat.S_ISDIR(values.st_mode) and is_utf8(name):
+                    below.append(name)
+            if len(entries) > MAX_TREE_ENTRIES:
+                raise TooManyEntries(f"more than {MAX_TREE_ENTRIES} entries below {path!r}: ask for a subfolder")
+        return below
+
+    with tree.directory(root) as fd:
+        descend(fd, visit, unreadable=lambda _path, _error: None)
     return tuple(sorted(entries, key=lambda entry: entry.path))
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.workspace.paths import parts_of
+from infrastructure.folder_descent import descend
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -238,30 +239,27 @@ class ConfinedTree:
             self.remove(name)
 
     def _emptied(self, path: str, keep: Callable[[str], bool]) -> bool:
-        # Breadth first, each folder opened from the root: no recursion, and few open descriptors, however deep it is.
-        folders = [path]
-        for folder in folders:
-            with self._writable_directory(folder) as fd:
-                for name in names_in(fd):
-                    below = f"{folder}/{name}"
-                    if keep(below):
-                        continue
-                    if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                        folders.append(below)
-                    else:
-                        os.unlink(name, dir_fd=fd)
-        emptied = True
-        for folder in reversed(folders[1:]):
-            parent, name = _split(folder)
-            with self.directory(parent) as fd:
-                try:
-                    os.rmdir(name, dir_fd=fd)
-                except OSError as error:
-                    if error.errno != errno.ENOTEMPTY:
-                        raise
-                    emptied = False
-        with self.directory(path) as fd:
-            return emptied and not names_in(fd)
+        failed: list[OSError] = []
+
+        def visit(fd: int, folder: str) -> list[str]:
+            below: list[str] = []
+            for name in names_in(fd):
+                if keep(f"{path}/{folder}/{name}" if folder else f"{path}/{name}"):
+                    continue
+                mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+                if not stat.S_ISDIR(mode):
+                    os.unlink(name, dir_fd=fd)
+                    continue
+                if mode & 0o700 != 0o700:
+                    os.chmod(name, 0o700, dir_fd=fd)
+                below.append(name)
+            return below
+
+        with self._writable_directory(path) as fd:
+            descend(fd, visit, unreadable=lambda _path, error: failed.append(error), leave=_remove_if_empty)
+            if failed:
+                raise failed[0]
+            return not names_in(fd)
 
     @contextmanager
     def _writable_directory(self, path: str) -> Iterator[int]:
@@ -319,6 +317,14 @@ def _create(fd: int, name: str, file: NewFile, owner: int | None) -> os.stat_res
 def _fill(file: NewFile, write: FileWriter) -> int:
     write(file.content)
     return file.mode
+
+
+def _remove_if_empty(fd: int, name: str) -> None:
+    try:
+        os.rmdir(name, dir_fd=fd)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def _is_directory(fd: int, name: str) -> bool:

@@ -34,7 +34,7 @@ class ReplyBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
 
 class Replied(AnswerBody, frozen=True, kw_only=True):
     """`status`: `answering` until the agent has the answer, then `resolved`. `duplicate`: another reply came first.
-    `answer`: the answer that counts, that of the first reply."""
+    `answer`: the answer that counts, that of the first reply; null in a duplicate if it has more than 16 KiB."""
 
     ok: Literal[True] = True
     duplicate: bool

@@ -13,6 +13,7 @@ from domain.errors import StoredWorkspaceUnreadable
 from domain.workspace.limits import WorkspaceLimits
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
 from infrastructure.executor.workspace import upload
+from infrastructure.executor.workspace.browse import list_tree
 from infrastructure.executor.workspace.errors import WorkspaceOverQuota
 from infrastructure.executor.workspace.sparse import MOST_EXTENTS, extents_of
 from infrastructure.executor.workspace.upload import MOST_PARTS, PART_BYTES, part_size
@@ -26,6 +27,7 @@ from tests.support.async_run import run
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+DEPTH = 1_500
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +160,8 @@ def test_a_manifest_with_impossible_extents_is_refused(counting, extents):
         format_version=2, session_id="s", generation=1, number=1, created_at="", reason="manual", entries=(entry,)
     )
     body = msgspec.json.encode(manifest)
-    ref = SyncRef(manifest_key=f"{PREFIX}/manifests/x.json", manifest_hash=hashlib.sha256(body).hexdigest())
+    digest = hashlib.sha256(body).hexdigest()
+    ref = SyncRef(manifest_key=f"{PREFIX}/manifests/1-1-{digest[:12]}.json", manifest_hash=digest)
     counting.put(ref.manifest_key, body)
     with pytest.raises(StoredWorkspaceUnreadable, match="impossible entry 'f'"):
         load_recorded_sync(counting, ref)
@@ -171,7 +174,7 @@ def many_files(workspace):
 
 def deep_tree(workspace):
     fd = os.open(workspace, FOLDER)
-    for _ in range(1_500):
+    for _ in range(DEPTH):
         os.mkdir("d", dir_fd=fd)
         below = os.open("d", FOLDER, dir_fd=fd)
         os.close(fd)
@@ -223,6 +226,17 @@ def test_a_workspace_beyond_a_limit_is_refused_by_name_before_anything_is_upload
         assert (counting.puts, counting.put_bytes) == ([], 0)
 
 
+def test_a_deep_tree_is_listed_and_removed_without_blowing_anything(counting):
+    with box(counting) as worker:
+        worker.restore()
+        deep_tree(worker.workspace)
+        assert len(list_tree(worker.parts.tree, "/workspace/d")) == DEPTH - 1
+        assert not worker.parts.tree.remove("d", keep=lambda path: path == "d/d/d")
+        assert (worker.workspace / "d/d/d/d").is_dir()
+        assert worker.parts.tree.remove("d")
+        assert not (worker.workspace / "d").exists()
+
+
 def test_once_it_is_smaller_it_is_synced(counting):
     limits = WorkspaceLimits(files=12)
     with box(counting) as worker:
@@ -233,7 +247,7 @@ def test_once_it_is_smaller_it_is_synced(counting):
             worker.sync(limits=limits)
         for number in range(11):
             (worker.workspace / f"f{number}").unlink()
-        assert worker.sync(limits=limits).files == 3  # with one of the agents' own
+        assert worker.sync(limits=limits).files == 2
 
 
 def test_a_file_that_grows_beyond_the_limit_while_it_is_synced_is_not_read(counting, monkeypatch):

@@ -18,11 +18,15 @@ class _Reader:
         self.questions: dict[str, str] = {}
         self.cancel_requested = self.outside = False
         self.entries: dict[int, list[int]] = {}
-        self.ended = self.warned = self.parked = False
+        self.ended = self.warned = self.parked = self.over_quota = False
 
     def read(self, new: NewEvent) -> None:
         event = new.event
         assert not self.ended, f"{event} after the end"
+        if self.over_quota and "agent" not in self.steps:
+            its_end = isinstance(event, e.RunAgentFinished | e.HumanLoopExpired | e.HumanLoopCanceled)
+            of_agent = isinstance(event, e.LeasedEvent) and type(event) in e.AGENT_EVENTS and event.lease_generation
+            assert its_end or not of_agent, f"{event} over a quota"
         if isinstance(event, e.LeasedEvent) and event.lease_generation:
             if isinstance(event, e.RunClaimed):
                 assert event.lease_generation > self.lease, "claimed under an old lease"
@@ -65,8 +69,12 @@ class _Reader:
             case e.RunCancelRequested():
                 assert not self.cancel_requested
                 self.cancel_requested = True
-            case e.RunAgentFinished():
+            case e.RunQuotaExceeded():
+                assert not self.over_quota, "over a quota twice"
+                self.over_quota = True
+            case e.RunAgentFinished(outcome=outcome):
                 assert self.steps == []
+                assert outcome == "failed" or not self.over_quota, "over a quota, and it did not fail"
                 self.steps.append("agent")
                 self.parked = False
             case e.RunSyncing():
@@ -77,6 +85,7 @@ class _Reader:
                 self.steps.append("exported")
             case e.RunRetryScheduled():
                 assert not self.cancel_requested, "a canceled run is tried again"
+                assert not self.over_quota, "a run over a quota is tried again"
                 assert self.attempt < self.max_attempts
                 self.steps, self.parked = [], False
             case e.RunFinished(exported=exported, outcome=outcome):
@@ -113,4 +122,7 @@ def check_log(log: Sequence[NewEvent], *, max_attempts: int) -> None:
     for new in log:
         reader.read(new)
     for attempt, numbers in reader.entries.items():
+        if reader.over_quota:
+            assert numbers == sorted(set(numbers)), f"entries of attempt {attempt} doubled: {numbers}"
+            continue
         assert numbers == list(range(1, len(numbers) + 1)), f"entries of attempt {attempt} lost or doubled: {numbers}"

@@ -144,6 +144,11 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
         self.send(c.FinishRun(lease_generation=self.lease(ahead), retry_at=self.run.now, warning=warning))
 
     @rule(really=st.sampled_from([False, False, False, True]))
+    def session_over_quota(self, really):
+        if really:
+            self.send(c.ExceedQuota(quota="events_per_session_hour", limit=1, reached=2))
+
+    @rule(really=st.sampled_from([False, False, False, True]))
     def cancel(self, really):
         if really:
             self.send(c.CancelRun(reason="x"))

@@ -129,6 +129,13 @@ class TestQuestions:
         large = asked(1, default_answer="a" * 20_000)
         generous.given(*RUNNING).when(entry(1, large)).then_types(e.RunQuotaExceeded)
 
+    def test_that_are_closed_are_remembered_without_large_answers(self):
+        asked_with_default = asked(1, default_answer="no")
+        for answer, remembered in (("a" * 100, "a" * 100), ("a" * 20_000, None)):
+            resolved = e.HumanLoopResolved(lease_generation=1, question_id="q1", answer=answer)
+            question = generous.given(*RUNNING, asked_with_default, resolved).state.question("q1")
+            assert (question.answer, question.default_answer, question.status) == (remembered, None, "resolved")
+
     def test_of_a_run_from_before_the_quota_are_closed_some_thousands_at_a_time(self):
         many = [asked(number) for number in range(MAX_CLOSED_AT_ONCE + 1)]
         ended = generous.given(*RUNNING, *many).when(c.RecordCallback(event=DONE))
