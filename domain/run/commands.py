@@ -1,5 +1,5 @@
 """The commands of a run. Those with a `lease_generation` come from the run worker that holds the lease: ClaimRun brings
-a newer generation; any other command is refused (Fenced) unless it has the current one."""
+a newer generation; any other command is refused (Fenced) unless it has the current one, and the run is not parked."""
 
 from datetime import datetime
 from typing import Any, Literal

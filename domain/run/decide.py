@@ -55,8 +55,8 @@ def _check_lease(state: Run, command: c.RunCommand, lease: int) -> None:
     stale = lease <= state.lease_generation if isinstance(command, c.ClaimRun) else lease != state.lease_generation
     if stale or lease < 1:
         raise Fenced(f"lease {lease} is not the run's current one, {state.lease_generation}")
-    if state.is_parked and not isinstance(command, c.ClaimRun | c.ParkRun):
-        raise Fenced(f"lease {lease} was given up when the run was parked")
+    if state.is_parked and not isinstance(command, c.ClaimRun):
+        raise Fenced("the run is parked: its lease was let go of, and nobody holds it until it is claimed again")
 
 
 def _queue(state: Run | None, command: c.QueueRun) -> Sequence[Event]:

@@ -132,6 +132,7 @@ def test_a_container_that_was_removed_by_hand_while_it_ran_is_on_record_as_lost(
 def test_root_in_a_taken_over_container_gets_at_nothing_of_another_session(docker_fleetlog: DockerFleetlog) -> None:
     server = docker_fleetlog
     server.activate("second")
+    server.finished("echo of the first > own.txt", sessionId="first")
     server.finished("echo of the second > secret.txt", sessionId="second")
     synced = server.ok("POST", "/api/session-workers/second/sync")["sync"]["manifestKey"]
     other = synced.partition("/manifests/")[0]

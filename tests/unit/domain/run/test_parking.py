@@ -20,6 +20,7 @@ from tests.support.runs import (
     RUNNING,
     WAITING,
     claimed,
+    error,
     run,
 )
 from tests.support.specification import T0, minutes
@@ -46,7 +47,7 @@ def test_a_run_that_waits_is_parked_and_looks_as_before(history, waits_for):
     before = run.given(*history).state
     given = run.given(*history).when(park(waits_for)).then(parked(waits_for))
     assert given.state.public_state == before.public_state
-    given.when(park(waits_for)).then_nothing()
+    given.when(park(waits_for)).then_error(Fenced, saying="nobody holds it")
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,19 @@ def test_a_parked_run_keeps_its_agent_and_the_journal_s_cursor():
 def test_whoever_parked_it_is_fenced_once_it_is_claimed_again():
     given = run.given(*WAITING, parked("person"), claimed(2, resumed=True))
     given.when(park("person")).then_error(Fenced)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        c.EnterPhase(lease_generation=1, phase="preparing"),
+        c.StartAgent(lease_generation=1, generation=1, boot_id="b1"),
+        c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=e.MessageStopped()),
+        c.FailAttempt(lease_generation=1, error=error("network"), retry_at=UNTIL),
+        c.TimeOutRun(lease_generation=1, what="run", limit_ms=1),
+    ],
+    ids=lambda command: type(command).__name__,
+)
+@pytest.mark.parametrize(("history", "waits_for"), [(WAITING, "person"), (CLAIMED, "place")], ids=["person", "place"])
+def test_whoever_parked_it_has_let_go_of_it(history, waits_for, command):
+    run.given(*history, parked(waits_for)).when(command).then_error(Fenced, saying="nobody holds it")
