@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from domain.workspace.limits import WorkspaceLimits
 from infrastructure.executor.workspace.errors import NotRestored
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, l0, l1
@@ -356,9 +357,10 @@ def test_deep_folders_survive(counting):
     with box(counting) as worker:
         worker.restore([l1(), L4])
         fd = os.open(worker.workspace, os.O_RDONLY)
-        for _ in range(250):
-            os.mkdir("folder-with-a-name", dir_fd=fd)
-            below = os.open("folder-with-a-name", os.O_RDONLY, dir_fd=fd)
+        name = "folder-with-a-name-so-long-that-its-path-is-too"  # longer than the system allows in one call
+        for _ in range(WorkspaceLimits().depth):
+            os.mkdir(name, dir_fd=fd)
+            below = os.open(name, os.O_RDONLY, dir_fd=fd)
             os.close(fd)
             fd = below
         os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
