@@ -112,6 +112,10 @@ class RunQueue(Protocol):
         """Return when something may have become due, or after `timeout_s`."""
         ...
 
+    async def wait_for_ending(self, timeout_s: float) -> None:
+        """Return when a parked run may have been woken to be ended, or after `timeout_s`."""
+        ...
+
 
 class ParkedRuns(Protocol):
     async def claim_looks(self, limit: int) -> Sequence[ParkedRun]:

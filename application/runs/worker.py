@@ -40,19 +40,21 @@ class RunWorker:
         self._takeover_log = takeover_log
         self._lease, self._retry_delay = lease, retry_delay
         self._loop = ClaimLoop[Slot, Run | None](
-            "runs",
-            claim=self._claim,
-            wait_for_work=queue.wait_for_work,
-            slots={"run": concurrency, "ending": ENDING_AT_ONCE},
+            "runs", claim=self._claim, wait_for_work=queue.wait_for_work, slots={"run": concurrency}
+        )
+        self._endings = ClaimLoop[Slot, Run | None](
+            "endings", claim=self._claim, wait_for_work=queue.wait_for_ending, slots={"ending": ENDING_AT_ONCE}
         )
 
     @property
     def under_way(self) -> list[str]:
         """The runs that this process executes now."""
-        return sorted(name.removeprefix("run ") for name in self._loop.under_way)
+        return sorted(name.removeprefix("run ") for name in (*self._loop.under_way, *self._endings.under_way))
 
     async def run(self) -> None:
-        await self._loop.run()
+        async with asyncio.TaskGroup() as loops:
+            loops.create_task(self._loop.run(), name="runs")
+            loops.create_task(self._endings.run(), name="endings of parked runs")
 
     async def drain(
         self,
@@ -110,7 +112,9 @@ class RunWorker:
         self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool = True
     ) -> asyncio.Task[Run | None]:
         work = self._execute(lease, duration, retry_delay, parks=parks)
-        return self._loop.start(work, _slot(lease), name=f"run {lease.run_id}")
+        slot = _slot(lease)
+        loop = self._endings if slot == "ending" else self._loop
+        return loop.start(work, slot, name=f"run {lease.run_id}")
 
     async def _execute(
         self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool

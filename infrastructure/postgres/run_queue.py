@@ -16,13 +16,20 @@ RUN_QUEUE_CHANNEL = "fleetlog_run_queue"
 
 
 class PostgresRunQueue:
-    """`signal` is a subscription to RUN_QUEUE_CHANNEL. `max_running`, `max_per_user`, `max_per_app` bound the leases of
-    all processes; 0 for the last two: no limit."""
+    """`signal` is a subscription to RUN_QUEUE_CHANNEL, `endings` one to PARKED_RUNS_CHANNEL. `max_running`,
+    `max_per_user`, `max_per_app` bound the leases of all processes; 0 for the last two: no limit."""
 
     def __init__(
-        self, pool: Pool, signal: ChannelSignal, *, max_running: int = 1000, max_per_user: int = 0, max_per_app: int = 0
+        self,
+        pool: Pool,
+        signal: ChannelSignal,
+        endings: ChannelSignal,
+        *,
+        max_running: int = 1000,
+        max_per_user: int = 0,
+        max_per_app: int = 0,
     ) -> None:
-        self._pool, self._next_due = pool, NextDue(signal)
+        self._pool, self._next_due, self._endings = pool, NextDue(signal), endings
         self._limits = {"max_running": max_running, "max_per_user": max_per_user, "max_per_app": max_per_app}
 
     async def claim(
@@ -89,3 +96,6 @@ class PostgresRunQueue:
 
     async def wait_for_work(self, timeout_s: float) -> None:
         await self._next_due.wait(timeout_s)
+
+    async def wait_for_ending(self, timeout_s: float) -> None:
+        await self._endings.wait(timeout_s)

@@ -153,6 +153,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     queue = PostgresRunQueue(
         pool,
         queue_signal,
+        stack.enter_context(listener.subscribe(PARKED_RUNS_CHANNEL)),
         max_running=settings.max_runs,
         max_per_user=settings.max_runs_per_user,
         max_per_app=settings.max_runs_per_app,

@@ -67,33 +67,35 @@ BEGIN
            ARRAY[count(*) FILTER (WHERE slot = 1), count(*) FILTER (WHERE slot = 2), count(*) FILTER (WHERE slot = 3)]
     INTO chosen, used
     FROM ranked WHERE turn <= slots[slot];
-    RETURN QUERY
-    WITH before AS (
-        SELECT effects.effect_id, lane, lease_owner FROM effects JOIN unnest(chosen) AS found (effect_id) USING (effect_id)
-    ),
-    taken AS (
-        UPDATE worker_places SET stage = 'starting'
-        FROM before JOIN effects USING (effect_id)
-        WHERE worker_places.lane = before.lane AND worker_places.stage = 'waiting' AND effects.kind = ANY(first_kinds)
-    ),
-    claimed AS (
-        UPDATE effects
-        SET state = 'leased', attempts = attempts + 1, lease_owner = claimer, lease_generation = lease_generation + 1,
-            lease_expires_at = clock_timestamp() + duration
-        FROM before WHERE effects.effect_id = before.effect_id
-        RETURNING effects.*, before.lease_owner AS taken_from
-    ),
-    abandoned AS (
-        UPDATE effect_attempts SET finished_at = clock_timestamp(), outcome = 'abandoned'
-        FROM claimed
-        WHERE claimed.taken_from IS NOT NULL
-          AND effect_attempts.effect_id = claimed.effect_id AND effect_attempts.attempt = claimed.attempts - 1
-    ),
-    noted AS (
-        INSERT INTO effect_attempts (effect_id, attempt, owner) SELECT effect_id, attempts, claimer FROM claimed
-    )
-    SELECT effect_id, kind, params, attempts, lease_generation, metadata, taken_from, NULL::float8
-    FROM claimed ORDER BY caused_by, effect_id;
+    IF chosen IS NOT NULL THEN
+        RETURN QUERY
+        WITH before AS (
+            SELECT effects.effect_id, lane, lease_owner FROM effects JOIN unnest(chosen) AS found (effect_id) USING (effect_id)
+        ),
+        taken AS (
+            UPDATE worker_places SET stage = 'starting'
+            FROM before JOIN effects USING (effect_id)
+            WHERE worker_places.lane = before.lane AND worker_places.stage = 'waiting' AND effects.kind = ANY(first_kinds)
+        ),
+        claimed AS (
+            UPDATE effects
+            SET state = 'leased', attempts = attempts + 1, lease_owner = claimer, lease_generation = lease_generation + 1,
+                lease_expires_at = clock_timestamp() + duration
+            FROM before WHERE effects.effect_id = before.effect_id
+            RETURNING effects.*, before.lease_owner AS taken_from
+        ),
+        abandoned AS (
+            UPDATE effect_attempts SET finished_at = clock_timestamp(), outcome = 'abandoned'
+            FROM claimed
+            WHERE claimed.taken_from IS NOT NULL
+              AND effect_attempts.effect_id = claimed.effect_id AND effect_attempts.attempt = claimed.attempts - 1
+        ),
+        noted AS (
+            INSERT INTO effect_attempts (effect_id, attempt, owner) SELECT effect_id, attempts, claimer FROM claimed
+        )
+        SELECT effect_id, kind, params, attempts, lease_generation, metadata, taken_from, NULL::float8
+        FROM claimed ORDER BY caused_by, effect_id;
+    END IF;
     RETURN QUERY
     WITH worker_slots AS (
         SELECT least(max_workers - count(*), max_starting - count(*) FILTER (WHERE stage = 'starting')) AS free

@@ -35,6 +35,7 @@ DECLARE
     room bigint;
     claimed bigint;
     begun boolean;
+    candidates bigint;
     again text[];
     of_user jsonb := '{}';
     of_app jsonb := '{}';
@@ -111,6 +112,13 @@ BEGIN
                     SELECT app_id, count(*) AS number FROM run_queue
                     WHERE state = 'leased' AND lease_expires_at > at GROUP BY app_id) AS apps;
             END IF;
+            SELECT count(*) INTO candidates FROM (
+                SELECT FROM run_queue_shares
+                WHERE active
+                  AND (max_per_user = 0 OR coalesce((of_user ->> user_login_name)::bigint, 0) < max_per_user)
+                  AND (max_per_app = 0 OR coalesce((of_app ->> app_id)::bigint, 0) < max_per_app)
+                LIMIT 2) AS one_or_two;
+            EXIT WHEN candidates = 0;
             -- One round: of the shares whose turn it is, as many runs each as there is room for.
             RETURN QUERY
             WITH allowed AS (
@@ -175,13 +183,7 @@ BEGIN
             RETURNING run_queue.run_id, run_queue.lease_generation, NULL::text, false, NULL::float8;
             GET DIAGNOSTICS claimed = ROW_COUNT;
             room := room - claimed;
-            CONTINUE WHEN claimed > 0;
-            PERFORM FROM run_queue_shares
-            WHERE active
-              AND (max_per_user = 0 OR coalesce((of_user ->> user_login_name)::bigint, 0) < max_per_user)
-              AND (max_per_app = 0 OR coalesce((of_app ->> app_id)::bigint, 0) < max_per_app)
-            LIMIT 1;
-            EXIT WHEN NOT FOUND;
+            EXIT WHEN candidates = 1;  -- it has given what it has, or what there is room for
         END LOOP;
     END IF;
     RETURN QUERY

@@ -227,6 +227,9 @@ class MemoryQueue:
     async def line_up_lost(self, limit: int) -> Sequence[str]:
         return ()
 
+    async def wait_for_ending(self, timeout_s: float) -> None:
+        await asyncio.sleep(GRACE_S)
+
     async def wait_for_work(self, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):

@@ -151,6 +151,7 @@ async def _park_and_wake(
                 "ends": [ends_at.get(run.run_id, 0) > position for position, run in last.values()],
             },
         )
+    if last or ends_at:
         await connection.execute("SELECT pg_notify(%s, '')", (PARKED_RUNS_CHANNEL,))
     return bool(last or woken_at)
 

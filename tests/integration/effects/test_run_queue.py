@@ -18,6 +18,7 @@ from domain.run.queue_share import QueueShare
 from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL
 from infrastructure.postgres.process_managers.recording import record
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from tests.support.async_run import run
@@ -35,8 +36,8 @@ async def run_queue(
     pool = await open_pool(dsn)
     try:
         async with PostgresListener(dsn) as listener:
-            with listener.subscribe(RUN_QUEUE_CHANNEL) as signal:
-                yield PostgresRunQueue(pool, signal, max_running=max_running, **limits), pool
+            with listener.subscribe(RUN_QUEUE_CHANNEL) as signal, listener.subscribe(PARKED_RUNS_CHANNEL) as endings:
+                yield PostgresRunQueue(pool, signal, endings, max_running=max_running, **limits), pool
     finally:
         await pool.close()
 
