@@ -1,6 +1,7 @@
 """The life of a session whose worker is a Docker container: through the gate, over kills, down to no container."""
 
 import json
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ def docker_fleetlog(worker_image: str, tmp_path_factory: pytest.TempPathFactory)
 def test_a_session_lives_in_a_container_and_leaves_none_behind(docker_fleetlog: DockerFleetlog) -> None:
     server, installation = docker_fleetlog, docker_fleetlog.installation("first")
     assert server.output_of("id -u; mkdir -p deep; echo kept | tee deep/file", "first") == "1000\nkept\n"
+    (egress,) = [each for each in server.ok("GET", "/ready")["dependencies"] if each["name"] == "egress"]
+    assert (egress["ok"], egress["detail"].partition(":")[0]) == (True, "internet" if os.geteuid() == 0 else "open")
 
     stopped = server.ok("POST", "/api/session-workers/first/stop")["worker"]
     assert (stopped["state"], stopped["lastSyncStatus"]) == ("stopped", "success")

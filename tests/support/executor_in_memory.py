@@ -38,6 +38,7 @@ class MemoryExecutor:
         self.journals: dict[str, list[JournalEntry]] = {}
         self.attempts: dict[str, int] = {}
         self.starts: list[str] = []
+        self.requests: list[StartRequest] = []
         self.stopped: list[str] = []
         self.troubles: dict[str, list[ExecutorError]] = defaultdict(list)
         self.changed = asyncio.Condition()
@@ -95,6 +96,7 @@ class MemoryExecutor:
         self._trouble("start_run")
         async with self.changed:
             self.starts.append(request.run_id)
+            self.requests.append(request)
             self.attempts[request.run_id], self.journals[request.run_id] = request.attempt, []
             self.changed.notify_all()
         return self._state(request.run_id)
