@@ -8,7 +8,7 @@ import { todoItem } from "./timeline-view.js";
 
 /** @import { Child } from "./dom.js" */
 /** @typedef {Api.RunRead | Api.WorkerRead} Info */
-/** @typedef {{ info: Info, todos: Api.TodoView[], questions: Api.HumanLoopRequest[] }} State */
+/** @typedef {{ info: Info, todos: Api.TodoView[], leftOut: number, questions: Api.HumanLoopRequest[] }} State */
 
 const CACHED = 200, DEBOUNCE_MS = 120;
 
@@ -147,7 +147,7 @@ export class Inspector {
       this.kind === "run" ? get("api/human-loop/requests", { runId: this.id, limit: 20, ...at }, signal) : null,
     ];
     const [info, todos, asked] = await Promise.all(reads);
-    const state = { info, todos: todos?.items ?? [], questions: asked?.requests ?? [] };
+    const state = { info, todos: todos?.items ?? [], leftOut: todos?.leftOut ?? 0, questions: asked?.requests ?? [] };
     if (seq !== null) {
       const [oldest] = this.cache.keys();
       if (this.cache.size >= CACHED) this.cache.delete(oldest);
@@ -157,13 +157,13 @@ export class Inspector {
   }
 
   /** @param {State} state */
-  draw({ info, todos, questions }) {
+  draw({ info, todos, leftOut, questions }) {
     const open = this.state.querySelector("details.raw")?.hasAttribute("open") ?? false;
     const said = "text" in info ? info.text : "";
     const done = todos.filter((todo) => todo.status === "done").length;
     fill(this.state,
       facts("runId" in info ? runFacts(info) : sessionFacts(info)),
-      todos.length ? [el("h3", {}, "Todos", el("span", { class: "count" }, `${done} of ${todos.length}`)), el("progress", { max: todos.length, value: done, "aria-label": "Todos done" }), el("ul", { class: "todos" }, todos.map(todoItem))] : null,
+      todos.length ? [el("h3", {}, "Todos", el("span", { class: "count" }, `${done} of ${todos.length}`)), el("progress", { max: todos.length, value: done, "aria-label": "Todos done" }), el("ul", { class: "todos" }, todos.map(todoItem)), leftOut ? el("p", { class: "hint" }, `${leftOut} more found no room in this list: the run has its most todos.`) : null] : null,
       questions.length ? [el("h3", {}, "Questions"), el("ul", { class: "asked" }, questions.map((question) => el("li", {}, stateChip(question.status), el("span", {}, oneLine(question.prompt, 120)))))] : null,
       said ? el("details", { class: "said" }, el("summary", {}, "Last message"), el("pre", {}, said)) : null,
       el("details", { class: "raw", open }, el("summary", {}, "All fields"), el("pre", { data: { json: "state" } }, JSON.stringify(info, null, 2))));
