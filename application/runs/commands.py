@@ -11,9 +11,19 @@ from application.aggregates.waiting import wait_for_state
 from application.command_context import CommandContext
 from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
+from application.runs.limits import RunLimits, milliseconds
+from application.sessions.commands import Sessions
 from domain.errors import InvalidInput, NotFound
 from domain.identifiers import check_id, run_stream
-from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
+from domain.run.commands import (
+    BindRun,
+    CancelRun,
+    EndOverdueRun,
+    ExpireQuestion,
+    QueueRun,
+    ReplyToQuestion,
+    RunCommand,
+)
 from domain.run.questions import not_answered
 from domain.run.state import Blocked, Finished, Queued, Run
 from domain.run.values import RunSpec
@@ -35,8 +45,11 @@ class ReplyOutcome(msgspec.Struct, frozen=True, kw_only=True):
 class RunCommands:
     """Ids and specs are checked here; InvalidInput names the field."""
 
-    def __init__(self, *, runs: Runs, tail: LogTail, providers: Providers, new_id: Callable[[], str]) -> None:
-        self._runs, self._tail, self._providers, self._new_id = runs, tail, providers, new_id
+    def __init__(
+        self, *, runs: Runs, sessions: Sessions, tail: LogTail, providers: Providers, new_id: Callable[[], str]
+    ) -> None:
+        self._runs, self._sessions = runs, sessions
+        self._tail, self._providers, self._new_id = tail, providers, new_id
 
     async def get(self, run_id: str) -> Loaded[Run]:
         """The state according to the log. Raises NotFound."""
@@ -84,7 +97,21 @@ class RunCommands:
     async def bind(self, run_id: str, session_id: str, context: CommandContext) -> CommandResult[Run]:
         check_id("runId", run_id)
         check_id("sessionId", session_id)
-        return await self._runs.handle(run_id, BindRun(session_id=session_id), context)
+        session = (await self._sessions.recent(session_id)).state
+        command = BindRun(
+            session_id=session_id,
+            app_id=session.app_id if session else "",
+            project_name=session.project_name if session else "",
+            user_login_name=session.user_login_name if session else "",
+        )
+        return await self._runs.handle(run_id, command, context)
+
+    async def end_overdue(
+        self, run_id: str, now: datetime, limits: RunLimits, context: CommandContext
+    ) -> CommandResult[Run]:
+        """End an external run that is over a limit; the run decides whether it is at `now`."""
+        command = EndOverdueRun(now=now, run_ms=milliseconds(limits.run), silence_ms=milliseconds(limits.silence))
+        return await self._runs.handle(run_id, command, context)
 
     async def reply(
         self, run_id: str, question_id: str, answer: Any, context: CommandContext, *, wait_s: float

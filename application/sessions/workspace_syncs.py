@@ -1,7 +1,7 @@
 """A sync of a session worker's workspace, with progress events while a long one goes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from application.command_context import CommandContext
 from application.executor_protocol import SyncProgress, SyncRequest, SyncResult
@@ -22,11 +22,18 @@ class WorkspaceSyncs:
     """Syncs for the effect worker, and for the run worker that ends a run.
 
     `first_after_s`: seconds before a running sync records its first progress event; it records at
-    most MAX_PROGRESS_EVENTS, at growing intervals. None: no progress is recorded.
+    most MAX_PROGRESS_EVENTS, at growing intervals. None: no progress is recorded. `flush_store`: awaited after a gate
+    sync, for an object store that answers before its content is on a disk.
     """
 
-    def __init__(self, workers: SessionWorkers, *, first_after_s: float | None) -> None:
-        self._workers, self._first_after_s = workers, first_after_s
+    def __init__(
+        self,
+        workers: SessionWorkers,
+        *,
+        first_after_s: float | None,
+        flush_store: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._workers, self._first_after_s, self._flush_store = workers, first_after_s, flush_store
 
     async def sync(
         self, worker: LoadedWorker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
@@ -40,7 +47,7 @@ class WorkspaceSyncs:
         self, worker: LoadedWorker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
     ) -> RecordSynced:
         """Sync; the command that records it, still to be sent. Raises EffectObsolete when nobody waits for it,
-        ExecutorError."""
+        ExecutorError, and for a gate sync ObjectStoreError."""
         wanted = wanted_sync(worker.state, sync_id)
         if wanted is None:
             raise EffectObsolete("nobody waits for this sync any more")
@@ -57,6 +64,8 @@ class WorkspaceSyncs:
             previous=worker.state.last_sync,
         )
         result = await self._synced(worker, request, context, attempt)
+        if request.gate and self._flush_store is not None:
+            await self._flush_store()
         return RecordSynced(
             generation=call.generation,
             sync_id=sync_id,

@@ -81,10 +81,20 @@ class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConve
     told: tuple[Message, ...] = ()
 
 
+class OutsideRun(_Value, frozen=True, kw_only=True):
+    """What an external run has instead of a spec: its session's app, project and user, if known when it was bound.
+    `reported_at`: the time of its last event."""
+
+    reported_at: datetime
+    app_id: str = ""
+    project_name: str = ""
+    user_login_name: str = ""
+
+
 class Run(_Value, frozen=True, kw_only=True):
-    """`spec`: None for an external run, which callbacks drive. `entries`: the number of the attempt's journal entries
-    that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: by question id.
-    `usage`: of the attempts so far.
+    """`spec`: None for an external run, which callbacks drive; it has `outside`. `entries`: the number of the attempt's
+    journal entries that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: by
+    question id. `usage`: of the attempts so far.
     """
 
     session_id: str
@@ -99,6 +109,7 @@ class Run(_Value, frozen=True, kw_only=True):
     usage: Usage = Usage()
     provider_session_id: str = ""
     carried: InheritedConversation | None = None
+    outside: OutsideRun | None = None
 
     @property
     def is_external(self) -> bool:

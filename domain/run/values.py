@@ -89,6 +89,14 @@ def timeout_error(what: str, limit_ms: int) -> RunError:
     return RunError(error_class="timeout", message=message)
 
 
+def silent_outside_error(limit_ms: int) -> RunError:
+    message = (
+        f"nothing was reported of this external run for more than {limit_ms / 1000:g} s, so it has ended here; "
+        "EXTERNAL_RUN_SILENCE_TIMEOUT_MS is the limit"
+    )
+    return RunError(error_class="timeout", message=message)
+
+
 class Usage(Wire, frozen=True, kw_only=True):
     """Sums over the attempts of a run; None if no attempt reported the value."""
 

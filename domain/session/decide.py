@@ -37,6 +37,9 @@ from domain.session.state import (
 from domain.session.workspace_history import continue_restore, record_orphan, removal, request_restore
 from domain.workspace.sync import GATE_REASONS
 
+MAX_OUTSIDE_RUNS = 100
+"""External runs attached to one session at a time; each of them holds the worker, so further ones need not."""
+
 
 def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[Event]:
     """The events that `command` leads to in `state`; none when it changes nothing.
@@ -58,14 +61,20 @@ def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[E
 
 
 def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Running):
-        raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
-    if command.run_id in state.attached_runs:
-        return ()
-    if state.attached_runs:
-        raise Conflict(f"run {state.attached_runs[0]} is attached to this session", "session_busy")
-    attached = e.SessionRunAttached(generation=state.generation, attached_run_id=command.run_id)
-    if state.lifecycle.stop is not None:
+    if command.outside:
+        if command.run_id in state.attached_runs or len(state.outside_runs) >= MAX_OUTSIDE_RUNS:
+            return ()
+    else:
+        if not isinstance(state.lifecycle, Running):
+            raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
+        if command.run_id in state.attached_runs:
+            return ()
+        if others := [run for run in state.attached_runs if run not in state.outside_runs]:
+            raise Conflict(f"run {others[0]} is attached to this session", "session_busy")
+    attached = e.SessionRunAttached(
+        generation=state.generation, attached_run_id=command.run_id, outside=command.outside
+    )
+    if isinstance(state.lifecycle, Running) and state.lifecycle.stop is not None:
         return (e.StopCanceled(generation=state.generation, reason="run_attached"), attached)
     return (attached,)
 

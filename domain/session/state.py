@@ -131,8 +131,9 @@ SETTLED_SYNCS_KEPT = 20
 
 class SessionWorker(_Value, frozen=True, kw_only=True):
     """All times are `occurred_at` of events. `last_sync`: the session's workspace. `restored` and `ever_active` are
-    about the current generation. `kept_since`: syncs that were replaced before that time are not kept. `collection_id`:
-    of the collection under way, else empty. `fork`: set if the session is a fork.
+    about the current generation. `outside_runs`: those of `attached_runs` that are external. `kept_since`: syncs that
+    were replaced before that time are not kept. `collection_id`: of the collection under way, else empty. `fork`: set
+    if the session is a fork.
     """
 
     app_id: str
@@ -147,6 +148,7 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     restored: bool = False
     ever_active: bool = False
     attached_runs: tuple[str, ...] = ()
+    outside_runs: tuple[str, ...] = ()
     pending_syncs: tuple[PendingSync, ...] = ()
     settled_syncs: tuple[SettledSync, ...] = ()
     last_sync: SyncRef | None = None

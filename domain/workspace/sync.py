@@ -20,7 +20,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     """One path of a sync manifest. `path` is relative to the workspace. If it or a link's `target` is not UTF-8, it
     is readable text only, and `path_bytes` or `target_bytes` has the exact bytes in base64. `hash`: the content's
     SHA-256 in hex. `pack` and `offset`: where a small file lies in a pack; other files are objects
-    `objects/{hash[:2]}/{hash}`."""
+    `objects/{hash[:2]}/{hash}`. `mtime_ns`: when it was modified last, in nanoseconds since the epoch; None in
+    manifests of earlier versions."""
 
     path: str
     kind: Literal["file", "dir", "symlink"]
@@ -32,6 +33,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     offset: int = 0
     path_bytes: str = ""
     target_bytes: str = ""
+    mtime_ns: int | None = None
 
 
 class SyncManifest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

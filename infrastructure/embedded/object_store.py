@@ -127,6 +127,11 @@ class EmbeddedObjectStore:
             await self._launch(access, deadline)
         return access
 
+    @property
+    def folder(self) -> Path:
+        """Where its objects are; there once it has started."""
+        return self._root
+
     def endpoint_on(self, host: str) -> str:
         """The server's URL at another of its addresses."""
         return f"http://{host}:{self._port()}"

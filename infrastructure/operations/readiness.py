@@ -8,6 +8,8 @@ from application.ports.object_store import ObjectStore
 from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.user_projections import UserProjectionRecords, UserProjectionStatus
 from infrastructure.operations.stopped_consumers import stopped_process_manager, stopped_projection
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.listener import PositionSignal
 from infrastructure.streams.hub import StreamHub
 from projections.ports import ProjectionAdministration
 
@@ -23,6 +25,19 @@ class PostgresReadiness:
 
     async def check(self) -> str:
         return f"Postgres {await self._server_version()}"
+
+
+class LogReadiness:
+    """Ready while the log continues what this process has seen of it."""
+
+    name = "log"
+
+    def __init__(self, continuity: LogContinuity, position: PositionSignal) -> None:
+        self._continuity, self._position = continuity, position
+
+    async def check(self) -> str:
+        self._continuity.require_unbroken()
+        return f"ends at position {self._position.last_position}"
 
 
 class ObjectStoreReadiness:

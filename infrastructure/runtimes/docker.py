@@ -1,6 +1,7 @@
 """The `docker` runtime: one hardened container per generation of a session worker."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,7 @@ _SECOND_END_S = 2.0
 _LOOK_S = 0.25
 """Seconds between two questions to the daemon, during a start, whether the container still runs."""
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Status = Literal["created", "running", "exited"]
 
@@ -57,6 +59,7 @@ class DockerWorkerRuntime:
 
     `environment` is this process's, for DOCKER_HOST and its like. A container's id is Docker's own. Starts, stops and
     removals of one container run one at a time within this process; between processes the effect's lease ensures it.
+    `shared`: other processes may work with the same containers.
     """
 
     name = "docker"
@@ -68,6 +71,7 @@ class DockerWorkerRuntime:
         setup: ExecutorSetup,
         *,
         environment: Mapping[str, str],
+        shared: bool = False,
         start_timeout_s: float = 60.0,
         stop_timeout_s: int = 15,
         threads: int = 16,
@@ -76,6 +80,7 @@ class DockerWorkerRuntime:
         self._settings = settings
         self._setup = replace(setup, idle_exit_s=0)  # Docker would start it again at once
         self._engine = DockerEngine(environment, installation=installation, connections=threads)
+        self._shared = shared
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="docker-runtime")
@@ -111,11 +116,24 @@ class DockerWorkerRuntime:
         return self._engine.image_labels(self._settings.image)
 
     async def shutdown(self) -> None:
-        """Do nothing: Docker keeps the containers running (`unless-stopped`), and the next process goes on with their
-        runs."""
+        """As `end_idle`: Docker keeps containers with a run going, and the next process goes on with their runs."""
+        await self.end_idle()
 
     async def end_idle(self) -> None:
-        """Do nothing, as `shutdown`."""
+        """Stop the containers without an active run, with their files in them; none if other processes may work with
+        them. What can't be asked or stopped is left running."""
+        if self._shared:
+            return
+        try:
+            own = await self._call(self._engine.own)
+        except RuntimeUnavailable as error:
+            log.warning("containers were left as they are: %s", error)
+            return
+        running = [each["Id"] for each in own if _public_status(each["State"]) == "running"]
+        ended = await asyncio.gather(*(self._call(self._end_if_idle, each) for each in running), return_exceptions=True)
+        for container_id, error in zip(running, ended, strict=True):
+            if isinstance(error, BaseException):
+                log.warning("container %s was left running: %s", container_id[:12], error)
 
     def close(self) -> None:
         """Release threads and connections and abort starts under way. Containers stay."""
@@ -253,6 +271,14 @@ class DockerWorkerRuntime:
     def _stop(self, spec: ContainerSpec, container_id: str) -> None:
         with self._alone(container_id):
             if self._find(spec, container_id):
+                self._engine.stop(container_id, patience_s=self._stop_timeout_s)
+
+    def _end_if_idle(self, container_id: str) -> None:
+        with self._alone(container_id):
+            found = self._engine.find(container_id)
+            if found is None or _status(found) != "running":
+                return
+            if not probe(published_url(found, self._settings.network), timeout_s=_PROBE_S).active_runs:
                 self._engine.stop(container_id, patience_s=self._stop_timeout_s)
 
     def _remove(self, spec: ContainerSpec, container_id: str) -> None:

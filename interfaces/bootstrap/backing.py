@@ -2,12 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from infrastructure.embedded.folder_flush import FolderFlush
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
 from infrastructure.embedded.object_store import EmbeddedObjectStore
 from infrastructure.embedded.postgres import EmbeddedPostgres
@@ -25,7 +26,8 @@ from interfaces.settings import Settings, SettingsError
 @dataclass(frozen=True, kw_only=True)
 class BackingServices:
     """`dsn`: of a migrated database. `object_store`: the store as this process reaches it; `worker_object_store`: the
-    same as session workers reach it. `installation`: the id that all processes on one database share. `serves_api`:
+    same as session workers reach it; `flush_object_store`: makes what it has accepted durable, where a PUT does not.
+    `installation`: the id that all processes on one database share. `serves_api`:
     whether the API is in this process."""
 
     settings: Settings
@@ -35,6 +37,7 @@ class BackingServices:
     installation: str
     secret: bytes = field(repr=False)
     serves_api: bool = True
+    flush_object_store: Callable[[], Awaitable[None]] | None = None
 
 
 @asynccontextmanager
@@ -50,8 +53,9 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
             stack.enter_context(HomeLock(home))
             dsn = settings.database_url or await _start_postgres(settings, stack)
             if settings.embedded_object_store:
-                object_store, worker_object_store = await _start_object_store(settings, stack)
+                object_store, worker_object_store, flush = await _start_object_store(settings, stack)
             else:
+                flush = None
                 object_store = worker_object_store = await asyncio.to_thread(configured_object_store, settings)
             secret = settings.secret or installation_secret(home)
             await migrate(dsn)
@@ -65,6 +69,7 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
                 worker_object_store=worker_object_store,
                 installation=await installation_id(dsn),
                 secret=secret.encode(),
+                flush_object_store=flush,
             )
         yield backing
 
@@ -76,14 +81,20 @@ async def _start_postgres(settings: Settings, stack: AsyncExitStack) -> str:
     return dsn
 
 
-async def _start_object_store(settings: Settings, stack: AsyncExitStack) -> tuple[S3Location, S3Location]:
-    """The store as this process reaches it, and as session workers do: containers can't reach our loopback."""
+async def _start_object_store(
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[S3Location, S3Location, Callable[[], Awaitable[None]]]:
+    """The store as this process reaches it, and as session workers do: containers can't reach our loopback. And what
+    makes its content durable."""
     docker = settings.worker_runtime == "docker"
     gateway = await asyncio.to_thread(address_for_containers, os.environ) if docker else None
     server = EmbeddedObjectStore(settings.home, bucket=settings.bucket, also_on=gateway)
     location = (await stack.enter_async_context(server)).location
     await stack.enter_async_context(restart_on_exit(server))
-    return location, replace(location, endpoint=server.endpoint_on(gateway)) if gateway else location
+    flush = FolderFlush(server.folder)
+    stack.callback(flush.close)
+    for_workers = replace(location, endpoint=server.endpoint_on(gateway)) if gateway else location
+    return location, for_workers, flush.flush
 
 
 async def configured_services(settings: Settings, *, serves_api: bool) -> BackingServices:

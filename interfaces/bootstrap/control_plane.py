@@ -42,6 +42,7 @@ from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.postgres.connections import open_untried_pool
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
 from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
@@ -69,6 +70,7 @@ class ControlPlane:
 
     backing: BackingServices
     owner: str
+    continuity: LogContinuity
     store: GroupCommitEventStore
     listener: PostgresListener
     hub: StreamHub
@@ -106,10 +108,11 @@ async def control_plane(backing: BackingServices) -> AsyncIterator[ControlPlane]
 
 async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane:
     settings, dsn = backing.settings, backing.dsn
-    store = await stack.enter_async_context(GroupCommitEventStore(dsn))
-    listener = await stack.enter_async_context(PostgresListener(dsn))
+    continuity = LogContinuity()
+    store = await stack.enter_async_context(GroupCommitEventStore(dsn, continuity=continuity))
+    listener = await stack.enter_async_context(PostgresListener(dsn, continuity=continuity))
     hub = await stack.enter_async_context(
-        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams)
+        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams, continuity=continuity)
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
     pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
@@ -123,7 +126,9 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     directory = await stack.enter_async_context(_directory(backing, credentials))
     sessions, runs = await _aggregates(dsn, store, stack)
     workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
-    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000)
+    syncs = WorkspaceSyncs(
+        workers, first_after_s=settings.sync_progress_ms / 1000, flush_store=backing.flush_object_store
+    )
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     queue = PostgresRunQueue(pool, queue_signal, max_running=settings.max_runs)
@@ -133,10 +138,11 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
-    run_commands = RunCommands(runs=runs, tail=hub, providers=providers, new_id=new_id)
+    run_commands = RunCommands(runs=runs, sessions=sessions, tail=hub, providers=providers, new_id=new_id)
     return ControlPlane(
         backing=backing,
         owner=owner,
+        continuity=continuity,
         store=store,
         listener=listener,
         hub=hub,

@@ -8,9 +8,11 @@ from application.operations.queue_reconciliation import ReconcileRunQueue
 from application.operations.reconcilers import Reconcilers
 from application.operations.schedule import Schedule
 from application.ports.operations import ReadinessCheck
+from application.runs.limits import RunLimits
 from application.sessions.content_collection import RequestCollections
 from infrastructure.operations.metrics import ControlPlaneMetrics
 from infrastructure.operations.readiness import (
+    LogReadiness,
     ObjectStoreReadiness,
     PostgresReadiness,
     ProcessManagersReadiness,
@@ -37,6 +39,11 @@ def reconcilers(plane: ControlPlane) -> Reconcilers:
         ),
         candidates=reads,
         questions=reads,
+        external_runs=reads,
+        external_run_limits=RunLimits(
+            run=timedelta(milliseconds=settings.run_timeout_ms),
+            silence=timedelta(milliseconds=settings.external_run_silence_timeout_ms),
+        ),
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
         effects=plane.ledger,
         collections=RequestCollections(
@@ -65,6 +72,7 @@ def schedule(plane: ControlPlane) -> Schedule:
 def readiness(plane: ControlPlane, pool: Pool) -> tuple[ReadinessCheck, ...]:
     return (
         PostgresReadiness(partial(server_version, pool)),
+        LogReadiness(plane.continuity, plane.listener.position),
         ObjectStoreReadiness(plane.objects, plane.object_threads),
         ProjectionsReadiness(plane.reads.administration),
         ProcessManagersReadiness(plane.process_manager_records),

@@ -25,6 +25,10 @@ from interfaces.bootstrap.backing import BackingServices
 from interfaces.logging import keep_out_of_logs
 from interfaces.settings import Settings
 
+UNATTENDED_S = 600
+"""How much longer than any session worker that a control plane looks after an executor of the `process` runtime may go
+without a call before it ends by itself."""
+
 
 def worker_runtime(
     backing: BackingServices, session: AwsSession
@@ -38,7 +42,10 @@ def worker_runtime(
     keep_out_of_logs(redactor.json)
     credentials = PassedOnCredentials(session, learn=redactor.learn)
     setup = ExecutorSetup(
-        object_store=backing.worker_object_store, credentials=credentials.current, redact=redactor.text
+        object_store=backing.worker_object_store,
+        credentials=credentials.current,
+        idle_exit_s=idle_exit_s(settings),
+        redact=redactor.text,
     )
     if settings.executor_base_url is not None:
         return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables), credentials
@@ -56,6 +63,7 @@ def worker_runtime(
             ),
             setup,
             environment=os.environ,
+            shared=not settings.embedded_postgres,
         )
         return docker, _catalog(settings, variables, docker.image_labels), credentials
     process = ProcessWorkerRuntime(
@@ -65,6 +73,12 @@ def worker_runtime(
         credentials=variables,
     )
     return process, _catalog(settings, variables), credentials
+
+
+def idle_exit_s(settings: Settings) -> int:
+    """Seconds without a call after which an executor may conclude that no control plane is there any more. While one
+    is, it syncs a worker that stays, and stops one that idles, before that."""
+    return max(settings.idle_timeout_ms, settings.stale_sync_after_ms) // 1000 + UNATTENDED_S
 
 
 @asynccontextmanager

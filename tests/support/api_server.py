@@ -189,7 +189,7 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_run
     )
-    run_commands = RunCommands(runs=runs, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
+    run_commands = RunCommands(runs=runs, sessions=sessions, tail=hub, providers=PROVIDER_CATALOG, new_id=_new_id)
     deps = ApiDependencies(
         sessions=SessionCommands(
             sessions=sessions,

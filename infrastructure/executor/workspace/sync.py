@@ -330,6 +330,7 @@ def _entry(file: FoundFile, content_hash: str, location: Location, *, size: int 
         hash=content_hash,
         pack=location.pack,
         offset=location.offset,
+        mtime_ns=file.mtime_ns,
     )
 
 

@@ -1,16 +1,17 @@
 """What the event store raises. Each is an error of the `eventsourcing` library, too, so that its callers need no
-translation; StreamConflict is also the port's.
+translation; StreamConflict and LogDiscontinued are also the port's.
 
 eventsourcing.persistence.PersistenceError
 ├── InterfaceError      EventStoreClosed
 ├── OperationalError    EventStoreUnavailable
+│                       └── LogDiscontinued (and LogWentBack)
 ├── DataError           AppendRefused (and ValueError)
 └── IntegrityError      StreamConflict (and ExpectedSeqConflict), TrackingConflict
 """
 
 from eventsourcing.persistence import DataError, IntegrityError, InterfaceError, OperationalError
 
-from application.ports.event_store import ExpectedSeqConflict
+from application.ports.event_store import ExpectedSeqConflict, LogWentBack
 
 
 class EventStoreClosed(InterfaceError):
@@ -20,6 +21,10 @@ class EventStoreClosed(InterfaceError):
 class EventStoreUnavailable(OperationalError):
     """The database could not be reached within the time limit. The events may have been written: appending them again
     with the same event ids is safe, and the result shows it."""
+
+
+class LogDiscontinued(EventStoreUnavailable, LogWentBack):
+    """The port's LogWentBack, as the store raises it: nothing was written, nor will be by this process."""
 
 
 class AppendRefused(DataError, ValueError):

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 import sql
+from application.ports.run_queue import EXTERNAL_RUN_ATTEMPTS, external_run_key
 from application.process_managers.outcomes import (
     DequeueRun,
     DropDeadEffect,
@@ -28,7 +29,6 @@ from domain.record import RecordedEvent
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL
 
-EXTERNAL_RUN_ATTEMPTS = 5
 SLOT_QUERIES = {"wanted": "want_worker_slot", "up": "worker_is_up", "free": "free_worker_slot"}
 Connection = psycopg.AsyncConnection[Any]
 Outcomes = Sequence[tuple[RecordedEvent, Outcome]]
@@ -81,9 +81,8 @@ async def _record_effects(connection: Connection, outcomes: Outcomes) -> None:
 
 async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
     queued = [(event, run.run_id, run.session_id, run.max_attempts) for event, run in _of(outcomes, EnqueueRun)]
-    # An external run must not hold back other runs of its session: it is queued under a key of its own.
     queued += [
-        (event, run.run_id, f"outside {run.run_id}", EXTERNAL_RUN_ATTEMPTS)
+        (event, run.run_id, external_run_key(run.run_id), EXTERNAL_RUN_ATTEMPTS)
         for event, run in _of(outcomes, EnqueueFinish)
     ]
     postponed, ended = _of(outcomes, PostponeRun), _of(outcomes, DequeueRun)

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 import sql
 from application.command_context import CommandContext
 from domain.event import Event
@@ -17,6 +19,8 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from tests.support.async_run import run
+
+pytestmark = pytest.mark.every_postgres
 
 LEASE = timedelta(seconds=30)
 EXPIRED = timedelta(seconds=-1)

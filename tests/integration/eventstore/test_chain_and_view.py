@@ -10,6 +10,8 @@ from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import Noted, new_event, new_events
 
+pytestmark = pytest.mark.every_postgres
+
 
 def fill(dsn: str) -> None:
     async def run() -> None:
