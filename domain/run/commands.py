@@ -117,7 +117,7 @@ class CancelRun(_Command, frozen=True, kw_only=True):
 
 class EndOverdueRun(_Command, frozen=True, kw_only=True):
     """End an external run that is over a limit at `now`: `run_ms` since it was bound, `silence_ms` since its last
-    event, not limited while a question is open. 0: no limit."""
+    report, not limited while a question is open. 0: no limit."""
 
     now: datetime
     run_ms: int

@@ -31,7 +31,7 @@ def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
     handler = _HANDLERS.get(type(event))
     if handler is not None:
         state = handler(state, event, occurrence.occurred_at)
-    if state.outside is not None:
+    if state.outside is not None and (type(event) in e.AGENT_EVENTS or isinstance(event, e.HumanLoopReplyAccepted)):
         state = replace(state, outside=replace(state.outside, reported_at=occurrence.occurred_at))
     if type(event) in e.AGENT_EVENTS and isinstance(event, e.LeasedEvent) and event.lease_generation > 0:
         # A callback has lease 0; its event id may look like that of a journal entry, so it must not be read.

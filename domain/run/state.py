@@ -83,7 +83,7 @@ class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConve
 
 class OutsideRun(_Value, frozen=True, kw_only=True):
     """What an external run has instead of a spec: its session's app, project and user, if known when it was bound.
-    `reported_at`: the time of its last event."""
+    `reported_at`: the time of the last report, or answer to it."""
 
     reported_at: datetime
     app_id: str = ""
