@@ -12,7 +12,7 @@ import msgspec
 
 from application.ports.effect_kinds import EffectKind
 from domain.record import RecordedEvent
-from domain.session.commands import DetachRun, RequestSync
+from domain.session.commands import AttachRun, DetachRun, RequestSync
 
 
 class SendToSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,7 +20,7 @@ class SendToSession(msgspec.Struct, frozen=True, kw_only=True):
 
     command_id: str
     run_id: str
-    command: RequestSync | DetachRun
+    command: AttachRun | DetachRun | RequestSync
 
 
 class RunDetached(msgspec.Struct, frozen=True, kw_only=True):

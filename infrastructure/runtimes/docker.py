@@ -131,9 +131,9 @@ class DockerWorkerRuntime:
             return
         running = [each["Id"] for each in own if _public_status(each["State"]) == "running"]
         ended = await asyncio.gather(*(self._call(self._end_if_idle, each) for each in running), return_exceptions=True)
-        for container_id, error in zip(running, ended, strict=True):
-            if isinstance(error, BaseException):
-                log.warning("container %s was left running: %s", container_id[:12], error)
+        for container_id, failure in zip(running, ended, strict=True):
+            if isinstance(failure, BaseException):
+                log.warning("container %s was left running: %s", container_id[:12], failure)
 
     def close(self) -> None:
         """Release threads and connections and abort starts under way. Containers stay."""

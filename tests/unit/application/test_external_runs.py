@@ -41,7 +41,8 @@ def test_an_external_run_of_which_nothing_is_reported_ends_and_its_session_is_fr
     assert (early.examined, early.failed) == (2, 1)
     assert (counts.examined, counts.acted, counts.failed) == (2, 1, 1)
     assert "outside" in made.queue.waiting
-    bound, *life, finished = [event.event for event in made.log.of("run:outside")]
+    events: list[Any] = [event.event for event in made.log.of("run:outside")]
+    bound, *life, finished = events
     assert (bound.app_id, bound.project_name, bound.user_login_name) == ("app", "default", "ada")
     assert [event.wire_name for event in life][:2] == ["run.timed_out", "run.agent_finished"]
     assert (finished.outcome, finished.exported, finished.error.error_class) == ("failed", True, "timeout")

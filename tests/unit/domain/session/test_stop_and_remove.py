@@ -198,8 +198,8 @@ class TestAnExternalRun:
         session.given(*BUSY).when(self.ATTACH).then(self.ATTACHED)
 
     def test_lets_it_go_with_its_end(self):
-        given = session.given(*RUNNING, self.ATTACHED).when(c.DetachRun(run_id="o1"))
-        given = given.then(e.SessionRunDetached(generation=1, detached_run_id="o1"))
+        detached = session.given(*RUNNING, self.ATTACHED).when(c.DetachRun(run_id="o1"))
+        given = detached.then(e.SessionRunDetached(generation=1, detached_run_id="o1"))
         assert (given.state.attached_runs, given.state.outside_runs) == ((), ())
 
     def test_is_one_of_a_hundred_at_most(self):
