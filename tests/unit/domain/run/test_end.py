@@ -236,6 +236,13 @@ def test_an_aborted_run_fails_with_the_reason_once_its_agent_is_ended():
     given.when(entry).then(replace(ended, outcome="failed", error=reason))
 
 
+def test_an_external_run_that_is_aborted_has_ended_since_nobody_here_ends_its_agent():
+    reason = error("environment")
+    given = run.given(*BOUND, ASKED).when(c.AbortRun(error=reason))
+    expired = e.HumanLoopExpired(question_id="q1", reason=reason.message)
+    given.then(e.RunAborted(error=reason), expired, e.RunAgentFinished(outcome="failed", error=reason))
+
+
 def test_a_run_that_is_not_executed_or_canceled_already_is_not_aborted():
     for history in (QUEUED, ENDED, (*RUNNING, CANCEL_REQUESTED)):
         run.given(*history).when(c.AbortRun(error=error("environment"))).then_nothing()

@@ -290,6 +290,12 @@ class TestAContainerThatHasWrittenTooMuch:
         given = given.when(c.DetachRun(run_id="r1")).then(DETACHED, DISK_STOP)
         assert given.state.disk_stop == ""
 
+    def test_is_stopped_only_once_external_runs_are_detached_too(self):
+        outside = e.SessionRunAttached(generation=1, attached_run_id="o1", outside=True)
+        given = session.given(*BUSY, outside).when(LIMIT).then(replace(EXCEEDED, attached_run_id="r1"))
+        given = given.when(c.DetachRun(run_id="r1")).then(DETACHED)
+        given.when(c.DetachRun(run_id="o1")).then(replace(DETACHED, detached_run_id="o1"), DISK_STOP)
+
     def test_is_looked_at_again_after_its_stop_was_canceled(self):
         failed = session.given(*RUNNING).when(LIMIT).then_types(e.DiskLimitExceeded, e.StopRequested)
         failed = failed.when(gate_failed("gate", final=True)).then_types(e.SessionSyncFailed, e.StopCanceled)
