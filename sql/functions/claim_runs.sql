@@ -21,7 +21,6 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET enable_bitmapscan = off
-SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
