@@ -1,5 +1,7 @@
-"""Atomic and durable file writes: a temporary file beside the target, fsync, rename, fsync of the folder."""
+"""Atomic and durable file writes: a temporary file beside the target, fsync, rename, fsync of the folder. And the flush
+of a whole file system, for what others have written."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -28,3 +30,11 @@ def flush_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def flush_filesystem(fd: int) -> None:
+    """syncfs: make everything written so far to the file system of an open file durable. Blocks. Raises OSError, also
+    for what could not be written since `fd` was opened."""
+    if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

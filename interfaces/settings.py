@@ -73,7 +73,7 @@ class Settings(WorkSlots, QuotaSettings):
     database_url: str | None = setting(
         "DATABASE_URL",
         values.DATABASE_URL,
-        "Postgres to use instead of the embedded one.",
+        "Postgres, version 15 to 18, to use instead of the embedded one.",
         default=None,
         shown_default="embedded Postgres",
         secret=True,
@@ -254,6 +254,13 @@ class Settings(WorkSlots, QuotaSettings):
         "RUN_SILENCE_TIMEOUT_MS",
         values.integer(0, values.YEAR_MS),
         "Milliseconds without an event of the agent, waits for answers not counted, before its run fails; 0: no limit.",
+        default=21_600_000,
+    )
+    external_run_silence_timeout_ms: int = setting(
+        "EXTERNAL_RUN_SILENCE_TIMEOUT_MS",
+        values.integer(0, values.YEAR_MS),
+        "Milliseconds without a callback, waits for answers not counted, before a run that another program executes "
+        "fails and its session is free to be stopped; 0: no limit but `RUN_TIMEOUT_MS`.",
         default=21_600_000,
     )
     public_url: str | None = setting(

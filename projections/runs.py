@@ -197,14 +197,14 @@ def _slim_question(question: Question) -> Question:
 
 def columns(row: RunRow) -> tuple[Column, ...]:
     """In the order of the table."""
-    spec = row.run.spec
+    spec, owner = row.run.spec, row.run.spec or row.run.outside
     return (
         row.created_position,
         row.run.public_state,
         row.run.session_id,
         spec.provider if spec else "",
-        spec.app_id if spec else "",
-        spec.user_login_name if spec else "",
+        owner.app_id if owner else "",
+        owner.user_login_name if owner else "",
         len(row.run.open_questions),
     )
 
@@ -236,13 +236,14 @@ def _fields(row: RunRow, end: StreamEnd) -> dict[str, Any]:
     run, stage = row.run, row.run.stage
     spec = run.spec or RunSpec(session_id=run.session_id, app_id="", project_name="", user_login_name="",
                                provider="", messages=(), max_attempts=0)  # fmt: skip
+    owner = run.outside or spec
     ended = stage if isinstance(stage, Finishing | Finished) else None
     return {
         "run_id": row.run_id,
         "session_id": run.session_id,
-        "app_id": spec.app_id,
-        "project_name": spec.project_name,
-        "user_login_name": spec.user_login_name,
+        "app_id": owner.app_id,
+        "project_name": owner.project_name,
+        "user_login_name": owner.user_login_name,
         "provider": spec.provider,
         "model": spec.model,
         "state": run.public_state,
@@ -281,7 +282,7 @@ def usage_view(usage: Usage) -> UsageView:
 
 RUNS: Projection[RunRow] = Projection(
     name="runs",
-    version=4,
+    version=5,
     row_type=RunRow,
     events=[
         e.RunQueued,

@@ -120,8 +120,8 @@ def _slim(worker: SessionWorker) -> SessionWorker:
 
 def columns(row: SessionWorkerRow) -> tuple[Column, ...]:
     """In the order of the table. The last three: since when the worker is idle (null while a run is attached or it is
-    not running), since when it is stopped (null while a removal is pending), and the time of its last sync or else its
-    creation (null while a sync is pending or it is not running)."""
+    not running), since when it is stopped (null while a run is attached or a removal is pending), and the time of its
+    last sync or else its creation (null while a sync is pending or it is not running)."""
     worker = row.worker
     return (
         row.created_position,
@@ -131,7 +131,7 @@ def columns(row: SessionWorkerRow) -> tuple[Column, ...]:
         worker.user_login_name,
         worker.last_sync_status,
         _idle_since(worker),
-        worker.lifecycle.since if isinstance(worker.lifecycle, Stopped) and worker.lifecycle.remove is None else None,
+        _stopped_since(worker),
         _unsynced_since(worker),
     )
 
@@ -140,6 +140,14 @@ def _idle_since(worker: SessionWorker) -> datetime | None:
     match worker.lifecycle:
         case Running(stop=None) if not worker.attached_runs:
             return worker.last_active_at
+        case _:
+            return None
+
+
+def _stopped_since(worker: SessionWorker) -> datetime | None:
+    match worker.lifecycle:
+        case Stopped(remove=None, since=since) if not worker.attached_runs:
+            return since
         case _:
             return None
 
@@ -230,7 +238,7 @@ def _stopped_at(worker: SessionWorker) -> datetime | None:
 
 SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     name="session_workers",
-    version=5,
+    version=6,
     row_type=SessionWorkerRow,
     events=[
         e.ActivationRequested,

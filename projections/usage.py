@@ -16,7 +16,8 @@ Dimension = Literal["runId", "sessionId", "appId", "projectName", "userLoginName
 
 
 class UsageRow(RowStruct, frozen=True, kw_only=True):
-    """`outcome`: None until the run has ended. App, project, user, provider and model of an external run are empty."""
+    """`outcome`: None until the run has ended. Provider and model of an external run are empty; so are app, project and
+    user where its session was not known when it was bound."""
 
     run_id: str
     session_id: str
@@ -63,8 +64,14 @@ def fold(row: UsageRow | None, recorded: RecordedEvent) -> UsageRow | None:
                 provider=spec.provider,
                 model=spec.model,
             )
-        case e.RunBound(bound_session_id=session_id) if row is None:
-            return UsageRow(run_id=id_of_stream(recorded), session_id=session_id)
+        case e.RunBound() if row is None:
+            return UsageRow(
+                run_id=id_of_stream(recorded),
+                session_id=event.bound_session_id,
+                app_id=event.app_id,
+                project_name=event.project_name,
+                user_login_name=event.user_login_name,
+            )
         case e.RunFinished() if row is not None and row.outcome is None:
             return replace(row, outcome=event.outcome, usage=event.usage, finished_at=recorded.occurred_at)
         case _:
@@ -163,7 +170,7 @@ def _numbers(rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
 
 USAGE: Projection[UsageRow] = Projection(
     name="usage",
-    version=1,
+    version=2,
     row_type=UsageRow,
     events=[e.RunQueued, e.RunBlocked, e.RunBound, e.RunFinished],
     key=id_of_stream,

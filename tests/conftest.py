@@ -6,11 +6,15 @@ from typing import Any
 import pytest
 
 from infrastructure.embedded.object_store import ObjectStoreAccess
+from tests.support.debian_postgres import required_debian_postgres
 from tests.support.distribution import ByScope, in_order
 from tests.support.samples import Samples, begin, chosen, commit
 from tests.support.servers import (
+    QUICK_SERVERS,
     ObjectStoreServer,
     PostgresServer,
+    QuickDebianPostgres,
+    QuickPostgres,
     shared_object_store,
     shared_postgres,
     stop_shared_servers,
@@ -23,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("proofs")
     group.addoption("--sample-proofs", action="store_true", help="go through samples of the long proofs, not the whole")
     group.addoption("--proof-seed", help="chooses the samples; by default the hash of the commit")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "postgres_server" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_postgres"):
+        servers = [pytest.param(kind, id=name) for kind, name in QUICK_SERVERS.items()]
+        metafunc.parametrize("postgres_server", servers, indirect=True, scope="session")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -92,8 +102,11 @@ def sendable(value: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> PostgresServer:
-    return shared_postgres()
+def postgres_server(request: pytest.FixtureRequest) -> PostgresServer:
+    kind = getattr(request, "param", QuickPostgres)
+    if kind is QuickDebianPostgres:
+        required_debian_postgres()
+    return shared_postgres(kind)
 
 
 @pytest.fixture(scope="session")

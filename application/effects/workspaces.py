@@ -5,6 +5,7 @@ from application.executor_protocol import OVER_QUOTA, RestoreRequest, ValidateRe
 from application.ports.effect_handler import EffectFailed, EffectObsolete
 from application.ports.effect_ledger import ClaimedEffect
 from application.ports.executor import ExecutorError
+from application.ports.object_store import ObjectStoreError
 from application.ports.worker_runtime import RuntimeUnavailable, StartFailed
 from application.sessions.session_workers import LoadedWorker, SessionWorkers
 from application.sessions.workspace_syncs import WorkspaceSyncs
@@ -96,8 +97,8 @@ class ValidateWorkspace(_WorkspaceEffect):
 
 
 class SyncWorkspace:
-    """Every sync, gate syncs included. If its executor has died, a running session worker is revived for the next
-    try. The refusal of a workspace beyond its limits is final."""
+    """Every sync, gate syncs included. If its executor has ended, a running session worker is revived first; if it dies
+    meanwhile, for the next try. The refusal of a workspace beyond its limits is final."""
 
     def __init__(self, workers: SessionWorkers, syncs: WorkspaceSyncs) -> None:
         self._workers, self._syncs = workers, syncs
@@ -105,6 +106,7 @@ class SyncWorkspace:
     async def perform(self, effect: ClaimedEffect) -> None:
         worker = await self._workers.find(effect.params["sessionId"], effect.params["generation"])
         sync_id = self._sync_id(effect, worker)
+        worker = await self._up(effect, worker)
         try:
             await self._syncs.sync(worker, sync_id, effect.context, attempt=effect.attempt)
         except ExecutorError as error:
@@ -114,6 +116,23 @@ class SyncWorkspace:
                 raise EffectObsolete(str(error)) from error
             await self._look_after(effect, worker, error)
             raise EffectFailed(str(error)) from error
+        except ObjectStoreError as error:
+            await self._record_failure(effect, worker, sync_id, str(error), final=False)
+            raise EffectFailed(str(error)) from error
+
+    async def _up(self, effect: ClaimedEffect, worker: LoadedWorker) -> LoadedWorker:
+        """The worker with an executor, as far as that can be had: the sync says what is wrong where it can't."""
+        if not isinstance(worker.state.lifecycle, Running):
+            return worker
+        try:
+            if await self._workers.is_up(worker):
+                return worker
+            revived = await self._workers.revive(worker, effect.context)
+        except (ExecutorError, RuntimeUnavailable, StartFailed):
+            return worker
+        if revived is None:
+            raise EffectObsolete("the container is gone")
+        return revived
 
     async def _look_after(self, effect: ClaimedEffect, worker: LoadedWorker, error: ExecutorError) -> None:
         """After a failed sync: a container that is gone is recorded as lost (its executor may still answer for a while,

@@ -4,11 +4,11 @@ from application.aggregates.reconcile_log import ReconcileLog, first_subjects
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.operations import ReconcileCounts
-from application.ports.run_queue import LostRun, RunQueue
+from application.ports.run_queue import EXTERNAL_RUN_ATTEMPTS, LostRun, RunQueue, external_run_key
 from application.runs.commands import Runs
 from domain.identifiers import run_stream
 from domain.operations.events import ReconcileFinished
-from domain.run.queue_share import share_of
+from domain.run.queue_share import QueueShare, share_of
 from domain.run.state import Active, Finishing, Queued
 
 
@@ -39,18 +39,21 @@ class ReconcileRunQueue:
         return ReconcileCounts(examined=len(restored), acted=len(restored), position=position)
 
     async def _lost_run(self, run_id: str) -> LostRun | None:
-        """The missing row; None for a run that has ended (the read model was behind) or that is external."""
+        """The missing row; None for a run that has ended (the read model was behind), or an external one that others
+        still execute."""
         run = (await self._runs.load(run_id)).state
-        if run is None or run.spec is None or not isinstance(run.stage, Queued | Active | Finishing):
+        if run is None or not isinstance(run.stage, Queued | Active | Finishing):
+            return None
+        if run.spec is None and not isinstance(run.stage, Finishing):
             return None
         (queued,) = await self._store.read_stream(run_stream(run_id), limit=1)
         return LostRun(
             run_id=run_id,
-            session_id=run.session_id,
+            session_id=run.session_id if run.spec else external_run_key(run_id),
             position=queued.position,
             attempts=run.attempt,
-            max_attempts=run.spec.max_attempts,
+            max_attempts=run.spec.max_attempts if run.spec else EXTERNAL_RUN_ATTEMPTS,
             lease_generation=run.lease_generation + 1,  # the row may have been claimed without an event of it yet
-            share=share_of(run.spec),
+            share=share_of(run.spec) if run.spec else QueueShare(),
             available_at=run.stage.available_at if isinstance(run.stage, Queued) else None,
         )

@@ -12,8 +12,9 @@ from application.operations.orphans import CleanOrphans
 from application.operations.queue_reconciliation import ReconcileRunQueue
 from application.ports.effect_ledger import EffectLedger
 from application.ports.housekeeping import HousekeepingCandidates
-from application.ports.operations import ExpiredQuestions, ReconcileCounts, StaleRuns
+from application.ports.operations import ExpiredQuestions, OverdueExternalRuns, ReconcileCounts, StaleRuns
 from application.runs.commands import RunCommands
+from application.runs.limits import RunLimits
 from application.sessions.commands import SessionCommands
 from application.sessions.content_collection import RequestCollections
 from domain.errors import DomainError
@@ -37,6 +38,8 @@ class Reconcilers:
         queue_reconciliation: ReconcileRunQueue,
         candidates: HousekeepingCandidates,
         questions: ExpiredQuestions,
+        external_runs: OverdueExternalRuns,
+        external_run_limits: RunLimits,
         orphans: CleanOrphans,
         effects: EffectLedger,
         collections: RequestCollections,
@@ -50,12 +53,15 @@ class Reconcilers:
         self._effects, self._collections = effects, collections
         self._reconcile_log, self._clock = reconcile_log, clock
         self._seen_orphans: set[str] = set()
+        self._external_runs, self._external_run_limits = external_runs, external_run_limits
         self._stale_sync_after = stale_sync_after
 
     async def reconcile_runs(self, context: CommandContext, *, wait_s: float) -> ReconcileCounts:
-        """Take over runs whose lease has run out, put runs that the queue has lost back into it, and expire questions.
-        Workers do all of this by themselves, too; `wait_s` bounds how long this call watches the runs taken over."""
+        """Take over runs whose lease has run out, put runs that the queue has lost back into it, expire questions, and
+        end external runs that are overdue. All of this is also done by the clock or by workers; `wait_s` bounds how
+        long this call watches the runs taken over."""
         expired = await self.expire_questions(context)
+        overdue = await self.end_overdue_runs(context)
         restored = await self.restore_runs(context)
         # Long enough to see which of them break off again at once; their ends are not waited for.
         patience_s = min(wait_s / 2, TAKEOVER_PATIENCE_S)
@@ -69,10 +75,10 @@ class Reconcilers:
         )
         position = await self._reconcile_log.record(finished, context)
         return ReconcileCounts(
-            examined=finished.examined + expired.examined + restored.examined,
-            acted=finished.acted + expired.acted + restored.acted,
-            failed=finished.failed + expired.failed,
-            position=max(position, expired.position, restored.position),
+            examined=finished.examined + expired.examined + restored.examined + overdue.examined,
+            acted=finished.acted + expired.acted + restored.acted + overdue.acted,
+            failed=finished.failed + expired.failed + overdue.failed,
+            position=max(position, expired.position, restored.position, overdue.position),
         )
 
     async def compensate_syncs(self, context: CommandContext) -> ReconcileCounts:
@@ -136,9 +142,27 @@ class Reconcilers:
                 log.info("question %s of run %s did not expire: %s", question_id, run_id, error)
         return await self._finished("questions", [run_id for run_id, _ in found], failed, context)
 
+    async def end_overdue_runs(self, context: CommandContext) -> ReconcileCounts:
+        """End external runs of which nothing was reported for too long, or that go on for too long."""
+        now, limits = self._clock(), self._external_run_limits
+        failed: list[str] = []
+        found = await self._external_runs.overdue_external_runs(
+            bound_before=now - limits.run if limits.run else None,
+            silent_before=now - limits.silence if limits.silence else None,
+            limit=BATCH,
+        )
+        for run_id in found:
+            try:
+                item = context.caused_by(context.command_id, f"{context.command_id}/{run_id}/overdue")
+                await self._runs.end_overdue(run_id, now, limits, item)
+            except DomainError as error:
+                failed.append(run_id)
+                log.info("external run %s was not ended: %s", run_id, error)
+        return await self._finished("runs", found, failed, context)
+
     async def _finished(
         self,
-        what: Literal["syncs", "questions", "effects", "collections"],
+        what: Literal["syncs", "questions", "effects", "collections", "runs"],
         subjects: list[str],
         failed: list[str],
         context: CommandContext,

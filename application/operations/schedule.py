@@ -44,6 +44,7 @@ class Schedule:
             (INTERVAL_S, "orphans", self._clean_orphans),
             (INTERVAL_S, "effects", reconcilers.free_effects),
             (INTERVAL_S, "runs", reconcilers.restore_runs),
+            (INTERVAL_S, "overdue", reconcilers.end_overdue_runs),
             (COLLECTION_INTERVAL_S, "collect", reconcilers.collect_content),
             (QUESTION_INTERVAL_S, "expire", reconcilers.expire_questions),
         )

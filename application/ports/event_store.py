@@ -16,6 +16,11 @@ class ExpectedSeqConflict(Exception):
         self.stream, self.expected, self.actual = stream, expected, actual
 
 
+class LogWentBack(Exception):
+    """The log lacks events that this process has seen: a failover has lost commits, or an older copy of the database
+    was restored. The process takes no more decisions and ends; the message says what is missing."""
+
+
 class AppendResult(msgspec.Struct, frozen=True, kw_only=True):
     """`positions` of all given events, in order; `duplicate` when the stream had every one of them before (found by
     event id), and nothing was written. `last_seq` is the seq of the last given event."""

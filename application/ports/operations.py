@@ -25,6 +25,17 @@ class ExpiredQuestions(Protocol):
         ...
 
 
+class OverdueExternalRuns(Protocol):
+    """From the read models; the run's own stream decides whether it is overdue."""
+
+    async def overdue_external_runs(
+        self, *, bound_before: datetime | None, silent_before: datetime | None, limit: int
+    ) -> list[str]:
+        """Ids of external runs that go on, and were bound before the one time or reported last before the other, the
+        longest silent first. None: no limit."""
+        ...
+
+
 class ReadinessCheck(Protocol):
     """Whether one dependency works."""
 

@@ -9,6 +9,13 @@ import msgspec
 from domain.run.queue_share import QueueShare
 from domain.run.values import WaitsFor
 
+EXTERNAL_RUN_ATTEMPTS = 5
+
+
+def external_run_key(run_id: str) -> str:
+    """Under what an external run whose agent has ended is queued: it must not hold back other runs of its session."""
+    return f"outside {run_id}"
+
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones.

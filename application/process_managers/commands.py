@@ -28,7 +28,7 @@ from domain.operations import refused_commands
 from domain.operations.refused_commands import RecordRefusal, RefusedCommands
 from domain.record import RecordedEvent
 from domain.run.state import Active, Finishing
-from domain.session.commands import DetachRun
+from domain.session.commands import AttachRun, DetachRun
 
 log = logging.getLogger(__name__)
 SESSIONS_AT_ONCE = 32
@@ -177,7 +177,15 @@ class ProcessManagerCommands:
         session_id = await self._session_of(wanted.run_id)
         if isinstance(wanted.command, DetachRun) and not await self._is_to_detach(session_id, wanted.run_id, after):
             return
+        if isinstance(wanted.command, AttachRun) and not await self._is_to_attach(session_id, wanted.run_id):
+            return
         await self._sessions.handle(session_id, wanted.command, context)
+
+    async def _is_to_attach(self, session_id: str, run_id: str) -> bool:
+        """Whether there is a session that the run could hold, and the run has not ended yet."""
+        run = (await self._runs.load(run_id)).state
+        going_on = run is not None and isinstance(run.stage, Active | Finishing)
+        return going_on and (await self._sessions.recent(session_id)).state is not None
 
     async def _is_to_detach(self, session_id: str, run_id: str, after: int | None) -> bool:
         """Whether the run is still attached, and not for a later attempt than the one that has ended. The session is

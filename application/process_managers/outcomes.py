@@ -14,7 +14,7 @@ from application.ports.effect_kinds import EffectKind
 from domain.record import RecordedEvent
 from domain.run.queue_share import QueueShare
 from domain.run.values import WaitsFor
-from domain.session.commands import DetachRun, RequestSync
+from domain.session.commands import AttachRun, DetachRun, RequestSync
 
 
 class SendToSession(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +22,7 @@ class SendToSession(msgspec.Struct, frozen=True, kw_only=True):
 
     command_id: str
     run_id: str
-    command: RequestSync | DetachRun
+    command: AttachRun | DetachRun | RequestSync
 
 
 class RunDetached(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from application.process_managers.outcomes import (
 from domain.record import RecordedEvent
 from domain.run import events as e
 from domain.run.queue_share import share_of
-from domain.session.commands import DetachRun, RequestSync
+from domain.session.commands import AttachRun, DetachRun, RequestSync
 
 
 def _run_id(recorded: RecordedEvent) -> str:
@@ -41,6 +41,17 @@ def enqueue_run_on_queued(recorded: RecordedEvent, event: e.RunQueued) -> Sequen
             session_id=spec.session_id,
             max_attempts=spec.max_attempts,
             share=share_of(spec),
+        ),
+    )
+
+
+def attach_external_run_on_bound(recorded: RecordedEvent, _event: e.RunBound) -> Sequence[Outcome]:
+    run_id = _run_id(recorded)
+    return (
+        SendToSession(
+            command_id=f"session.attach_run/{recorded.stream}/{recorded.seq}:attached",
+            run_id=run_id,
+            command=AttachRun(run_id=run_id, outside=True),
         ),
     )
 

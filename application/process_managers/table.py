@@ -37,6 +37,7 @@ SESSION_LIFE: Mapping[type[Event], ProcessManager] = {
 }
 RUN_LIFE: Mapping[type[Event], ProcessManager] = {
     run.RunQueued: run_life.enqueue_run_on_queued,
+    run.RunBound: run_life.attach_external_run_on_bound,
     run.MessageStopped: run_life.sync_workspace_on_message_stop,
     run.RunParked: run_life.park_run_on_parked,
     run.HumanLoopReplyAccepted: run_life.deliver_reply_on_accepted,

@@ -13,11 +13,20 @@ from application.ports.log_tail import LogTail
 from application.ports.providers import Providers
 from application.ports.redaction import Redact
 from application.ports.run_secrets import RunSecrets
+from application.runs.limits import RunLimits, milliseconds
 from application.runs.withheld import withheld
 from application.sessions.commands import Sessions
 from domain.errors import InvalidInput, NotAllowed, NotFound
 from domain.identifiers import check_id, check_new_id, is_reserved, run_stream
-from domain.run.commands import BindRun, CancelRun, ExpireQuestion, QueueRun, ReplyToQuestion, RunCommand
+from domain.run.commands import (
+    BindRun,
+    CancelRun,
+    EndOverdueRun,
+    ExpireQuestion,
+    QueueRun,
+    ReplyToQuestion,
+    RunCommand,
+)
 from domain.run.questions import not_answered
 from domain.run.state import Blocked, Finished, Question, Queued, Run
 from domain.run.values import RunSpec
@@ -125,7 +134,21 @@ class RunCommands:
         check_id("runId", run_id)
         check_id("sessionId", session_id)
         await self._check_reserved(run_id, session_id, {"sessionId": session_id})
-        return await self._runs.handle(run_id, BindRun(session_id=session_id), context)
+        session = (await self._sessions.recent(session_id)).state
+        command = BindRun(
+            session_id=session_id,
+            app_id=session.app_id if session else "",
+            project_name=session.project_name if session else "",
+            user_login_name=session.user_login_name if session else "",
+        )
+        return await self._runs.handle(run_id, command, context)
+
+    async def end_overdue(
+        self, run_id: str, now: datetime, limits: RunLimits, context: CommandContext
+    ) -> CommandResult[Run]:
+        """End an external run that is over a limit; the run decides whether it is at `now`."""
+        command = EndOverdueRun(now=now, run_ms=milliseconds(limits.run), silence_ms=milliseconds(limits.silence))
+        return await self._runs.handle(run_id, command, context)
 
     async def reply(
         self, run_id: str, question_id: str, answer: Any, context: CommandContext, *, wait_s: float

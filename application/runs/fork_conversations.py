@@ -136,7 +136,11 @@ class ForkConversations:
     async def _turn_before(self, run_id: str, spec: RunSpec) -> _Turn | None:
         """The last run of the session before this one that ended with the conversation which this one resumes."""
         history = events_of(self._store, session_stream(spec.session_id))
-        attached = [each.event.attached_run_id async for each in history if isinstance(each.event, SessionRunAttached)]
+        attached = [
+            each.event.attached_run_id
+            async for each in history
+            if isinstance(each.event, SessionRunAttached) and not each.event.outside
+        ]
         if run_id in attached:
             attached = attached[: attached.index(run_id)]
         for earlier in reversed(attached[-MAX_RUNS:]):

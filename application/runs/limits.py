@@ -24,7 +24,7 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
         """A limit that is reached, and its length in milliseconds; None if none is."""
         for what, limit, since in self._clocks(run, now, silent_for):
             if since >= limit:
-                return what, int(limit / timedelta(milliseconds=1))
+                return what, milliseconds(limit)
         return None
 
     def _clocks(
@@ -38,3 +38,7 @@ class RunLimits(msgspec.Struct, frozen=True, kw_only=True):
         if self.silence and not run.open_questions:
             clocks.append(("silence", self.silence, silent_for))
         return clocks
+
+
+def milliseconds(length: timedelta) -> int:
+    return int(length / timedelta(milliseconds=1))

@@ -79,7 +79,7 @@ class LookAtParkedRuns:
         session = (await self._workers.sessions.load(parked.session_id)).state
         if session is None:
             return False
-        return session.activation_pending or any(other != parked.run_id for other in session.attached_runs)
+        return session.activation_pending or any(other != parked.run_id for other in session.executing_runs)
 
     async def _is_up(self, session_id: str) -> bool:
         try:

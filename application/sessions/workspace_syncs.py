@@ -1,7 +1,7 @@
 """A sync of a session worker's workspace, with progress events while a long one goes on."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from application.command_context import CommandContext
 from application.executor_protocol import SyncProgress, SyncRequest, SyncResult
@@ -25,13 +25,19 @@ class WorkspaceSyncs:
 
     `first_after_s`: seconds before a running sync records its first progress event; it records at
     most MAX_PROGRESS_EVENTS, at growing intervals. None: no progress is recorded. `limits`: of a workspace that may be
-    synced.
+    synced. `flush_store`: awaited after a gate sync, for an object store that answers before its content is on a disk.
     """
 
     def __init__(
-        self, workers: SessionWorkers, *, first_after_s: float | None, limits: WorkspaceLimits = DEFAULT_LIMITS
+        self,
+        workers: SessionWorkers,
+        *,
+        first_after_s: float | None,
+        limits: WorkspaceLimits = DEFAULT_LIMITS,
+        flush_store: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._workers, self._first_after_s, self._limits = workers, first_after_s, limits
+        self._workers, self._first_after_s = workers, first_after_s
+        self._limits, self._flush_store = limits, flush_store
 
     async def sync(
         self, worker: LoadedWorker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
@@ -45,7 +51,7 @@ class WorkspaceSyncs:
         self, worker: LoadedWorker, sync_id: str, context: Callable[[str], CommandContext], *, attempt: int = 1
     ) -> RecordSynced:
         """Sync; the command that records it, still to be sent. Raises EffectObsolete when nobody waits for it,
-        ExecutorError."""
+        ExecutorError, and for a gate sync ObjectStoreError."""
         wanted = wanted_sync(worker.state, sync_id)
         if wanted is None:
             raise EffectObsolete("nobody waits for this sync any more")
@@ -63,6 +69,8 @@ class WorkspaceSyncs:
             limits=self._limits,
         )
         result = await self._synced(worker, request, context, attempt)
+        if request.gate and self._flush_store is not None:
+            await self._flush_store()
         return RecordSynced(
             generation=call.generation,
             sync_id=sync_id,

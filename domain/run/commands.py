@@ -27,7 +27,12 @@ class QueueRun(_Command, frozen=True, kw_only=True):
 
 
 class BindRun(_Command, frozen=True, kw_only=True):
+    """`app_id`, `project_name`, `user_login_name`: the session's, empty for an unknown one."""
+
     session_id: str
+    app_id: str = ""
+    project_name: str = ""
+    user_login_name: str = ""
 
 
 class ClaimRun(_Leased, frozen=True, kw_only=True):
@@ -134,6 +139,15 @@ class CancelRun(_Command, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class EndOverdueRun(_Command, frozen=True, kw_only=True):
+    """End an external run that is over a limit at `now`: `run_ms` since it was bound, `silence_ms` since its last
+    report, not limited while a question is open. 0: no limit."""
+
+    now: datetime
+    run_ms: int
+    silence_ms: int
+
+
 class ReplyToQuestion(_Command, frozen=True, kw_only=True):
     question_id: str
     answer: Any
@@ -168,6 +182,7 @@ RunCommand = (
     | FinishRun
     | RecordLeaseLost
     | CancelRun
+    | EndOverdueRun
     | ReplyToQuestion
     | RecordReplyUndeliverable
     | ExpireQuestion

@@ -20,7 +20,7 @@ from domain.run.quotas import RunQuotas
 from domain.run.reports import end_external, exceed_quota, record_callback, record_entry, settled
 from domain.run.retries import exhausted, may_retry
 from domain.run.state import Active, Blocked, Finished, Finishing, Queued, Run
-from domain.run.values import RunError, RunOutcome, unanswered_error
+from domain.run.values import RunError, RunOutcome, silent_outside_error, timeout_error, unanswered_error
 
 DEFAULT_QUOTAS = RunQuotas()
 LONGEST_WAIT_MS = 366 * 24 * 60 * 60 * 1000
@@ -74,7 +74,13 @@ def _queue(state: Run | None, command: c.QueueRun) -> Sequence[Event]:
 
 def _bind(state: Run | None, command: c.BindRun) -> Sequence[Event]:
     if state is None:
-        return (e.RunBound(bound_session_id=command.session_id),)
+        bound = e.RunBound(
+            bound_session_id=command.session_id,
+            app_id=command.app_id,
+            project_name=command.project_name,
+            user_login_name=command.user_login_name,
+        )
+        return (bound,)
     if state.session_id != command.session_id:
         raise IdentityConflict(f"this run is tied to session {state.session_id!r}, not to {command.session_id!r}")
     return ()
@@ -184,9 +190,13 @@ def _time_out(state: Run, command: c.TimeOutRun) -> Sequence[Event]:
 
 
 def _abort(state: Run, command: c.AbortRun) -> Sequence[Event]:
-    if isinstance(state.stage, Active) and state.abort is None and not state.cancel_requested:
-        return (e.RunAborted(error=command.error),)
-    return ()
+    if not isinstance(state.stage, Active) or state.abort is not None or state.cancel_requested:
+        return ()
+    aborted = e.RunAborted(error=command.error)
+    if not state.is_external:
+        return (aborted,)
+    finished = e.RunAgentFinished(outcome="failed", error=command.error)
+    return (aborted, *end_external(state, finished, command.error.message))
 
 
 def _retry_or_finish(
@@ -283,6 +293,26 @@ def _cancel(state: Run, command: c.CancelRun) -> Sequence[Event]:
             return (requested, *close_questions(canceled, 0, "run canceled"))
 
 
+def _end_overdue(state: Run, command: c.EndOverdueRun) -> Sequence[Event]:
+    stage, outside = state.stage, state.outside
+    if outside is None or not isinstance(stage, Active) or stage.started_at is None:
+        return ()
+    silent = not state.open_questions and _is_over(command.now, outside.reported_at, command.silence_ms)
+    if silent:
+        timed_out = e.RunTimedOut(what="silence", limit_ms=command.silence_ms)
+        error = silent_outside_error(command.silence_ms)
+    elif _is_over(command.now, stage.started_at, command.run_ms):
+        timed_out = e.RunTimedOut(what="run", limit_ms=command.run_ms)
+        error = timeout_error("run", command.run_ms)
+    else:
+        return ()
+    return (timed_out, *end_external(state, e.RunAgentFinished(outcome="failed", error=error), error.message))
+
+
+def _is_over(now: datetime, since: datetime, limit_ms: int) -> bool:
+    return limit_ms > 0 and now >= since + timedelta(milliseconds=limit_ms)
+
+
 def _reply(state: Run, command: c.ReplyToQuestion) -> Sequence[Event]:
     question = state.question(command.question_id)
     if question is None:
@@ -331,6 +361,7 @@ _HANDLERS: dict[type, Callable[[Run, Any], Sequence[Event]]] = {
     c.FinishRun: _finish,
     c.RecordLeaseLost: _lease_lost,
     c.CancelRun: _cancel,
+    c.EndOverdueRun: _end_overdue,
     c.ReplyToQuestion: _reply,
     c.RecordReplyUndeliverable: _reply_undeliverable,
     c.ExpireQuestion: _expire,

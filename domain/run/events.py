@@ -38,9 +38,13 @@ class RunQueued(Event, frozen=True, kw_only=True):
 
 @wire("run.bound")
 class RunBound(Event, frozen=True, kw_only=True):
-    """An external run, driven by callbacks alone, was tied to a session."""
+    """An external run, driven by callbacks alone, was tied to a session: one of this app, project and user, which are
+    empty if the session was not known yet."""
 
     bound_session_id: str
+    app_id: str = ""
+    project_name: str = ""
+    user_login_name: str = ""
 
 
 @wire("run.blocked")

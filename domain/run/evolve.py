@@ -18,6 +18,7 @@ from domain.run.state import (
     Finished,
     Finishing,
     InheritedConversation,
+    OutsideRun,
     Question,
     Queued,
     Run,
@@ -29,10 +30,12 @@ def evolve(state: Run | None, occurrence: Occurrence) -> Run | None:
     """The state after one more event. `entries`, the journal's cursor, is taken from the event ids of its entries."""
     event = occurrence.event
     if state is None:
-        return _created(event)
+        return _created(event, occurrence.occurred_at)
     handler = _HANDLERS.get(type(event))
     if handler is not None:
         state = handler(state, event, occurrence.occurred_at)
+    if state.outside is not None and (type(event) in e.AGENT_EVENTS or isinstance(event, e.HumanLoopReplyAccepted)):
+        state = replace(state, outside=replace(state.outside, reported_at=occurrence.occurred_at))
     if type(event) in e.AGENT_EVENTS and isinstance(event, e.LeasedEvent) and event.lease_generation > 0:
         # A callback has lease 0; its event id may look like that of a journal entry, so it must not be read.
         entry = journal_entry_number(occurrence.event_id, state.attempt)
@@ -54,14 +57,21 @@ def journal_entry_number(event_id: str, attempt: int) -> int:
     return 0
 
 
-def _created(event: Event) -> Run | None:
+def _created(event: Event, at: datetime) -> Run | None:
     match event:
         case e.RunQueued(spec=spec):
             return Run(session_id=spec.session_id, spec=spec, stage=Queued())
         case e.RunBlocked(spec=spec, reason=reason):
             return Run(session_id=spec.session_id, spec=spec, stage=Blocked(reason=reason))
         case e.RunBound(bound_session_id=session_id):
-            return Run(session_id=session_id, spec=None, stage=Active(phase="running"))
+            outside = OutsideRun(
+                reported_at=at,
+                app_id=event.app_id,
+                project_name=event.project_name,
+                user_login_name=event.user_login_name,
+            )
+            stage = Active(phase="running", started_at=at)
+            return Run(session_id=session_id, spec=None, stage=stage, outside=outside)
         case _:
             return None
 

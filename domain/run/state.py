@@ -98,11 +98,21 @@ class Recorded(_Value, frozen=True, kw_only=True):
     todos_cut: bool = False
 
 
+class OutsideRun(_Value, frozen=True, kw_only=True):
+    """What an external run has instead of a spec: its session's app, project and user, if known when it was bound.
+    `reported_at`: the time of the last report, or answer to it."""
+
+    reported_at: datetime
+    app_id: str = ""
+    project_name: str = ""
+    user_login_name: str = ""
+
+
 class Run(_Value, frozen=True, kw_only=True):
-    """`spec`: None for an external run, which callbacks drive. `entries`: the number of the attempt's journal entries
-    that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: the open ones, by
-    question id. `closed_questions`: those that have ended. `usage`: of the attempts so far. `excused`: how many of them
-    do not count.
+    """`spec`: None for an external run, which callbacks drive; it has `outside`. `entries`: the number of the attempt's
+    journal entries that are recorded. `abort`: why the agent has to end although nobody canceled it. `questions`: the
+    open ones, by question id. `closed_questions`: those that have ended. `usage`: of the attempts so far. `excused`:
+    how many of them do not count.
     """
 
     session_id: str
@@ -120,6 +130,7 @@ class Run(_Value, frozen=True, kw_only=True):
     recorded: Recorded = Recorded()
     provider_session_id: str = ""
     carried: InheritedConversation | None = None
+    outside: OutsideRun | None = None
 
     @property
     def counted_attempts(self) -> int:

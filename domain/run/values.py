@@ -96,6 +96,14 @@ def timeout_error(what: str, limit_ms: int) -> RunError:
     return RunError(error_class="timeout", message=message)
 
 
+def silent_outside_error(limit_ms: int) -> RunError:
+    message = (
+        f"nothing was reported of this external run for more than {limit_ms / 1000:g} s, so it has ended here; "
+        "EXTERNAL_RUN_SILENCE_TIMEOUT_MS is the limit"
+    )
+    return RunError(error_class="timeout", message=message)
+
+
 QUOTAS: dict[str, str] = {
     "events_per_run": "the run recorded {reached:,} events, and MAX_EVENTS_PER_RUN allows {limit:,}",
     "bytes_per_run": "the run recorded {reached:,} bytes of events, and MAX_MB_PER_RUN allows {limit:,}",

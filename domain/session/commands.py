@@ -65,7 +65,10 @@ class FailActivation(_Command, frozen=True, kw_only=True):
 
 
 class AttachRun(_Command, frozen=True, kw_only=True):
+    """`outside`: it is an external run. Once it is attached, the worker is neither stopped nor removed."""
+
     run_id: str
+    outside: bool = False
 
 
 class DetachRun(_Command, frozen=True, kw_only=True):

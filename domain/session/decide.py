@@ -39,6 +39,9 @@ from domain.session.state import (
 from domain.session.workspace_history import continue_restore, record_orphan, removal, request_restore
 from domain.workspace.sync import GATE_REASONS
 
+MAX_OUTSIDE_RUNS = 100
+"""External runs attached to one session at a time; each of them holds the worker, so further ones need not."""
+
 MAX_PENDING_SYNCS = 20
 """Of one reason. The syncs of a session are done one after the other, so the last of so many has not begun: it holds
 what a further one would hold."""
@@ -64,14 +67,20 @@ def decide(state: SessionWorker | None, command: c.SessionCommand) -> Sequence[E
 
 
 def _attach_run(state: SessionWorker, command: c.AttachRun) -> Sequence[Event]:
-    if not isinstance(state.lifecycle, Running):
-        raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
-    if command.run_id in state.attached_runs:
-        return ()
-    if state.attached_runs:
-        raise Conflict(f"run {state.attached_runs[0]} is attached to this session", "session_busy")
-    attached = e.SessionRunAttached(generation=state.generation, attached_run_id=command.run_id)
-    if state.lifecycle.stop is not None:
+    if command.outside:
+        if command.run_id in state.attached_runs or len(state.outside_runs) >= MAX_OUTSIDE_RUNS:
+            return ()
+    else:
+        if not isinstance(state.lifecycle, Running):
+            raise Conflict(f"the worker is {state.public_state}, not running", "not_running")
+        if command.run_id in state.attached_runs:
+            return ()
+        if state.executing_runs:
+            raise Conflict(f"run {state.executing_runs[0]} is attached to this session", "session_busy")
+    attached = e.SessionRunAttached(
+        generation=state.generation, attached_run_id=command.run_id, outside=command.outside
+    )
+    if isinstance(state.lifecycle, Running) and state.lifecycle.stop is not None:
         return (e.StopCanceled(generation=state.generation, reason="run_attached"), attached)
     return (attached,)
 
@@ -80,7 +89,8 @@ def _detach_run(state: SessionWorker, command: c.DetachRun) -> Sequence[Event]:
     if command.run_id not in state.attached_runs:
         return ()
     detached = e.SessionRunDetached(generation=state.generation, detached_run_id=command.run_id)
-    if state.disk_stop and isinstance(state.lifecycle, Running) and state.lifecycle.stop is None:
+    is_last = state.attached_runs == (command.run_id,)
+    if state.disk_stop and is_last and isinstance(state.lifecycle, Running) and state.lifecycle.stop is None:
         return (detached, _disk_stop(state, state.disk_stop))
     return (detached,)
 

@@ -107,7 +107,10 @@ class SessionTouched(GenerationEvent, frozen=True, kw_only=True):
 
 @wire("session.run_attached")
 class SessionRunAttached(GenerationEvent, frozen=True, kw_only=True):
+    """`outside`: an external run, which other runs need not wait for; it may be attached to a worker that is not up."""
+
     attached_run_id: str
+    outside: bool = False
 
 
 @wire("session.run_detached")

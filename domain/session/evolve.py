@@ -173,6 +173,13 @@ def _touched(state: SessionWorker, event: e.SessionTouched, at: datetime) -> Ses
 
 def _run_attached(state: SessionWorker, event: e.SessionRunAttached, at: datetime) -> SessionWorker:
     run_id, fork = event.attached_run_id, state.fork
+    if event.outside:
+        return replace(
+            state,
+            attached_runs=(*state.attached_runs, run_id),
+            outside_runs=(*state.outside_runs, run_id),
+            last_active_at=at,
+        )
     if fork is not None and run_id not in fork.runs and len(fork.runs) < FORK_RUNS_KEPT:
         fork = replace(fork, runs=(*fork.runs, run_id))
     return replace(state, attached_runs=(*state.attached_runs, run_id), last_active_at=at, fork=fork)
@@ -180,7 +187,8 @@ def _run_attached(state: SessionWorker, event: e.SessionRunAttached, at: datetim
 
 def _run_detached(state: SessionWorker, event: e.SessionRunDetached, at: datetime) -> SessionWorker:
     remaining = tuple(run for run in state.attached_runs if run != event.detached_run_id)
-    return replace(state, attached_runs=remaining, last_active_at=at)
+    outside = tuple(run for run in state.outside_runs if run != event.detached_run_id)
+    return replace(state, attached_runs=remaining, outside_runs=outside, last_active_at=at)
 
 
 def _sync_requested(state: SessionWorker, event: e.SyncRequested, at: datetime) -> SessionWorker:

@@ -132,9 +132,10 @@ SETTLED_SYNCS_KEPT = 20
 class SessionWorker(_Value, frozen=True, kw_only=True):
     """All times are `occurred_at` of events. `last_sync`: the session's workspace. `sync_failures`: how many syncs have
     failed for good since the last that succeeded, the last one at `sync_failed_at`. `restored` and `ever_active` are
-    about the current generation. `kept_since`: syncs that were replaced before that time are not kept. `collection_id`:
-    of the collection under way, else empty. `fork`: set if the session is a fork. `disk_stop`: the
-    gate sync of the stop that follows the detachment of a run, since the container has written too much.
+    about the current generation. `outside_runs`: those of `attached_runs` that are external. `kept_since`: syncs that
+    were replaced before that time are not kept. `collection_id`: of the collection under way, else empty. `fork`: set
+    if the session is a fork. `disk_stop`: the gate sync of the stop that follows the detachment of a run, since the
+    container has written too much.
     """
 
     app_id: str
@@ -149,6 +150,7 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     restored: bool = False
     ever_active: bool = False
     attached_runs: tuple[str, ...] = ()
+    outside_runs: tuple[str, ...] = ()
     pending_syncs: tuple[PendingSync, ...] = ()
     settled_syncs: tuple[SettledSync, ...] = ()
     last_sync: SyncRef | None = None
@@ -173,6 +175,11 @@ class SessionWorker(_Value, frozen=True, kw_only=True):
     def settled_sync(self, sync_id: str) -> SettledSync | None:
         """How the sync of this id ended; None if it is not among the last SETTLED_SYNCS_KEPT."""
         return next((sync for sync in self.settled_syncs if sync.sync_id == sync_id), None)
+
+    @property
+    def executing_runs(self) -> tuple[str, ...]:
+        """The attached runs that are executed in this worker, one at most."""
+        return tuple(run for run in self.attached_runs if run not in self.outside_runs)
 
     @property
     def public_state(self) -> str:

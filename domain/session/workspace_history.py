@@ -15,7 +15,7 @@ from domain.session import commands as c
 from domain.session import events as e
 from domain.session.activation import request_activation
 from domain.session.collection import check_kept
-from domain.session.state import Deleted, PendingRestore, Running, SessionWorker, Stopped
+from domain.session.state import Deleted, PendingRestore, Removing, Running, SessionWorker, Stopped
 
 
 def request_restore(state: SessionWorker, command: c.RequestRestore) -> Sequence[Event]:
@@ -66,6 +66,8 @@ def continue_restore(state: SessionWorker, events: Sequence[Event]) -> Sequence[
         match event:
             case e.StopCanceled(reason=reason) | e.RemoveCanceled(reason=reason):
                 return (*events, e.RestoreCanceled(generation=state.generation, reason=reason))
+            case e.SessionRunAttached() if not isinstance(state.lifecycle, Removing):
+                return (*events, e.RestoreCanceled(generation=state.generation, reason="run_attached"))
             case e.SessionStopped() if activation is not None:
                 return (*events, e.RestoreCanceled(generation=state.generation, reason="activated"))
             case e.SessionStopped():

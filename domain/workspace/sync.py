@@ -27,7 +27,8 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     is readable text only, and `path_bytes` or `target_bytes` has the exact bytes in base64. `hash`: the content's
     SHA-256 in hex. `pack` and `offset`: where a small file lies in a pack; other files are objects
     `objects/{hash[:2]}/{hash}`. `extents`: of a sparse file; its content is then their data, one after the other, and
-    the rest of its `size` bytes is holes. A manifest with such an entry has `format_version` 2."""
+    the rest of its `size` bytes is holes. A manifest with such an entry has `format_version` 2. `mtime_ns`: when it was
+    modified last, in nanoseconds since the epoch; None in manifests of earlier versions."""
 
     path: str
     kind: Literal["file", "dir", "symlink"]
@@ -40,6 +41,7 @@ class ManifestEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     path_bytes: str = ""
     target_bytes: str = ""
     extents: Extents | None = None
+    mtime_ns: int | None = None
 
     @property
     def stored_size(self) -> int:

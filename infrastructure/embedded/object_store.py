@@ -125,6 +125,11 @@ class EmbeddedObjectStore:
             await self._launch(access, deadline)
         return access
 
+    @property
+    def folder(self) -> Path:
+        """Where its objects are; there once it has started."""
+        return self._root
+
     def has_ended(self) -> bool:
         """Whether the server that the last `start` started or adopted has ended."""
         return self._pid is not None and self._marker not in command_line(self._pid)

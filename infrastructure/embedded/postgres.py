@@ -12,9 +12,10 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 import psycopg
@@ -76,6 +77,13 @@ class EmbeddedPostgres:
     """
 
     title: Final = "Postgres"
+    major_version: ClassVar[str] = MAJOR_VERSION
+    settings: ClassVar[Mapping[str, str]] = SERVER_SETTINGS
+    locale_options: ClassVar[Sequence[str]] = (
+        "--locale=C",
+        "--locale-provider=builtin",
+        "--builtin-locale=C.UTF-8",
+    )
 
     def __init__(
         self, home: Path, *, database: str = "fleetlog", start_timeout: float = 60.0, stop_timeout: float = 30.0
@@ -194,8 +202,8 @@ class EmbeddedPostgres:
         if not version.exists():
             self._make_data(account, password)
         found = version.read_text(encoding="ascii").strip()
-        if found != MAJOR_VERSION:
-            raise IncompatibleData(self._data, found, MAJOR_VERSION)
+        if found != self.major_version:
+            raise IncompatibleData(self._data, found, self.major_version)
         return account
 
     def _make_data(self, account: ServerAccount, password: str) -> None:
@@ -215,9 +223,7 @@ class EmbeddedPostgres:
             f"--pwfile={password_copy}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
+            *self.locale_options,
         ]
         try:
             made = subprocess.run(
@@ -272,7 +278,7 @@ class EmbeddedPostgres:
             pause = min(pause * 1.5, 0.5)
 
     def _command(self, account: ServerAccount, port: int) -> Command:
-        settings = dict(SERVER_SETTINGS, listen_addresses=LOOPBACK, port=str(port))
+        settings = dict(self.settings, listen_addresses=LOOPBACK, port=str(port))
         quoted = str(self._socket_folder or "").replace('"', '""')
         settings["unix_socket_directories"] = f'"{quoted}"' if quoted else ""
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

@@ -13,7 +13,9 @@ from application.ports.user_projections import UserProjectionRecords, UserProjec
 from application.ports.worker_processes import WorkerProcesses
 from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.operations.stopped_consumers import stopped_process_manager, stopped_projection
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
+from infrastructure.postgres.listener import PositionSignal
 from infrastructure.streams.hub import StreamHub
 from projections.ports import ProjectionAdministration
 
@@ -32,17 +34,19 @@ class PostgresReadiness:
 
 
 class LogReadiness:
-    """Ready unless the last append failed a moment ago. Reads may work where no append does: on a full disk."""
+    """Ready while the log continues what this process has seen of it, unless the last append failed a moment ago. Reads
+    may work where no append does: on a full disk."""
 
     name = "log"
 
-    def __init__(self, store: GroupCommitEventStore) -> None:
-        self._store = store
+    def __init__(self, store: GroupCommitEventStore, continuity: LogContinuity, position: PositionSignal) -> None:
+        self._store, self._continuity, self._position = store, continuity, position
 
     async def check(self) -> str:
+        self._continuity.require_unbroken()
         if failure := self._store.append_failure:
             raise RuntimeError(failure)
-        return "appends are written"
+        return f"appends are written; the last position is {self._position.last_position}"
 
 
 class DiskReadiness:

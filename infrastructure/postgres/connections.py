@@ -26,6 +26,8 @@ _SETTINGS = {
     "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": "60s",
+    # Compiling costs more than any of our statements takes.
+    "jit": "off",
 }
 
 

@@ -15,9 +15,10 @@ from typing import Self
 import psycopg
 from psycopg import sql as identifiers
 
-import sql
 from application.task_cancellation import cancel_and_wait
 from infrastructure.postgres.connections import connect
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.event_store.errors import LogDiscontinued
 from infrastructure.postgres.notifications import Notifications
 
 EVENTS_CHANNEL = "fleetlog_events"
@@ -98,11 +99,14 @@ class PositionSignal:
 class PostgresListener:
     """Use as an async context manager, or `start` and `close` it.
 
-    `position` follows the log. `subscribe` listens to any other channel; what is subscribed before `start` is listened
-    to from the beginning, later channels within one poll interval.
+    `position` follows the log, `continuity` is checked by each poll. `subscribe` listens to any other channel; what is
+    subscribed before `start` is listened to from the beginning, later channels within one poll interval.
     """
 
-    def __init__(self, dsn: str, *, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self, dsn: str, *, poll_seconds: float = POLL_SECONDS, continuity: LogContinuity | None = None
+    ) -> None:
+        self._continuity = continuity or LogContinuity()
         self.position = PositionSignal()
         self._dsn, self._poll_seconds = dsn, poll_seconds
         self._signals: dict[str, list[ChannelSignal]] = {EVENTS_CHANNEL: []}
@@ -140,6 +144,8 @@ class PostgresListener:
                 async with await connect(self._dsn) as connection:
                     delay = 0.0
                     await self._listen(connection)
+            except LogDiscontinued:
+                return  # nothing of this log is of use to anyone, and the process ends
             except (psycopg.Error, TimeoutError) as error:
                 _logger.warning("the LISTEN connection was lost, connecting again", extra={"error": str(error)})
             except Exception:
@@ -150,6 +156,7 @@ class PostgresListener:
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:
         listening: set[str] = set()
+        await self._continuity.check(connection)  # before it passes anything on
         # For notifications that arrive together with a statement's result.
         connection.add_notify_handler(lambda notify: self._notified(notify.channel, notify.payload.encode()))
         while True:
@@ -157,9 +164,7 @@ class PostgresListener:
                 await connection.execute(identifiers.SQL("LISTEN {}").format(identifiers.Identifier(channel)))
                 listening.add(channel)
             async with asyncio.timeout(5):
-                row = await (await connection.execute(sql.query("last_position"))).fetchone()
-            assert row is not None
-            self.position.advance(row[0])
+                self.position.advance(await self._continuity.check(connection))
             for channel in list(self._signals):
                 self._wake(channel)
             await Notifications(connection.pgconn, self._notified).arrive(self._poll_seconds)

@@ -7,7 +7,8 @@ applied again whenever their text, or any table under them, changes. docs/how-to
 MigrationRefused
 ├── ChangedMigration    a migration's text is not what this database ran
 ├── LateMigration       a migration has a lower number than one that this database ran without it
-└── NewerDatabase       the database has migrations that this code doesn't know
+├── NewerDatabase       the database has migrations that this code doesn't know
+└── ServerTooOld        the Postgres server is older than what Fleetlog needs
 """
 
 import hashlib
@@ -24,6 +25,8 @@ _LOCK_TIMEOUT = "120s"
 LAST_BY_TOPIC = 721
 """Up to here a number stood for a topic, and a database may have run later ones before it. From here on each migration
 has the next free number, whatever it is about."""
+OLDEST_SERVER = 15
+"""Major version of Postgres; the tests use this one and the embedded one."""
 _NAME = re.compile(r"(\d{4})_([a-z0-9_]+)")
 _BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -54,6 +57,10 @@ class LateMigration(MigrationRefused):
 
 class NewerDatabase(MigrationRefused):
     """The database has migrations that this code doesn't know. Run a newer version of Fleetlog."""
+
+
+class ServerTooOld(MigrationRefused):
+    """The Postgres server is older than OLDEST_SERVER. Upgrade it."""
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +101,7 @@ async def migrate(dsn: str, *, up_to: int | None = None) -> list[str]:
     migrations = [m for m in known_migrations() if up_to is None or m.number <= up_to]
     settings = {"lock_timeout": _LOCK_TIMEOUT, "statement_timeout": "0"}
     async with await connect(dsn, **settings) as connection, connection.transaction():
+        refuse_old_server(connection.info.server_version)
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         await connection.execute("SET LOCAL client_min_messages = warning")
         await connection.execute(_BOOKKEEPING)
@@ -101,6 +109,15 @@ async def migrate(dsn: str, *, up_to: int | None = None) -> list[str]:
         if up_to is None:
             applied += await _apply_objects(connection, again=bool(applied))
     return applied
+
+
+def refuse_old_server(version: int) -> None:
+    """`version` as libpq has it: 150018 is 15.18. Raises ServerTooOld."""
+    if version < OLDEST_SERVER * 10_000:
+        raise ServerTooOld(
+            f"the database is on Postgres {version // 10_000}.{version % 10_000}, and Fleetlog needs {OLDEST_SERVER} "
+            "or newer: upgrade the server, or name another one with DATABASE_URL"
+        )
 
 
 async def pending(dsn: str) -> list[str]:

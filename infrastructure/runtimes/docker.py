@@ -1,15 +1,16 @@
 """The `docker` runtime: one hardened container per generation of a session worker."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from threading import Event, Lock
-from typing import Any, Literal, TypeVar
+from threading import Event
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ from application.ports.worker_runtime import (
     RuntimeUnavailable,
     StartFailed,
 )
+from infrastructure.runtimes.container_locks import ContainerLocks
 from infrastructure.runtimes.container_settings import (
     AGENT_USER,
     CONFIG_FILE,
@@ -35,7 +37,7 @@ from infrastructure.runtimes.container_settings import (
     labels,
 )
 from infrastructure.runtimes.docker_disks import ContainerDisks
-from infrastructure.runtimes.docker_engine import DockerEngine, published_url
+from infrastructure.runtimes.docker_engine import DockerEngine, public_status, published_url, status_of
 from infrastructure.runtimes.egress import EgressNotEnforceable, HostFirewall
 from infrastructure.runtimes.executor_health import ProbeFailed, belongs_to, probe
 from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders, serves_as
@@ -51,8 +53,8 @@ _SECOND_END_S = 2.0
 _LOOK_S = 0.25
 """Seconds between two questions to the daemon, during a start, whether the container still runs."""
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-Status = Literal["created", "running", "exited"]
 
 
 class DockerWorkerRuntime:
@@ -60,7 +62,7 @@ class DockerWorkerRuntime:
 
     `environment` is this process's, for DOCKER_HOST and its like; `firewall` limits what containers reach. A
     container's id is Docker's own. Starts, stops and removals of one container run one at a time within this process;
-    between processes the effect's lease ensures it.
+    between processes the effect's lease ensures it. `shared`: other processes may work with the same containers.
     """
 
     name = "docker"
@@ -73,6 +75,7 @@ class DockerWorkerRuntime:
         *,
         environment: Mapping[str, str],
         firewall: HostFirewall | None = None,
+        shared: bool = False,
         start_timeout_s: float = 60.0,
         stop_timeout_s: int = 15,
         threads: int = 16,
@@ -82,11 +85,11 @@ class DockerWorkerRuntime:
         self._settings = settings
         self._setup = replace(setup, idle_exit_s=0)  # Docker would start it again at once
         self._engine = DockerEngine(environment, installation=installation, connections=threads)
+        self._shared = shared
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="docker-runtime")
-        self._locks: dict[str, tuple[Lock, int]] = {}
-        self._locks_lock = Lock()
+        self._locks = ContainerLocks()
         self._closing = Event()
         self._disks = ContainerDisks(self._engine, settings.disk_bytes)
         self._daemon_id = ""  # as last read: good enough to report, never to decide that a container is gone
@@ -134,11 +137,24 @@ class DockerWorkerRuntime:
         await self._call(self._engine.daemon_id)
 
     async def shutdown(self) -> None:
-        """Do nothing: Docker keeps the containers running (`unless-stopped`), and the next process goes on with their
-        runs."""
+        """As `end_idle`: Docker keeps containers with a run going, and the next process goes on with their runs."""
+        await self.end_idle()
 
     async def end_idle(self) -> None:
-        """Do nothing, as `shutdown`."""
+        """Stop the containers without an active run, with their files in them; none if other processes may work with
+        them. What can't be asked or stopped is left running."""
+        if self._shared:
+            return
+        try:
+            own = await self._call(self._engine.own)
+        except RuntimeUnavailable as error:
+            log.warning("containers were left as they are: %s", error)
+            return
+        running = [each["Id"] for each in own if public_status(each["State"]) == "running"]
+        ended = await asyncio.gather(*(self._call(self._end_if_idle, each) for each in running), return_exceptions=True)
+        for container_id, failure in zip(running, ended, strict=True):
+            if isinstance(failure, BaseException):
+                log.warning("container %s was left running: %s", container_id[:12], failure)
 
     def close(self) -> None:
         """Release threads and connections and abort starts under way. Containers stay."""
@@ -191,10 +207,10 @@ class DockerWorkerRuntime:
             agent_user=AGENT_USER,
         )
         self._limit()
-        with self._alone(container_id):
+        with self._locks.alone(container_id):
             found = self._found(spec, container_id)
             if not self._adopted(found, spec, config):
-                if _status(found) == "running":
+                if status_of(found) == "running":
                     self._engine.stop(container_id, patience_s=self._stop_timeout_s)
                 self._boot(found, spec, config)
             return self._info(self._found(spec, container_id), self._daemon_id or self._engine.daemon_id())
@@ -231,7 +247,7 @@ class DockerWorkerRuntime:
 
         A new container gets its configuration after its start: the executor waits for the file, and loads meanwhile.
         One that ran before may hold a file with another mode or token, so it gets the current one first."""
-        container_id, new = before["Id"], _status(before) == "created"
+        container_id, new = before["Id"], status_of(before) == "created"
         if not new:
             self._put_config(container_id, config)
         self._engine.start(container_id)
@@ -242,7 +258,7 @@ class DockerWorkerRuntime:
         last_answer = "it was not asked"
 
         def died() -> bool:
-            return found["RestartCount"] != restarts or _status(found) != "running"
+            return found["RestartCount"] != restarts or status_of(found) != "running"
 
         def served_or_died() -> bool:
             nonlocal found, looked_at, last_answer
@@ -299,12 +315,20 @@ class DockerWorkerRuntime:
             raise RuntimeUnavailable("this process ends; the container goes on starting by itself")
 
     def _stop(self, spec: ContainerSpec, container_id: str) -> None:
-        with self._alone(container_id):
+        with self._locks.alone(container_id):
             if self._find(spec, container_id):
                 self._engine.stop(container_id, patience_s=self._stop_timeout_s)
 
+    def _end_if_idle(self, container_id: str) -> None:
+        with self._locks.alone(container_id):
+            found = self._engine.find(container_id)
+            if found is None or status_of(found) != "running":
+                return
+            if not probe(published_url(found, self._settings.network), timeout_s=_PROBE_S).active_runs:
+                self._engine.stop(container_id, patience_s=self._stop_timeout_s)
+
     def _remove(self, spec: ContainerSpec, container_id: str) -> None:
-        with self._alone(container_id):
+        with self._locks.alone(container_id):
             if self._find(spec, container_id) is None:
                 return
             self._engine.stop(container_id, patience_s=self._stop_timeout_s)
@@ -328,7 +352,7 @@ class DockerWorkerRuntime:
                 container_id=each["Id"],
                 session_id=each["Labels"].get(LABEL_SESSION, ""),
                 generation=int(each["Labels"].get(LABEL_GENERATION, 0)),
-                status=_public_status(each["State"]),
+                status=public_status(each["State"]),
                 created_at=datetime.fromtimestamp(each["Created"], UTC),
             )
             for each in self._engine.own()
@@ -336,7 +360,7 @@ class DockerWorkerRuntime:
         return sorted(listed, key=lambda each: (each.created_at, each.session_id, each.generation))
 
     def _info(self, found: dict[str, Any], daemon_id: str) -> ContainerInfo:
-        status = _status(found)
+        status = status_of(found)
         return ContainerInfo(
             container_id=found["Id"],
             runtime=self.name,
@@ -365,31 +389,5 @@ class DockerWorkerRuntime:
                 f"{found['Name']} is not the container of session {spec.session_id}, generation {spec.generation}"
             )
 
-    @contextmanager
-    def _alone(self, container_id: str) -> Iterator[None]:
-        with self._locks_lock:
-            lock, users = self._locks.get(container_id, (Lock(), 0))
-            self._locks[container_id] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._locks_lock:
-                lock, users = self._locks[container_id]
-                if users == 1:
-                    del self._locks[container_id]
-                else:
-                    self._locks[container_id] = (lock, users - 1)
-
     async def _call(self, work: Callable[..., Result], *arguments: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-
-
-def _status(found: dict[str, Any]) -> Status:
-    return _public_status(found["State"]["Status"])
-
-
-def _public_status(state: str) -> Status:
-    if state == "created":
-        return "created"
-    return "running" if state in {"running", "restarting", "paused"} else "exited"

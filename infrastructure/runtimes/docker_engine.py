@@ -5,7 +5,7 @@ import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import docker
 import requests.exceptions
@@ -26,6 +26,7 @@ from infrastructure.runtimes.container_settings import (
 
 _CALL_S = 60
 _LOG_LINES = 40
+Status = Literal["created", "running", "exited"]
 
 
 class DockerEngine:
@@ -261,3 +262,15 @@ def published_url(found: Mapping[str, Any], network: str | None) -> str:
         return f"http://{address}:{EXECUTOR_PORT}" if address else ""
     bindings = found["NetworkSettings"]["Ports"].get(PORT_KEY) or []
     return f"http://127.0.0.1:{bindings[0]['HostPort']}" if bindings else ""
+
+
+def status_of(found: Mapping[str, Any]) -> Status:
+    """The status of a container that `find` has found."""
+    return public_status(found["State"]["Status"])
+
+
+def public_status(state: str) -> Status:
+    """By Docker's word for it."""
+    if state == "created":
+        return "created"
+    return "running" if state in {"running", "restarting", "paused"} else "exited"

@@ -11,6 +11,8 @@ from domain.workspace.sync import FORMAT, FORMAT_WITH_EXTENTS, MAX_MANIFEST_BYTE
 from infrastructure.stored_workspaces.object_layout import is_hash
 from infrastructure.stored_workspaces.stored_names import with_decoded_names
 
+_FARTHEST_NS = 2**63 - 1
+"""Of modification times, before and after the epoch: the years 1677 to 2262."""
 _manifest_decoder = msgspec.json.Decoder(SyncManifest)
 
 
@@ -61,6 +63,7 @@ def _check_entries(ref: SyncRef, manifest: SyncManifest) -> None:
         if entry.kind == "file":
             fits = fits and is_hash(entry.hash) and entry.size >= 0 and entry.offset >= 0
             fits = fits and (entry.pack == "" or is_hash(entry.pack)) and _extents_fit(entry)
+        fits = fits and abs(entry.mtime_ns or 0) <= _FARTHEST_NS
         if entry.kind == "symlink":
             fits = fits and entry.target != "" and "\0" not in entry.target
         if not fits:

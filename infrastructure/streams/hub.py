@@ -14,6 +14,7 @@ from typing import Self
 from application.ports.event_streams import EventFilter, EventPage, StreamRefused
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.event_json import event_json
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.postgres.listener import PositionSignal
@@ -41,7 +42,8 @@ _logger = logging.getLogger(__name__)
 
 class StreamHub:
     """Use as an async context manager, or `start` and `close` it. `announcements`: the position of the process's
-    PostgresListener. `readers`: the number of connections for reading the log; the tail has one more."""
+    PostgresListener. `readers`: the number of connections for reading the log; the tail has one more. `continuity`:
+    of the process's log."""
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class StreamHub:
         tenant: str = DEFAULT_TENANT,
         max_streams: int = MAX_STREAMS,
         readers: int = READERS,
+        continuity: LogContinuity | None = None,
         poll_seconds: float = POLL_SECONDS,
         heartbeat_seconds: int = HEARTBEAT_SECONDS,
         stuck_seconds: float = STUCK_SECONDS,
@@ -58,7 +61,12 @@ class StreamHub:
         self._max_streams, self._stuck_seconds = max_streams, stuck_seconds
         self._reader = LogReader(dsn, tenant=tenant, connections=readers)
         self._tail = Tail(
-            dsn, tenant=tenant, announcements=announcements, dispatch=self._dispatch, poll_seconds=poll_seconds
+            dsn,
+            tenant=tenant,
+            announcements=announcements,
+            dispatch=self._dispatch,
+            continuity=continuity or LogContinuity(),
+            poll_seconds=poll_seconds,
         )
         self._recent = RecentEvents()
         self._ends = StreamEnds()

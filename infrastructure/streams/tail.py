@@ -12,7 +12,9 @@ from psycopg import AsyncConnection
 
 import sql
 from infrastructure.postgres.connections import STATEMENT_TIMEOUT_SECONDS, connect
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.announcement import Announcement, announcement
+from infrastructure.postgres.event_store.errors import LogDiscontinued
 from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
 from infrastructure.postgres.listener import PositionSignal
 
@@ -31,7 +33,8 @@ _logger = logging.getLogger(__name__)
 class Tail:
     """Reads on from the end of the log as of `start`, on a connection of its own, until `close`. It reconnects after
     lost connections and restarts of the database. Without announcements it reads every `poll_seconds`. If an
-    announcement carries the next events, they are passed on without a read. `position`: up to where it has got."""
+    announcement carries the next events, they are passed on without a read. `position`: up to where it has got.
+    It ends at a log that does not continue `continuity`."""
 
     def __init__(
         self,
@@ -40,10 +43,12 @@ class Tail:
         tenant: str,
         announcements: PositionSignal,
         dispatch: Callable[[Sequence[StoredRow]], None],
+        continuity: LogContinuity,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self.position = 0
-        self._dsn, self._tenant, self._announcements, self._dispatch = dsn, tenant, announcements, dispatch
+        self._dsn, self._tenant, self._announcements = dsn, tenant, announcements
+        self._dispatch, self._continuity = dispatch, continuity
         self._poll_seconds = poll_seconds
         self._connection: AsyncConnection[Any] | None = None
         self._notified_position = 0
@@ -81,6 +86,8 @@ class Tail:
             began, notified_before = loop.time(), self._notified_position
             try:
                 rows = await self._read()
+            except LogDiscontinued:
+                return
             except (psycopg.Error, TimeoutError, OSError) as error:
                 _logger.warning("the tail of the log can't be read, trying again", extra={"error": str(error)})
                 await self._disconnect()
@@ -138,6 +145,7 @@ class Tail:
     def _pass_on(self, rows: Sequence[StoredRow]) -> None:
         if rows:
             self.position = rows[-1].position
+            self._continuity.saw(self.position, rows[-1].event_id)
             self._dispatch(rows)
 
     async def _read(self) -> list[StoredRow]:
@@ -157,6 +165,7 @@ class Tail:
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None:
             self._connection = await connect(self._dsn)
+            await self._continuity.check(self._connection)
         return self._connection
 
     async def _disconnect(self) -> None:

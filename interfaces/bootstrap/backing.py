@@ -2,10 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from infrastructure.embedded.folder_flush import FolderFlush
 from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
 from infrastructure.embedded.object_store import EmbeddedObjectStore
@@ -23,9 +24,10 @@ from interfaces.settings import Settings, SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class BackingServices:
-    """`dsn`: of a migrated database. `object_store`: the store as this process reaches it. `installation`: the id that
-    all processes on one database share. `serves_api`: whether the API is in this process; `works`: whether the
-    background tasks are, which make session workers."""
+    """`dsn`: of a migrated database. `object_store`: the store as this process reaches it; `flush_object_store`: makes
+    what it has accepted durable, where a PUT does not. `installation`: the id that all processes on one database share.
+    `serves_api`: whether the API is in this process; `works`: whether the background tasks are, which make session
+    workers."""
 
     settings: Settings
     dsn: str = field(repr=False)
@@ -34,6 +36,7 @@ class BackingServices:
     secret: bytes = field(repr=False)
     serves_api: bool = True
     works: bool = True
+    flush_object_store: Callable[[], Awaitable[None]] | None = None
 
 
 @asynccontextmanager
@@ -50,8 +53,9 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
             stack.enter_context(HomeLock(home))
             dsn = settings.database_url or await _start_postgres(settings, stack)
             if settings.embedded_object_store:
-                object_store = await _start_object_store(settings, stack)
+                object_store, flush = await _start_object_store(settings, stack)
             else:
+                flush = None
                 object_store = await asyncio.to_thread(configured_object_store, settings)
             secret = settings.secret or installation_secret(home)
             await migrate(dsn)
@@ -64,6 +68,7 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
                 object_store=object_store,
                 installation=await installation_id(dsn),
                 secret=secret.encode(),
+                flush_object_store=flush,
             )
         yield backing
 
@@ -75,14 +80,19 @@ async def _start_postgres(settings: Settings, stack: AsyncExitStack) -> str:
     return dsn
 
 
-async def _start_object_store(settings: Settings, stack: AsyncExitStack) -> S3Location:
+async def _start_object_store(
+    settings: Settings, stack: AsyncExitStack
+) -> tuple[S3Location, Callable[[], Awaitable[None]]]:
+    """The store, and what makes its content durable."""
     if settings.worker_runtime == "docker":
         # Refused now, and not when the first session worker is started.
         await asyncio.to_thread(address_for_containers, os.environ, settings.worker_network)
     server = EmbeddedObjectStore(settings.home, bucket=settings.bucket)
     location = (await stack.enter_async_context(server)).location
     await stack.enter_async_context(restart_on_exit(server))
-    return location
+    flush = FolderFlush(server.folder)
+    stack.callback(flush.close)
+    return location, flush.flush
 
 
 async def configured_services(settings: Settings, *, serves_api: bool) -> BackingServices:

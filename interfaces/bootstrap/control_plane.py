@@ -48,6 +48,7 @@ from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
 from infrastructure.freed_memory import return_freed_memory
 from infrastructure.postgres.connections import open_untried_pool
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
 from infrastructure.postgres.event_store.aggregate_snapshots import PostgresAggregateSnapshots, open_snapshot_pool
@@ -82,6 +83,7 @@ class ControlPlane:
 
     backing: BackingServices
     owner: str
+    continuity: LogContinuity
     store: GroupCommitEventStore
     listener: PostgresListener
     hub: StreamHub
@@ -123,10 +125,11 @@ async def control_plane(backing: BackingServices) -> AsyncIterator[ControlPlane]
 async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane:
     settings, dsn = backing.settings, backing.dsn
     return_freed_memory()
-    store = await stack.enter_async_context(GroupCommitEventStore(dsn))
-    listener = await stack.enter_async_context(PostgresListener(dsn))
+    continuity = LogContinuity()
+    store = await stack.enter_async_context(GroupCommitEventStore(dsn, continuity=continuity))
+    listener = await stack.enter_async_context(PostgresListener(dsn, continuity=continuity))
     hub = await stack.enter_async_context(
-        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams)
+        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams, continuity=continuity)
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
     pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
@@ -146,7 +149,12 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     await serve_store(workers_store, backing, session, storage, unavailable=LOG_OUT_OF_REACH, stack=stack)
     await runtime.prepare()
     workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
-    syncs = WorkspaceSyncs(workers, first_after_s=settings.sync_progress_ms / 1000, limits=workspace_limits(settings))
+    syncs = WorkspaceSyncs(
+        workers,
+        first_after_s=settings.sync_progress_ms / 1000,
+        limits=workspace_limits(settings),
+        flush_store=backing.flush_object_store,
+    )
     effects_signal = stack.enter_context(listener.subscribe(EFFECTS_CHANNEL))
     queue_signal = stack.enter_context(listener.subscribe(RUN_QUEUE_CHANNEL))
     parked_signal = stack.enter_context(listener.subscribe(PARKED_RUNS_CHANNEL))
@@ -179,6 +187,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     return ControlPlane(
         backing=backing,
         owner=owner,
+        continuity=continuity,
         store=store,
         listener=listener,
         hub=hub,

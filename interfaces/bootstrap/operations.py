@@ -9,6 +9,7 @@ from application.operations.reconcilers import Reconcilers
 from application.operations.schedule import Schedule
 from application.outages import DOCKER
 from application.ports.operations import ReadinessCheck
+from application.runs.limits import RunLimits
 from application.sessions.content_collection import RequestCollections
 from infrastructure.operations.metrics import ControlPlaneMetrics
 from infrastructure.operations.readiness import (
@@ -44,6 +45,11 @@ def reconcilers(plane: ControlPlane) -> Reconcilers:
         ),
         candidates=reads,
         questions=reads,
+        external_runs=reads,
+        external_run_limits=RunLimits(
+            run=timedelta(milliseconds=settings.run_timeout_ms),
+            silence=timedelta(milliseconds=settings.external_run_silence_timeout_ms),
+        ),
         orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
         effects=plane.ledger,
         collections=RequestCollections(
@@ -74,7 +80,7 @@ def readiness(plane: ControlPlane, pool: Pool) -> tuple[ReadinessCheck, ...]:
     keeps_data = settings.embedded_postgres or settings.embedded_object_store
     return (
         PostgresReadiness(partial(server_version, pool)),
-        LogReadiness(plane.store),
+        LogReadiness(plane.store, plane.continuity, plane.listener.position),
         *((DiskReadiness(settings.home.absolute()),) if keeps_data else ()),
         ObjectStoreReadiness(plane.objects, plane.object_threads),
         ProjectionsReadiness(plane.reads.administration),

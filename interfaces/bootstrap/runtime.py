@@ -30,6 +30,9 @@ from interfaces.settings import Settings
 
 _SHORTEST_OWN = 16
 """Characters."""
+UNATTENDED_S = 600
+"""How much longer than any session worker that a control plane looks after an executor of the `process` runtime may go
+without a call before it ends by itself."""
 
 
 def installation_redactor(backing: BackingServices) -> Redactor:
@@ -70,6 +73,7 @@ def worker_runtime(
         object_store=backing.object_store,
         credentials=store.credentials,
         endpoint=store.server.url if store.server is not None else None,
+        idle_exit_s=idle_exit_s(settings),
         redact=redactor.text,
     )
     if settings.executor_base_url is not None:
@@ -92,6 +96,7 @@ def worker_runtime(
             setup,
             environment=os.environ,
             firewall=firewall if backing.works else None,
+            shared=not settings.embedded_postgres,
         )
         return docker, _catalog(settings, variables, docker.image_labels)
     process = ProcessWorkerRuntime(
@@ -107,6 +112,12 @@ def _own_secrets(backing: BackingServices) -> list[str]:
     password = str(conninfo_to_dict(backing.dsn).get("password") or "")
     found = (backing.secret.decode(), backing.settings.executor_auth_token or "", password)
     return [secret for secret in found if len(secret) >= _SHORTEST_OWN]
+
+
+def idle_exit_s(settings: Settings) -> int:
+    """Seconds without a call after which an executor may conclude that no control plane is there any more. While one
+    is, it syncs a worker that stays, and stops one that idles, before that."""
+    return max(settings.idle_timeout_ms, settings.stale_sync_after_ms) // 1000 + UNATTENDED_S
 
 
 @asynccontextmanager

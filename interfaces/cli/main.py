@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import uvloop
 
+from application.ports.event_store import LogWentBack
 from domain.event import WrittenByNewerVersion
 from interfaces.cli import (
     audit,
@@ -32,6 +33,7 @@ from interfaces.settings import SettingsError
 from interfaces.settings_reading import load_settings
 from interfaces.version import __version__
 
+LOG_WENT_BACK = 3
 COMMANDS = (
     up,
     migrate,
@@ -52,7 +54,8 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns its exit code: 0 done, 1 it failed, 2 the arguments or settings are wrong."""
+    """Run one command. Returns its exit code: 0 done, 1 it failed, 2 the arguments or settings are wrong, 3 the log of
+    a server went back."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
             stream, io.TextIOWrapper
@@ -71,6 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StartRefused, WrittenByNewerVersion) as error:
         print_error(str(error))
         return 1
+    except LogWentBack as error:
+        print_error(str(error))
+        return LOG_WENT_BACK
     except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

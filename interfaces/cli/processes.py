@@ -1,9 +1,13 @@
-"""The processes `fleetlog up`, `api` and `worker`. Each ends cleanly on SIGINT and SIGTERM."""
+"""The processes `fleetlog up`, `api` and `worker`. Each ends cleanly on SIGINT and SIGTERM. Each ends by itself, with
+LogWentBack, once its log lacks events that it has seen."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
+from application.ports.event_store import LogWentBack
 from interfaces.bootstrap.api import api_application, most_connections
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
@@ -14,6 +18,8 @@ from interfaces.settings import Settings
 from interfaces.supervision import running, stop_signals
 
 ReportStart = Callable[[str, dict[str, str]], None]
+NOT_READY_S = 5.0
+"""How long an API whose log went back still says so at /ready, before it ends."""
 log = logging.getLogger(__name__)
 
 
@@ -24,7 +30,7 @@ async def run_everything(settings: Settings, report_start: ReportStart, *, stop_
     with stop_signals() as stop:
         async with embedded_services(settings) as backing, control_plane(backing) as plane:
             try:
-                async with _served(plane) as url, running(background_tasks(plane), stop):
+                async with _served(plane) as url, _working(plane, stop):
                     report_start(url, _notes(backing))
                     await stop.wait()
                     _warn_of_runs(plane, stop_workers=stop_workers)
@@ -48,7 +54,7 @@ async def run_api_alone(settings: Settings, report_start: ReportStart) -> int:
     configure_logging()
     with stop_signals() as stop:
         backing = await configured_services(settings, serves_api=True)
-        async with control_plane(backing) as plane, _served(plane) as url:
+        async with control_plane(backing) as plane, _served(plane) as url, running(_watch(plane), stop):
             report_start(url, _notes(backing))
             await stop.wait()
     return 0
@@ -59,14 +65,30 @@ async def run_worker_alone(settings: Settings, report_start: ReportStart) -> int
     configure_logging()
     with stop_signals() as stop:
         backing = await configured_services(settings, serves_api=False)
-        async with control_plane(backing) as plane, running(background_tasks(plane), stop):
+        async with control_plane(backing) as plane, _working(plane, stop):
             report_start("", _notes(backing))
             await stop.wait()
     return 0
 
 
 @asynccontextmanager
+async def _working(plane: ControlPlane, stop: asyncio.Event) -> AsyncIterator[None]:
+    """The background tasks run inside. Raises LogWentBack, whatever else a task ended for."""
+    try:
+        async with running(background_tasks(plane) | _watch(plane), stop):
+            yield
+    except Exception:
+        plane.continuity.require_unbroken()
+        raise
+
+
+def _watch(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
+    return {"log continuity": plane.continuity.until_broken()}
+
+
+@asynccontextmanager
 async def _served(plane: ControlPlane) -> AsyncIterator[str]:
+    """The API is served inside, and after a LogWentBack for NOT_READY_S more, not ready."""
     settings = plane.backing.settings
     async with AsyncExitStack() as stack:
         app = await api_application(plane, stack)
@@ -79,7 +101,11 @@ async def _served(plane: ControlPlane) -> AsyncIterator[str]:
                 max_connections=most_connections(settings),
             )
         )
-        yield url
+        try:
+            yield url
+        except LogWentBack:
+            await asyncio.sleep(NOT_READY_S)
+            raise
 
 
 def _notes(backing: BackingServices) -> dict[str, str]:

@@ -99,6 +99,7 @@ async def _assembled(
         run_environment=RunEnvironment(
             folder=engine.root,
             admit=partial(admit_run, engine, maintenance=config.maintenance),
+            prepare=engine.keep_out_of_git,
             agent_variables=engine.environment,
             private_folder=config.home_dir,
             put_output=engine.put_output,

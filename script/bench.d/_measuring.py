@@ -22,9 +22,13 @@ from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.table import Table
 
+from tests.support.debian_postgres import PROGRAM
 from tests.support.servers import PostgresServer, running_postgres
 
 WIDTH = 110
+EMBEDDED, DEBIAN = "18", "15"
+_chosen = [EMBEDDED]
+"""The Postgres that this process's command line names."""
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -43,6 +47,12 @@ class CommandLine(argparse.ArgumentParser):
         self.add_argument("--json", action="store_true", help="print one JSON object on the last line")
         self.add_argument(
             "--toy", action="store_true", help="run at the smallest sizes: shows that it works, not how fast"
+        )
+        self.add_argument(
+            "--postgres",
+            choices=(EMBEDDED, DEBIAN),
+            default=EMBEDDED,
+            help="the embedded Postgres 18 (the default), or Debian's 15 with its settings (script/postgres-15)",
         )
         self.add_size("--rounds", rounds, toy=1)
 
@@ -69,6 +79,7 @@ class CommandLine(argparse.ArgumentParser):
         for name in self._toy_sizes:
             if (value := getattr(options, name)) <= 0:
                 self.error(f"--{name.replace('_', '-')} is {value}; give a number greater than 0")
+        _chosen[:] = [options.postgres]
         return options
 
 
@@ -78,10 +89,20 @@ def unavailable(reason: str) -> NoReturn:
     sys.exit(os.EX_UNAVAILABLE)
 
 
+def on_debian() -> bool:
+    """Whether the command line asks for Debian's Postgres."""
+    return _chosen == [DEBIAN]
+
+
 @contextmanager
 def postgres() -> Iterator[PostgresServer]:
-    """The embedded Postgres, as `fleetlog up` starts it, on a folder that is removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as home, running_postgres(Path(home)) as server:
+    """The embedded Postgres, as `fleetlog up` starts it, or Debian's, on a folder that is removed at the end."""
+    if on_debian() and not PROGRAM.exists():
+        unavailable(f"there is no {PROGRAM}; script/postgres-15 installs it")
+    with (
+        tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as home,
+        running_postgres(Path(home), debian=on_debian()) as server,
+    ):
         yield server
 
 

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import msgspec
-from _measuring import CommandLine, conclude, machine, show, unavailable
+from _measuring import CommandLine, conclude, machine, on_debian, postgres, show, unavailable
 
 from application.executor_protocol import ExecutorConfig
 from infrastructure.runtimes.container_settings import (
@@ -35,6 +37,7 @@ from infrastructure.runtimes.container_settings import (
 )
 from infrastructure.runtimes.docker import FOLDERS
 from tests.support.docker_containers import LABEL, docker, remove_everything
+from tests.support.fleetlog_parts import on_database
 from tests.support.fleetlog_server import FleetlogServer
 from tests.support.worker_image import IMAGE, ROOT
 
@@ -134,7 +137,10 @@ def run(rounds: int) -> dict[str, Any]:
     each_step: list[dict[str, float]] = []
     try:
         config = executor_config(folder)
-        with FleetlogServer(folder / "home", WORKER_RUNTIME="docker", WORKER_IMAGE=IMAGE) as server:
+        with (
+            database() as settings,
+            FleetlogServer(folder / "home", WORKER_RUNTIME="docker", WORKER_IMAGE=IMAGE, **settings) as server,
+        ):
             server.activate("first")
             container = server.ok("GET", "/api/session-workers/first")["containerId"]
             installation = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}"}}}}', container)
@@ -151,6 +157,16 @@ def run(rounds: int) -> dict[str, Any]:
     finally:
         shutil.rmtree(folder)
     return report(theirs, ours, each_step)
+
+
+@contextmanager
+def database() -> Iterator[dict[str, str]]:
+    """The settings of the server's database: none for the embedded one."""
+    if not on_debian():
+        yield {}
+        return
+    with postgres() as debian:
+        yield on_database(debian.create_database())
 
 
 def report(theirs: list[float], ours: list[float], each_step: list[dict[str, float]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 -- A share of the queue has a run in the line: it takes turns from now on, beginning with the present round.
 CREATE OR REPLACE FUNCTION activate_share(of_share text, of_priority smallint, app text, who text, at_position bigint)
 RETURNS void LANGUAGE plpgsql
+SET jit = off
 SET enable_seqscan = off
 AS $$
 BEGIN

@@ -15,6 +15,7 @@ CREATE OR REPLACE FUNCTION append_event(
 ) RETURNS text LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_bitmapscan = off
+SET jit = off
 SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE

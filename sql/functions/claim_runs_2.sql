@@ -45,13 +45,13 @@ BEGIN
     paused := run_queue_is_paused();
     begun := EXISTS (
             SELECT FROM run_queue
-            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at)
+            WHERE state IN ('ready', 'waiting') AND lease_generation > 0 AND waits_for IS NOT NULL AND available_at <= at)
         OR EXISTS (SELECT FROM run_queue WHERE state = 'leased' AND lease_expires_at <= at);
     IF begun THEN
         RETURN QUERY
         WITH chosen AS (
             SELECT run_id FROM run_queue
-            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at AND ends
+            WHERE state IN ('ready', 'waiting') AND lease_generation > 0 AND waits_for IS NOT NULL AND available_at <= at AND ends
             ORDER BY available_at
             LIMIT most_ending
             FOR UPDATE SKIP LOCKED
@@ -68,7 +68,7 @@ BEGIN
         RETURN QUERY
         WITH parked AS (
             SELECT run_id, lease_owner, available_at AS since FROM run_queue
-            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND waits_for IS NOT NULL AND available_at <= at
+            WHERE state IN ('ready', 'waiting') AND lease_generation > 0 AND waits_for IS NOT NULL AND available_at <= at
               AND NOT only_stale
             ORDER BY available_at
             LIMIT room
@@ -98,7 +98,7 @@ BEGIN
     IF room > 0 AND NOT paused AND NOT only_stale THEN
         again := ARRAY(
             SELECT run_id FROM run_queue
-            WHERE state IN ('ready', 'waiting') AND attempts > 0 AND available_at <= at
+            WHERE state IN ('ready', 'waiting') AND lease_generation > 0 AND available_at <= at
               AND state = 'ready' AND waits_for IS NULL AND NOT in_line);
         IF again <> '{}' THEN
             PERFORM line_up_runs(again);
@@ -191,7 +191,7 @@ BEGIN
            extract(epoch FROM least(
                (SELECT min(lease_expires_at) FROM run_queue WHERE state = 'leased' AND lease_expires_at > at),
                (SELECT min(available_at) FROM run_queue
-                WHERE state IN ('ready', 'waiting') AND attempts > 0 AND available_at > at)
+                WHERE state IN ('ready', 'waiting') AND lease_generation > 0 AND available_at > at)
            ) - clock_timestamp())::float8;
 END
 $$;

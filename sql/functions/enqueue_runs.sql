@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION enqueue_runs(
     run_ids text[], session_ids text[], positions bigint[], most_attempts integer[], priorities smallint[], shares text[],
     app_ids text[], users text[]
 ) RETURNS void LANGUAGE plpgsql
+SET jit = off
 SET enable_seqscan = off
 AS $$
 #variable_conflict use_column

@@ -1,6 +1,7 @@
 -- Puts runs into the line that are due and the first of their session; the others of them are left alone. The planner setting
 -- prevents a plan from the time when the queue was empty from scanning all of it later.
 CREATE OR REPLACE FUNCTION line_up_runs(candidates text[]) RETURNS void LANGUAGE plpgsql
+SET jit = off
 SET enable_seqscan = off
 AS $$
 DECLARE

@@ -2,6 +2,7 @@
 -- the parked runs of sessions be claimed again, since these can take a run, or never will. The lock is that of claims. The
 -- planner setting prevents a plan from the time when the queue was empty from scanning all of it later.
 CREATE OR REPLACE FUNCTION settle_runs(ended text[], of_sessions text[]) RETURNS void LANGUAGE plpgsql
+SET jit = off
 SET enable_seqscan = off
 AS $$
 BEGIN

@@ -7,3 +7,11 @@ EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
     RETURN NULL;
 END
 $$;
+-- Before version 17 nothing that runs beside parallel workers may catch an error.
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::integer < 170000 THEN
+        ALTER FUNCTION text_or_null(bytea) PARALLEL UNSAFE;
+    END IF;
+END
+$$;

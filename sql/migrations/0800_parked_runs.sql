@@ -14,4 +14,4 @@ ALTER TABLE run_queue ADD CONSTRAINT run_queue_state_check CHECK (state IN ('rea
 CREATE INDEX run_queue_waiting ON run_queue (session_id) WHERE state = 'waiting';
 CREATE INDEX run_queue_to_look_at ON run_queue (look_at) WHERE state = 'waiting';
 -- What has been claimed before and is to be claimed again, at once or later: parked runs, and those that are tried again.
-CREATE INDEX run_queue_again ON run_queue (available_at) WHERE state IN ('ready', 'waiting') AND attempts > 0;
+CREATE INDEX run_queue_again ON run_queue (available_at) WHERE state IN ('ready', 'waiting') AND lease_generation > 0;

@@ -1,4 +1,5 @@
--- The last event of each stream: its seq, position and chain hash. For one stream it is a single index lookup.
+-- The last event of each stream: its seq, position and chain hash. For one stream it is a single index lookup; a server
+-- of version 15 reads that stream.
 CREATE OR REPLACE VIEW streams AS
 SELECT DISTINCT ON (e.tenant, e.stream)
     e.tenant,

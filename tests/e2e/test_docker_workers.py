@@ -89,15 +89,19 @@ def test_a_run_in_a_container_survives_a_kill_of_the_server(docker_fleetlog: Doc
     assert server.output_of("cat steps", "first").split() == [str(n) for n in range(1, 41)]
 
 
-def test_a_run_goes_on_in_its_container_while_the_server_is_stopped(docker_fleetlog: DockerFleetlog) -> None:
+def test_ctrl_c_stops_an_idle_container_and_a_run_goes_on_in_its_own_meanwhile(docker_fleetlog: DockerFleetlog) -> None:
     server, container = docker_fleetlog, docker_fleetlog.container("first")
-    run_id = server.enqueued("echo begun; sleep 4; echo end", sessionId="first")
+    server.output_of("echo kept > file", "idle")
+    idle = server.container("idle")
+    run_id = server.enqueued("echo begun; sleep 8; echo end", sessionId="first")
     server.until(run_id, "message.delta")
 
     assert server.stop() == 0
 
     assert docker("inspect", "--format", "{{.State.Status}} {{.RestartCount}}", container) == "running 0"
+    assert docker("inspect", "--format", "{{.State.Status}}", idle) == "exited"
     server.start()
+    assert (server.output_of("cat file", "idle"), server.container("idle")) == ("kept\n", idle)
     history = server.history(run_id)
     assert history[-1]["data"]["outcome"] == "succeeded"
     text = "".join(frame["data"]["text"] for frame in history if frame["event"] == "message.delta")

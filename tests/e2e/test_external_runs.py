@@ -45,6 +45,26 @@ def test_callbacks_drive_a_run_from_todo_to_finish(shared_fleetlog: FleetlogServ
     assert (last["event"], last["data"]["outcome"], last["data"]["exported"]) == ("run.finished", "succeeded", True)
 
 
+def test_an_external_run_holds_its_session_until_its_end_and_its_usage_is_the_session_s(
+    shared_fleetlog: FleetlogServer, run_id: str
+) -> None:
+    server = shared_fleetlog
+    session = server.ok("GET", f"/api/runs/{run_id}")["sessionId"]
+    server.until_session(session, "session.run_attached")
+    assert server.problem(409, "POST", f"/api/session-workers/{session}/stop")["reason"] == "run_attached"
+    assert server.finished("echo beside it", sessionId=session)["snapshot"]["state"] == "succeeded"
+
+    usage = {"inputTokens": 7, "outputTokens": 3, "costUsd": 0.5}
+    send(server, run_id, "end", "run.finished", outcome="succeeded", usage=usage)
+
+    server.history(run_id)
+    assert server.ok("POST", f"/api/session-workers/{session}/stop")["worker"]["state"] == "stopped"
+    settled = server.ok("GET", f"/api/runs/{run_id}/usage")
+    assert (settled["appId"], settled["userLoginName"], settled["inputTokens"]) == ("app", "ada", 7)
+    listed = server.ok("GET", "/api/runs", params={"sessionId": session, "userLoginName": "ada"})["items"]
+    assert {each["outside"] for each in listed} == {True, False}
+
+
 def test_a_repeated_callback_changes_nothing(shared_fleetlog: FleetlogServer, run_id: str) -> None:
     first = send(shared_fleetlog, run_id, "1", "message.delta", text="once")
     again = send(shared_fleetlog, run_id, "1", "message.delta", text="twice")

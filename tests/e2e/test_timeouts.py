@@ -13,7 +13,11 @@ pytestmark = pytest.mark.proof
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetlogServer]:
-    limits = {"RUN_TIMEOUT_MS": "6000", "RUN_SILENCE_TIMEOUT_MS": "1500"}
+    limits = {
+        "RUN_TIMEOUT_MS": "6000",
+        "RUN_SILENCE_TIMEOUT_MS": "1500",
+        "EXTERNAL_RUN_SILENCE_TIMEOUT_MS": "1000",
+    }
     with FleetlogServer(tmp_path_factory.mktemp("impatient") / "home", **on_shared_postgres(), **limits) as server:
         yield server
 
@@ -35,6 +39,20 @@ def test_an_agent_that_never_ends_is_ended_with_the_reason(impatient: FleetlogSe
     assert (snapshot["state"], snapshot["error"]["errorClass"]) == ("failed", "timeout")
     assert "ran for more than 6 s" in snapshot["error"]["message"]
     assert_none_left(snapshot["runId"])
+
+
+def test_an_external_run_of_which_nothing_is_reported_ends_with_the_reason_and_frees_its_session(
+    impatient: FleetlogServer,
+) -> None:
+    impatient.activate("outside")
+    impatient.ok("POST", "/api/runs/outside-1/bind", json={"sessionId": "outside"})
+    while impatient.ok("GET", "/api/runs/outside-1")["state"] == "running":
+        impatient.ok("POST", "/api/reconcile/runs")  # what the clock does each minute
+
+    last = impatient.history("outside-1")[-1]["data"]
+    assert (last["outcome"], last["exported"], last["error"]["errorClass"]) == ("failed", True, "timeout")
+    assert "EXTERNAL_RUN_SILENCE_TIMEOUT_MS" in last["error"]["message"]
+    assert impatient.ok("POST", "/api/session-workers/outside/stop")["worker"]["state"] == "stopped"
 
 
 def test_an_agent_that_waits_for_a_person_is_not_silent(impatient: FleetlogServer) -> None:

@@ -1,10 +1,14 @@
 """The traffic of a session is one sum over all processes, counted by the hour, and no hurdle while the database is
 away."""
 
+import pytest
+
 from application.ports.session_traffic import Traffic
 from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.session_traffic import ADD_EVENTS, PostgresSessionTraffic
 from tests.support.async_run import run
+
+pytestmark = pytest.mark.every_postgres
 
 OLD = "INSERT INTO session_traffic VALUES (now() - interval '3 hours', 'default', 's', 10, 10)"
 

@@ -108,6 +108,16 @@ class FleetlogServer:
         self._end(signal.SIGKILL)
 
     @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def ended(self, timeout_s: float) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None
+        self._process.wait(timeout_s)
+        return self._end(signal.SIGTERM)
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid

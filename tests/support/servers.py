@@ -18,6 +18,7 @@ from infrastructure.embedded.postgres import EmbeddedPostgres
 from infrastructure.embedded.server_account import ServerAccount
 from infrastructure.postgres.migrations import migrate
 from tests.support.async_run import run
+from tests.support.debian_postgres import DebianPostgres
 from tests.support.shared_run import one_at_a_time, run_folder
 
 TEMPLATE = "migrated"
@@ -48,11 +49,19 @@ class QuickPostgres(EmbeddedPostgres):
         return replace(command, argv=[*command.argv, *options])
 
 
+class QuickDebianPostgres(QuickPostgres, DebianPostgres):
+    """The same of Debian's."""
+
+
+QUICK_SERVERS: dict[type[QuickPostgres], str] = {QuickPostgres: "pg", QuickDebianPostgres: "pg15"}
+
+
 @dataclass
 class PostgresServer:
-    """`dsn` leads to a database that is nobody's; tests make their own."""
+    """`dsn` leads to a database that is nobody's; tests make their own. `shared_as`: its name within the test run."""
 
     dsn: str
+    shared_as: str = "pg"
     created: list[str] = field(default_factory=list)
     has_template: bool = False
 
@@ -74,7 +83,7 @@ class PostgresServer:
     def _template(self) -> str:
         """The name of the migrated database that logs are copies of."""
         if not self.has_template:
-            with one_at_a_time("template") as folder:
+            with one_at_a_time(f"{self.shared_as}-template") as folder:
                 if not (folder / "made").exists():
                     self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
                     run(migrate(make_conninfo(self.dsn, dbname=TEMPLATE)), timeout=START_TIMEOUT_S)
@@ -128,9 +137,9 @@ class ObjectStoreServer:
 
 
 @contextmanager
-def running_postgres(home: Path) -> Iterator[PostgresServer]:
-    """A server of its own, with the settings of an installation."""
-    server = EmbeddedPostgres(home)
+def running_postgres(home: Path, *, debian: bool = False) -> Iterator[PostgresServer]:
+    """A server of its own, with the settings of an installation; `debian`: Debian's, with Debian's."""
+    server = DebianPostgres(home) if debian else EmbeddedPostgres(home)
     dsn = run(server.start(), timeout=START_TIMEOUT_S)
     try:
         yield PostgresServer(dsn)
@@ -148,12 +157,13 @@ def running_object_store(home: Path) -> Iterator[ObjectStoreServer]:
         run(server.stop())
 
 
-def shared_postgres() -> PostgresServer:
-    """The test run's Postgres; whoever needs it first starts it."""
-    with one_at_a_time("pg") as folder:
-        server = QuickPostgres(_in_memory(folder), start_timeout=START_TIMEOUT_S)
+def shared_postgres(kind: type[QuickPostgres] = QuickPostgres) -> PostgresServer:
+    """The test run's Postgres, of a kind; whoever needs it first starts it."""
+    name = QUICK_SERVERS[kind]
+    with one_at_a_time(name) as folder:
+        server = kind(_in_memory(folder), start_timeout=START_TIMEOUT_S)
         _started.append(server)
-        return PostgresServer(run(server.start(), timeout=START_TIMEOUT_S))
+        return PostgresServer(run(server.start(), timeout=START_TIMEOUT_S), shared_as=name)
 
 
 def _in_memory(folder: Path) -> Path:
@@ -179,10 +189,11 @@ def shared_object_store() -> ObjectStoreServer:
 def stop_shared_servers() -> None:
     """At the end of the test run, in the process that leads it."""
     folder = run_folder()
-    if folder is not None and (folder / "pg").exists():
-        home = _in_memory(folder / "pg")
-        run(QuickPostgres(home).stop(), timeout=START_TIMEOUT_S)
-        if home != folder / "pg":
-            shutil.rmtree(home)
+    for kind, name in QUICK_SERVERS.items():
+        if folder is not None and (folder / name).exists():
+            home = _in_memory(folder / name)
+            run(kind(home).stop(), timeout=START_TIMEOUT_S)
+            if home != folder / name:
+                shutil.rmtree(home)
     if folder is not None and (folder / "s3").exists():
         run(EmbeddedObjectStore(folder / "s3").stop(), timeout=START_TIMEOUT_S)

@@ -15,13 +15,14 @@ from application.outages import Outages
 from application.ports.effect_handler import EffectHandler, EffectObsolete
 from application.ports.effect_kinds import EffectKind
 from application.ports.effect_ledger import ClaimedEffect
-from application.ports.run_queue import LostRun, ParkedRun, QueueItem, RunLease
+from application.ports.run_queue import LostRun, ParkedRun, QueueItem, RunLease, external_run_key
 from application.ports.session_traffic import Traffic
 from application.ports.worker_runtime import ContainerInfo, ContainerSpec, OversizedContainer
 from application.ports.workspace_copier import CopiedWorkspace
 from application.process_managers.commands import ProcessManagerCommands, SentPage, to_send
 from application.process_managers.outcomes import (
     DequeueRun,
+    EnqueueFinish,
     EnqueueRun,
     Outcome,
     ParkRun,
@@ -72,10 +73,16 @@ class MemoryRuntime:
     def __init__(self) -> None:
         self.gone: set[str] = set()
         self.too_large: list[OversizedContainer] = []
+        self.ended: set[str] = set()
+        """Sessions whose executor has ended, until it is started again."""
         self.moved: dict[str, str] = {}
         """Session → the address at which its executor serves since it was started again."""
 
     def info(self, spec: ContainerSpec) -> ContainerInfo:
+        if spec.session_id in self.ended:
+            return ContainerInfo(
+                container_id=spec.session_id, runtime=self.name, daemon_id="d", status="exited", exit_log="ending: idle"
+            )
         url = self.moved.get(spec.session_id, spec.session_id)
         return ContainerInfo(container_id=spec.session_id, runtime=self.name, daemon_id="d", status="running", url=url)
 
@@ -83,6 +90,7 @@ class MemoryRuntime:
         return self.info(spec)
 
     async def start(self, spec: ContainerSpec, container_id: str, *, maintenance: bool = False) -> ContainerInfo:
+        self.ended.discard(spec.session_id)
         return self.info(spec)
 
     async def stop(self, spec: ContainerSpec, container_id: str) -> None: ...
@@ -131,6 +139,8 @@ class MemoryQueue:
             case EnqueueRun(run_id=run_id, session_id=session_id):
                 self.sessions[run_id] = session_id
                 self.waiting[run_id] = (session_id, now())
+            case EnqueueFinish(run_id=run_id):
+                self.waiting[run_id] = (external_run_key(run_id), now())
             case PostponeRun(run_id=run_id, available_at=available_at):
                 self.leased.pop(run_id, None)
                 self.waiting[run_id] = (run_id, available_at)

@@ -1,4 +1,4 @@
-"""Credentials that an executor's configuration needs: what their absence means for its start."""
+"""An executor's configuration: what the absence of credentials means for its start, and when it ends by itself."""
 
 from pathlib import PurePosixPath
 
@@ -8,6 +8,8 @@ from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavai
 from application.ports.worker_runtime import ContainerSpec, RuntimeUnavailable, StartFailed
 from infrastructure.object_store.location import S3Location
 from infrastructure.runtimes.executor_setup import ExecutorSetup, WorkerFolders, serves_as
+from interfaces.bootstrap.runtime import idle_exit_s
+from interfaces.settings_reading import load_settings
 
 FOLDERS = WorkerFolders(workspace=PurePosixPath("/w"), home=PurePosixPath("/h"), state=PurePosixPath("/s"))
 SPEC = ContainerSpec(session_id="s", generation=1, token="t")
@@ -48,3 +50,10 @@ def test_another_address_of_the_served_store_restarts_only_an_executor_that_woul
     assert not serves_as(before, now, protocol=1)
     direct = ExecutorSetup(object_store=S3Location(endpoint="http://store", bucket="b", region="r"))
     assert not serves_as(direct.config(SPEC, "c", FOLDERS), now, protocol=2)
+
+
+@pytest.mark.parametrize("environment", [{}, {"IDLE_TIMEOUT_MS": "7200000"}, {"STALE_SYNC_AFTER_MS": "86400000"}])
+def test_an_executor_ends_by_itself_only_when_it_should_have_been_stopped_or_synced_long_ago(environment):
+    settings = load_settings(environment)
+    looked_after_s = max(settings.idle_timeout_ms, settings.stale_sync_after_ms) / 1000
+    assert idle_exit_s(settings) >= looked_after_s + 300

@@ -34,11 +34,13 @@ Result = TypeVar("Result")
 
 class RunEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """What all runs share. `folder` is where agents work, `private_folder` their home. `admit` raises Conflict while no
-    run may start. `agent_variables` is the environment of every agent; what a provider needs is added to it from the
-    call that starts the run, else from `executor_variables`, the executor's own environment."""
+    run may start; `prepare`, which blocks, is called before each start. `agent_variables` is the environment of every
+    agent; what a provider needs is added to it from the call that starts the run, else from `executor_variables`, the
+    executor's own environment."""
 
     folder: str
     admit: Callable[[], None]
+    prepare: Callable[[], None]
     agent_variables: Callable[[], dict[str, str]]
     private_folder: str
     put_output: PutOutput
@@ -158,6 +160,7 @@ class ProviderRuns:
         await self._in_thread(partial(self._folders.record, identity))
         journal = await self._in_thread(partial(self._open, request.run_id, request.attempt))
         self._keep_open(request.run_id, request.attempt, journal)
+        await self._in_thread(self._run_environment.prepare)
         try:
             session = await provider.start(task, self._processes)
         except AgentFailed as error:

@@ -23,11 +23,12 @@ _TEMPORARY = ".fleetlog-{}.part"
 
 
 class NewFile(NamedTuple):
-    """A small file to write, with its permission bits."""
+    """A small file to write, with its permission bits and, if known, its modification time."""
 
     path: str
     content: bytes | memoryview
     mode: int
+    mtime_ns: int | None = None
 
 
 class FileWriter:
@@ -71,7 +72,7 @@ class ConfinedTree:
 
     def __init__(self, root: str, *, owner: int | None = None) -> None:
         self.root = os.path.realpath(root)
-        self._owner = owner
+        self.owner = owner
         self._fd = self._open_root()
 
     def close(self) -> None:
@@ -172,8 +173,8 @@ class ConfinedTree:
             try:
                 try:
                     mode = fill(FileWriter(file))
-                    if self._owner is not None:
-                        os.fchown(file, self._owner, self._owner)
+                    if self.owner is not None:
+                        os.fchown(file, self.owner, self.owner)
                     os.fchmod(file, mode & 0o777)
                 finally:
                     os.close(file)
@@ -199,9 +200,10 @@ class ConfinedTree:
                     opened.close()
                     folder, fd = parent, opened.enter_context(self.ensure_directory(parent, replace=True))
                 try:
-                    yield _create(fd, name, file, self._owner)
+                    yield _create(fd, name, file, self.owner)
                 except FileExistsError:
-                    yield self.write_file(file.path, partial(_fill, file), replace_parents=True)
+                    written = self.write_file(file.path, partial(_fill, file), replace_parents=True)
+                    yield written if file.mtime_ns is None else self.set_mtime(file.path, file.mtime_ns)
 
     def write_link(self, path: str, target: str) -> None:
         """Make a symlink; replaces what is at the path."""
@@ -210,10 +212,12 @@ class ConfinedTree:
             self.remove(path)
             os.symlink(target, name, dir_fd=fd)
 
-    def set_mode(self, path: str, mode: int) -> None:
-        """Set the permission bits of a directory."""
-        with self.directory(path) as fd:
-            os.fchmod(fd, mode & 0o777)
+    def set_mtime(self, path: str, mtime_ns: int) -> os.stat_result:
+        """Set the modification time of what is at the path, symlinks not followed. Returns its stat."""
+        parent, name = _split(path)
+        with self.directory(parent) as fd:
+            os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=fd, follow_symlinks=False)
+            return os.stat(name, dir_fd=fd, follow_symlinks=False)
 
     def remove(self, path: str, *, keep: Callable[[str], bool] = lambda _path: False) -> bool:
         """Remove what is at the path and below it, except paths for which `keep` is true. Returns whether nothing is
@@ -291,10 +295,10 @@ class ConfinedTree:
                 os.mkdir(name, 0o755, dir_fd=fd)
             except FileExistsError:
                 continue
-            if self._owner is not None:
+            if self.owner is not None:
                 # By descriptor: the name may point elsewhere by now.
                 made = os.open(name, _DIRECTORY, dir_fd=fd)
-                os.fchown(made, self._owner, self._owner)
+                os.fchown(made, self.owner, self.owner)
                 return made
         raise NotADirectory(f"{path!r} keeps changing while it is made")
 
@@ -305,6 +309,8 @@ def _create(fd: int, name: str, file: NewFile, owner: int | None) -> os.stat_res
         _write_all(created, file.content)
         if owner is not None:
             os.fchown(created, owner, owner)
+        if file.mtime_ns is not None:
+            os.utime(created, ns=(file.mtime_ns, file.mtime_ns))
         values = os.fstat(created)
         if values.st_mode & 0o777 != file.mode & 0o777:
             os.fchmod(created, file.mode & 0o777)

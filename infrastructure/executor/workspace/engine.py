@@ -35,6 +35,7 @@ from infrastructure.executor.workspace.browse import (
 from infrastructure.executor.workspace.confined import ConfinedTree
 from infrastructure.executor.workspace.errors import NotRestored
 from infrastructure.executor.workspace.exclusions import Exclusions
+from infrastructure.executor.workspace.git_exclude import exclude_from_git
 from infrastructure.executor.workspace.restore import WorkspaceParts, restore_workspace
 from infrastructure.executor.workspace.sqlite_copy import SqliteCopier
 from infrastructure.executor.workspace.state import RestoredWorkspace, WorkspaceState
@@ -155,15 +156,21 @@ class WorkspaceEngine:
 
         async def work() -> SyncResult:
             if not request.gate:
+                await self._in_thread(self.keep_out_of_git)
                 return await self._in_thread(partial(self._syncer.sync, request))
             self.gate_sync_running = True
             try:
                 await self._quiesce(request.session_seq)
+                await self._in_thread(self.keep_out_of_git)
                 return await self._in_thread(partial(self._syncer.sync, request))
             finally:
                 self.gate_sync_running = False
 
         return await self._exclusively(work)
+
+    def keep_out_of_git(self) -> None:
+        """Keep the agents' data out of what `git status` shows in the workspace. Blocks. Raises NotRestored."""
+        exclude_from_git(self._parts.tree, self.require_restored().agent_data)
 
     def sync_progress(self) -> SyncProgress:
         """Progress of the sync under way."""

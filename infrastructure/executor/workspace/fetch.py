@@ -96,6 +96,9 @@ def _fetch_one(
         found = tree.write_file(path, fill, replace_parents=True)
     except (ObjectMissing, ObjectCorrupt) as error:
         raise _unreadable(path, error, recorded=bool(expected)) from error
+    own = planned.entry
+    if own is not None and own.mtime_ns is not None and (own.hash, own.extents) == (digest.hexdigest(), extents):
+        found = tree.set_mtime(path, own.mtime_ns)
     record = FileRecord(
         found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, started, digest.hexdigest(), extents
     )
@@ -123,7 +126,7 @@ def _fetch_range(
         if hashlib.sha256(content).hexdigest() != piece.entry.hash:
             corrupt = ObjectCorrupt(f"the pack {key!r} holds other bytes than recorded at {piece.entry.offset}")
             raise _unreadable(piece.path, corrupt, recorded=True)
-        files.append(NewFile(piece.path, content, _mode(piece.planned, {})))
+        files.append(NewFile(piece.path, content, _mode(piece.planned, {}), piece.entry.mtime_ns))
     started = time.time_ns()
     with turn:
         stats = list(tree.write_files(files))

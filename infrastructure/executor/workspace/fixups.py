@@ -1,7 +1,6 @@
-"""The last steps of a restore, on files that are already in place: cleanup rules, seed files, folder modes, the
-flush."""
+"""The last steps of a restore, on files that are already in place: cleanup rules, seed files, folder modes and
+times."""
 
-import ctypes
 import os
 from collections.abc import Callable, Mapping
 from io import BufferedReader
@@ -55,23 +54,19 @@ def place_seeds(tree: ConfinedTree, seeds: tuple[SeedFile, ...], protected: tupl
     return tuple(missing)
 
 
-def set_folder_modes(tree: ConfinedTree, planned: Mapping[str, PlannedPath]) -> None:
-    """Set the folder modes that the sync recorded, in reverse order of paths: children before a read-only parent."""
+def set_folder_attributes(tree: ConfinedTree, planned: Mapping[str, PlannedPath]) -> None:
+    """Set the folder modes and modification times that the sync recorded, in reverse order of paths: children before a
+    read-only parent, and all that is made in a folder before its own time."""
     for path in sorted((path for path, item in planned.items() if item.kind == "dir"), reverse=True):
-        mode = planned[path].mode
-        if mode not in {0, _DEFAULT_DIR_MODE}:
-            try:
-                tree.set_mode(path, mode)
-            except (NotFound, Conflict):
-                continue  # a cleanup rule or a seed file replaced it
-
-
-def flush_filesystem(tree: ConfinedTree) -> None:
-    """syncfs: make everything written so far durable. After a crash, a marker without its files would let a sync record
-    them as deleted."""
-    if ctypes.CDLL(None, use_errno=True).syncfs(tree.fileno()) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), tree.root)
+        mode, entry = planned[path].mode, planned[path].entry
+        try:
+            with tree.directory(path) as fd:
+                if mode not in {0, _DEFAULT_DIR_MODE}:
+                    os.fchmod(fd, mode & 0o777)
+                if entry is not None and entry.mtime_ns is not None:
+                    os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+        except (NotFound, Conflict):
+            continue  # a cleanup rule or a seed file replaced it
 
 
 def below_root(field: str, path: str) -> str:

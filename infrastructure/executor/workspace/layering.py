@@ -21,8 +21,10 @@ from domain.workspace.sync import ManifestEntry
 
 
 class PlannedPath(msgspec.Struct, frozen=True, kw_only=True):
-    """What to create at one path. A file's content is a plain object (`key`) or an entry of a sync (`entry`). `mode` 0:
-    as the object's metadata says, else 0644. `recorded`: its hash goes into the marker's `template`."""
+    """What to create at one path. A file's content is a plain object (`key`) or an entry of a sync (`entry`); with both
+    it is the object, and `entry` is what the session has there: if that has the same content, its modification time
+    stays. `mode` 0: as the object's metadata says, else 0644. `recorded`: its hash goes into the marker's
+    `template`."""
 
     kind: Literal["file", "dir", "symlink"]
     key: str = ""
@@ -115,7 +117,7 @@ def lay_out(
         elif not covers(protected, path) and _template_wins(path, entry, session.base, policy, template):
             own = layout.planned.get(path)
             if own is not None and own.kind == "file" and entry.kind == "file":
-                layout.planned[path] = msgspec.structs.replace(own, mode=entry.mode)
+                layout.planned[path] = msgspec.structs.replace(own, mode=entry.mode, entry=entry.entry)
         else:
             layout.add(path, entry)
     for overlay in overlays:
@@ -141,8 +143,11 @@ def _lay_over(layout: Layout, overlay: Overlay, session: SessionLayer, protected
         planned = _from_plain(item, recorded=overlay.synced)
         if overlay.read_only and not item.is_dir:
             planned = msgspec.structs.replace(planned, read_only=True)
-        if overlay.synced and _session_has_its_own(path, session):
-            continue
+        if overlay.synced:
+            if _session_has_its_own(path, session):
+                continue
+            if path in session.entries and not item.is_dir:
+                planned = msgspec.structs.replace(planned, entry=session.entries[path].entry)
         layout.add(path, planned)
 
 

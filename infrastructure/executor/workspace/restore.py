@@ -8,11 +8,12 @@ from application.executor_protocol import RestoreRequest, RestoreResult
 from application.ports.object_store import ObjectStore
 from application.ports.provider_descriptions import CliFiles
 from domain.workspace.paths import check_workspace_path, relative
+from infrastructure.durable_file import flush_filesystem
 from infrastructure.executor.workspace.agent_home import AgentHome
 from infrastructure.executor.workspace.confined import ConfinedTree
 from infrastructure.executor.workspace.errors import OtherGeneration
 from infrastructure.executor.workspace.fetch import FetchedFile, fetch_files
-from infrastructure.executor.workspace.fixups import clean_up, flush_filesystem, place_seeds, set_folder_modes
+from infrastructure.executor.workspace.fixups import clean_up, place_seeds, set_folder_attributes
 from infrastructure.executor.workspace.layering import PlannedPath, lay_out
 from infrastructure.executor.workspace.layers import LoadedLayers, load_layers
 from infrastructure.executor.workspace.sqlite_copy import SqliteCopier
@@ -65,7 +66,7 @@ def restore_workspace(parts: WorkspaceParts, request: RestoreRequest) -> Restore
     parts.home.link(parts.tree, layers.agent_data)
     clean_up(parts.tree, plan.cleanup_rules, protected)
     place_seeds(parts.tree, plan.seed_files, protected)
-    set_folder_modes(parts.tree, planned)
+    set_folder_attributes(parts.tree, planned)
     return _mark(parts, request, layers, fetched)
 
 
@@ -78,6 +79,8 @@ def _write(parts: WorkspaceParts, prefix: str, planned: dict[str, PlannedPath]) 
     for path, item in planned.items():
         if item.kind == "symlink":
             parts.tree.write_link(path, item.target)
+            if item.entry is not None and item.entry.mtime_ns is not None:
+                parts.tree.set_mtime(path, item.entry.mtime_ns)
     return fetched
 
 
@@ -105,6 +108,7 @@ def _mark(
     parts.state.save_index({file.path: file.record for file in fetched})
     if layers.last is not None:
         parts.state.save_last_sync(layers.last.ref, layers.manifest_body)
-    flush_filesystem(parts.tree)
+    # After a crash, a marker without its files would let a sync record them as deleted.
+    flush_filesystem(parts.tree.fileno())
     parts.state.save_restored(marker)
     return RestoreResult(files=marker.files, bytes=marker.bytes, sync=marker.sync)

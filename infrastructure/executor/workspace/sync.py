@@ -383,6 +383,7 @@ def _entry(
         pack=location.pack,
         offset=location.offset,
         extents=extents,
+        mtime_ns=file.mtime_ns,
     )
 
 

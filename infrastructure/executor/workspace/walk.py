@@ -123,15 +123,15 @@ def _take(
         return
     try:
         values = name.stat(follow_symlinks=False)
-        kind = stat.S_IFMT(values.st_mode)
+        kind, mtime_ns = stat.S_IFMT(values.st_mode), values.st_mtime_ns
         if kind == stat.S_IFDIR:
-            found.entries.append(ManifestEntry(path=path, kind="dir", mode=values.st_mode & 0o777))
+            found.entries.append(ManifestEntry(path=path, kind="dir", mode=values.st_mode & 0o777, mtime_ns=mtime_ns))
             below.append(name.name)
         elif kind == stat.S_IFREG:
             found.files.append(found_file(path, values))
         elif kind == stat.S_IFLNK:
             target = os.readlink(name.name, dir_fd=fd)
-            found.entries.append(ManifestEntry(path=path, kind="symlink", target=target))
+            found.entries.append(ManifestEntry(path=path, kind="symlink", target=target, mtime_ns=mtime_ns))
         else:
             found.skipped.append(printable(path))
     except FileNotFoundError:

@@ -1,16 +1,18 @@
 """What the event store raises. Each is an error of the `eventsourcing` library, too, so that its callers need no
-translation; StreamConflict is also the port's.
+translation; StreamConflict and LogDiscontinued are also the port's.
 
 eventsourcing.persistence.PersistenceError
 ├── InterfaceError      EventStoreClosed
-├── OperationalError    EventStoreUnavailable, and of it EventStoreFull
+├── OperationalError    EventStoreUnavailable
+│                       ├── EventStoreFull
+│                       └── LogDiscontinued (and LogWentBack)
 ├── DataError           AppendRefused (and ValueError)
 └── IntegrityError      StreamConflict (and ExpectedSeqConflict), TrackingConflict
 """
 
 from eventsourcing.persistence import DataError, IntegrityError, InterfaceError, OperationalError
 
-from application.ports.event_store import ExpectedSeqConflict
+from application.ports.event_store import ExpectedSeqConflict, LogWentBack
 
 
 class EventStoreClosed(InterfaceError):
@@ -24,6 +26,10 @@ class EventStoreUnavailable(OperationalError):
 
 class EventStoreFull(EventStoreUnavailable):
     """The database's disk is full."""
+
+
+class LogDiscontinued(EventStoreUnavailable, LogWentBack):
+    """The port's LogWentBack, as the store raises it: nothing was written, nor will be by this process."""
 
 
 class AppendRefused(DataError, ValueError):

@@ -15,6 +15,7 @@ import psycopg
 
 from application.ports.event_store import AppendResult
 from infrastructure.postgres.connections import STATEMENT_TIMEOUT_SECONDS
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.append_request import AppendRequest
 from infrastructure.postgres.event_store.batch import (
     AppendCall,
@@ -68,10 +69,18 @@ class _QueuedAppend(NamedTuple):
 class GroupCommit:
     """For the callers of one event loop. Open until `close`."""
 
-    def __init__(self, dsn: str, *, tenant: str, retry_seconds: float = RETRY_SECONDS) -> None:
-        """`retry_seconds`: how long a batch is tried again while the database is away."""
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        tenant: str,
+        retry_seconds: float = RETRY_SECONDS,
+        continuity: LogContinuity | None = None,
+    ) -> None:
+        """`retry_seconds`: how long a batch is tried again while the database is away. `continuity`: nothing is written
+        to a log that does not continue it."""
         self._tenant, self._retry_seconds = tenant.encode(), retry_seconds
-        self._connection = _LazyConnection(dsn)
+        self._connection, self._continuity = _LazyConnection(dsn, continuity), continuity
         self._queue: deque[_QueuedAppend] = deque()
         self._queued_bytes = 0
         self._blocked: deque[asyncio.Future[None]] = deque()
@@ -252,7 +261,7 @@ class GroupCommit:
             try:
                 result = await self._connection.append(call)
                 self._failure = None
-                return append_outcomes(requests, result, in_doubt=in_doubt)
+                outcomes = append_outcomes(requests, result, in_doubt=in_doubt)
             except psycopg.errors.DiskFull as error:
                 # The server has said that it wrote nothing; waiting here would hold everybody up behind a full disk.
                 self._connection.close()
@@ -265,19 +274,25 @@ class GroupCommit:
                 _logger.warning("append failed, trying again", extra={"error": str(error), "requests": len(requests)})
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RETRY_DELAY_SECONDS)
+                continue
+            if self._continuity is not None:
+                _remember_last(self._continuity, requests, outcomes)
+            return outcomes
 
 
 class _LazyConnection:
     """A connection that is opened by its first use."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, continuity: LogContinuity | None) -> None:
+        self._dsn, self._continuity = dsn, continuity
         self._connection: AsyncAppendConnection | None = None
 
     async def append(self, call: AppendCall) -> BatchResult:
+        if self._continuity is not None:
+            self._continuity.require_unbroken()
         if self._connection is None:
             async with asyncio.timeout(STATEMENT_TIMEOUT_SECONDS):
-                self._connection = await AsyncAppendConnection.open(self._dsn)
+                self._connection = await AsyncAppendConnection.open(self._dsn, self._continuity)
         return await self._connection.append(call, timeout=STATEMENT_TIMEOUT_SECONDS + 5)
 
     def close(self) -> None:
@@ -294,6 +309,15 @@ def _said(error: psycopg.Error) -> str:
 def _follows_in_batch(batch: Sequence[_QueuedAppend], queued: _QueuedAppend) -> bool:
     """Whether the request before it in its sequence is the last one of the batch, which then decides about both."""
     return queued.predecessor is not None and bool(batch) and batch[-1].outcome is queued.predecessor
+
+
+def _remember_last(
+    continuity: LogContinuity, requests: Sequence[AppendRequest], outcomes: Sequence[AppendOutcome]
+) -> None:
+    for request, outcome in zip(reversed(requests), reversed(outcomes), strict=True):
+        if isinstance(outcome, AppendResult) and not outcome.duplicate:
+            continuity.saw(outcome.position, request.events[-1].event_id.decode())
+            return
 
 
 def _resolve(batch: list[_QueuedAppend], results: list[AppendOutcome]) -> None:

@@ -14,6 +14,7 @@ from psycopg.pq.abc import PGconn, PGresult
 
 import sql
 from infrastructure.postgres.connections import connect, connect_thread
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.batch import AppendCall, BatchResult, parse_batch_result
 from infrastructure.postgres.socket_watch import SocketWatch
 
@@ -38,9 +39,12 @@ class AsyncAppendConnection:
         self._watch.readable(self._read)
 
     @classmethod
-    async def open(cls, dsn: str) -> "AsyncAppendConnection":
+    async def open(cls, dsn: str, continuity: LogContinuity | None = None) -> "AsyncAppendConnection":
+        """Raises psycopg.Error, and LogDiscontinued if the log that it leads to is not the one of `continuity`."""
         connection = await connect(dsn, **_SETTINGS)
         try:
+            if continuity is not None:
+                await continuity.check(connection)
             for statement in _STATEMENTS:
                 await connection.execute(sql.query(statement))
         except BaseException:

@@ -12,6 +12,7 @@ from application.turns import Turn
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import NewEvent, RecordedEvent
 from infrastructure.postgres.connections import Pool, open_untried_pool
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.append_request import append_request, encode_new_event
 from infrastructure.postgres.event_store.errors import AppendRefused
 from infrastructure.postgres.event_store.group_commit import GroupCommit
@@ -24,10 +25,13 @@ _NO_BOUND = 2**63 - 1
 class GroupCommitEventStore:
     """The EventStore port on Postgres. Use `open`, or as an async context manager; one per process and event loop."""
 
-    def __init__(self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4) -> None:
-        """`readers`: how many connections there are for reading; one more appends."""
+    def __init__(
+        self, dsn: str, *, tenant: str = DEFAULT_TENANT, readers: int = 4, continuity: LogContinuity | None = None
+    ) -> None:
+        """`readers`: how many connections there are for reading; one more appends. `continuity`: of the process's
+        log."""
         self._dsn, self._tenant, self._readers = dsn, tenant, readers
-        self._commits = GroupCommit(dsn, tenant=tenant)
+        self._commits = GroupCommit(dsn, tenant=tenant, continuity=continuity)
         self._pool: Pool | None = None
 
     @classmethod

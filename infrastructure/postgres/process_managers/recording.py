@@ -12,6 +12,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 import sql
+from application.ports.run_queue import EXTERNAL_RUN_ATTEMPTS, external_run_key
 from application.process_managers.outcomes import (
     DequeueRun,
     DropDeadEffect,
@@ -34,7 +35,6 @@ from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL
 from infrastructure.postgres.parked_runs import PARKED_RUNS_CHANNEL
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL
 
-EXTERNAL_RUN_ATTEMPTS = 5
 SLOT_QUERIES = {"wanted": "want_worker_slot", "up": "worker_is_up", "free": "free_worker_slot"}
 Connection = psycopg.AsyncConnection[Any]
 Outcomes = Sequence[tuple[RecordedEvent, Outcome]]
@@ -87,13 +87,12 @@ async def _record_effects(connection: Connection, outcomes: Outcomes) -> None:
 
 async def _move_queue(connection: Connection, outcomes: Outcomes) -> None:
     queued = _of(outcomes, EnqueueRun)
-    # An external run must not hold back other runs of its session: it is queued under a key of its own.
     queued += [
         (
             event,
             EnqueueRun(
                 run_id=run.run_id,
-                session_id=f"outside {run.run_id}",
+                session_id=external_run_key(run.run_id),
                 max_attempts=EXTERNAL_RUN_ATTEMPTS,
                 share=QueueShare(),
             ),

@@ -2,7 +2,7 @@
 statement, and so from one snapshot."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -264,6 +264,13 @@ class PostgresReadModels:
         found = await self._rows("expired_questions", {"now": now, "limit": limit})
         rows = [human_loop.HUMAN_LOOP.decode(body) for (body,) in found]
         return [(row.run_id, row.question_id) for row in rows if isinstance(row, human_loop.HumanLoopRow)]
+
+    async def overdue_external_runs(
+        self, *, bound_before: datetime | None, silent_before: datetime | None, limit: int
+    ) -> list[str]:
+        never = datetime.min.replace(tzinfo=UTC)
+        parameters = {"bound_before": bound_before or never, "silent_before": silent_before or never, "limit": limit}
+        return [run_id for (run_id,) in await self._rows("overdue_external_runs", parameters)]
 
     async def _row(self, projection: Projection[Any], key: str) -> tuple[int, Any]:
         """One row as readers see it, None where there is none, with the position of its read model."""

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from psycopg.types.json import Jsonb
 
 import sql
@@ -14,6 +15,8 @@ from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.effect_ledger.ledger import EFFECTS_CHANNEL, PostgresEffectLedger
 from infrastructure.postgres.listener import PostgresListener
 from tests.support.async_run import run
+
+pytestmark = pytest.mark.every_postgres
 
 LEASE = timedelta(seconds=30)
 EXPIRED = timedelta(seconds=-1)

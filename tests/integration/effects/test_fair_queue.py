@@ -30,6 +30,8 @@ from tests.integration.effects.test_run_queue import (
 )
 from tests.support.async_run import run
 
+pytestmark = pytest.mark.every_postgres
+
 
 def share(user: str, *, priority: Priority = "normal", app: str = "shop", project: str = "default") -> QueueShare:
     return QueueShare(priority=priority, app_id=app, project_name=project, user_login_name=user)

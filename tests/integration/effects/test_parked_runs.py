@@ -29,6 +29,8 @@ from tests.integration.effects.test_run_queue import (
 )
 from tests.support.async_run import run
 
+pytestmark = pytest.mark.every_postgres
+
 LATER = datetime.now(UTC) + timedelta(hours=1)
 
 

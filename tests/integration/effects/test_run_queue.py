@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 import sql
 from application.command_context import CommandContext
 from application.process_managers.outcomes import DequeueRun, EnqueueRun, Outcome
@@ -23,6 +25,8 @@ from infrastructure.postgres.process_managers.recording import record
 from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueue
 from tests.support.async_run import run
 from tests.support.recorded import recorded
+
+pytestmark = pytest.mark.every_postgres
 
 LEASE = timedelta(seconds=30)
 EXPIRED = timedelta(seconds=-1)

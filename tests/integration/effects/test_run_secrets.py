@@ -2,10 +2,14 @@
 
 import hmac
 
+import pytest
+
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from tests.integration.effects.test_run_queue import dequeue, enqueue, run_queue
 from tests.support.async_run import run
+
+pytestmark = pytest.mark.every_postgres
 
 SECRET = b"secret of the installation"
 VALUES = ("key-0123456789abcdef", "another pässword")

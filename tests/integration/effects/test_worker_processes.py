@@ -14,6 +14,8 @@ from infrastructure.postgres.connections import Pool, open_pool
 from infrastructure.postgres.worker_processes import PostgresWorkerProcesses
 from tests.support.async_run import run
 
+pytestmark = pytest.mark.every_postgres
+
 
 @asynccontextmanager
 async def worker_processes(dsn: str) -> AsyncIterator[tuple[PostgresWorkerProcesses, Pool]]:

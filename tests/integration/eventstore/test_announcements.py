@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 
 from application.ports.event_store import ExpectedSeqConflict
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.announcement import Announcement, announcement
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
@@ -85,7 +86,13 @@ def test_a_tail_passes_each_event_on_once_and_in_order(database: str) -> None:
             GroupCommitEventStore(database, tenant="other") as others,
             PostgresListener(database) as listener,
         ):
-            tail = Tail(database, tenant="default", announcements=listener.position, dispatch=dispatch)
+            tail = Tail(
+                database,
+                tenant="default",
+                announcements=listener.position,
+                dispatch=dispatch,
+                continuity=LogContinuity(),
+            )
             await tail.start()
 
             async def write(store: GroupCommitEventStore, stream: str) -> None:

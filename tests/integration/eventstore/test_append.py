@@ -12,6 +12,8 @@ from infrastructure.postgres.event_store.errors import AppendRefused, EventStore
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from tests.support.log_events import Noted, new_event, new_events
 
+pytestmark = pytest.mark.every_postgres
+
 
 def with_store(dsn: str, scenario: Callable[[GroupCommitEventStore], Awaitable[None]]) -> None:
     async def run() -> None:

@@ -12,6 +12,8 @@ from tests.support.async_run import run
 from tests.support.hash_chain import broken_links
 from tests.support.log_events import new_event, new_events
 
+pytestmark = pytest.mark.every_postgres
+
 Scenario = Callable[[GroupCommitEventStore], Awaitable[None]]
 
 

@@ -15,10 +15,14 @@ from infrastructure.postgres.migrations import (
     ChangedMigration,
     LateMigration,
     NewerDatabase,
+    ServerTooOld,
     known_migrations,
     migrate,
     pending,
+    refuse_old_server,
 )
+
+pytestmark = pytest.mark.every_postgres
 
 
 def execute(dsn: str, statement: str) -> list[Any]:
@@ -34,6 +38,12 @@ def test_the_first_run_applies_everything_in_order_and_the_second_nothing(empty_
     assert applied[-2:] == ["views/events_readable", "views/streams"]
     assert asyncio.run(migrate(empty_database)) == []
     assert asyncio.run(pending(empty_database)) == []
+
+
+def test_a_server_older_than_15_is_refused_with_its_version() -> None:
+    with pytest.raises(ServerTooOld, match=r"on Postgres 14\.9, and Fleetlog needs 15 or newer"):
+        refuse_old_server(140009)
+    refuse_old_server(150000)
 
 
 def test_what_is_pending_is_known_before_the_first_run(empty_database: str) -> None:

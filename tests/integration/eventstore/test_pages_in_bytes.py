@@ -1,5 +1,7 @@
 """Reads of the log end by bytes as by rows, and whoever reads on gets all of it."""
 
+import pytest
+
 from application.aggregates.stream_pages import events_of
 from domain.run.events import MessageDelta, RunQueued, TodosReplaced
 from domain.run.values import Todo
@@ -10,6 +12,8 @@ from tests.support.async_run import run
 from tests.support.mixed_history import spec
 from tests.support.projecting import projection_harness
 from tests.support.recorded import OCCURRED_AT, new_event
+
+pytestmark = pytest.mark.every_postgres
 
 LARGE = 200 * 1024
 COUNT = 60

@@ -104,6 +104,22 @@ def test_a_new_template_meets_a_session(box, counting, policy, expected):
     assert texts(second) == expected
 
 
+@pytest.mark.parametrize("policy", ["keep_session", "prefer_registry", "merge"])
+def test_what_a_template_has_unchanged_keeps_the_time_at_which_it_came(box, counting, policy):
+    put(counting, template__small=b"t", template__large=b"t" * 300_000, template__new=b"1")
+    first = box()
+    first.restore([l0(), l1(), L4])
+    for name in ("small", "large", "new"):
+        os.utime(first.workspace / name, ns=(1, 1_234_567_891))
+    sync = first.sync().sync
+    put(counting, template__new=b"2")
+    second = box()
+    second.restore([l0(), l1(), L4], sync=sync, conflictPolicy=policy)
+    times = {path.name: path.stat().st_mtime_ns for path in second.workspace.iterdir() if path.is_file()}
+    assert (times["small"], times["large"]) == (1_234_567_891, 1_234_567_891)
+    assert (times["new"] == 1_234_567_891) == (policy == "keep_session")
+
+
 def test_merge_knows_over_many_generations_what_the_session_never_changed(box, counting):
     put(counting, template__a=b"T1", template__b=b"T1")
     first = box()
@@ -265,6 +281,7 @@ def test_a_recorded_sync_that_can_not_be_read_is_an_error(box, counting):
         [ManifestEntry(path="f", kind="file", hash="../../../etc/passwd")],
         [ManifestEntry(path="f", kind="file", hash="0" * 64, pack="../x")],
         [ManifestEntry(path="f", kind="symlink", target="")],
+        [ManifestEntry(path="d", kind="dir", mtime_ns=2**63)],
     ],
 )
 def test_a_manifest_that_tries_to_escape_is_refused(box, counting, entries):

@@ -360,3 +360,21 @@ def test_large_output_waits_for_a_store_that_moves(worker, shared_store, shared_
 
     stored = worker.journal()[0]["payload"]["outputRef"]
     assert shared_store.get(stored["key"]) == b"y" * 400_000
+
+
+def test_git_status_shows_the_agents_work_and_not_their_data(worker):
+    (worker.workspace / ".agent_data/claude/notes").touch()
+    made = text_of(worker.run("git init -q . && printf '*.o' > .git/info/exclude && touch work x.o && git status -s"))
+    assert "?? .agent_data/" in made.splitlines()  # the repository is newer than the start of this run
+    shown = worker.run("git status -s; cat .git/info/exclude")
+    assert [line for line in text_of(shown).splitlines() if "agent_data" in line] == ["/.agent_data/"]
+    assert "?? work" in text_of(shown).splitlines()
+    worker.run("rm -rf .git; git init -q .; rm .git/info/exclude")
+    for _ in range(2):
+        worker.sync()
+    exclude = worker.workspace / ".git/info/exclude"
+    assert exclude.read_text() == "/.agent_data/\n"
+
+    worker.run("mv .git/info/exclude mine; ln -s ../../mine .git/info/exclude; echo '*.o' > mine; git status -s")
+    assert (exclude.is_symlink(), exclude.read_text()) == (True, "*.o\n")
+    worker.run("rm -rf .git mine x.o work")

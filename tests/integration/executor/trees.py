@@ -22,17 +22,17 @@ from tests.integration.executor.worker import L4, PREFIX, l1
 
 
 def snapshot(root, *, leave_out=(".agent_data",)):
-    """{relative path in bytes: (kind, permission bits, content or target)}."""
+    """{relative path in bytes: (kind, permission bits, content or target, modification time in nanoseconds)}."""
     found = {}
     for path in Path(root).rglob("*"):
         relative = os.fsencode(path.relative_to(root))
         values = path.lstat()
         if stat.S_ISLNK(values.st_mode):
-            found[relative] = ("symlink", 0, os.fsencode(path.readlink()))
+            found[relative] = ("symlink", 0, os.fsencode(path.readlink()), values.st_mtime_ns)
         elif stat.S_ISDIR(values.st_mode):
-            found[relative] = ("dir", values.st_mode & 0o777, b"")
+            found[relative] = ("dir", values.st_mode & 0o777, b"", values.st_mtime_ns)
         elif stat.S_ISREG(values.st_mode):
-            found[relative] = ("file", values.st_mode & 0o777, path.read_bytes())
+            found[relative] = ("file", values.st_mode & 0o777, path.read_bytes(), values.st_mtime_ns)
     left_out = [os.fsencode(name) for name in leave_out]
     return {path: what for path, what in found.items() if not any(path.split(b"/")[0] == name for name in left_out)}
 

@@ -22,6 +22,8 @@ from tests.support.mixed_history import append_all, mixed_history, spec
 from tests.support.projecting import NAMES, OPERATOR, ProjectionHarness, projection_harness
 from tests.support.recorded import EPOCH, new_event
 
+pytestmark = pytest.mark.every_postgres
+
 
 @pytest.mark.proof
 def test_live_rows_equal_a_rebuild(database: str) -> None:

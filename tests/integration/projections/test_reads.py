@@ -18,6 +18,8 @@ from tests.support.projecting import ProjectionHarness, projection_harness
 from tests.support.recorded import EPOCH, as_json, new_event
 from tests.support.sessions import RUNNING, sync_failed
 
+pytestmark = pytest.mark.every_postgres
+
 
 def test_the_past_is_what_was_read_then(database: str) -> None:
     """Every answer that was given live is given again for its position, its seq and its time."""

@@ -26,6 +26,8 @@ from tests.support.log_events import new_event
 from tests.support.mixed_history import append_all, mixed_history
 from tests.support.projecting import ProjectionHarness, projection_harness
 
+pytestmark = pytest.mark.every_postgres
+
 
 @asynccontextmanager
 async def indexing(harness: ProjectionHarness) -> AsyncIterator[PostgresEventSearch]:

@@ -12,14 +12,15 @@ from application.ports.run_queue import ParkedRun
 from application.runs import agent as run_agent
 from application.runs.limits import RunLimits
 from application.runs.parked import LookAtParkedRuns
-from domain.run.commands import AbortRun, ExceedQuota
+from domain.run.commands import AbortRun, ClaimRun, ExceedQuota, ParkRun
 from domain.run.events import RunClaimed, RunFinished, RunParked
 from domain.run.state import Active
 from domain.run.values import RunError
+from domain.session.commands import ActivateSession, AttachRun
 from tests.support.async_run import run
 from tests.support.executor_in_memory import executor_error
 from tests.support.parked_runs import QUIET_S, Scene, Trouble, cancel, nothing
-from tests.support.world_in_memory import NO_LIMITS, context, until, world
+from tests.support.world_in_memory import NO_LIMITS, context, now, until, world
 
 
 @pytest.fixture(autouse=True)
@@ -273,5 +274,27 @@ def test_a_look_at_its_executor_finds_whether_a_parked_run_still_waits(what: Tro
             await what(stage)
             look = LookAtParkedRuns(parked=stage.made.queue, runs=stage.made.runs, workers=stage.made.workers)
             return await look.waits(ParkedRun(run_id="r", session_id="s", waits_for="person", lease_generation=1))
+
+    assert run(story()) is waits
+
+
+@pytest.mark.parametrize(("outside", "waits"), [(True, False), (False, True)])
+def test_a_run_that_waits_for_its_session_waits_for_the_run_in_it_and_for_no_external_one(
+    outside: bool, waits: bool
+) -> None:
+    async def story() -> bool:
+        async with scene() as stage:
+            made = stage.made
+            activate = ActivateSession(session_id="s", app_id="default", project_name="default", user_login_name="ada")
+            await made.sessions.handle("s", activate, context("activate"))
+            await until(made.log, lambda: "session.activated" in made.log.types("session:s"))
+            await made.sessions.handle("s", AttachRun(run_id="another", outside=outside), context("attach"))
+            steps: list[tuple[Any, str]] = [
+                (ClaimRun(lease_generation=1, owner="w1"), ""),
+                (ParkRun(lease_generation=1, waits_for="session", until=now() + timedelta(hours=1)), ""),
+            ]
+            await made.runs.handle_batch("r", steps, context("park"))
+            look = LookAtParkedRuns(parked=made.queue, runs=made.runs, workers=made.workers)
+            return await look.waits(ParkedRun(run_id="r", session_id="s", waits_for="session", lease_generation=1))
 
     assert run(story()) is waits

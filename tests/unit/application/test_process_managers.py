@@ -27,7 +27,7 @@ from domain.run import events as run
 from domain.run.queue_share import QueueShare
 from domain.run.values import Message, RunError, RunSpec
 from domain.session import events as session
-from domain.session.commands import DetachRun, RequestSync
+from domain.session.commands import AttachRun, DetachRun, RequestSync
 from domain.workspace.plan import RestorePlan
 from domain.workspace.sync import SyncRef
 from tests.support.recorded import recorded
@@ -261,3 +261,13 @@ def test_no_event_is_of_interest_to_two_process_managers() -> None:
 
     assert len(waited_for) == len(set(waited_for))
     assert set(waited_for) == {e.wire_name for managers in PROCESS_MANAGERS.values() for e in managers}
+
+
+def test_an_external_run_is_attached_to_its_session_as_soon_as_it_is_bound() -> None:
+    assert outcomes_of(logged("run:r1", run.RunBound(bound_session_id="s1"))) == (
+        SendToSession(
+            command_id="session.attach_run/run:r1/7:attached",
+            run_id="r1",
+            command=AttachRun(run_id="r1", outside=True),
+        ),
+    )

@@ -14,6 +14,7 @@ from application.operations.schedule import Schedule
 from application.ports.operations import Takeover
 from application.ports.run_queue import LostRun
 from application.runs.commands import RunCommands
+from application.runs.limits import RunLimits
 from application.sessions.commands import SessionCommands
 from application.sessions.content_collection import RequestCollections
 from domain.operations.events import ReconcileFinished
@@ -25,6 +26,7 @@ from tests.support.executor_in_memory import executor_error
 from tests.support.world_in_memory import MemoryQueue, World, context, now, until, world
 
 STALE_AFTER = timedelta(minutes=30)
+SILENCE = timedelta(hours=6)
 LATER = datetime.now(UTC) + timedelta(days=1)
 
 
@@ -51,6 +53,18 @@ class Questions:
         self._found = list(found)
 
     async def expired_questions(self, *, now: datetime, limit: int) -> list[tuple[str, str]]:
+        return self._found[:limit]
+
+
+class ExternalRuns:
+    def __init__(self, *found: str) -> None:
+        self._found = list(found)
+        self.asked: list[datetime | None] = []
+
+    async def overdue_external_runs(
+        self, *, bound_before: datetime | None, silent_before: datetime | None, limit: int
+    ) -> list[str]:
+        self.asked = [bound_before, silent_before]
         return self._found[:limit]
 
 
@@ -143,22 +157,14 @@ def reconcilers(made: World, **parts: Any) -> Reconcilers:
     reconcile_log = ReconcileLog(store=made.log, clock=now)
     numbers = iter(range(100))
     candidates = parts.get("candidates", Candidates())
-    nobody: Any = None
-    runs = RunCommands(
-        runs=made.runs,
-        sessions=made.sessions,
-        tail=made.log,
-        providers=nobody,
-        new_id=lambda: "x",
-        redact=nobody,
-        secrets=nobody,
-    )
     return Reconcilers(
         sessions=commands(made, candidates, lambda: f"sync{next(numbers)}"),
-        runs=runs,
+        runs=run_commands(made),
         stale_runs=parts.get("stale_runs", StaleRuns()),
         candidates=candidates,
         questions=parts.get("questions", Questions()),
+        external_runs=parts.get("external_runs", ExternalRuns()),
+        external_run_limits=RunLimits(run=timedelta(hours=24), silence=SILENCE),
         orphans=parts.get("orphans", Orphans()),
         effects=parts.get("effects", StaleEffects()),
         collections=parts.get("collections", Collections()),
@@ -168,6 +174,19 @@ def reconcilers(made: World, **parts: Any) -> Reconcilers:
         reconcile_log=reconcile_log,
         clock=parts.get("clock", now),
         stale_sync_after=STALE_AFTER,
+    )
+
+
+def run_commands(made: World) -> RunCommands:
+    nobody: Any = None
+    return RunCommands(
+        runs=made.runs,
+        sessions=made.sessions,
+        tail=made.log,
+        providers=nobody,
+        new_id=lambda: "x",
+        redact=nobody,
+        secrets=nobody,
     )
 
 

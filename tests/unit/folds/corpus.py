@@ -134,6 +134,7 @@ def _more_of_runs() -> dict[str, tuple[Event, ...]]:
         "carried over": (*runs.CLAIMED, samples(r.ConversationCarried)[1], runs.RUN_STARTED),
         "a day later": (*runs.RUNNING, samples(r.RunTimedOut)[0], runs.AGENT_DONE),
         "aborted": (*runs.RUNNING, samples(r.RunAborted)[0], runs.AGENT_DONE),
+        "bound and answered": (*runs.BOUND, runs.ASKED, runs.ANSWERED),
         "bound and ended": (*runs.BOUND, r.RunAgentFinished(outcome="failed", usage=runs.USAGE)),
     }
 
@@ -154,6 +155,11 @@ def _more_of_sessions() -> dict[str, tuple[Event, ...]]:
         "synced": (*sessions.BUSY, asked, sessions.synced("final", "message.stop", 2, run_id="r1")),
         "sync failed": (*sessions.BUSY, asked, sessions.sync_failed("final", "message.stop", final=True)),
         "two syncs": (*sessions.BUSY, asked, s.SyncRequested(generation=1, sync_id="gate", reason="manual")),
+        "held by an external run": (
+            *sessions.RUNNING,
+            s.SessionRunAttached(generation=1, attached_run_id="o1", outside=True),
+            sessions.ATTACHED,
+        ),
         "detached": (*sessions.BUSY, sessions.DETACHED),
         "lost": (*sessions.BUSY, asked, sessions.LOST),
         "lost and made again": (*sessions.BUSY, sessions.LOST, sessions.activation(generation=2)),

@@ -25,6 +25,7 @@ from tests.support.event_strategies import any_event
 from tests.support.live_aggregate import LiveAggregate
 from tests.support.runs import EXPORTED_TO, QUEUE, SPEC, error
 from tests.support.samples import samples
+from tests.support.specification import T0, minutes
 from tests.unit.domain.run.log_rules import check_log
 
 pytestmark = pytest.mark.timeout(400)  # a failure is shrunk before it is shown
@@ -96,6 +97,10 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     @rule(session_id=st.sampled_from(["s1", "s2"]))
     def bind(self, session_id):
         self.send(c.BindRun(session_id=session_id))
+
+    @rule(silence_ms=st.sampled_from([0, 1]), run_ms=st.sampled_from([0, 1]))
+    def end_overdue(self, silence_ms, run_ms):
+        self.send(c.EndOverdueRun(now=T0 + minutes(1), run_ms=run_ms, silence_ms=silence_ms))
 
     @rule(ahead=st.sampled_from([1, 1, 2, 0, -1]))
     def claim(self, ahead):

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 from domain.errors import Conflict
 from domain.run import commands as c
 from domain.run import events as e
-from domain.run.values import Usage, Warn, timeout_error
+from domain.run.values import Usage, Warn, silent_outside_error, timeout_error
 from tests.support.runs import (
     AGENT_DONE,
+    ANSWERED,
     ASKED,
     BLOCKED,
     BOUND,
@@ -23,6 +24,7 @@ from tests.support.runs import (
     HISTORIES,
     PREPARING,
     QUEUED,
+    RESOLVED,
     RETRY_AT,
     RETRYING,
     RUNNING,
@@ -34,6 +36,7 @@ from tests.support.runs import (
     error,
     run,
 )
+from tests.support.specification import T0, minutes
 
 BEGIN_SYNC = c.BeginFinalSync(lease_generation=1, sync_id="final")
 EXPORT = c.RecordExported(lease_generation=1, sync=EXPORTED_TO)
@@ -147,6 +150,50 @@ def test_the_public_state_has_the_fixed_words(name, state):
     assert run.given(*HISTORIES[name]).state.public_state == state
 
 
+class TestAnOverdueExternalRun:
+    SILENCE = c.EndOverdueRun(now=T0 + minutes(10), run_ms=0, silence_ms=600_000)
+    WHOLE = c.EndOverdueRun(now=T0 + minutes(10), run_ms=600_000, silence_ms=0)
+
+    def test_fails_when_nothing_was_reported_for_too_long(self):
+        given = (
+            run.given(*BOUND)
+            .when(self.SILENCE)
+            .then(
+                e.RunTimedOut(what="silence", limit_ms=600_000),
+                e.RunAgentFinished(outcome="failed", error=silent_outside_error(600_000)),
+            )
+        )
+        assert given.state.stage.error.error_class == "timeout"
+        assert "EXTERNAL_RUN_SILENCE_TIMEOUT_MS" in given.state.stage.error.message
+
+    def test_is_not_silent_while_it_reports(self):
+        for reported in (e.MessageDelta(text="x"), e.TodosReplaced(todos=()), e.RunWarning(warning=WARNING)):
+            run.given(*BOUND).given(reported, at=T0 + minutes(1)).when(self.SILENCE).then_nothing()
+
+    def test_is_not_silent_while_it_waits_for_an_answer_nor_right_after_it(self):
+        given = run.given(*BOUND, ASKED)
+        given.when(self.SILENCE).then_nothing()
+        given.given(ANSWERED, RESOLVED, at=T0 + minutes(9)).when(self.SILENCE).then_nothing()
+
+    def test_fails_when_it_goes_on_for_too_long_whatever_it_reports_or_waits_for(self):
+        given = run.given(*BOUND, ASKED).given(e.MessageDelta(text="x"), at=T0 + minutes(9))
+        given.when(self.WHOLE).then(
+            e.RunTimedOut(what="run", limit_ms=600_000),
+            e.HumanLoopExpired(question_id="q1", reason=timeout_error("run", 600_000).message),
+            e.RunAgentFinished(outcome="failed", error=timeout_error("run", 600_000)),
+        )
+
+    @pytest.mark.parametrize("name", [name for name in HISTORIES if name != "bound"])
+    def test_is_never_one_that_is_executed_here(self, name):
+        for command in (self.SILENCE, self.WHOLE):
+            run.given(*HISTORIES[name]).when(command).then_nothing()
+
+    def test_is_left_alone_without_a_limit_before_it_and_after_its_end(self):
+        run.given(*BOUND).when(replace(self.SILENCE, silence_ms=0)).then_nothing()
+        run.given(*BOUND).when(replace(self.SILENCE, now=T0 + minutes(9.9))).then_nothing()
+        run.given(*BOUND, e.RunAgentFinished(outcome="succeeded")).when(self.SILENCE).then_nothing()
+
+
 def test_an_external_run_is_finished_by_whoever_claims_its_final_sync():
     outcome = run.given(*BOUND).when(c.RecordCallback(event=e.RunAgentFinished(outcome="succeeded")))
     outcome = outcome.then_types(e.RunAgentFinished).when(c.ClaimRun(lease_generation=1, owner="w1"))
@@ -187,6 +234,13 @@ def test_an_aborted_run_fails_with_the_reason_once_its_agent_is_ended():
     ended = e.RunAgentFinished(lease_generation=1, outcome="canceled")
     entry = c.RecordJournalEntry(lease_generation=1, attempt=1, n=1, event=ended)
     given.when(entry).then(replace(ended, outcome="failed", error=reason))
+
+
+def test_an_external_run_that_is_aborted_has_ended_since_nobody_here_ends_its_agent():
+    reason = error("environment")
+    given = run.given(*BOUND, ASKED).when(c.AbortRun(error=reason))
+    expired = e.HumanLoopExpired(question_id="q1", reason=reason.message)
+    given.then(e.RunAborted(error=reason), expired, e.RunAgentFinished(outcome="failed", error=reason))
 
 
 def test_a_run_that_is_not_executed_or_canceled_already_is_not_aborted():

@@ -14,6 +14,7 @@ class Reader:
         self.container_is_gone = True
         self.restored = self.was_active = self.up = False
         self.attached: set[str] = set()
+        self.outside: set[str] = set()
         self.stop_gate = self.remove_gate = ""
         self.passed = ""
         self.may_stop = self.may_remove = self.may_discard = False
@@ -42,13 +43,18 @@ class Reader:
             case e.ActivationFailed(discard=discard):
                 assert not (discard and self.was_active), "a container that an agent may have written to is discarded"
                 self.up, self.may_discard, self.may_stop = False, discard, not discard
-            case e.SessionRunAttached(attached_run_id=run_id):
-                assert self.up, "attached to a worker that does not run"
-                assert not self.attached, "two runs at a time"
+            case e.SessionRunAttached(attached_run_id=run_id, outside=outside):
+                assert outside or self.up, "attached to a worker that does not run"
+                assert outside or self.attached == self.outside, "two runs at a time"
                 assert not self.stop_gate, "attached while a stop is pending"
-                self.attached, self.passed = {run_id}, ""
+                self.attached.add(run_id)
+                if outside:
+                    self.outside.add(run_id)
+                if self.up:
+                    self.passed = ""
             case e.SessionRunDetached(detached_run_id=run_id):
                 self.attached.remove(run_id)
+                self.outside.discard(run_id)
             case e.ContainerLost():
                 self.gone()
             case _:

@@ -143,7 +143,11 @@ class AnyOrderOfCommands(RuleBasedStateMachine):
     def attach(self, run_id):
         self.send(c.AttachRun(run_id=run_id))
 
-    @rule(run_id=RUNS)
+    @rule(run_id=st.sampled_from(["r2", "o1", "o2"]))
+    def attach_external(self, run_id):
+        self.send(c.AttachRun(run_id=run_id, outside=True))
+
+    @rule(run_id=RUNS | st.sampled_from(["o1", "o2"]))
     def detach(self, run_id):
         self.send(c.DetachRun(run_id=run_id))
 

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from domain.errors import Conflict, Fenced, NotFound, RunAttached
 from domain.session import commands as c
 from domain.session import events as e
+from domain.session.decide import MAX_OUTSIDE_RUNS
 from tests.support.sessions import (
     ATTACHED,
     BACK_DOWN,
@@ -167,6 +168,45 @@ class TestAnAttachedRun:
         session.given(*STOPPED, ATTACHED).when(REMOVE).then_error(RunAttached, reason="run_attached")
 
 
+class TestAnExternalRun:
+    """One that another program executes, bound to the session."""
+
+    ATTACH = c.AttachRun(run_id="o1", outside=True)
+    ATTACHED = e.SessionRunAttached(generation=1, attached_run_id="o1", outside=True)
+
+    @pytest.mark.parametrize("name", [name for name in HISTORIES if name != "stop pending"])
+    def test_is_attached_whatever_the_worker_does(self, name):
+        given = session.given(*HISTORIES[name])
+        attached = replace(self.ATTACHED, generation=given.state.generation)
+        given.when(self.ATTACH).then(attached).when(self.ATTACH).then_nothing()
+
+    def test_cancels_a_pending_stop_and_lets_nobody_stop_the_worker(self):
+        given = (
+            session.given(*STOP_PENDING)
+            .when(self.ATTACH)
+            .then(e.StopCanceled(generation=1, reason="run_attached"), self.ATTACHED)
+        )
+        for stop in (CLOSE, replace(IDLE, idle_before=T0 + minutes(60))):
+            given.when(stop).then_error(RunAttached, reason="run_attached", saying="o1")
+
+    def test_lets_nobody_remove_the_worker(self):
+        session.given(*STOPPED, self.ATTACHED).when(REMOVE).then_error(RunAttached, reason="run_attached")
+
+    def test_keeps_no_run_out_and_is_kept_out_by_none(self):
+        given = session.given(*RUNNING, self.ATTACHED).when(c.AttachRun(run_id="r1")).then(ATTACHED)
+        given.when(c.AttachRun(run_id="r2")).then_error(Conflict, reason="session_busy", saying="r1")
+        session.given(*BUSY).when(self.ATTACH).then(self.ATTACHED)
+
+    def test_lets_it_go_with_its_end(self):
+        detached = session.given(*RUNNING, self.ATTACHED).when(c.DetachRun(run_id="o1"))
+        given = detached.then(e.SessionRunDetached(generation=1, detached_run_id="o1"))
+        assert (given.state.attached_runs, given.state.outside_runs) == ((), ())
+
+    def test_is_one_of_a_hundred_at_most(self):
+        attached = [replace(self.ATTACHED, attached_run_id=f"o{n}") for n in range(MAX_OUTSIDE_RUNS)]
+        session.given(*RUNNING, *attached).when(replace(self.ATTACH, run_id="another")).then_nothing()
+
+
 class TestARemoval:
     def test_syncs_in_maintenance_first(self):
         given = session.given(*STOPPED).when(REMOVE).then(REMOVE_REQUESTED)
@@ -249,6 +289,12 @@ class TestAContainerThatHasWrittenTooMuch:
         given.when(LIMIT).then_nothing()
         given = given.when(c.DetachRun(run_id="r1")).then(DETACHED, DISK_STOP)
         assert given.state.disk_stop == ""
+
+    def test_is_stopped_only_once_external_runs_are_detached_too(self):
+        outside = e.SessionRunAttached(generation=1, attached_run_id="o1", outside=True)
+        given = session.given(*BUSY, outside).when(LIMIT).then(replace(EXCEEDED, attached_run_id="r1"))
+        given = given.when(c.DetachRun(run_id="r1")).then(DETACHED)
+        given.when(c.DetachRun(run_id="o1")).then(replace(DETACHED, detached_run_id="o1"), DISK_STOP)
 
     def test_is_looked_at_again_after_its_stop_was_canceled(self):
         failed = session.given(*RUNNING).when(LIMIT).then_types(e.DiskLimitExceeded, e.StopRequested)
