@@ -166,7 +166,7 @@ class Bench:
         """Remove the abuser's container with all that is in it; why that was refused, if it was."""
         path, reason = f"/api/session-workers/{session}/discard-workspace", {"reason": "the benchmark's abuse is over"}
         end = time.time() + self._size.patience_s
-        while (answer := await self._client.post(path, json=reason)).is_error and time.time() < end:
+        while (answer := await self._client.post(path, json=reason)).is_error and time.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(1)
         return f"; not discarded: {answer.text}" if answer.is_error else ""
 
