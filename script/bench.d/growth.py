@@ -83,7 +83,7 @@ def report(logs: list[Written], found: list[dict[str, float]], rounds: int, host
         "baseline": round(smallest[worst], 3),
         "ratio": round(ratios[worst], 2),
         "unit": f"ms, {worst}",
-        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
+        **{f"ratio_{name.replace(' ', '_')}": round(ratio, 3) for name, ratio in ratios.items()},
         "events": [log.last for log in logs],
         "ms": {name: [round(each[name], 3) for each in found] for name in ratios},
         "bytes_per_event": [round(each) for each in bytes_each],
