@@ -37,7 +37,7 @@ class Abuser:
         self._headers = {"authorization": f"Bearer {key}", "host": "localhost", "content-type": "application/json"}
         self._scale, self._patience_s = scale, patience_s
         self._run_id = f"abuse-{uuid.uuid4().hex[:8]}"
-        os.setpriority(os.PRIO_PROCESS, 0, 19)
+        os.setpriority(os.PRIO_PROCESS, 0, 10)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
