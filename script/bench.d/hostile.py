@@ -201,7 +201,7 @@ async def found(fleetlog: KeyedFleetlog, only: Sequence[str], size: Size, rounds
         for number in range(rounds):
             for abuse in only:
                 all_found[abuse].append(await bench.measured(abuse, number))
-                print(f"{abuse}: {all_found[abuse][-1].ended}", file=sys.stderr)
+                print(abuse, as_object(all_found[abuse][-1]), file=sys.stderr)
     return all_found
 
 
