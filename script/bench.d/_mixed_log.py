@@ -23,8 +23,12 @@ def history_of(events: int) -> Iterator[Batch]:
 
 async def fill(store: GroupCommitEventStore, events: int) -> int:
     """Appends a history of at least `events` events, many batches at once; returns the last position."""
+    return await append_batches(store, history_of(events))
+
+
+async def append_batches(store: GroupCommitEventStore, history: Iterator[Batch]) -> int:
+    """Appends a history, many batches at once; returns the last position."""
     ends: dict[str, int] = {}
-    history = history_of(events)
     position = 0
     while batches := list(islice(history, APPENDS_AT_ONCE)):
         appends = []

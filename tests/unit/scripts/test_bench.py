@@ -110,3 +110,30 @@ def test_a_providers_runs_are_compared_with_its_bare_cli_and_followed_to_a_clien
         "journaled to appended",
         "appended to client",
     ]
+
+
+@pytest.mark.proof
+@pytest.mark.sampled(2)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("abuse", ["questions", "nested", "output", "line", "files", "sparse", "names", "callbacks"])
+def test_an_abuse_is_measured_beside_ordinary_sessions_and_ends_by_a_name(abuse: str) -> None:
+    """Those that `--toy` leaves out."""
+    result = result_of("hostile", "--only", abuse, timeout=280)
+    (found,) = result["abuses"].values()
+    assert found["runs"] > 0
+    assert found["failures"] == []
+    assert found["ended"].startswith("200 x " if abuse == "callbacks" else "succeeded")
+    for pair in ("delta_p50_ms", "delta_p99_ms", "health_p99_ms"):
+        assert min(found[pair]) > 0
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(300)
+def test_logs_of_several_sizes_are_compared_by_what_they_cost() -> None:
+    result = result_of("growth", "--sizes", "600", "200", timeout=280)
+    small, large = result["events"]
+    assert 150 < small < large < 700
+    operations = {"append", "load", "claim", "list page", "stream open", "timeline page", "up to ready"}
+    assert set(result["ms"]) == operations
+    assert {f"ratio_{name.replace(' ', '_')}" for name in operations} <= set(result)
+    assert all(each > 0 for each in result["bytes_per_event"])
