@@ -41,7 +41,7 @@ def docker_fleetlog(worker_image: str, tmp_path_factory: pytest.TempPathFactory)
 def test_a_session_lives_in_a_container_and_leaves_none_behind(docker_fleetlog: DockerFleetlog) -> None:
     server, installation = docker_fleetlog, docker_fleetlog.installation("first")
     assert server.output_of("id -u; mkdir -p deep; echo kept | tee deep/file", "first") == "1000\nkept\n"
-    (egress,) = [each for each in server.ok("GET", "/ready")["dependencies"] if each["name"] == "egress"]
+    (egress,) = [each for each in server.client.get("/ready").json()["dependencies"] if each["name"] == "egress"]
     assert (egress["ok"], egress["detail"].partition(":")[0]) == (True, "internet" if os.geteuid() == 0 else "open")
 
     stopped = server.ok("POST", "/api/session-workers/first/stop")["worker"]
