@@ -171,7 +171,7 @@ class RunCommands:
             raise not_answered(question_id, question)
         return ReplyOutcome(
             status=question.status,
-            answer=answer if handled.events else question.answer,
+            answer=command.answer if handled.events else question.answer,
             duplicate=not handled.events,
             position=loaded.position if loaded else handled.position,
         )

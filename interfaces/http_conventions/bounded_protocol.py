@@ -12,7 +12,7 @@ from interfaces.http_conventions.problems import MEDIA_TYPE, Problem, problem_bo
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_S = 30.0
-WRITE_WINDOW_S = 60.0
+WRITE_WINDOW_S = 120.0
 LEAST_WRITTEN_BYTES = 16 * 1024
 """A reader must take so much of what waits for it in each WRITE_WINDOW_S, or all of it."""
 
@@ -39,7 +39,7 @@ class Connections:
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Give it to uvicorn as `http`. A head (request line and headers) over 64 KiB gets a 431, one that takes over 30 s
-    closes the connection, and so does a reader that takes next to nothing for a minute; uvicorn itself bounds none of
+    closes the connection, and so does a reader that takes next to nothing for two minutes; uvicorn itself bounds none of
     these."""
 
     def __init__(self, *args: Any, among: Connections | None = None, **kwargs: Any) -> None:

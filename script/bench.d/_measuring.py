@@ -52,7 +52,7 @@ class CommandLine(argparse.ArgumentParser):
             "--postgres",
             choices=(EMBEDDED, DEBIAN),
             default=EMBEDDED,
-            help="the embedded Postgres 18 (the default), or Debian's 15 with its settings (script/postgres-15)",
+            help="the embedded Postgres 18 (the default), or Debian's 15 with its settings (script/test-programs)",
         )
         self.add_size("--rounds", rounds, toy=1)
 
@@ -98,7 +98,7 @@ def on_debian() -> bool:
 def postgres() -> Iterator[PostgresServer]:
     """The embedded Postgres, as `fleetlog up` starts it, or Debian's, on a folder that is removed at the end."""
     if on_debian() and not PROGRAM.exists():
-        unavailable(f"there is no {PROGRAM}; script/postgres-15 installs it")
+        unavailable(f"there is no {PROGRAM}; script/test-programs installs it")
     with (
         tempfile.TemporaryDirectory(prefix="fleetlog-bench-") as home,
         running_postgres(Path(home), debian=on_debian()) as server,

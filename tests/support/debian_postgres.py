@@ -33,5 +33,5 @@ def required_debian_postgres() -> None:
     if PROGRAM.exists():
         return
     if os.environ.get("CI") == "true":
-        pytest.fail(f"there is no {PROGRAM}; script/postgres-15 installs it")
-    pytest.skip(f"there is no {PROGRAM}; script/postgres-15 installs it")
+        pytest.fail(f"there is no {PROGRAM}; script/test-programs installs it")
+    pytest.skip(f"there is no {PROGRAM}; script/test-programs installs it")

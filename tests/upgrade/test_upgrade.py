@@ -72,9 +72,13 @@ def without_trace(answer: Any) -> Any:
 
 
 def known_before(answer: Any, old: Any) -> Any:
-    """The answer without the members that the old one does not have."""
+    """The answer without the members that the old one does not have. Events are told in the newest version of their
+    schema, so this number may be larger."""
     if isinstance(answer, dict) and isinstance(old, dict):
-        return {name: known_before(value, old[name]) for name, value in answer.items() if name in old}
+        known = {name: known_before(value, old[name]) for name, value in answer.items() if name in old}
+        if "schemaVersion" in known and known["schemaVersion"] > old["schemaVersion"]:
+            known["schemaVersion"] = old["schemaVersion"]
+        return known
     if isinstance(answer, list) and isinstance(old, list) and len(answer) == len(old):
         return [known_before(each, before) for each, before in zip(answer, old, strict=True)]
     return answer

@@ -238,7 +238,7 @@ def test_credentials_of_a_role_are_kept_until_shortly_before_their_end(seaweedfs
         first = assumed.current("s1", 3, SCOPE)
         assert assumed.current("s1", 3, SCOPE) == first
         assert assumed.current("s1", 4, SCOPE) != first
-        now += LIFETIME - MARGIN + timedelta(seconds=1)
+        now += LIFETIME - MARGIN / 2
         headers = run(assumed.headers("s1", 3, SCOPE))
         renewed = StoreCredentials.of_header(headers[CREDENTIALS_HEADER])
         assert renewed.session_token != first.session_token
@@ -251,7 +251,7 @@ def test_the_last_credentials_of_a_role_are_passed_on_while_its_service_is_away(
     with closing(roles(location, seaweedfs, clock=lambda: now)) as assumed:
         last = run(assumed.headers("s1", 3, SCOPE))
         assumed._client = AwsSession(location).sts_client(endpoint="http://127.0.0.1:9")
-        now += LIFETIME - MARGIN + timedelta(seconds=1)
+        now += LIFETIME - MARGIN / 2
         assert run(assumed.headers("s1", 3, SCOPE)) == last
         assert "no new credentials for session s1" in caplog.text
         with pytest.raises(ObjectStoreUnavailable):
