@@ -62,6 +62,8 @@ class StartRun:
         """The run, claimed before, after the start of its agent is recorded, or the attempt has failed; or parked."""
         if run.cancel_requested:
             return await self._canceled(run)
+        if run.abort is not None:
+            return await self._execution.fail_attempt(run, run.abort.error_class, run.abort.message)
         assert run.spec is not None
         try:
             worker = await self._unless_canceled(self._attached_worker(run.spec))
@@ -274,7 +276,8 @@ def _not_ready(session: SessionWorker) -> "_NotReady":
 
 
 def _awaits_its_start(run: Run) -> bool:
-    return isinstance(run.stage, Active) and run.stage.phase == "claimed" and not run.cancel_requested
+    is_claimed = isinstance(run.stage, Active) and run.stage.phase == "claimed"
+    return is_claimed and not run.cancel_requested and run.abort is None
 
 
 class _NotReady(Exception):

@@ -6,6 +6,7 @@ but its end. A list of todos that would be too long is cut instead, and the run 
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -36,7 +37,8 @@ class RunQuotas(msgspec.Struct, frozen=True, kw_only=True):
 
 def evolve_counting(state: Run | None, occurrence: Occurrence) -> Run | None:
     """`evolve`, and the count of what the run has recorded, which only decisions need."""
-    state, event = evolve(state, occurrence), occurrence.event
+    before, event = state, occurrence.event
+    state = evolve(state, occurrence)
     if state is None or type(event) not in e.AGENT_EVENTS:
         return state
     recorded = state.recorded
@@ -49,6 +51,9 @@ def evolve_counting(state: Run | None, occurrence: Occurrence) -> Run | None:
             recorded = replace(recorded, todos={**recorded.todos, _key(todo): _size(todo)})
         case e.HumanLoopRequested():
             recorded = replace(recorded, questions=recorded.questions + 1)
+        case e.HumanLoopResolved() | e.HumanLoopCanceled() | e.HumanLoopExpired():
+            remembered = before is None or before.question(event.question_id) is None
+            recorded = replace(recorded, questions=recorded.questions + remembered)
     recorded = replace(recorded, events=recorded.events + 1, bytes=recorded.bytes + len(encode(event)))
     return replace(state, recorded=recorded)
 
@@ -61,20 +66,27 @@ def exceeded(state: Run, event: Event, quotas: RunQuotas) -> e.RunQuotaExceeded 
     nearly = recorded.bytes + MAX_PAYLOAD_BYTES > quotas.bytes
     if nearly and (size := recorded.bytes + len(encode(event))) > quotas.bytes:
         return _exceeded("bytes_per_run", quotas.bytes, size)
-    if isinstance(event, e.HumanLoopRequested):
-        return _exceeded_by_question(state, event, quotas)
-    return None
+    match event:
+        case e.HumanLoopRequested(question_id=key):
+            if len(state.questions) >= quotas.open_questions:
+                return _exceeded("open_questions_per_run", quotas.open_questions, len(state.questions) + 1)
+            return _exceeded_by_question(state, key, "bytes_of_default_answer", event.default_answer)
+        case e.HumanLoopResolved(question_id=key, answer=answer) if state.question(key) is None:
+            return _exceeded_by_question(state, key, "bytes_of_early_answer", answer)
+        case e.HumanLoopCanceled(question_id=key) | e.HumanLoopExpired(question_id=key) if state.question(key) is None:
+            return _exceeded_by_question(state, key, "bytes_of_early_answer", event.reason)
+        case _:
+            return None
 
 
-def _exceeded_by_question(state: Run, event: e.HumanLoopRequested, quotas: RunQuotas) -> e.RunQuotaExceeded | None:
-    if len(state.questions) >= quotas.open_questions:
-        return _exceeded("open_questions_per_run", quotas.open_questions, len(state.questions) + 1)
+def _exceeded_by_question(state: Run, question_id: str, of_value: str, value: Any) -> e.RunQuotaExceeded | None:
+    """Of a question that the state will remember, with this value."""
     if state.recorded.questions >= MAX_QUESTIONS:
         return _exceeded("questions_per_run", MAX_QUESTIONS, state.recorded.questions + 1)
-    if (size := len(event.question_id.encode())) > MAX_ID_BYTES:
+    if (size := len(question_id.encode())) > MAX_ID_BYTES:
         return _exceeded("bytes_of_question_id", MAX_ID_BYTES, size)
-    size = len(msgspec.json.encode(event.default_answer))
-    return _exceeded("bytes_of_default_answer", MAX_REMEMBERED_BYTES, size) if size > MAX_REMEMBERED_BYTES else None
+    size = len(msgspec.json.encode(value))
+    return _exceeded(of_value, MAX_REMEMBERED_BYTES, size) if size > MAX_REMEMBERED_BYTES else None
 
 
 def _exceeded(quota: str, limit: int, reached: int) -> e.RunQuotaExceeded:

@@ -115,6 +115,8 @@ QUOTAS: dict[str, str] = {
     "questions_per_run": "the run asked {reached:,} questions, and {limit:,} are allowed",
     "bytes_of_question_id": "a question's id has {reached:,} bytes, and {limit:,} are allowed",
     "bytes_of_default_answer": "a question's default answer has {reached:,} bytes of JSON, and {limit:,} are allowed",
+    "bytes_of_early_answer": "the end of a question that was not asked yet has {reached:,} bytes of JSON, and "
+    "{limit:,} are allowed",
 }
 """What each quota's error says."""
 

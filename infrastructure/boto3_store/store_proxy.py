@@ -97,12 +97,14 @@ class StoreProxy:
         if not secret or not authorization.is_of(secret, **signed, now=datetime.now(UTC)):
             raise Refused(403, "SignatureDoesNotMatch", "the request is not signed with the keys of a session worker")
         request = requested(scope["method"], self._session.location.bucket, path, query, headers)
+        if keys is not None:
+            await slots.enter_async_context(self._usage.slot(keys.session_id, request.length))
+        # Not before: requests that wait for a slot of their session must take none of the others' place.
         if self._under_way >= _MOST_AT_ONCE:
             raise Refused(503, "SlowDown", f"{_MOST_AT_ONCE} requests of session workers are under way")
         self._under_way += 1
         slots.callback(self._one_less)
         if keys is not None:
-            await slots.enter_async_context(self._usage.slot(keys.session_id, request.length))
             allowed = await self._storage.scope_of(keys)
             if allowed is None or not _permits(allowed, request):
                 _log.warning(

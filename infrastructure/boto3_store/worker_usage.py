@@ -10,6 +10,8 @@ from infrastructure.boto3_store.worker_requests import Refused
 
 AT_ONCE = 16
 """Requests of one session worker under way; an executor makes eight and a few more."""
+WAITING = 64
+"""Further ones of it that wait for these."""
 WAIT_S = 20.0
 HOUR_S = 3600.0
 BYTES_AN_HOUR = 256 * 1024**3
@@ -49,13 +51,15 @@ class WorkerUsage:
                 f"session {session_id} has made {found.requests} requests and written {found.written} bytes in this "
                 f"hour; {REQUESTS_AN_HOUR} and {BYTES_AN_HOUR} are allowed",
             )
+        if found.users >= AT_ONCE + WAITING:
+            raise _busy()
         found.users += 1
         try:
             try:
                 async with asyncio.timeout(WAIT_S):
                     await found.slots.acquire()
             except TimeoutError:
-                raise Refused(503, "SlowDown", f"{AT_ONCE} requests of this session are under way") from None
+                raise _busy() from None
             try:
                 yield
             finally:
@@ -79,3 +83,7 @@ class WorkerUsage:
             oldest = next((name for name, each in self._sessions.items() if not each.users), None)
             if oldest is not None:
                 del self._sessions[oldest]
+
+
+def _busy() -> Refused:
+    return Refused(503, "SlowDown", f"{AT_ONCE} requests of this session are under way")

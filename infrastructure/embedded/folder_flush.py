@@ -5,6 +5,8 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
+from typing import NamedTuple
 
 from application.ports.object_store import ObjectStoreUnavailable
 from infrastructure.durable_file import flush_filesystem
@@ -20,16 +22,19 @@ class FolderFlush:
         self._folder = folder
         self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="flush")
-        self._waiting: asyncio.Future[None] | None = None
+        self._last: _Flush | None = None
 
     async def flush(self) -> None:
         """Everything written before this call is durable then. Raises ObjectStoreUnavailable, also after TIMEOUT_S
         seconds."""
-        if self._waiting is None:
-            self._waiting = asyncio.get_running_loop().run_in_executor(self._thread, self._flush)
+        flush = self._last
+        if flush is None or flush.begun.is_set():
+            begun = Event()
+            done = asyncio.get_running_loop().run_in_executor(self._thread, self._flush, begun)
+            flush = self._last = _Flush(begun, done)
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await asyncio.shield(self._waiting)
+                await asyncio.shield(flush.done)
         except TimeoutError as error:
             raise ObjectStoreUnavailable(
                 f"{self._folder} was not flushed to its disk within {TIMEOUT_S:g} s: the disk is too slow or stuck"
@@ -41,6 +46,13 @@ class FolderFlush:
         self._thread.shutdown(wait=False, cancel_futures=True)
         os.close(self._fd)
 
-    def _flush(self) -> None:
-        self._waiting = None  # before the flush: whoever comes from now on may have written after its beginning
+    def _flush(self, begun: Event) -> None:
+        begun.set()  # before the flush: whoever comes from now on may have written after its beginning
         flush_filesystem(self._fd)
+
+
+class _Flush(NamedTuple):
+    """`begun`: further callers need another one."""
+
+    begun: Event
+    done: asyncio.Future[None]

@@ -108,9 +108,11 @@ def worker_runtime(
 
 
 def _own_secrets(backing: BackingServices) -> list[str]:
-    """Those of Fleetlog itself, but for the object store's keys. A weak password would match ordinary text."""
+    """Those of Fleetlog itself; of the object store's keys those that don't expire: the others are learnt, and so
+    forgotten. A weak password would match ordinary text."""
     password = str(conninfo_to_dict(backing.dsn).get("password") or "")
-    found = (backing.secret.decode(), backing.settings.executor_auth_token or "", password)
+    store = backing.object_store.credentials.secrets
+    found = (backing.secret.decode(), backing.settings.executor_auth_token or "", password, *store)
     return [secret for secret in found if len(secret) >= _SHORTEST_OWN]
 
 

@@ -34,8 +34,8 @@ class WorkerStore:
 async def worker_store(
     backing: BackingServices, session: AwsSession, learn: Callable[[Iterable[str]], None], stack: AsyncExitStack
 ) -> WorkerStore:
-    """`learn` is told every secret that session workers get. Raises ObjectStoreRefused for settings that make no sense
-    to the token service's client."""
+    """`learn` is told the store's own credentials, and those of a role that session workers get. Raises
+    ObjectStoreRefused for settings that make no sense to the token service's client."""
     settings = backing.settings
     learn((await session.arrival()).secrets)
     if settings.executor_base_url is None and settings.s3_worker_role_arn is not None:
@@ -54,7 +54,7 @@ async def worker_store(
             partial(address_for_containers_now, os.environ, settings.worker_network),
             port=backing.object_store.port if settings.embedded_object_store else 0,
         )
-        keys = ProxyKeys(backing.secret, address=server.url, learn=learn)
+        keys = ProxyKeys(backing.secret, address=server.url)
         return WorkerStore(credentials=keys.current, headers=keys.headers, server=server)
     passed_on = PassedOnCredentials(session, learn=learn)
     return WorkerStore(credentials=passed_on.current, headers=passed_on.headers)

@@ -62,4 +62,4 @@ class ServedProxy:
         self._thread.join(30)
 
     def keys(self, secret: bytes = SECRET) -> ProxyKeys:
-        return ProxyKeys(secret, address=lambda: self.url, learn=lambda _: None)
+        return ProxyKeys(secret, address=lambda: self.url)

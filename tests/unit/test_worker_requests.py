@@ -31,6 +31,22 @@ def signed(method="PUT", key=KEY, query=None, *, now=NOW, secret=KEYS.secret_key
     return {**request, "headers": found}
 
 
+def signed_now(session_id="s:1@x"):
+    """A request to read, of the worker of a session, as it is sent now."""
+    keys = worker_keys(SECRET, session_id, 7)
+    request = {"method": "GET", "path": encoded_path(f"/bucket/{KEY}"), "query": ""}
+    found = signed_headers(
+        **request,
+        headers={"host": "172.17.0.1:9"},
+        payload_hash=hashlib.sha256(b"").hexdigest(),
+        region="us-east-1",
+        access_key=keys.access_key,
+        secret_key=keys.secret_key,
+        now=datetime.now(UTC),
+    )
+    return {**request, "headers": found}
+
+
 def is_genuine(request, now=NOW):
     authorization = Authorization.of(request["headers"]["authorization"])
     return authorization is not None and authorization.is_of(KEYS.secret_key, **request, now=now)

@@ -4,13 +4,13 @@ A body is one callback, an array, or NDJSON. All are checked before the first is
 eventId.
 """
 
-import asyncio
 import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from application.runs.callbacks import Callback, CallbackResult, Report, callback_event
+from application.turns import Turn
 from domain.errors import InvalidInput
 from domain.event import JSON_STRING, MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
@@ -26,7 +26,8 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 MAX_NAME_BYTES = 400
 MAX_UNKNOWN_BYTES = 16 * 1024
 MAX_VALUES = 200_000
-UNBROKEN_BYTES = 256 * 1024
+MOST_STRINGS = 2 * MAX_VALUES + 1
+"""In a body of that many values: each may be a string, and have another as its name."""
 _ARRAY = re.compile(rb"\s*\[")
 _STRING = re.compile(JSON_STRING, re.DOTALL)
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
@@ -35,15 +36,14 @@ _many = msgspec.json.Decoder(tuple[Callback, ...])
 
 
 async def record(call: ApiCall[None, Query]) -> JsonAnswer:
+    await check_values(call.raw)
     callbacks, single = decoded(call.raw, bodies.media_type(call.request))
     reports: list[Report] = []
-    unbroken = 0
+    turn = Turn()
     for index, callback in enumerate(callbacks):
         reports.append(_checked(callback, "" if single else f"[{index}]."))
-        unbroken += reports[-1].size
-        if unbroken > UNBROKEN_BYTES:
-            unbroken = 0
-            await asyncio.sleep(0)  # others get their turn
+        if turn.over:
+            await turn.next()
     if call.exchange.of_worker:
         _refuse_answers(reports, single=single)
     run_id, token = call.path["runId"], call.exchange.token
@@ -53,7 +53,6 @@ async def record(call: ApiCall[None, Query]) -> JsonAnswer:
 
 def decoded(raw: bytearray, kind: str) -> tuple[Sequence[Callback], bool]:
     """The callbacks of a body, and whether the body is a single one. Raises Problem 400 naming the field, 415."""
-    _check_values(raw)
     callbacks: Sequence[Callback]
     if kind in NDJSON:
         callbacks = [bodies.decode_body(line, _one, root=f"[{number}]") for number, line in enumerate(_lines(raw))]
@@ -88,18 +87,24 @@ def _lines(raw: bytearray) -> Iterator[bytearray]:
             yield line
 
 
-def _check_values(raw: bytearray) -> None:
+async def check_values(raw: bytearray) -> None:
     """Raises Problem 400 for a body of so many small values that it would be many times as large once it is decoded."""
     if _marks(raw, 0, len(raw)) <= MAX_VALUES:
         return  # even with those within strings
-    count, start = 0, 0
-    for string in _STRING.finditer(raw):
+    count, start, turn = 0, 0, Turn()
+    for strings, string in enumerate(_STRING.finditer(raw)):
         count += _marks(raw, start, string.start())
         start = string.end()
-        if count > MAX_VALUES:
-            break
+        if count > MAX_VALUES or strings > MOST_STRINGS:
+            raise _too_many_values()
+        if turn.over:
+            await turn.next()
     if count + _marks(raw, start, len(raw)) > MAX_VALUES:
-        raise invalid("body", f"has more than {MAX_VALUES:,} values; send fewer callbacks at once")
+        raise _too_many_values()
+
+
+def _too_many_values() -> Problem:
+    return invalid("body", f"has more than {MAX_VALUES:,} values; send fewer callbacks at once")
 
 
 def _marks(raw: bytearray, start: int, end: int) -> int:

@@ -12,6 +12,6 @@ CROSS JOIN LATERAL (
 ) last
 WHERE v.projection = 'runs' AND v.state = 'active'
   AND (last.occurred_at < %(silent_before)s AND r.open_questions = 0
-       OR (r.body ->> 'createdAt')::timestamptz < %(bound_before)s)
+       OR (r.body ->> 'created_at')::timestamptz < %(bound_before)s)
 ORDER BY last.occurred_at
 LIMIT %(limit)s

@@ -227,7 +227,7 @@ def test_a_call_brings_the_address_of_the_proxy_of_its_caller(proxied):
     with as_worker(proxied.location, keys.current("s1", 3, None), "http://127.0.0.1:9") as worker:
         worker.renew(keys.current("s1", 3, None), brought.endpoint)
         assert worker.get(f"{OWN}a") == b"mine"
-    assert run(ProxyKeys(SECRET, address=lambda: "", learn=lambda _: None).headers("s1", 3, None)) == {}
+    assert run(ProxyKeys(SECRET, address=lambda: "").headers("s1", 3, None)) == {}
 
 
 def test_credentials_of_a_role_are_kept_until_shortly_before_their_end(seaweedfs):

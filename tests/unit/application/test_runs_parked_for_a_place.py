@@ -9,6 +9,7 @@ import pytest
 from application.ports.run_queue import ParkedRun, RunLease
 from application.runs import agent as run_agent
 from application.runs.parked import LookAtParkedRuns
+from domain.run.commands import ExceedQuota
 from domain.run.events import RunClaimed, RunFinished, RunParked, RunRetryScheduled
 from domain.session.commands import AttachRun, DetachRun, FailActivation, RecordContainerCreated
 from domain.session.state import Container
@@ -110,6 +111,45 @@ def test_a_run_whose_session_is_busy_is_parked_until_the_other_run_is_detached()
     types = run(story()).made.log.types("run:r2")
 
     assert (types.count("run.parked"), types.count("run.started"), types[-1]) == (1, 1, "run.finished")
+
+
+def test_a_parked_run_that_is_over_a_quota_ends_at_once_without_a_place() -> None:
+    over = ExceedQuota(quota="events_per_session_hour", limit=1, reached=2)
+
+    async def story() -> Scene:
+        async with scene_without_place() as stage:
+            await stage.made.runs.handle("r", over, context("quota"))
+            await stage.woken()
+            async with asyncio.timeout(5):
+                await stage.execute(2)
+            return stage
+
+    stage = run(story())
+
+    assert stage.last(RunFinished).error.error_class == "quota_exceeded"
+    assert "run.started" not in stage.made.log.types("run:r")
+
+
+def test_a_run_that_is_over_a_quota_before_its_claim_starts_no_agent() -> None:
+    over = ExceedQuota(quota="events_per_session_hour", limit=1, reached=2)
+
+    async def story() -> Scene:
+        async with world(park_after_s=QUIET_S) as made:
+            first = Scene(made, await made.queued())
+            executing = asyncio.create_task(first.execute())
+            executor = made.executor(session_id="s")
+            await executor.started("r")
+            await executor.end("r")
+            await executing  # its session is up now
+            lease = await made.queued("r2")
+            await made.runs.handle("r2", over, context("quota"))
+            async with asyncio.timeout(5):
+                await made.executions.execute(lease, retry_delay=made.retry_delay)
+            return first
+
+    types = run(story()).made.log.types("run:r2")
+
+    assert (types.count("run.started"), types[-1]) == (0, "run.finished")
 
 
 async def is_created(stage: Scene) -> None:

@@ -11,7 +11,7 @@ from domain.run import commands as c
 from domain.run import events as e
 from domain.run.decide import decide
 from domain.run.questions import MAX_CLOSED_AT_ONCE
-from domain.run.quotas import MAX_ID_BYTES, MAX_TODO_BYTES, RunQuotas, evolve_counting
+from domain.run.quotas import MAX_ID_BYTES, MAX_QUESTIONS, MAX_TODO_BYTES, RunQuotas, evolve_counting
 from domain.run.state import Finishing
 from domain.run.values import Todo, Usage, quota_error
 from tests.support.runs import BOUND, RUNNING, claimed
@@ -128,6 +128,28 @@ class TestQuestions:
         generous.given(*RUNNING).when(entry(1, long)).then(over("bytes_of_question_id", MAX_ID_BYTES, 2_000))
         large = asked(1, default_answer="a" * 20_000)
         generous.given(*RUNNING).when(entry(1, large)).then_types(e.RunQuotaExceeded)
+
+    @pytest.mark.parametrize(
+        "early",
+        [
+            e.HumanLoopResolved(question_id="q9", answer="a" * 20_000),
+            e.HumanLoopCanceled(question_id="q9", reason="r" * 20_000),
+            e.HumanLoopExpired(question_id="q" * 2_000, reason="timeout"),
+        ],
+    )
+    def test_that_end_before_they_are_asked_are_remembered_too_and_no_large_ones(self, early):
+        outcome = generous.given(*RUNNING).when(c.RecordCallback(event=early))
+        assert outcome.events[0].quota in {"bytes_of_early_answer", "bytes_of_question_id"}
+        known = generous.given(*RUNNING, replace(asked(1), question_id=early.question_id))
+        known.when(c.RecordCallback(event=early)).then_types(type(early))
+
+    def test_count_once_they_are_asked_or_have_ended(self):
+        ends = [e.HumanLoopResolved(question_id=f"q{number}", answer="yes") for number in range(3)]
+        given = generous.given(*RUNNING, asked(0), *ends)
+        assert given.state.recorded.questions == 3
+        full = replace(given.state, recorded=replace(given.state.recorded, questions=MAX_QUESTIONS))
+        (over_it,) = decide(full, c.RecordCallback(event=replace(ends[0], question_id="one more")))
+        assert (over_it.quota, over_it.limit) == ("questions_per_run", MAX_QUESTIONS)
 
     def test_that_are_closed_are_remembered_without_large_answers(self):
         asked_with_default = asked(1, default_answer="no")
