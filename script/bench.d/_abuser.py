@@ -60,7 +60,7 @@ class Abuser:
         while time.monotonic() < end:
             time.sleep(LOOK_S)
             status, answer = self._asked("GET", f"/api/runs/{self._run_id}")
-            if status == http.client.OK and answer["outcome"]:
+            if status == http.client.OK and answer["finishedAt"]:
                 return ending(answer)
         self._asked("POST", f"/api/runs/{self._run_id}/stop", {})
         return f"went on for {self._patience_s:g} s"
