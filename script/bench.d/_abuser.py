@@ -60,7 +60,7 @@ class Abuser:
         while time.monotonic() < end:
             time.sleep(LOOK_S)
             status, answer = self._asked("GET", f"/api/runs/{self._run_id}")
-            if status == http.client.OK and answer["outcome"]:
+            if status == http.client.OK and answer["finishedAt"]:
                 return ending(answer)
         self._asked("POST", f"/api/runs/{self._run_id}/stop", {})
         return f"went on for {self._patience_s:g} s"
@@ -91,7 +91,8 @@ class Abuser:
         """Open so many streams of a run that reports ten times a second, and read them all."""
         self._bind()
         request = f"GET /api/runs/{self._run_id}/stream HTTP/1.1\r\n".encode()
-        request += "".join(f"{name}: {value}\r\n" for name, value in self._headers.items()).encode() + b"\r\n"
+        headers = self._headers | {"connection": "close"}
+        request += "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode() + b"\r\n"
         answers = asyncio.run(self._opened(self._part(number), request, max(1, seconds * self._scale)))
         self._asked("POST", f"/api/runs/{self._run_id}/stop", {})
         return counted(answers)
@@ -174,20 +175,20 @@ def batch(number: int, size: int) -> bytes:
 
 async def followed(reader: asyncio.StreamReader, end: float) -> str:
     """The status of a stream, and its reason if it is refused; it is read until the end."""
-    head = b""
+    status = ""
     try:
         async with asyncio.timeout_at(end):
-            head = await reader.readuntil(b"\r\n\r\n")
-            if head.split()[1] != b"200":
+            status = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+            if status != "200":
                 found = re.search(rb'"reason":\s*"(\w+)"', await reader.read())
-                return f"{head.split()[1].decode()} {found[1].decode() if found else ''}".strip()
+                return f"{status} {found[1].decode() if found else ''}".strip()
             while await reader.read(1 << 16):
                 pass
             return "200, closed"
     except TimeoutError:
-        return "200" if head else "no answer"
+        return status or "no answer"
     except (OSError, asyncio.IncompleteReadError):
-        return "200, cut off" if head else "cut off"
+        return f"{status} cut off".strip()
 
 
 def named(status: int, answer: dict[str, Any]) -> str:
