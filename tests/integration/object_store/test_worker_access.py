@@ -2,7 +2,7 @@
 credentials of a role, which SeaweedFS's token service limits, and through the store proxy, in front of each server."""
 
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import msgspec
