@@ -39,8 +39,8 @@ class Connections:
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Give it to uvicorn as `http`. A head (request line and headers) over 64 KiB gets a 431, one that takes over 30 s
-    closes the connection, and so does a reader that takes next to nothing for two minutes; uvicorn itself bounds none of
-    these."""
+    closes the connection, and so does a reader that takes next to nothing for two minutes; uvicorn itself bounds none
+    of these."""
 
     def __init__(self, *args: Any, among: Connections | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
