@@ -45,16 +45,24 @@ def go_on(coroutine: Coroutine[Any, Any, None], answers: Answers, model: Any) ->
     """Run it over the answers that it has got, and on to the next ask that is not the store's. None: it has ended."""
     given = list(answers)
     try:
-        ask = coroutine.send(None)
+        ask = _next_ask(coroutine, None)
         for answer in answers:
-            ask = coroutine.send(answer)
+            ask = _next_ask(coroutine, answer)
         while ask.kind == "store":
             given.append(answered(ask, model))
-            ask = coroutine.send(given[-1])
+            ask = _next_ask(coroutine, given[-1])
     except StopIteration:
         return None
     coroutine.close()
     return Held(tuple(given), ask)
+
+
+def _next_ask(coroutine: Coroutine[Any, Any, None], answer: Any) -> Ask:
+    """Turns that it gives to others (`asyncio.sleep(0)`) ask for nothing."""
+    ask = coroutine.send(answer)
+    while ask is None:
+        ask = coroutine.send(None)
+    return ask
 
 
 def answered(ask: Ask, model: Any) -> Any:
