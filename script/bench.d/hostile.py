@@ -115,12 +115,14 @@ def server(folder: Path, runtime: str) -> Iterator[KeyedFleetlog]:
     if subprocess.run(["docker", "version"], stdout=subprocess.DEVNULL, timeout=30, check=False).returncode != 0:
         unavailable("no Docker Engine answers; script/docker-engine starts one, or give --runtime process")
     subprocess.run([ROOT / "script/worker-image", "--tag", IMAGE], check=True, timeout=900)
-    with KeyedFleetlog(folder / "home", WORKER_RUNTIME="docker", WORKER_IMAGE=IMAGE) as fleetlog:
-        fleetlog.activate("first")
-        installation = fleetlog.installation("first")
-        try:
+    installation = ""
+    try:
+        with KeyedFleetlog(folder / "home", WORKER_RUNTIME="docker", WORKER_IMAGE=IMAGE) as fleetlog:
+            fleetlog.activate("first")
+            installation = fleetlog.installation("first")
             yield fleetlog
-        finally:
+    finally:  # once the server is gone, which would go on with runs in new containers
+        if installation:
             remove_everything(installation)
 
 
