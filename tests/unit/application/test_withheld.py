@@ -1,6 +1,7 @@
 """Which texts in a run's options are secrets, and that they come back as they were."""
 
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -101,3 +102,12 @@ def test_their_number_is_bounded():
     many = {f"KEY_{number}": f"{KEY}{number}" for number in range(MAX_SECRETS + 1)}
     with pytest.raises(InvalidInput, match="65 secrets; 64 are allowed"):
         withheld_of({"mcpServers": {"crm": {"env": many}}})
+
+
+@pytest.mark.parametrize(
+    "part", ["eyJ-", "eyJ_", "eyJaaaaaaaaaaaa.", "sk-", "ghp_", "xoxb-", "Basic ", "--a=", "${a:-"]
+)
+def test_a_long_text_is_looked_through_once(part: str) -> None:
+    began = time.process_time()
+    withheld_of({"settings": {"text": part * (250_000 // len(part))}})
+    assert time.process_time() - began < 2
