@@ -25,10 +25,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Count:
-    """`known`: the hour's traffic as the table had it at `added_at`; `events`, `bytes`: counted since."""
+    """`known`: the hour's traffic as the table had it at `added_at`; `events`, `bytes`: counted since. `is_added`: they
+    are being added to the table now, which nobody else must do with the same."""
 
     known: Traffic
     added_at: float
+    is_added: bool = False
     events: int = 0
     bytes: int = 0
 
@@ -52,8 +54,12 @@ class PostgresSessionTraffic:
         count.events += added.events
         count.bytes += added.bytes
         due = self._clock() - count.added_at >= ADD_AFTER_S
-        if due or count.events >= ADD_EVENTS or count.bytes >= ADD_BYTES:
-            await self._add_to_table(session_id, count)
+        if not count.is_added and (due or count.events >= ADD_EVENTS or count.bytes >= ADD_BYTES):
+            count.is_added = True
+            try:
+                await self._add_to_table(session_id, count)
+            finally:
+                count.is_added = False
         return Traffic(events=count.known.events + count.events, bytes=count.known.bytes + count.bytes)
 
     async def _add_to_table(self, session_id: str, count: _Count) -> None:

@@ -1,6 +1,8 @@
 """The traffic of a session is one sum over all processes, counted by the hour, and no hurdle while the database is
 away."""
 
+import asyncio
+
 import pytest
 
 from application.ports.session_traffic import Traffic
@@ -31,6 +33,17 @@ def test_what_several_processes_count_is_one_sum(database: str) -> None:
             assert await one.add("s", traffic(1, 10)) == traffic(7, 70)
             await one.add("s", traffic(ADD_EVENTS))
             assert await other.add("s", traffic(0)) == traffic(ADD_EVENTS + 7, 70), "much is added at once"
+
+    run(check())
+
+
+def test_what_is_counted_at_once_is_added_once(database: str) -> None:
+    async def check() -> None:
+        async with await open_pool(database, size=2) as pool:
+            one = PostgresSessionTraffic(pool, clock=lambda: 0.0)
+            await asyncio.gather(*(one.add("s", traffic(ADD_EVENTS)) for _ in range(4)))
+            assert await PostgresSessionTraffic(pool).add("s", traffic(0)) == traffic(ADD_EVENTS)
+            assert await one.add("s", traffic(1)) == traffic(4 * ADD_EVENTS + 1)
 
     run(check())
 
