@@ -19,6 +19,8 @@ MAX_WAITING_ITEMS = 10_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 MAX_WAIT_S = 20.0
 """How long a request waits for room among those that wait for the same key."""
+MAX_TURNS = 500
+"""Requests that wait so at most: each is in memory."""
 _FAULTS_OF_AN_ITEM = (ValueError, TypeError, OverflowError, RecursionError)
 
 
@@ -38,8 +40,8 @@ class OrderedBatches(Generic[Item, Result]):
 
     async def handle(self, key: str, items: Sequence[Item]) -> Sequence[Result]:
         """The results of the items, once all are done. Raises what refused the first of them that was refused, what
-        `work` raised, and Conflict `too_busy` when too many others wait. If the caller is cancelled, what has not
-        begun is not done."""
+        `work` raised, and Conflict `too_busy` when too many others wait, at once or after a while. If the caller is
+        cancelled, what has not begun is not done."""
         if not items:
             return []
         request: _Request[Item, Result] = _Request(items, sum(map(self._size_of, items)))
@@ -122,7 +124,9 @@ class _Lane(Generic[Item, Result]):
         self._turns: deque[tuple[_Request[Item, Result], asyncio.Future[None]]] = deque()
 
     async def room_for(self, request: _Request[Item, Result]) -> None:
-        """Queue the request, in its turn, as soon as there is room."""
+        """Queue the request, in its turn, as soon as there is room. Raises TimeoutError if too many wait for that."""
+        if len(self._turns) >= MAX_TURNS:
+            raise TimeoutError
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._turns.append((request, turn))
         self._admit()

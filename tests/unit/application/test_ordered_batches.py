@@ -135,3 +135,23 @@ def test_who_finds_no_room_for_too_long_is_told_to_come_back(monkeypatch: pytest
         assert await batches.handle("a", [5]) == ["a5"]
 
     run(scene())
+
+
+def test_only_so_many_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ordered_batches, "MAX_WAITING_ITEMS", 1)
+    monkeypatch.setattr(ordered_batches, "MAX_TURNS", 2)
+
+    async def scene() -> None:
+        recorder = Recorder()
+        batches = ordered(recorder)
+        started = [asyncio.create_task(batches.handle("a", [1]))]
+        await soon()
+        started += [asyncio.create_task(batches.handle("a", [n])) for n in (2, 3, 4)]
+        await soon()
+        with pytest.raises(Conflict) as raised:
+            await batches.handle("a", [5])
+        assert raised.value.reason == "too_busy"
+        recorder.may.set()
+        assert await asyncio.gather(*started) == [[f"a{n}"] for n in (1, 2, 3, 4)]
+
+    run(scene())
