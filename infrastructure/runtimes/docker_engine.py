@@ -242,7 +242,9 @@ class DockerEngine:
         except (APIError, DockerException, requests.exceptions.RequestException) as error:
             if isinstance(error, ImageNotFound):
                 raise
-            if isinstance(error, APIError):
+            # One call that takes too long, such as the removal of a container with a million files, says nothing of the
+            # others; whether the daemon hangs, its regular check finds (Presence).
+            if isinstance(error, APIError | requests.exceptions.ReadTimeout):
                 raise RuntimeUnavailable(f"Docker: {error}") from error
             raise RuntimeDown(f"Docker can't be reached: {error}") from error
 
