@@ -12,12 +12,14 @@ import pytest
 from domain.errors import StoredWorkspaceUnreadable
 from domain.workspace.limits import WorkspaceLimits
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.executor.workspace import sync as workspace_sync
 from infrastructure.executor.workspace import upload
 from infrastructure.executor.workspace.browse import list_tree
 from infrastructure.executor.workspace.errors import WorkspaceOverQuota
 from infrastructure.executor.workspace.sparse import MOST_EXTENTS, extents_of
 from infrastructure.executor.workspace.upload import MOST_PARTS, PART_BYTES, part_size
 from infrastructure.folder_descent import FOLDER, delete_folder
+from infrastructure.stored_workspaces import recorded_sync
 from infrastructure.stored_workspaces.copying import S3WorkspaceCopier
 from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
 from infrastructure.stored_workspaces.recorded_sync import load_recorded_sync
@@ -224,6 +226,20 @@ def test_a_workspace_beyond_a_limit_is_refused_by_name_before_anything_is_upload
         assert "discard-workspace" in str(refused.value)
         assert refused.value.reason == "workspace_over_quota"
         assert (counting.puts, counting.put_bytes) == ([], 0)
+
+
+def test_a_manifest_has_a_limit_in_bytes_for_who_writes_it_and_who_reads_it(counting, monkeypatch):
+    with box(counting) as worker:
+        worker.restore()
+        (worker.workspace / "name".ljust(200, "x")).write_bytes(b"x")
+        synced = worker.sync()
+        monkeypatch.setattr(workspace_sync, "MAX_MANIFEST_BYTES", 300)
+        (worker.workspace / "name".ljust(201, "x")).write_bytes(b"x")
+        with pytest.raises(WorkspaceOverQuota, match="its files have long names"):
+            worker.sync(previous=synced.sync)
+    monkeypatch.setattr(recorded_sync, "MAX_MANIFEST_BYTES", 300)
+    with pytest.raises(StoredWorkspaceUnreadable, match="more than 300 bytes"):
+        load_recorded_sync(counting, synced.sync)
 
 
 def test_a_deep_tree_is_listed_and_removed_without_blowing_anything(counting):

@@ -56,6 +56,19 @@ def test_unknown_fields_of_an_answer_are_ignored() -> None:
     with_executor(test)
 
 
+@pytest.mark.parametrize("status", [200, 409])
+def test_an_answer_that_is_nested_too_deeply_is_an_error_like_others(status: int) -> None:
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        body = b'{"news": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        head = f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        scripted.default = Reply(raw=head + body)
+        async with failing("http") as raised:
+            await executor.health()
+        assert raised.value.status == status
+
+    with_executor(test)
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_server_errors_are_repeated(status: int) -> None:
     async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:

@@ -13,6 +13,7 @@ from application.ports.executor import ExecutorError
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.executor_client.http_executor import HttpExecutor
+from infrastructure.executor_client.journal_stream import BATCH_ENTRIES
 from tests.support.async_run import run
 from tests.support.scripted_executor import Reply, ScriptedExecutor, scripted_executor
 
@@ -148,7 +149,21 @@ def test_an_unknown_run_is_refused() -> None:
     with_executor(test)
 
 
-@pytest.mark.parametrize("garbage", [b"no json\n", b'{"n": "one"}\n', b"x" * (1024 * 1024 + 1)])
+def test_a_batch_is_no_larger_than_what_is_recorded_at_once() -> None:
+    async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
+        many = b"".join(line(1) for _ in range(2 * BATCH_ENTRIES + 5))
+        scripted.default = Reply(chunks=(many, FINISHED))
+        sizes = [len(batch) async for batch in executor.follow("r", 0)]
+        assert max(sizes) <= BATCH_ENTRIES
+        assert sum(sizes) == 2 * BATCH_ENTRIES + 6
+
+    with_executor(test)
+
+
+DEEP = b'{"n": 1, "bootId": "b", "attempt": 1, "type": "t", "ts": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+
+
+@pytest.mark.parametrize("garbage", [b"no json\n", DEEP, b'{"n": "one"}\n', b"x" * (1024 * 1024 + 1)])
 def test_garbage_ends_it_with_an_error(garbage: bytes) -> None:
     async def test(scripted: ScriptedExecutor, executor: HttpExecutor) -> None:
         scripted.default = Reply(chunks=(garbage, FINISHED))

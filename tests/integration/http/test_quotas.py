@@ -10,6 +10,7 @@ import pytest
 
 from application.runs import callbacks
 from domain.run.quotas import RunQuotas
+from infrastructure.postgres.event_store import store
 
 NDJSON = {"content-type": "application/x-ndjson"}
 
@@ -110,3 +111,20 @@ def test_a_payload_nested_too_deeply_is_refused_and_named(client: httpx.Client, 
 
     assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "[0].payload")
     assert "deeper than 100 levels" in refused.json()["detail"]
+
+
+def test_the_events_of_an_answer_end_by_bytes_and_it_says_so(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"runId": f"r-{uuid.uuid4().hex}", "provider": "scripted", "messages": [{"role": "user", "content": "x"}]}
+    client.post("/api/runs/queue/enqueue", json=body).raise_for_status()
+    said = [("message.delta", {"text": "x" * 1_000})] * 20
+    report(client, str(body["runId"]), said).raise_for_status()
+    client.post(f"/api/runs/{body['runId']}/stop").raise_for_status()
+    whole = client.post("/api/runs/start", json=body).raise_for_status().json()
+    assert (whole["eventsTruncated"], len(whole["events"])) == (False, whole["snapshot"]["seq"])
+    monkeypatch.setattr(store, "PAGE_BYTES", 4_000)
+    short = client.post("/api/runs/start", json=body).raise_for_status().json()
+    assert (short["eventsTruncated"], 3 < len(short["events"]) < 8) == (True, True)
+    page = client.get(f"/api/streams/run:{body['runId']}/events", params={"limit": 1000}).raise_for_status().json()
+    assert (len(page["events"]), page["nextAfter"]) == (len(short["events"]), page["events"][-1]["seq"])

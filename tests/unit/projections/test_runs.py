@@ -191,3 +191,9 @@ def test_warnings_are_bounded() -> None:
     warnings = [e.RunWarning(warning=Warn(code=str(n), message="")) for n in range(runs.MAX_WARNINGS + 5)]
     codes = [warning.code for warning in row_of([*STARTED, *warnings]).warnings]
     assert codes == [str(n) for n in range(5, runs.MAX_WARNINGS + 5)]
+
+
+def test_a_long_warning_is_shortened_and_says_so() -> None:
+    warned = e.RunWarning(warning=Warn(code="c", message="m" * (runs.MAX_WARNING_TEXT + 1)))
+    (warning,) = row_of([*STARTED, warned]).warnings
+    assert warning.message == "m" * runs.MAX_WARNING_TEXT + "… (2,001 characters; the log has them all)"

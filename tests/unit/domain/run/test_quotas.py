@@ -148,8 +148,8 @@ class TestQuestions:
         given = generous.given(*RUNNING, asked(0), *ends)
         assert given.state.recorded.questions == 3
         full = replace(given.state, recorded=replace(given.state.recorded, questions=MAX_QUESTIONS))
-        (over_it,) = decide(full, c.RecordCallback(event=replace(ends[0], question_id="one more")))
-        assert (over_it.quota, over_it.limit) == ("questions_per_run", MAX_QUESTIONS)
+        one_more = c.RecordCallback(event=replace(ends[0], question_id="one more"))
+        assert decide(full, one_more) == (over("questions_per_run", MAX_QUESTIONS, MAX_QUESTIONS + 1, lease=0),)
 
     def test_that_are_closed_are_remembered_without_large_answers(self):
         asked_with_default = asked(1, default_answer="no")
