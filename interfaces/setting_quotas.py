@@ -1,7 +1,5 @@
 """The settings of quotas: how much one run, one session or one workspace may be."""
 
-# `setting` makes a dataclass field, not a default value
-
 from dataclasses import dataclass
 
 from interfaces import setting_values as values

@@ -1,7 +1,5 @@
 """Settings of how much work is done at the same time: a part of `Settings` (settings.py)."""
 
-# `setting` makes a dataclass field, not a default value
-
 from dataclasses import dataclass
 
 from interfaces import setting_values as values

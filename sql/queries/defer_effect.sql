@@ -1,5 +1,5 @@
--- Puts an effect back whose try does not count, because what it needs is down: to be claimed again after a delay. Returns
--- whether its key has more effects that are ready, as settle_effect does.
+-- Puts an effect back whose try does not count, because what it needs is down: to be claimed again after a delay. No
+-- row: the lease is lost.
 WITH deferred AS (
     UPDATE effects
     SET state = 'ready', attempts = attempts - 1, last_error = %(error)s,
