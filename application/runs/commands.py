@@ -104,7 +104,10 @@ class RunCommands:
         if secrets:
             await self._secrets.keep(run_id, secrets)
         command = QueueRun(spec=logged, capabilities=capabilities)
-        return await self._runs.handle(run_id, command, context, likely_new=True)
+        handled = await self._runs.handle(run_id, command, context, likely_new=True)
+        if secrets and isinstance(handled.state.stage, Blocked | Finished):
+            await self._secrets.forget(run_id)
+        return handled
 
     async def _check_reserved(self, run_id: str, session_id: str, of_session: Mapping[str, str]) -> None:
         """Raises InvalidInput for a reserved name of a new run, or one of a new session."""
@@ -171,7 +174,7 @@ class RunCommands:
             raise not_answered(question_id, question)
         return ReplyOutcome(
             status=question.status,
-            answer=answer if handled.events else question.answer,
+            answer=command.answer if handled.events else question.answer,
             duplicate=not handled.events,
             position=loaded.position if loaded else handled.position,
         )
