@@ -13,6 +13,10 @@ class RunSecrets(Protocol):
         """Keep them until the run has ended. Done again, it changes nothing."""
         ...
 
+    async def forget(self, run_id: str) -> None:
+        """Of a run that has ended, or never begins."""
+        ...
+
     async def of(self, run_id: str) -> Mapping[str, str]:
         """Those of a run that has not ended, by their placeholders."""
         ...

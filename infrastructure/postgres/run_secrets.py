@@ -27,6 +27,9 @@ class PostgresRunSecrets:
         sealed = [self._sealed(run_id, name, value) for name, value in zip(names, values, strict=True)]
         await rows_of(self._pool, "keep_run_secrets", {"run_id": run_id, "placeholders": names, "sealed": sealed})
 
+    async def forget(self, run_id: str) -> None:
+        await rows_of(self._pool, "forget_run_secrets", {"run_id": run_id})
+
     async def of(self, run_id: str) -> Mapping[str, str]:
         rows = await rows_of(self._pool, "run_secrets", {"run_id": run_id})
         opened = {name: self._opened(run_id, name, bytes(sealed)) for name, sealed in rows}

@@ -6,9 +6,10 @@ import uuid
 from urllib.parse import quote
 
 import httpx
+import psycopg
 import pytest
 
-from tests.support.api_server import PLANTED
+from tests.support.api_server import PLANTED, ApiServer
 
 WRITTEN = {
     "plain": PLANTED,
@@ -129,3 +130,19 @@ def test_the_secrets_of_mcp_servers(client: httpx.Client) -> None:
     told = recorded(client, f"run:{run_id}")
     assert "my key is [secret]" in told
     assert MCP_KEY not in told
+
+
+def test_the_secrets_of_a_run_that_has_ended_are_not_kept_again(api: ApiServer, client: httpx.Client) -> None:
+    run_id = f"r-{uuid.uuid4().hex}"
+    client.post("/api/runs/queue/enqueue", json=with_servers(run_id)).raise_for_status()
+    assert kept_of(api, run_id) == 1
+    client.post(f"/api/runs/{run_id}/stop").raise_for_status()
+    assert client.post("/api/runs/queue/enqueue", json=with_servers(run_id)).status_code == 202
+    assert kept_of(api, run_id) == 0
+
+
+def kept_of(api: ApiServer, run_id: str) -> int:
+    with psycopg.connect(api.dsn) as connection:
+        row = connection.execute("SELECT count(*) FROM run_secrets WHERE run_id = %s", (run_id,)).fetchone()
+    assert row is not None
+    return int(row[0])

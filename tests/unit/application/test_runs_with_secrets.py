@@ -18,6 +18,8 @@ class KeptSecrets:
     def placeholder(self, value: str) -> str:
         raise NotImplementedError
 
+    async def forget(self, run_id: str) -> None: ...
+
     async def keep(self, run_id: str, values: Any) -> None:
         raise NotImplementedError
 
