@@ -36,7 +36,7 @@ class OrderedBatches(Generic[Item, Result]):
         max_wait_s: float = MAX_WAIT_S,
     ) -> None:
         self._work, self._size_of, self._max_wait_s = work, size_of, max_wait_s
-        self._lanes: dict[str, _Lane[Item, Result]] = {}
+        self._by_key: dict[str, _Waiting[Item, Result]] = {}
 
     async def handle(self, key: str, items: Sequence[Item]) -> Sequence[Result]:
         """The results of the items, once all are done. Raises what refused the first of them that was refused, what
@@ -45,14 +45,14 @@ class OrderedBatches(Generic[Item, Result]):
         if not items:
             return []
         request: _Request[Item, Result] = _Request(items, sum(map(self._size_of, items)))
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = _Lane()
-        if lane.worker is None:
-            lane.worker = asyncio.create_task(self._work_off(key, lane), name=f"batches of {key}")
+        waiting = self._by_key.get(key)
+        if waiting is None:
+            waiting = self._by_key[key] = _Waiting()
+        if waiting.worker is None:
+            waiting.worker = asyncio.create_task(self._work_off(key, waiting), name=f"batches of {key}")
         try:
             async with asyncio.timeout(self._max_wait_s):
-                await lane.room_for(request)
+                await waiting.room_for(request)
         except TimeoutError:
             raise Conflict(f"{key} is too busy: too many wait before these; try again", "too_busy") from None
         else:
@@ -60,13 +60,13 @@ class OrderedBatches(Generic[Item, Result]):
         finally:
             request.outcome.cancel()
 
-    async def _work_off(self, key: str, lane: "_Lane[Item, Result]") -> None:
+    async def _work_off(self, key: str, waiting: "_Waiting[Item, Result]") -> None:
         try:
-            while batch := await lane.next_batch(self._size_of):
+            while batch := await waiting.next_batch(self._size_of):
                 await self._do(key, batch)
         finally:
-            del self._lanes[key]
-            lane.abandon()
+            del self._by_key[key]
+            waiting.abandon()
 
     async def _do(self, key: str, batch: Sequence["_Part[Item, Result]"]) -> None:
         try:
@@ -114,7 +114,7 @@ class _Part(Generic[Item, Result]):
         self.request, self.items = request, items
 
 
-class _Lane(Generic[Item, Result]):
+class _Waiting(Generic[Item, Result]):
     """What waits for one key."""
 
     def __init__(self) -> None:

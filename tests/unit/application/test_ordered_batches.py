@@ -51,7 +51,7 @@ def test_what_waits_for_a_key_shares_the_next_batch_in_order() -> None:
         assert await asyncio.gather(*others) == [["a2", "a3"], ["a4", "a5"], ["a6", "a7"]]
         assert await another == ["b9"]
         assert recorder.batches == [[1], [9], [2, 3, 4, 5, 6, 7]]
-        assert batches._lanes == {}
+        assert batches._by_key == {}
 
     run(scene())
 
