@@ -2,6 +2,7 @@
 for invalid HTTP."""
 
 import asyncio
+import sys
 from typing import Any
 
 import msgspec
@@ -15,6 +16,10 @@ HEAD_TIMEOUT_S = 30.0
 WRITE_WINDOW_S = 60.0
 LEAST_WRITTEN_BYTES = 16 * 1024
 """A reader must take so much of what waits for it in each WRITE_WINDOW_S, or all of it."""
+
+
+class _HeadTooLarge(Exception):
+    """Raised into the parser, which then calls nothing more."""
 
 
 class Connections:
@@ -78,7 +83,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-                self._refuse(431, "headers-too-large", f"the headers are larger than {MAX_HEAD_BYTES} bytes")
+                self._refuse_head()
 
     def on_message_begin(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -87,6 +92,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD_BYTES:
+            raise _HeadTooLarge  # it came whole, in one read
         self._in_head = False
         self._stop_head_timer()
         super().on_headers_complete()
@@ -106,7 +113,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         del msg
+        cause = sys.exception()
+        if cause is not None and isinstance(cause.__context__, _HeadTooLarge):
+            self._refuse_head()
+            return
         self._refuse(400, "no-http", "this is no valid HTTP/1.1 request")
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers-too-large", f"the headers are larger than {MAX_HEAD_BYTES} bytes")
 
     def _refuse(self, status: int, kind: str, detail: str, *, retry_after_s: int = 0) -> None:
         self._stop_head_timer()

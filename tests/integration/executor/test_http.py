@@ -26,6 +26,12 @@ def test_every_call_but_health_needs_the_token(worker, header, path):
     assert worker.http.get("/health", headers=headers).status_code == 200
 
 
+def test_a_head_is_refused_by_its_size_before_the_token_counts(worker):
+    refused = worker.http.get("/workspace/tree", headers={"authorization": "Bearer x", "x-long": "x" * 70_000})
+    assert refused.status_code == 431
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
 @pytest.mark.parametrize(
     "path", ["/workspace/restore", "/workspace/sync", "/workspace/validate", "/provider-runs/start"]
 )

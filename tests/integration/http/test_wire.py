@@ -34,6 +34,15 @@ def test_a_head_without_end_is_refused(api: ApiServer, head: bytes) -> None:
     assert exchange(api.url, next_one).startswith(b"HTTP/1.1 200")
 
 
+def test_a_head_that_comes_whole_is_refused_by_its_size_too(api: ApiServer) -> None:
+    for size, status in ((60_000, 200), (70_000, 431)):
+        head = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: " + b"a" * size + b"\r\n\r\n"
+        answer = exchange(api.url, head)
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        if status == 431:
+            refused(answer, 431)
+
+
 def test_a_head_that_never_ends_is_dropped(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("interfaces.http_conventions.bounded_protocol.HEAD_TIMEOUT_S", 0.3)
     for begun in (b"", b"GET /health HTTP/1.1\r\nhost: lo"):
