@@ -14,6 +14,8 @@ from application.user_projection_protocol import END_S, MAX_MESSAGE_BYTES, Messa
 
 SILENCE_S = 60.0
 """A process that says nothing for so long is ended."""
+LAST_WORDS_S = 1.0
+"""How long after its end the socket is read: one that it has left with a session of its own may hold it open."""
 CHANNEL = "{channel}"
 """In a command: the place of the socket's file descriptor."""
 
@@ -32,6 +34,8 @@ class ProjectionProcess:
         writer: asyncio.StreamWriter,
     ) -> None:
         self._process, self._reader, self._writer = process, reader, writer
+        self._group_is_killed = False
+        self._at_exit = asyncio.create_task(self._hang_up_at_exit(), name=f"exit of {process.pid}")
 
     @property
     def pid(self) -> int:
@@ -56,7 +60,7 @@ class ProjectionProcess:
             await self._writer.drain()
 
     async def exit_text(self) -> str:
-        """How it ended: its exit code or signal; for a process that has closed its socket."""
+        """How it ended: its exit code or signal; for a process of which `receive` has got None."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 await self._process.wait()
@@ -69,16 +73,33 @@ class ProjectionProcess:
         return f"it ended with exit code {code}"
 
     async def end(self) -> None:
-        """Ask it to end after its present event, and kill it when it doesn't."""
-        self._writer.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.returncode is not None:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await self._process.wait()
+        """Ask it to end after its present event, kill it when it doesn't, and kill what it has started."""
+        try:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if self._process.returncode is not None:
+                    break
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(number)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(END_S):
+                        await self._process.wait()
+        finally:
+            self._at_exit.cancel()
+            self._kill_group()
+            self._writer.close()
+
+    async def _hang_up_at_exit(self) -> None:
+        await self._process.wait()
+        self._kill_group()
+        await asyncio.sleep(LAST_WORDS_S)
+        self._writer.transport.abort()
+
+    def _kill_group(self) -> None:
+        """Once: another group may have the number of one that is empty."""
+        if not self._group_is_killed:
+            self._group_is_killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -86,7 +107,7 @@ async def projection_process(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> AsyncIterator[ProjectionProcess]:
     """Start the command, in the present folder and in a session of its own, so that a Ctrl-C in the terminal is for its
-    supervisor; ended at the end of the block. Raises OSError."""
+    supervisor; ended at the end of the block, with the processes of that session's first group. Raises OSError."""
     ours, its = socket.socketpair()
     try:
         with its:

@@ -3,7 +3,7 @@
 python -P -m interfaces.python.projection_process FD VIEW MODULE:CLASS     VIEW: MODULE:CLASS, or empty
 
 What it says and is told on the socket FD is in application/user_projection_protocol.py. It ends with its supervisor:
-when the socket is closed it finishes its event, and after END_S it ends in any case.
+when the socket is closed it finishes its event, and after END_S it is ended with all that it has started.
 """
 
 import importlib
@@ -33,6 +33,7 @@ from application.user_projection_protocol import (
     PositionReached,
 )
 from domain.operations.log_consumer import describe
+from interfaces.python.process_group import end_group_with
 from interfaces.python.projection_class import OUR_PACKAGES, ClassRefused, projection_named, view_named, view_of
 from interfaces.python.supervised_projection import EventBlocks, Progressing, SupervisedLog, is_newer, supervised
 
@@ -74,6 +75,7 @@ class Supervisor:
 
 def main(arguments: list[str]) -> int:
     descriptor, view_topic, topic = arguments
+    end_group_with(int(descriptor), within_s=END_S)
     supervisor = Supervisor(socket.socket(fileno=int(descriptor)))
     for package in OUR_PACKAGES:  # so that modules of the user's folder take no name from ours
         importlib.import_module(package)
@@ -107,7 +109,7 @@ def _run(
         return PositionReached(position=max(progress.position, tracked))
 
     signal.signal(signal.SIGTERM, lambda *_: progress.stopping.set())
-    threading.Thread(target=_end_with, args=(supervisor, progress), name="supervisor", daemon=True).start()
+    threading.Thread(target=_stop_with, args=(supervisor, progress), name="supervisor", daemon=True).start()
     try:
         with ProjectionRunner(
             application_class=SupervisedLog,
@@ -140,11 +142,9 @@ def _run(
     return 0
 
 
-def _end_with(supervisor: Supervisor, progress: Progressing) -> None:
+def _stop_with(supervisor: Supervisor, progress: Progressing) -> None:
     supervisor.wait_for_end()
     progress.stopping.set()
-    threading.Event().wait(END_S)
-    os._exit(1)
 
 
 if __name__ == "__main__":
