@@ -120,6 +120,8 @@ def test_without_a_database_it_says_how_to_find_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(OSError, match="of_installation"):
         FleetlogApplication()
+    with pytest.raises(OSError, match="DATABASE_URL is no address of a database"):
+        FleetlogApplication(env={"DATABASE_URL": "nonsense"})
 
 
 def test_an_export_ends_and_a_part_of_one_says_what_it_lacks(export: Path, tmp_path: Path) -> None:
