@@ -127,12 +127,12 @@ def _class(topic: str) -> Any:
         if module_name in sys.modules:
             raise ClassRefused(f"the module {module_name!r} has no {path!r}{_taken(package)}") from error
         raise _not_importable(module_name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _not_importable(module_name, error) from error
     return found
 
 
-def _not_importable(module_name: str, error: Exception) -> ClassRefused:
+def _not_importable(module_name: str, error: BaseException) -> ClassRefused:
     return ClassRefused(f"the module {module_name!r} can't be imported: {describe(error)}", raised_by_module=True)
 
 
