@@ -9,7 +9,7 @@ from typing import Any, ForwardRef, get_args, get_origin
 from eventsourcing.persistence import TrackingRecorder
 from eventsourcing.projection import Projection
 
-from domain import every_event  # noqa: F401  the wire names that `topics` may have
+from application import every_event  # noqa: F401  the wire names that `topics` may have
 from domain.event import event_types
 from domain.operations.log_consumer import describe
 from projections.catalogue import PROJECTIONS

@@ -34,10 +34,10 @@ from application.user_projection_protocol import (
     PositionReached,
 )
 from domain.operations.log_consumer import describe
-from interfaces.cli.console import harmless
 from interfaces.python.process_group import end_group_with
 from interfaces.python.projection_class import OUR_PACKAGES, ClassRefused, projection_named, view_named, view_of
 from interfaces.python.supervised_projection import EventBlocks, Progressing, SupervisedLog, is_newer, supervised
+from interfaces.terminal_text import harmless
 
 _decode_order = msgspec.json.Decoder(Order).decode
 
