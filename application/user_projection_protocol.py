@@ -6,7 +6,12 @@
                             blocked or failed, and its end
 
 Whoever finds the socket closed knows that the other has ended.
+
+Beside it there is a file in memory, in which the process notes each event before it processes it: a supervisor whose
+process has crashed reads there which one it was.
 """
+
+import os
 
 import msgspec
 
@@ -55,6 +60,32 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
 
 Message = Described | ClassRejected | PositionReached | BlockedAtEvent | Failed
 decode_message = msgspec.json.Decoder(Message).decode
+
+
+class PresentEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The event that is being processed."""
+
+    position: int
+    event_type: str
+
+
+_decode_present = msgspec.json.Decoder(PresentEvent).decode
+
+
+def note_event(file: int, position: int, event_type: str) -> None:
+    """Write into the file, a descriptor, that this event is being processed: one call of the system."""
+    os.pwrite(file, msgspec.json.encode(PresentEvent(position=position, event_type=event_type)) + b"\n", 0)
+
+
+def note_no_event(file: int) -> None:
+    """Write that it has been processed."""
+    os.pwrite(file, b"\n", 0)
+
+
+def noted_event(file: int) -> PresentEvent | None:
+    """What was written last."""
+    line, _, _ = os.pread(file, MAX_MESSAGE_BYTES, 0).partition(b"\n")
+    return _decode_present(line) if line else None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

@@ -45,7 +45,11 @@ def blocking_event(position: int, type_: str, error: BaseException) -> BlockingE
 def describe(error: BaseException) -> str:
     """`{type}: {message}`, at most LONGEST_ERROR characters, without what Postgres can't store: NUL is escaped, and
     lone surrogates, which UTF-8 can't encode."""
-    text = f"{type(error).__name__}: {error}"[:LONGEST_ERROR].replace("\0", "\\0")
+    try:
+        said = str(error)
+    except Exception as another:  # noqa: BLE001  a user's class of errors
+        said = f"its text can't be made ({type(another).__name__})"
+    text = f"{type(error).__name__}: {said}"[:LONGEST_ERROR].replace("\0", "\\0")
     return text.encode("utf-8", "backslashreplace").decode()[:LONGEST_ERROR]
 
 

@@ -9,13 +9,15 @@ import base64
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
 import msgspec
+from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
@@ -45,18 +47,22 @@ _LONGEST_LINE = 16 * _BLOCK_BYTES
 
 
 class NotAnExport(OSError):
-    """The file is missing, or holds something else than `fleetlog export` writes; the message names the line."""
+    """The file is missing, closed or changed meanwhile, or holds something else than `fleetlog export` writes; the
+    message names the line."""
 
 
 class ReadsAlone(InterfaceError):
     """An exported file can't be written to, and tracks nothing."""
 
 
+_Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class _LinePosition(msgspec.Struct, frozen=True, gc=False):
-    position: int
+    position: _Count
     tenant: str
     stream: str
-    seq: int
+    seq: _Count
 
 
 _line_position = msgspec.json.Decoder(_LinePosition).decode
@@ -75,6 +81,8 @@ class ExportedFile:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise NotAnExport(f"{path} can't be read: {error.strerror}") from error
+        except ValueError as error:  # a NUL
+            raise NotAnExport(f"{str(path)!r} can't be read: {error}") from error
         try:
             self._find_lines()
         except BaseException:
@@ -83,15 +91,22 @@ class ExportedFile:
 
     def _find_lines(self) -> None:
         offset = 0
+        seqs: dict[str, int] = {}
         for number, line in enumerate(self._lines_from(0), 1):
             try:
                 place = _line_position(line)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise NotAnExport(f"{self.path} is no whole export: line {number}: {error}") from error
             if place.position <= self.end:
                 raise NotAnExport(f"{self.path} is no export: line {number} has position {place.position}")
             self.end = place.position
             if place.tenant == self.tenant:
+                if seqs.setdefault(place.stream, place.seq - 1) != place.seq - 1:
+                    raise NotAnExport(
+                        f"{self.path} is no whole export: line {number}: seq {place.seq} of {place.stream} follows "
+                        f"seq {seqs[place.stream]}"
+                    )
+                seqs[place.stream] = place.seq
                 self._streams.setdefault(place.stream, array("I")).append(len(self._positions))
                 self._positions.append(place.position)
                 self._offsets.append(offset)
@@ -104,15 +119,30 @@ class ExportedFile:
 
     def event(self, number: int) -> StoredRow:
         """The event with this number among the tenant's, counted from 0."""
-        return _row(_decode(os.pread(self._descriptor, self._lengths[number], self._offsets[number])))
+        with self.naming_its_line(number):
+            return _row(_decode(self._read(self._lengths[number], self._offsets[number])))
+
+    @contextmanager
+    def naming_its_line(self, number: int) -> Iterator[None]:
+        """Raises NotAnExport for what decoders raise about the event with this number."""
+        try:
+            yield
+        except (msgspec.MsgspecError, ValueError, OverflowError, KeyError) as error:
+            offset, line = self._offsets[number], 1
+            for begin in range(0, offset, _BLOCK_BYTES):
+                line += self._read(min(_BLOCK_BYTES, offset - begin), begin).count(b"\n")
+            raise NotAnExport(f"{self.path} is no export: line {line}: {error}") from error
 
     def lines(self, after: int, up_to: int) -> Iterator[bytes]:
         """The lines of all tenants with positions in (after, up_to], as they are in the file, some at a time."""
         before = self.number_after(after) - 1
         chosen: list[bytes] = []
-        size = 0
+        size = position = 0
         for line in self._lines_from(self._offsets[before] if before >= 0 else 0):
-            position = _line_position(line).position
+            try:
+                position = _line_position(line).position
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise self._changed() from error
             if position > up_to:
                 break
             if position > after:
@@ -121,13 +151,33 @@ class ExportedFile:
             if size >= _BLOCK_BYTES:
                 yield b"".join(chosen)
                 chosen, size = [], 0
+        if position < min(up_to, self.end):
+            raise self._changed()
         if chosen:
             yield b"".join(chosen)
+
+    def _read(self, size: int, offset: int) -> bytes:
+        """All of these bytes."""
+        found = self._read_some(size, offset)
+        if len(found) < size:
+            raise self._changed()
+        return found
+
+    def _read_some(self, size: int, offset: int) -> bytes:
+        if self._descriptor < 0:
+            raise NotAnExport(f"{self.path} has been closed here; open it again")
+        try:
+            return os.pread(self._descriptor, size, offset)
+        except OSError as error:
+            raise NotAnExport(f"{self.path} can't be read: {error.strerror}") from error
+
+    def _changed(self) -> NotAnExport:
+        return NotAnExport(f"{self.path} has been changed since it was opened; open it again")
 
     def _lines_from(self, offset: int) -> Iterator[bytes]:
         """With their line feeds. Any number of threads may read at once."""
         begun = b""
-        while block := os.pread(self._descriptor, _BLOCK_BYTES, offset):
+        while block := self._read_some(_BLOCK_BYTES, offset):
             offset += len(block)
             *whole, begun = (begun + block).split(b"\n")
             for line in whole:
@@ -259,6 +309,22 @@ class ExportedFileSubscription(Subscription[ExportedFileRecorder]):
         return next(self._notifications)
 
 
+class ExportedFileMapper(Mapper[Any]):
+    """Another mapper, which names the line of an event that it can't read."""
+
+    def __init__(self, mapper: Mapper[Any], file: ExportedFile) -> None:
+        self._mapper, self._file = mapper, file
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[Any]) -> StoredEvent:
+        return self._mapper.to_stored_event(domain_event)
+
+    def to_domain_event(self, stored_event: StoredEvent) -> Any:
+        if not isinstance(stored_event, LoggedEvent | LoggedNotification):
+            return self._mapper.to_domain_event(stored_event)
+        with self._file.naming_its_line(self._file.number_after(stored_event.row.position - 1)):
+            return self._mapper.to_domain_event(stored_event)
+
+
 class ExportedFileFactory(InfrastructureFactory[TrackingRecorder]):
     def __init__(self, env: Environment | EnvType | None) -> None:
         """Raises NotAnExport."""
@@ -271,7 +337,8 @@ class ExportedFileFactory(InfrastructureFactory[TrackingRecorder]):
     def mapper(
         self, transcoder: Transcoder | None = None, mapper_class: type[Mapper[Any]] | None = None
     ) -> Mapper[Any]:
-        return super().mapper(transcoder=transcoder, mapper_class=mapper_class or FleetlogMapper)
+        mapper = super().mapper(transcoder=transcoder, mapper_class=mapper_class or FleetlogMapper)
+        return ExportedFileMapper(mapper, self._file)
 
     def application_recorder(self) -> ApplicationRecorder:
         return ExportedFileRecorder(self._file)
@@ -296,7 +363,11 @@ class ExportedFileFactory(InfrastructureFactory[TrackingRecorder]):
 
 
 def _row(exported: ExportedEvent) -> StoredRow:
-    payload = base64.b64decode(exported.payload_base64 or "") if exported.payload is None else exported.payload.encode()
+    payload = (
+        base64.b64decode(exported.payload_base64 or "", validate=True)
+        if exported.payload is None
+        else exported.payload.encode()
+    )
     return StoredRow(
         position=exported.position,
         stream=exported.stream,

@@ -14,6 +14,7 @@ import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, MapperDeserialisationError, Notification, StoredEvent
 
+from application import every_event  # noqa: F401  a log has events of all types
 from domain.event import encode, event_types
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import Metadata, NewEvent, RecordedEvent

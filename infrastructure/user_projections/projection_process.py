@@ -10,12 +10,26 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from application.user_projection_protocol import END_S, MAX_MESSAGE_BYTES, Message, Order, decode_message
+from application.user_projection_protocol import (
+    END_S,
+    MAX_MESSAGE_BYTES,
+    Message,
+    Order,
+    PresentEvent,
+    decode_message,
+    noted_event,
+)
 
+STANDARD_ERROR = 2
+"""Where all goes that users' code prints: a reader of the supervisor's standard output may leave."""
 SILENCE_S = 60.0
 """A process that says nothing for so long is ended."""
+LAST_WORDS_S = 1.0
+"""How long after its end the socket is read: one that it has left with a session of its own may hold it open."""
 CHANNEL = "{channel}"
 """In a command: the place of the socket's file descriptor."""
+PRESENT = "{present}"
+"""The place of the descriptor of the file in which the process notes its present event."""
 
 
 class ProcessSilent(Exception):
@@ -30,8 +44,11 @@ class ProjectionProcess:
         process: asyncio.subprocess.Process,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        present: int,
     ) -> None:
-        self._process, self._reader, self._writer = process, reader, writer
+        self._process, self._reader, self._writer, self._present = process, reader, writer, present
+        self._group_is_killed = False
+        self._at_exit = asyncio.create_task(self._hang_up_at_exit(), name=f"exit of {process.pid}")
 
     @property
     def pid(self) -> int:
@@ -49,6 +66,13 @@ class ProjectionProcess:
             return None
         return decode_message(line) if line.endswith(b"\n") else None
 
+    def present_event(self) -> PresentEvent | None:
+        """The event that it is processing, or was when it ended."""
+        try:
+            return noted_event(self._present)
+        except msgspec.MsgspecError:  # it is the user's process that writes there
+            return None
+
     async def order(self, order: Order) -> None:
         """Let it begin."""
         with contextlib.suppress(ConnectionError):  # it has ended, which `receive` tells
@@ -56,7 +80,7 @@ class ProjectionProcess:
             await self._writer.drain()
 
     async def exit_text(self) -> str:
-        """How it ended: its exit code or signal; for a process that has closed its socket."""
+        """How it ended: its exit code or signal; for a process of which `receive` has got None."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_S):
                 await self._process.wait()
@@ -69,16 +93,33 @@ class ProjectionProcess:
         return f"it ended with exit code {code}"
 
     async def end(self) -> None:
-        """Ask it to end after its present event, and kill it when it doesn't."""
-        self._writer.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.returncode is not None:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(END_S):
-                    await self._process.wait()
+        """Ask it to end after its present event, kill it when it doesn't, and kill what it has started."""
+        try:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if self._process.returncode is not None:
+                    break
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(number)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(END_S):
+                        await self._process.wait()
+        finally:
+            self._at_exit.cancel()
+            self._kill_group()
+            self._writer.close()
+
+    async def _hang_up_at_exit(self) -> None:
+        await self._process.wait()
+        self._kill_group()
+        await asyncio.sleep(LAST_WORDS_S)
+        self._writer.transport.abort()
+
+    def _kill_group(self) -> None:
+        """Once: another group may have the number of one that is empty."""
+        if not self._group_is_killed:
+            self._group_is_killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 @asynccontextmanager
@@ -86,24 +127,27 @@ async def projection_process(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> AsyncIterator[ProjectionProcess]:
     """Start the command, in the present folder and in a session of its own, so that a Ctrl-C in the terminal is for its
-    supervisor; ended at the end of the block. Raises OSError."""
-    ours, its = socket.socketpair()
-    try:
-        with its:
-            process = await asyncio.create_subprocess_exec(
-                *[part.replace(CHANNEL, str(its.fileno())) for part in command],
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(its.fileno(),),
-                env=dict(environment),
-                start_new_session=True,
-                cwd=os.getcwd(),  # noqa: PTH109
-            )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
-    except BaseException:
-        ours.close()
-        raise
-    child = ProjectionProcess(process, reader, writer)
-    try:
-        yield child
-    finally:
-        await child.end()
+    supervisor; ended at the end of the block, with the processes of that session's first group. Raises OSError."""
+    with os.fdopen(os.memfd_create("present event"), "rb") as file:
+        ours, its = socket.socketpair()
+        present = file.fileno()
+        try:
+            with its:
+                process = await asyncio.create_subprocess_exec(
+                    *[part.replace(CHANNEL, str(its.fileno())).replace(PRESENT, str(present)) for part in command],
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=STANDARD_ERROR,
+                    pass_fds=(its.fileno(), present),
+                    env=dict(environment),
+                    start_new_session=True,
+                    cwd=os.getcwd(),  # noqa: PTH109
+                )
+            reader, writer = await asyncio.open_connection(sock=ours, limit=MAX_MESSAGE_BYTES)
+        except BaseException:
+            ours.close()
+            raise
+        child = ProjectionProcess(process, reader, writer, present)
+        try:
+            yield child
+        finally:
+            await child.end()

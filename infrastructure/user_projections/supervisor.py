@@ -6,8 +6,9 @@ supervisor of the same name waits for the lock, and takes over. For a moment the
 tracks each position once, so that one of them is refused.
 
 An event that the projection can't process stops it, by an event in the log, until a person says retry or skip. Its
-process has ended by then, so that the next one has the user's mended code. Whatever else ends the process (a crash, a
-lost database) is followed by a restart after a pause, which grows while restarts don't help.
+process has ended by then, so that the next one has the user's mended code. So does one on which the process crashes
+CRASHES times in a row. Whatever else ends the process (a lost database) is followed by a restart after a pause, which
+grows while restarts don't help.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from application.user_projection_protocol import (
     Failed,
     Order,
     PositionReached,
+    PresentEvent,
 )
 from domain.operations.log_consumer import LONGEST_ERROR, BlockingEvent, describe
 from infrastructure.postgres.connections import connect
@@ -52,6 +54,7 @@ LOCK_POLL_S = 1.0
 LOOK_S = 0.2
 """How often the log is asked whether a stopped projection may go on."""
 FIRST_RESTART_S, LAST_RESTART_S = 0.2, 30.0
+CRASHES = 3
 STEADY_S = 30.0
 """A process that has worked for so long ends the growth of the pauses."""
 LAST_STATUS_S = 2.0
@@ -61,10 +64,11 @@ Connection = psycopg.AsyncConnection[Any]
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a process. `blocking`: the event that it can't process."""
+    """The end of a process. `blocking`: the event that it can't process. `present`: the event at which it crashed."""
 
     error: str = ""
     blocking: BlockingEvent | None = None
+    present: PresentEvent | None = None
 
 
 class UserProjectionSupervisor:
@@ -160,6 +164,7 @@ class UserProjectionSupervisor:
 
     async def _keep_running(self) -> None:
         loop, pause = asyncio.get_running_loop(), FIRST_RESTART_S
+        crashed_at, crashes = 0, 0
         while True:
             state = await self._control.load(self._status.name)
             if state.stopped:
@@ -171,6 +176,14 @@ class UserProjectionSupervisor:
                 ended = await self._run_process(tuple(sorted(state.skips())))
             except (OSError, ProcessSilent, msgspec.MsgspecError, ValueError) as error:
                 ended = Ended(error=describe(error))
+            position = ended.present.position if ended.present else 0
+            crashed_at, crashes = position, crashes + 1 if position == crashed_at else 1
+            if ended.present is not None and crashes >= CRASHES:
+                text = f"{ended.error}, {crashes} times in a row at this event"
+                ended = Ended(
+                    error=text, blocking=BlockingEvent(position=position, type=ended.present.event_type, error=text)
+                )
+                crashed_at = 0
             if ended.blocking is not None and not ended.blocking.newer:
                 await self._stop(ended.blocking)
                 pause = FIRST_RESTART_S
@@ -187,23 +200,23 @@ class UserProjectionSupervisor:
     async def _stop(self, blocking: BlockingEvent) -> None:
         await self._control.stop(self._status.name, blocking)
         self._status.error_type, self._status.error = blocking.type, blocking.error
-        self._show_stopped(blocking.position)
+        self._status.status, self._status.error_position = "stopped", blocking.position
         log.error(
             "the projection %s is stopped at position %d (%s): %s",
             self._status.name, blocking.position, blocking.type, blocking.error,
         )  # fmt: skip
 
     def _show_stopped(self, position: int) -> None:
-        if self._status.error_position != position and self._status.status != "stopped":
+        if self._status.status != "stopped":
             log.info("%s stays stopped at position %d until a retry or skip", self._status.name, position)
         self._status.status, self._status.error_position = "stopped", position
 
     def _show_restarting(self, ended: Ended) -> None:
-        blocking = ended.blocking
+        blocking, present = ended.blocking, ended.present
         self._status.status = "waiting" if blocking else "restarting"
         self._status.error = ended.error
-        self._status.error_position = blocking.position if blocking else None
-        self._status.error_type = blocking.type if blocking else None
+        self._status.error_position = blocking.position if blocking else present.position if present else None
+        self._status.error_type = blocking.type if blocking else present.event_type if present else None
 
     def _show_progress(self, position: int) -> None:
         self._status.position = position
@@ -235,20 +248,27 @@ class UserProjectionSupervisor:
                     skips=skips,
                 )
             )
-            while (message := await child.receive()) is not None:
-                match message:
-                    case PositionReached(position=position):
-                        self._show_progress(position)
-                    case BlockedAtEvent():
-                        event = BlockingEvent(
-                            position=message.position, type=message.event_type, error=message.error, newer=message.newer
-                        )
-                        return Ended(error=message.error, blocking=event)
-                    case Failed(error=error):
-                        return Ended(error=error[:LONGEST_ERROR])
-                    case _:
-                        raise ValueError(f"{message} was not expected")
-            return Ended(error=await child.exit_text())
+            try:
+                return await self._followed(child)
+            except ProcessSilent as error:
+                return Ended(error=describe(error), present=child.present_event())
+
+    async def _followed(self, child: ProjectionProcess) -> Ended:
+        """Show what it tells, until its end. Raises ProcessSilent."""
+        while (message := await child.receive()) is not None:
+            match message:
+                case PositionReached(position=position):
+                    self._show_progress(position)
+                case BlockedAtEvent():
+                    event = BlockingEvent(
+                        position=message.position, type=message.event_type, error=message.error, newer=message.newer
+                    )
+                    return Ended(error=message.error, blocking=event)
+                case Failed(error=error):
+                    return Ended(error=error[:LONGEST_ERROR])
+                case _:
+                    raise ValueError(f"{message} was not expected")
+        return Ended(error=await child.exit_text(), present=child.present_event())
 
     async def _described(self, child: ProjectionProcess) -> Described | Ended:
         match await child.receive():

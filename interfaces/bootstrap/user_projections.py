@@ -11,7 +11,7 @@ from application.operations.consumer_control import UserProjectionControl
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.migrations import pending
 from infrastructure.system_clock import now
-from infrastructure.user_projections.projection_process import CHANNEL
+from infrastructure.user_projections.projection_process import CHANNEL, PRESENT
 from infrastructure.user_projections.supervisor import UserProjectionSupervisor
 from infrastructure.user_projections.view_settings import check_schema
 from interfaces.bootstrap.direct_access import reachable_database
@@ -43,7 +43,7 @@ async def user_projection_supervisor(
             dsn=dsn,
             control=UserProjectionControl(store=store, clock=now, names=()),
             # -P: the present folder is put on the path by the program itself, after our packages.
-            command=(sys.executable, "-P", "-m", PROGRAM, CHANNEL, view, projection),
+            command=(sys.executable, "-P", "-m", PROGRAM, CHANNEL, PRESENT, view, projection),
             projection_class=projection,
             schema=checked,
             environment={**environment, "PYTHONPATH": python_path(environment)},

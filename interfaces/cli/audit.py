@@ -2,14 +2,7 @@
 one while its server runs, or that of DATABASE_URL."""
 
 import argparse
-import asyncio
-import os
-import stat
-import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -19,7 +12,9 @@ from rich.table import Table
 from application.ports.log_audit import BrokenLog, Checkpoint, Verification
 from domain.errors import DomainError
 from interfaces.cli.console import err, marked, out, print_error, print_json, whole
+from interfaces.cli.parser import WRONG_CALL
 from interfaces.cli.progress import Report, bar_of
+from interfaces.cli.replaced_file import replaced_file
 from interfaces.errors import StartRefused
 from interfaces.settings import Settings
 
@@ -42,7 +37,7 @@ def add_to(commands: "argparse._SubParsersAction[Any]") -> None:
     export = commands.add_parser("export", help="the log as JSON Lines, for script/verify-log")
     export.add_argument("file", type=Path, nargs="?", help="where to write it; standard output by default")
     export.add_argument(
-        "--after", type=int, default=0, metavar="POSITION", help="export only what follows this position"
+        "--after", type=_position, default=0, metavar="POSITION", help="export only what follows this position"
     )
     export.add_argument("--json", action="store_true", help="with FILE, print {file, events, bytes}")
     export.set_defaults(run=run_export)
@@ -78,11 +73,14 @@ async def run_checkpoint(arguments: argparse.Namespace, settings: Settings) -> i
     except BrokenLog as error:
         print_error(f"{error}; there is nothing that a checkpoint could attest")
         return 1
-    text = msgspec.json.encode(checkpoint) + b"\n"
-    if arguments.file is None:
-        sys.stdout.buffer.write(text)
-    else:
-        arguments.file.write_bytes(text)
+    try:
+        with replaced_file(arguments.file) as target:
+            target.write(msgspec.json.encode(checkpoint) + b"\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _not_written(arguments.file, error)
+    if arguments.file is not None:
         if arguments.json:
             print_json({"file": str(arguments.file)})
         err.print(
@@ -98,24 +96,20 @@ async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
     from interfaces.python import FleetlogApplication
 
     dsn = await reachable_database(settings)
-    stopping = threading.Event()
     try:
         with FleetlogApplication(env={"FLEETLOG_DATABASE_URL": dsn}) as log, bar_of("events") as report:
-
-            def write() -> tuple[int, int]:
-                with _export_target(arguments.file) as target:
-                    return _write_lines(log, target, arguments.after, report, stopping)
-
-            events, size = await asyncio.to_thread(write)
+            end = log.last_position
+            if arguments.after > end:
+                print_error(f"--after {arguments.after}: the log ends at position {end}, so nothing was written")
+                return WRONG_CALL
+            with replaced_file(arguments.file) as target:
+                events, size = _write_lines(log, target, arguments.after, end, report)
     except PersistenceError as error:
         raise StartRefused(f"the log can't be read: {error}") from error
     except BrokenPipeError:
         raise
     except OSError as error:
-        print_error(f"{arguments.file or 'standard output'} can't be written: {error.strerror or error}")
-        return 1
-    finally:
-        stopping.set()
+        return _not_written(arguments.file, error)
     if arguments.file is not None:
         if arguments.json:
             print_json({"file": str(arguments.file), "events": events, "bytes": size})
@@ -124,38 +118,22 @@ async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-@contextmanager
-def _export_target(file: Path | None) -> Iterator[IO[bytes]]:
-    """The file is replaced when all is written; a failed export leaves the old one, and no part."""
-    if file is None or (file.exists() and not file.is_file()):  # standard output, or a device such as /dev/null
-        with nullcontext(sys.stdout.buffer) if file is None else file.open("wb") as target:
-            yield target
-            target.flush()
-        return
-    file = file.resolve()  # of a link, what it names is replaced
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with part.open("wb") as target:
-            if file.exists():
-                os.fchmod(target.fileno(), stat.S_IMODE(file.stat().st_mode))
-            yield target
-            target.flush()
-            os.fsync(target.fileno())
-        part.replace(file)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def _position(text: str) -> int:
+    position = int(text)
+    if position < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no position; they begin at 1, and 0 is before all events")
+    return position
 
 
-def _write_lines(
-    log: "ReadOnlyLog", target: IO[bytes], after: int, report: Report, stopping: threading.Event
-) -> tuple[int, int]:
+def _not_written(file: Path | None, error: OSError) -> int:
+    print_error(f"{file or 'standard output'} can't be written: {error.strerror or error}")
+    return 1
+
+
+def _write_lines(log: "ReadOnlyLog", target: IO[bytes], after: int, end: int, report: Report) -> tuple[int, int]:
     """The numbers of events and of bytes."""
-    end = log.last_position
     events = size = 0
     for lines in log.exported_lines(after=after, up_to=end):
-        if stopping.is_set():
-            raise InterruptedError("the export was interrupted")
         target.write(lines)
         events, size = events + lines.count(b"\n"), size + len(lines)
         report(after + events, end)

@@ -12,21 +12,14 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
+from interfaces.terminal_text import harmless
+
 PIPED_WIDTH = 10_000
 """The width of a pipe: no line is cut or wrapped there."""
 LONGEST_SHOWN = 100
-# C0 except line feed and tab, DEL, C1, bidirectional controls, line separators, lone surrogates.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
 
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 err = Console(stderr=True, highlight=False)
-
-
-def harmless(text: str) -> str:
-    """The text, with all characters that could control a terminal replaced by Python escapes."""
-    return _UNSAFE.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
 def short(value: Any, longest: int = LONGEST_SHOWN) -> str:

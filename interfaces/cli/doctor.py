@@ -3,8 +3,9 @@
 import argparse
 from typing import Any
 
-from interfaces.cli.console import harmless, out, print_json
+from interfaces.cli.console import out, print_json
 from interfaces.settings import Settings
+from interfaces.terminal_text import harmless
 
 _MARKS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
 

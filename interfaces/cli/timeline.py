@@ -6,8 +6,8 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-from interfaces.cli.console import harmless
 from interfaces.cli.event_text import ShownEvent, StateAfter, event_text
+from interfaces.terminal_text import harmless
 
 BESIDE_FROM = 110
 """The smallest terminal width at which the state is shown beside the events."""

@@ -5,6 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
 
+import psycopg
 from eventsourcing.persistence import InfrastructureFactory
 from eventsourcing.utils import Environment
 
@@ -49,10 +50,13 @@ class FleetlogApplication(ReadOnlyLog):
         return cls(env={f"{cls.name.upper()}_DATABASE_URL": dsn})
 
     def construct_factory(self, env: Environment) -> InfrastructureFactory[Any]:
-        """Raises OSError when it is not said where the log is."""
+        """Raises OSError when it is not said where the log is, or not in a way that Postgres understands."""
         if not env.get("DATABASE_URL") and not env.get("POSTGRES_DBNAME"):
             raise OSError(
                 "DATABASE_URL is not set, so it is not known where the log is; "
                 "FleetlogApplication.of_installation() finds that of a running `fleetlog up`"
             )
-        return super().construct_factory(env)
+        try:
+            return super().construct_factory(env)
+        except psycopg.ProgrammingError as error:
+            raise OSError(f"DATABASE_URL is no address of a database: {error}") from error

@@ -9,8 +9,8 @@ from typing import Any, ForwardRef, get_args, get_origin
 from eventsourcing.persistence import TrackingRecorder
 from eventsourcing.projection import Projection
 
+from application import every_event  # noqa: F401  the wire names that `topics` may have
 from domain.event import event_types
-from domain.operations import events, projection_events  # noqa: F401  they register their wire names
 from domain.operations.log_consumer import describe
 from projections.catalogue import PROJECTIONS
 from projections.ports import EVENT_INDEX, WORK
@@ -37,7 +37,9 @@ def projection_named(topic: str) -> type[Projection[Any]]:
         raise ClassRefused(f"{topic} is no `eventsourcing.projection.Projection`")
     if getattr(found, "__abstractmethods__", None):
         raise ClassRefused(f"{topic} has no `process_event`")
-    name = found.name
+    name: Any = found.name
+    if not isinstance(name, str):
+        raise ClassRefused(f"{topic} has {_of_type(name)} as its `name`; write `name = {found.__name__!r}`")
     if not _NAME.fullmatch(name):
         raise ClassRefused(
             f"{topic} has the name {name[:80]!r}; a name has letters, digits and _, 40 characters at most: it is "
@@ -55,11 +57,13 @@ def _check_topics(topic: str, topics: Any) -> None:
     """Raises ClassRefused for topics of which no event is: the projection would run and process nothing."""
     if isinstance(topics, str):
         raise ClassRefused(f"{topic} has the text {topics[:80]!r} as its `topics`; write `topics = ({topics[:80]!r},)`")
+    if not isinstance(topics, tuple | list | set | frozenset):
+        raise ClassRefused(f"{topic} has {_of_type(topics)} as its `topics`; write `topics = ('run.queued',)`")
     known = event_types()
     for each in topics:
         if not isinstance(each, str):
             raise ClassRefused(
-                f"{topic} has {each!r:.80} among its `topics`, which are wire names such as 'run.queued'"
+                f"{topic} has {_of_type(each)} among its `topics`, which are wire names such as 'run.queued'"
             )
         if each not in known and ":" not in each:
             closest = difflib.get_close_matches(each, known, n=1, cutoff=0.0)
@@ -67,6 +71,10 @@ def _check_topics(topic: str, topics: Any) -> None:
                 f"{topic} has {each[:80]!r} among its `topics`, and no event has that wire name; the closest one is "
                 f"{closest[0]!r}"
             )
+
+
+def _of_type(value: Any) -> str:
+    return "None" if value is None else f"a value of type {type(value).__qualname__!r}"
 
 
 def view_named(topic: str) -> type[TrackingRecorder]:
@@ -110,20 +118,21 @@ def _class(topic: str) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or module_name
         if module_name == missing or module_name.startswith(f"{missing}."):
+            hint = f"; write {module_name.removesuffix('.py')}:{path}" if module_name.endswith(".py") else ""
             raise ClassRefused(
-                f"there is no module {module_name!r} in this folder or this Python's environment{_taken(package)}"
+                f"there is no module {module_name!r} in this folder or this Python's environment{hint}{_taken(package)}"
             ) from error
         raise ClassRefused(f"the module {module_name!r} imports {missing!r}, which there is not") from error
     except AttributeError as error:
         if module_name in sys.modules:
             raise ClassRefused(f"the module {module_name!r} has no {path!r}{_taken(package)}") from error
         raise _not_importable(module_name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _not_importable(module_name, error) from error
     return found
 
 
-def _not_importable(module_name: str, error: Exception) -> ClassRefused:
+def _not_importable(module_name: str, error: BaseException) -> ClassRefused:
     return ClassRefused(f"the module {module_name!r} can't be imported: {describe(error)}", raised_by_module=True)
 
 

@@ -1,9 +1,10 @@
 """The process of a user's projection, under `fleetlog project`: the user's code, the library's ProjectionRunner.
 
-python -P -m interfaces.python.projection_process FD VIEW MODULE:CLASS     VIEW: MODULE:CLASS, or empty
+python -P -m interfaces.python.projection_process FD FILE VIEW MODULE:CLASS     VIEW: MODULE:CLASS, or empty
 
-What it says and is told on the socket FD is in application/user_projection_protocol.py. It ends with its supervisor:
-when the socket is closed it finishes its event, and after END_S it ends in any case.
+What it says and is told on the socket FD, and notes in the file with the descriptor FILE, is in
+application/user_projection_protocol.py. It ends with its supervisor: when the socket is closed it finishes its event,
+and after END_S it is ended with all that it has started.
 """
 
 import importlib
@@ -33,8 +34,10 @@ from application.user_projection_protocol import (
     PositionReached,
 )
 from domain.operations.log_consumer import describe
+from interfaces.python.process_group import end_group_with
 from interfaces.python.projection_class import OUR_PACKAGES, ClassRefused, projection_named, view_named, view_of
 from interfaces.python.supervised_projection import EventBlocks, Progressing, SupervisedLog, is_newer, supervised
+from interfaces.terminal_text import harmless
 
 _decode_order = msgspec.json.Decoder(Order).decode
 
@@ -73,7 +76,8 @@ class Supervisor:
 
 
 def main(arguments: list[str]) -> int:
-    descriptor, view_topic, topic = arguments
+    descriptor, file, view_topic, topic = arguments
+    end_group_with(int(descriptor), within_s=END_S)
     supervisor = Supervisor(socket.socket(fileno=int(descriptor)))
     for package in OUR_PACKAGES:  # so that modules of the user's folder take no name from ours
         importlib.import_module(package)
@@ -83,7 +87,7 @@ def main(arguments: list[str]) -> int:
         view_class = view_named(view_topic) if view_topic else view_of(projection_class)
     except ClassRefused as refused:
         if refused.raised_by_module and refused.__cause__ is not None:
-            traceback.print_exception(refused.__cause__)
+            _print(refused.__cause__)
         supervisor.tell(ClassRejected(error=str(refused)))
         return 2
     described = Described(
@@ -91,23 +95,24 @@ def main(arguments: list[str]) -> int:
     )
     supervisor.tell(described)
     order = supervisor.order()
-    return 0 if order is None else _run(supervisor, order, projection_class, view_class)
+    return 0 if order is None else _run(supervisor, order, int(file), projection_class, view_class)
 
 
 def _run(
     supervisor: Supervisor,
     order: Order,
+    file: int,
     projection_class: type[Projection[Any]],
     view_class: type[TrackingRecorder],
 ) -> int:
     os.environ.update(order.libpq)
-    progress, tracked = Progressing(), 0
+    progress, tracked = Progressing(file), 0
 
     def reached() -> PositionReached:
         return PositionReached(position=max(progress.position, tracked))
 
     signal.signal(signal.SIGTERM, lambda *_: progress.stopping.set())
-    threading.Thread(target=_end_with, args=(supervisor, progress), name="supervisor", daemon=True).start()
+    threading.Thread(target=_stop_with, args=(supervisor, progress), name="supervisor", daemon=True).start()
     try:
         with ProjectionRunner(
             application_class=SupervisedLog,
@@ -123,7 +128,7 @@ def _run(
             progress.stopping.set()
         supervisor.tell(reached())
     except EventBlocks as blocked:
-        traceback.print_exception(blocked.error)
+        _print(blocked.error)
         supervisor.tell(reached())
         supervisor.tell(
             BlockedAtEvent(
@@ -134,17 +139,19 @@ def _run(
             )
         )
     except BaseException as error:  # noqa: BLE001  whatever ends it is told
-        traceback.print_exception(error)
+        _print(error)
         supervisor.tell(Failed(error=describe(error)))
         return 1
     return 0
 
 
-def _end_with(supervisor: Supervisor, progress: Progressing) -> None:
+def _print(error: BaseException) -> None:
+    sys.stderr.write(harmless("".join(traceback.format_exception(error))))
+
+
+def _stop_with(supervisor: Supervisor, progress: Progressing) -> None:
     supervisor.wait_for_end()
     progress.stopping.set()
-    threading.Event().wait(END_S)
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from eventsourcing.application import Application, Repository
 from eventsourcing.persistence import ApplicationRecorder, Notification, StoredEvent, Subscription
 from eventsourcing.utils import Environment, EnvType
 
+from application import every_event  # noqa: F401  a log has events of all types
 from domain.record import RecordedEvent
 from interfaces.python.states import StateRepository
 

@@ -9,6 +9,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import InterfaceError, Mapper, OperationalError, StoredEvent, Tracking, TrackingRecorder
 from eventsourcing.projection import Projection
 
+from application.user_projection_protocol import note_event, note_no_event
 from domain.event import WrittenByNewerVersion
 from domain.operations.log_consumer import describe
 from domain.record import RecordedEvent
@@ -27,7 +28,7 @@ ProcessEvent = Callable[[Any, Tracking], None]
 class EventBlocks(Exception):
     """The event at `position` can't be processed, because of `error`."""
 
-    def __init__(self, position: int, event_type: str, error: Exception) -> None:
+    def __init__(self, position: int, event_type: str, error: BaseException) -> None:
         super().__init__(f"the event at position {position} ({event_type}) can't be processed: {describe(error)}")
         self.position, self.event_type, self.error = position, event_type, error
 
@@ -37,10 +38,11 @@ class AnotherRunner(Exception):
 
 
 class Progressing:
-    """The position of the last event that this process has processed, 0 before the first; and whether it is to stop."""
+    """The position of the last event that this process has processed, 0 before the first; and whether it is to stop.
+    `file`: the descriptor of that in which the present event is noted."""
 
-    def __init__(self) -> None:
-        self.position = 0
+    def __init__(self, file: int) -> None:
+        self.position, self.file = 0, file
         self.stopping = threading.Event()
 
 
@@ -91,7 +93,9 @@ def supervised(
             if tracking.notification_id in skipped:
                 self.view.insert_tracking(tracking)
             else:
+                note_event(progress.file, tracking.notification_id, _type_of(domain_event))
                 _process(super().process_event, self.view, progress.stopping, domain_event, tracking)
+                note_no_event(progress.file)
             progress.position = tracking.notification_id
 
     return Supervised
@@ -112,7 +116,7 @@ def _process(
             process_event(domain_event, tracking)
         except LOST_DATABASE:
             raise
-        except Exception as error:
+        except BaseException as error:
             if _is_tracked(view, tracking):  # it failed after its commit
                 return
             if tried == TRIES:
@@ -132,9 +136,11 @@ def _is_tracked(view: TrackingRecorder, tracking: Tracking) -> bool:
     return tracked == tracking.notification_id
 
 
-def is_newer(error: Exception) -> bool:
+def is_newer(error: BaseException) -> bool:
     return isinstance(error, WrittenByNewerVersion)
 
 
 def _type_of(domain_event: Any) -> str:
-    return domain_event.event.wire_name if isinstance(domain_event, RecordedEvent) else type(domain_event).__qualname__
+    if isinstance(domain_event, RecordedEvent):
+        return domain_event.event.wire_name
+    return domain_event.topic if type(domain_event) is EventPlaceholder else type(domain_event).__qualname__

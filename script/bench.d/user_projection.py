@@ -8,6 +8,7 @@ runs from the runner's start until the view has the last event.
 """
 
 import asyncio
+import os
 import statistics
 import time
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def renamed(projection: type[Projection[Any]]) -> type[Projection[Any]]:
 def run(events: int, rounds: int) -> dict[str, Any]:
     ours: list[float] = []
     baseline: list[float] = []
-    with postgres() as server:
+    with postgres() as server, os.fdopen(os.memfd_create("present event"), "rb") as file:
         host = machine(server)
         dsn, theirs = server.create_database(), server.create_database()
         last = asyncio.run(fill_ours(dsn, events))
@@ -140,7 +141,7 @@ def run(events: int, rounds: int) -> dict[str, Any]:
         last_of_theirs = fill_library(settings, events)
         for _ in range(rounds):
             baseline.append(events / timed(Conversations, renamed(Counting), settings, last_of_theirs))
-            mine = supervised(renamed(Counting), skips=(), progress=Progressing())
+            mine = supervised(renamed(Counting), skips=(), progress=Progressing(file.fileno()))
             both = {**library_environment(dsn), **log_settings(dsn)}
             ours.append(events / timed(SupervisedLog, mine, both, last))
     mine_s, theirs_s = statistics.median(ours), statistics.median(baseline)

@@ -46,7 +46,8 @@ async def _writer(store: GroupCommitEventStore, dice: random.Random, events: int
         seqs[stream] = result.last_seq
         written += [event.event_id for event in batch]
         if dice.random() < 0.02:
-            again = await store.append(stream, dice.randrange(10), batch)
+            # Not after the seq it was written after: if a connection dies then, that is this request's own success.
+            again = await store.append(stream, result.last_seq + dice.randrange(10), batch)
             assert again.duplicate
             assert again.positions == result.positions
     return written

@@ -52,6 +52,11 @@ class Counts(PostgresTrackingRecorder):
             self._insert_tracking(cursor, tracking)
 
 
+class Speechless(Exception):
+    def __str__(self):
+        raise ValueError
+
+
 class Counting(Projection[Counts]):
     name = "Counting"
     topics = ("run.queued",)
@@ -62,6 +67,14 @@ class Counting(Projection[Counts]):
             raise ValueError("poison")
         if user == "crash" and not Path("mended").exists():
             os._exit(3)
+        if user == "leave":
+            sys.exit(0)
+        if user == "speechless":
+            raise Speechless
+        if user == "loud":
+            print("heard", flush=True)
+        if user == "escape":
+            raise ValueError("\\x1b[2J")
         self.view.count(user, tracking)
 '''
 

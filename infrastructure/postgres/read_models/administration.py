@@ -56,6 +56,8 @@ class PostgresProjectionAdministration:
             names = await self._users.names()
             if name in names:
                 return self._control_of_users(names)
+            known = ", ".join([*(each.name for each in PROJECTIONS), *names])
+            raise NotFound(f"no projection {name!r} is known; there are: {known}")
         return self._control
 
     async def rebuild(self, name: str, *, by: Metadata, command_id: str, reason: str = "") -> int:

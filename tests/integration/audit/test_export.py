@@ -1,7 +1,13 @@
 """`fleetlog export`: the log's lines, through the application that reads them again."""
 
+import fcntl
 import os
+import signal
 import stat
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -9,9 +15,12 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
 
 from interfaces.cli.main import main
+from interfaces.cli.parser import WRONG_CALL
 from interfaces.python import ExportedLog, FleetlogApplication
 from tests.integration.audit.conftest import offline, url_of
+from tests.support.fleetlog_server import REPOSITORY
 from tests.support.tampering import execute
+from tests.support.user_projection import until
 
 
 @pytest.fixture
@@ -91,3 +100,69 @@ def test_a_folder_that_is_not_there_is_named(installation: Path, capsys: pytest.
     assert main(["export", str(installation / "nowhere/log.jsonl")]) == 1
 
     assert "nowhere/log.jsonl can't be written: No such file" in capsys.readouterr().err.replace("\n", "")
+
+
+@pytest.mark.parametrize("command", ["export", "checkpoint"])
+def test_what_can_not_be_written_is_an_error_of_one_line(installation: Path, command: str) -> None:
+    loop = installation / "loop"
+    loop.symlink_to(loop)
+    (installation / "folder").mkdir()
+    for file, reason in (
+        ("nowhere/file", "No such file"),
+        ("loop", "Too many levels of symbolic links"),
+        ("folder", "Is a directory"),
+        ("/dev/full", "No space left"),
+        (None, "No space left"),
+    ):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", "interfaces.cli.main", command, *([file] if file else [])],
+                cwd=installation, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=full,
+                stderr=subprocess.PIPE, text=True, timeout=240, check=False,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {file or 'standard output'} can't be written: {reason}"), done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_checkpoint_replaces_a_file_as_a_whole(installation: Path) -> None:
+    file = installation / "checkpoint.json"
+    file.write_text("x" * 100_000)
+
+    assert main(["checkpoint", str(file)]) == 0
+
+    assert file.read_bytes().startswith(b"{")
+    assert file.read_bytes().endswith(b"}\n")
+
+
+def test_a_position_that_the_log_lacks_is_refused_and_replaces_nothing(
+    installation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = installation / "log.jsonl"
+    file.write_text("the old one")
+
+    assert main(["export", str(file), "--after", "99999"]) == WRONG_CALL
+    assert "the log ends at position" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["export", str(file), "--after", "-5"])
+    assert "-5 is no position" in capsys.readouterr().err
+    assert file.read_text() == "the old one"
+
+
+def test_ctrl_c_ends_an_export_that_nobody_reads(installation: Path) -> None:
+    reading, writing = os.pipe()
+    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "interfaces.cli.main", "export"],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)}, stdout=writing, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        os.close(writing)
+        until(lambda: struct.unpack("i", fcntl.ioctl(reading, termios.FIONREAD, b"    "))[0] == size)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=240) == 130
+    finally:
+        process.kill()
+        _, said = process.communicate(timeout=240)
+        os.close(reading)
+    assert said == ""

@@ -1,6 +1,7 @@
 """script/verify-log: an export and a checkpoint, verified without Fleetlog."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,13 @@ def test_a_truncated_tail_and_a_forged_checkpoint_are_refused(exported: tuple[Pa
     forged["statement"] = forged["statement"].replace(f'"events":{len(lines)}', f'"events":{len(lines) - 2}')
     checkpoint.write_text(json.dumps(forged))
     assert "signature" in check(export, checkpoint).stderr
+
+
+def test_a_line_that_is_cut_is_named(exported: tuple[Path, Path]) -> None:
+    export, _ = exported
+    os.truncate(export, export.stat().st_size - 20)
+    lines = len(export.read_text().splitlines())
+    assert f"{export} is cut: line {lines} is not whole" in check(export).stderr
 
 
 @pytest.mark.parametrize("bad", ["missing", "empty", "no checkpoint"])

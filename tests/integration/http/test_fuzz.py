@@ -14,7 +14,11 @@ from interfaces.http.routes import ENDPOINTS
 from tests.support.api_server import ApiServer
 from tests.support.samples import samples
 
-pytestmark = pytest.mark.proof
+# The server runs in a thread of this process, and its pools use `random` at any moment; Hypothesis takes that for ours.
+pytestmark = [
+    pytest.mark.proof,
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES") or samples().size(whole=300, sample=100))

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -119,6 +120,8 @@ def test_without_a_database_it_says_how_to_find_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("DATABASE_URL", raising=False)
     with pytest.raises(OSError, match="of_installation"):
         FleetlogApplication()
+    with pytest.raises(OSError, match="DATABASE_URL is no address of a database"):
+        FleetlogApplication(env={"DATABASE_URL": "nonsense"})
 
 
 def test_an_export_ends_and_a_part_of_one_says_what_it_lacks(export: Path, tmp_path: Path) -> None:
@@ -148,6 +151,78 @@ def test_a_file_that_is_no_whole_export_is_refused_by_its_line(export: Path, tmp
     os.truncate(endless, 1 << 40)
     with pytest.raises(NotAnExport, match="a line has more than 16,777,216 bytes"):
         ExportedLog(endless)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"position": 2**63}, "line 3: Expected `int` <= "),
+        ({"seq": 0}, "line 3: Expected `int` >= 1"),
+        ({"seq": 900}, "line 3: seq 900 of "),
+    ],
+)
+def test_a_line_that_is_none_is_refused_when_the_file_is_opened(
+    export: Path, tmp_path: Path, change: dict[str, int], message: str
+) -> None:
+    with pytest.raises(NotAnExport, match=message) as refused:
+        ExportedLog(tampered(export, tmp_path / "tampered", 3, change))
+    assert str(tmp_path / "tampered") in str(refused.value)
+
+
+def test_what_is_no_file_of_text_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b'{"tenant": "\xff"}\n')
+    with pytest.raises(NotAnExport, match="binary is no whole export: line 1"):
+        ExportedLog(binary)
+    with pytest.raises(NotAnExport, match=f"{tmp_path} can't be read: Is a directory"):
+        ExportedLog(tmp_path)
+    with pytest.raises(NotAnExport, match="can't be read: embedded null byte"):
+        ExportedLog("a\0b")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"payload": "{"},
+        {"payload": '{"spec": 5}'},
+        {"payload": None, "payloadBase64": "%%%"},
+        {"payload": None},
+        {"metadata": "[]"},
+        {"type": None},
+        {"occurredAt": "yesterday"},
+        {"recordedAt": 2**62},
+        {"schemaVersion": -1},
+    ],
+    ids=str,
+)
+def test_an_event_that_can_not_be_read_is_named_by_its_line(
+    export: Path, tmp_path: Path, change: dict[str, object]
+) -> None:
+    with ExportedLog(tampered(export, tmp_path / "tampered", 3, change)) as log:
+        events = iter(log)
+        with pytest.raises(NotAnExport, match="tampered is no export: line 3: "):
+            for _ in events:
+                pass
+
+
+def test_a_file_that_is_cut_while_it_is_open_and_one_that_is_closed_say_so(export: Path) -> None:
+    with ExportedLog(export) as log:
+        os.truncate(export, export.stat().st_size // 2)
+        with pytest.raises(NotAnExport, match="changed since it was opened"):
+            list(log)
+        with pytest.raises(NotAnExport, match="changed since it was opened"):
+            list(log.exported_lines())
+    with pytest.raises(NotAnExport, match="has been closed"):
+        next(iter(log))
+
+
+def tampered(export: Path, copy: Path, number: int, change: dict[str, Any]) -> Path:
+    """A copy in which a line has other values, or none where they are None."""
+    lines = export.read_bytes().splitlines(keepends=True)
+    changed = {**msgspec.json.decode(lines[number - 1]), **change}
+    kept = {key: value for key, value in changed.items() if value is not None}
+    copy.write_bytes(b"".join([*lines[: number - 1], msgspec.json.encode(kept) + b"\n", *lines[number:]]))
+    return copy
 
 
 def test_another_tenants_events_are_another_log(export: Path, tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ def test_it_ends_with_a_supervisor_that_dies_before_it_has_read_everything(datab
     with psycopg.connect(database, autocommit=True, connect_timeout=60) as connection:
         connection.execute("CREATE SCHEMA projections")
     ours, its = socket.socketpair()
-    with its:
-        arguments = [str(its.fileno()), "", "counting:Counting"]
+    with its, os.fdopen(os.memfd_create("present event"), "rb") as present:
+        arguments = [str(its.fileno()), str(present.fileno()), "", "counting:Counting"]
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "interfaces.python.projection_process", *arguments],
-            cwd=tmp_path, env=environment, pass_fds=(its.fileno(),),
+            cwd=tmp_path, env=environment, pass_fds=(its.fileno(), present.fileno()),
         )  # fmt: skip
     try:
         with ours:

@@ -14,6 +14,7 @@ from tests.support.user_projection import ProjectCommand, queue_runs, until
 
 CLASSES = {
     "broken.py": "raise RuntimeError('no such day')",
+    "leaving.py": "raise SystemExit(0)",
     "needy.py": "import nonesuch_at_all",
     "projections.py": "class Mine: ...",
     "others.py": (
@@ -34,6 +35,7 @@ REFUSED = {
     "counting:Nonesuch": "the module 'counting' has no 'Nonesuch'",
     "counting:Counts": "counting:Counts is no `eventsourcing.projection.Projection`",
     "broken:Counting": "the module 'broken' can't be imported: RuntimeError: no such day",
+    "leaving:Counting": "the module 'leaving' can't be imported: SystemExit: 0",
     "needy:Counting": "the module 'needy' imports 'nonesuch_at_all', which there is not",
     "projections:Mine": "projections is a package of Fleetlog's own: name your module otherwise",
     "others:Viewless": "give `--view MODULE:CLASS`",

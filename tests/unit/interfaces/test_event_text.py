@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from domain.event import Event, event_types
 from domain.run import events as _run_events
 from domain.session import events as _session_events
-from interfaces.cli.console import harmless, short
+from interfaces.cli.console import short
 from interfaces.cli.event_text import ShownEvent, StateAfter, event_text
 from interfaces.cli.timeline import since
+from interfaces.terminal_text import harmless
 from tests.support.event_strategies import any_event
 
 STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

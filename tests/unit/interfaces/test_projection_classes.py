@@ -9,7 +9,7 @@ from eventsourcing.projection import Projection
 
 from application.ports.user_projections import SchemaRefused
 from infrastructure.user_projections.view_settings import check_schema, libpq_variables, view_settings
-from interfaces.python.projection_class import ClassRefused, view_of
+from interfaces.python.projection_class import ClassRefused, projection_named, view_of
 
 DSN = "postgresql://me:secret@db:6543/log?sslmode=require"
 
@@ -66,3 +66,50 @@ def test_a_view_lies_in_the_logs_database_unless_the_environment_says_where() ->
 def test_fleetlogs_schemas_and_what_is_no_name_are_refused(schema: str) -> None:
     with pytest.raises(SchemaRefused):
         check_schema(schema)
+
+
+class OfInt(Declared):
+    name = 5  # type: ignore[assignment]
+
+
+class OfNone(Declared):
+    name = None  # type: ignore[assignment]
+
+
+class OfProperty(Declared):
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return "OfProperty"
+
+
+class TopicsNone(Declared):
+    topics = None  # type: ignore[assignment]
+
+
+class TopicsInt(Declared):
+    topics = 5  # type: ignore[assignment]
+
+
+class TopicsOfInts(Declared):
+    topics = (5,)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("projection", "message"),
+    [
+        (OfInt, "has a value of type 'int' as its `name`; write `name = 'OfInt'`"),
+        (OfNone, "has None as its `name`"),
+        (OfProperty, "has a value of type 'property' as its `name`"),
+        (TopicsNone, "has None as its `topics`"),
+        (TopicsInt, "has a value of type 'int' as its `topics`; write"),
+        (TopicsOfInts, "has a value of type 'int' among its `topics`"),
+    ],
+)
+def test_a_name_or_topics_of_another_type_are_refused(projection: type[Projection[Any]], message: str) -> None:
+    with pytest.raises(ClassRefused, match=message):
+        projection_named(f"{__name__}:{projection.__name__}")
+
+
+def test_a_file_in_place_of_a_module_is_told_its_name() -> None:
+    with pytest.raises(ClassRefused, match=r"there is no module 'nonesuch\.py' .*; write nonesuch:Counting"):
+        projection_named("nonesuch.py:Counting")
