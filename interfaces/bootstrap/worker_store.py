@@ -53,6 +53,7 @@ async def worker_store(
         server = StoreServer(
             partial(address_for_containers_now, os.environ, settings.worker_network),
             port=backing.object_store.port if settings.embedded_object_store else 0,
+            lazily=not backing.works,  # an API uses executors only to drain the queue, and may be far from Docker
         )
         keys = ProxyKeys(backing.secret, address=server.url)
         return WorkerStore(credentials=keys.current, headers=keys.headers, server=server)
