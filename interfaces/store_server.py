@@ -26,6 +26,7 @@ class StoreServer:
         self._find_host, self._port, self._lazily = find_host, port, lazily
         self._loop, self._wanted = asyncio.get_running_loop(), asyncio.Event()
         self._url = ""
+        self._serving: asyncio.Task[None] | None = None
 
     def url(self) -> str:
         """Where session workers reach it; "" while it does not serve. Safe to call from any thread."""
@@ -38,13 +39,18 @@ class StoreServer:
         """Serve within the block; from its beginning if the address is known, else as soon as it is or is asked for."""
         listener = None if self._lazily else await self._listener()
         server = HttpServer(app, shutdown_s=_SHUTDOWN_S)
-        task = asyncio.create_task(self._serve(server, listener), name="store server")
+        task = self._serving = asyncio.create_task(self._serve(server, listener), name="store server")
         try:
             yield
         finally:
             server.end()
             await asyncio.wait({task}, timeout=2 * _SHUTDOWN_S)
             await cancel_and_wait([task])
+
+    async def until_ended(self) -> None:
+        """Wait until it does not serve any more; for the block in which it should. Raises what it has ended for."""
+        assert self._serving is not None
+        await asyncio.shield(self._serving)
 
     async def _serve(self, server: HttpServer, listener: socket | None) -> None:
         if listener is None and not self._lazily:

@@ -71,6 +71,7 @@ from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import installation_redactor, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
 from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
+from interfaces.store_server import StoreServer
 
 POOL_SIZE = 8
 LOG_OUT_OF_REACH = (EventStoreUnavailable, psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, OSError)
@@ -111,6 +112,7 @@ class ControlPlane:
     object_threads: Executor
     outages: Outages
     worker_processes: WorkerProcesses
+    store_server: StoreServer | None
 
 
 @asynccontextmanager
@@ -224,6 +226,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         object_threads=object_threads,
         outages=outages,
         worker_processes=PostgresWorkerProcesses(pool),
+        store_server=workers_store.server,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs,

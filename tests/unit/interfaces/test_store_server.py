@@ -2,13 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from infrastructure.postgres.continuity import LogContinuity
 from interfaces import store_server
+from interfaces.cli.processes import _watch
+from interfaces.http_conventions.server import HttpServer
 from interfaces.store_server import StoreServer
+from interfaces.supervision import running
 from tests.support.async_run import run
 
 
@@ -69,3 +74,19 @@ def test_a_lazy_one_looks_for_no_address_before_it_is_wanted(monkeypatch: pytest
 
     assert run(scene(), timeout=60) == 204
     assert docker.asked == 3
+
+
+def test_its_end_is_heard_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(_server: Any, **_options: Any) -> None:
+        raise OSError("no more files")
+
+    monkeypatch.setattr(HttpServer, "serve", fails)
+
+    async def scene() -> None:
+        server, stop = StoreServer(lambda: "127.0.0.1"), asyncio.Event()
+        plane: Any = SimpleNamespace(store_server=server, continuity=LogContinuity())
+        async with server.serving(app), running(_watch(plane), stop):
+            await stop.wait()
+
+    with pytest.raises(OSError, match="no more files"):
+        run(scene(), timeout=60)
