@@ -88,6 +88,11 @@ class CircuitBreaker:
         """Report a failure without a permit; while it is half open, that of its probe."""
         self._count_failure(probe=self._probing_since is not None)
 
+    def open(self) -> None:
+        """Refuse attempts from now on, as after many failures; one that is open already stays as it is."""
+        if self._opened_at is None:
+            self._opened_at = self._clock()
+
     def _pause_left(self) -> float:
         return 0.0 if self._opened_at is None else self._opened_at + self._pause_s - self._clock()
 

@@ -22,12 +22,21 @@ NEEDS: dict[LedgerKind, tuple[str, ...]] = {
 
 
 def outage_of(error: BaseException) -> str:
-    """The name of what is down, by an error or what it was raised for; empty if the error means something else."""
-    for each in (error, error.__cause__, error.__context__):
+    """The name of what this process has found down, by an error or what it was raised for; empty if the error means
+    something else."""
+    for each in _chain(error):
         if isinstance(each, RuntimeDown):
             return DOCKER
-        if isinstance(each, ObjectStoreUnavailable) or (
-            isinstance(each, ExecutorError) and each.reason == "object_store_unavailable"
-        ):
+        if isinstance(each, ObjectStoreUnavailable):
             return OBJECT_STORE
     return ""
+
+
+def blames_store(error: BaseException) -> bool:
+    """Whether an executor says that the object store is down. It may have been taken over, or the way from there may be
+    cut: what it says counts for its own effect alone until this process has found the same."""
+    return any(isinstance(each, ExecutorError) and each.reason == "object_store_unavailable" for each in _chain(error))
+
+
+def _chain(error: BaseException) -> tuple[BaseException | None, ...]:
+    return (error, error.__cause__, error.__context__)

@@ -1,5 +1,6 @@
 """The effect worker: claims wanted effects, renews their leases, calls their handlers and settles them."""
 
+import asyncio
 import contextlib
 import logging
 from collections import Counter
@@ -8,10 +9,10 @@ from datetime import timedelta
 
 from application.aggregates.reconcile_log import TakeoverLog
 from application.diagnostic_context import diagnostic_context
-from application.effects.dependencies import NEEDS, outage_of
+from application.effects.dependencies import NEEDS, blames_store, outage_of
 from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
-from application.outages import PAUSE_S, DependencyDown, Outages
+from application.outages import OBJECT_STORE, PAUSE_S, DependencyDown, Outages
 from application.ports.effect_handler import EffectFailed, EffectHandler, EffectObsolete
 from application.ports.effect_kinds import LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease, EffectLedger
@@ -22,6 +23,7 @@ from domain.errors import DomainError, Fenced, NotFound
 
 log = logging.getLogger(__name__)
 LEASE = timedelta(seconds=30)
+LOOK_AT_STORE_S = 15.0
 EXPECTED_FAILURES = (
     EffectFailed,
     ExecutorError,
@@ -35,7 +37,9 @@ EXPECTED_FAILURES = (
 
 class EffectWorker:
     """`run` goes on until it is cancelled; effects under way are cancelled with it and released for others to claim.
-    `given_up` records in the log that an effect has become a dead letter, before the ledger is changed."""
+    `given_up` records in the log that an effect has become a dead letter, before the ledger is changed. `check_store`
+    raises ObjectStoreUnavailable if this process can't reach the object store; without it nothing counts that executors
+    say of the store."""
 
     def __init__(
         self,
@@ -48,8 +52,9 @@ class EffectWorker:
         slots: Mapping[Slot, int],
         lease: timedelta = LEASE,
         outages: Outages | None = None,
+        check_store: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        self._outages = outages or Outages()
+        self._outages, self._check_store = outages or Outages(), check_store
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
         self._given_up, self._takeover_log = given_up, takeover_log
         self._lease = lease
@@ -106,7 +111,7 @@ class EffectWorker:
         except (EffectObsolete, Fenced, NotFound) as error:
             await self._ledger.settle(lease, "obsolete", error=str(error))
         except (*EXPECTED_FAILURES, DomainError) as error:
-            outage = outage_of(error)
+            outage = outage_of(error) or await self._confirmed(error)
             if outage and self._outages.failed(outage, str(error)):
                 await self._ledger.defer(lease, error=str(error), delay=timedelta(seconds=PAUSE_S))
                 return
@@ -119,6 +124,20 @@ class EffectWorker:
         else:
             self._outages.worked(*needed)
             await self._ledger.settle(lease, "done")
+
+    async def _confirmed(self, error: BaseException) -> str:
+        """The object store's name, if an executor says that it is down and so it is from here."""
+        if self._check_store is None or not blames_store(error):
+            return ""
+        try:
+            async with asyncio.timeout(LOOK_AT_STORE_S):
+                await self._check_store()
+        except (ObjectStoreUnavailable, TimeoutError):
+            return OBJECT_STORE
+        except Exception as other:  # noqa: BLE001  it answers, in its way
+            log.info("the object store, which an executor calls unavailable, answers: %s", other)
+        self._outages.worked(OBJECT_STORE)
+        return ""
 
     async def _failed(
         self,

@@ -5,12 +5,12 @@ import contextlib
 import logging
 from datetime import timedelta
 
-from application.outages import model_of
 from application.ports.run_queue import RunLease
 from application.runs.agent import FollowAgent
 from application.runs.ending import EndRun
 from application.runs.execution_context import ExecutionContext, ExecutionPorts
 from application.runs.lease import run_context
+from application.runs.models import await_model
 from application.runs.start import StartRun
 from domain.errors import Fenced, NotFound
 from domain.run.commands import RecordLeaseLost
@@ -45,7 +45,7 @@ class RunExecutions:
     async def _check_model(self, run_id: str) -> None:
         run = (await self._ports.runs.recent(run_id)).state
         if run is not None and run.spec is not None and isinstance(run.stage, Queued) and not run.cancel_requested:
-            self._ports.outages.attempt(model_of(run.spec.provider))
+            await_model(self._ports.outages, run.spec)
 
     async def record_lost(self, lease: RunLease) -> None:
         """Record in the log that the lease could not be renewed."""

@@ -174,7 +174,7 @@ def _closed(
         return state
     question = replace(known, status=status, answer=answer, reason=reason)
     if question.asked:
-        question = replace(question, default_answer=None, answer=_remembered(answer))
+        question = replace(question, default_answer=None, answer=_remembered(answer), reason=_shortened(reason))
     return replace(
         state,
         questions=_without(state.questions, key),
@@ -185,6 +185,10 @@ def _closed(
 def _remembered(answer: Any) -> Any:
     """An answer that the state keeps, to tell it to who answers again; a large one is only in the log."""
     return answer if len(msgspec.json.encode(answer)) <= MAX_REMEMBERED_BYTES else None
+
+
+def _shortened(reason: str) -> str:
+    return reason.encode(errors="replace")[:MAX_REMEMBERED_BYTES].decode(errors="ignore")
 
 
 def _without(questions: dict[str, Question], key: str) -> dict[str, Question]:

@@ -15,13 +15,17 @@ from domain.event import MAX_PAYLOAD_BYTES, Event, encode
 from domain.record import Occurrence
 from domain.run import events as e
 from domain.run.evolve import evolve
-from domain.run.state import MAX_REMEMBERED_BYTES, Recorded, Run
+from domain.run.state import Recorded, Run
 from domain.run.values import Todo, Warn
 
 MAX_QUESTIONS = 10_000
 """That one run asks in its life: its state remembers each."""
 MAX_ID_BYTES = 1024
 """Of a question's id, which the run's state and the list of questions hold."""
+MAX_ANSWER_BYTES = 16 * 1024
+"""As JSON: of an open question's default answer, and of the end of a question that was not asked yet."""
+MAX_EARLY_BYTES = 1024 * 1024
+"""Of all such ends of a run: its state keeps them for the requests that they came before."""
 MAX_TODO_BYTES = 256 * 1024
 """Of a run's list of todos: each change writes the whole list."""
 
@@ -52,8 +56,9 @@ def evolve_counting(state: Run | None, occurrence: Occurrence) -> Run | None:
         case e.HumanLoopRequested():
             recorded = replace(recorded, questions=recorded.questions + 1)
         case e.HumanLoopResolved() | e.HumanLoopCanceled() | e.HumanLoopExpired():
-            remembered = before is None or before.question(event.question_id) is None
-            recorded = replace(recorded, questions=recorded.questions + remembered)
+            if before is None or before.question(event.question_id) is None:
+                early = recorded.early_bytes + _early_size(event)
+                recorded = replace(recorded, questions=recorded.questions + 1, early_bytes=early)
     recorded = replace(recorded, events=recorded.events + 1, bytes=recorded.bytes + len(encode(event)))
     return replace(state, recorded=recorded)
 
@@ -71,12 +76,26 @@ def exceeded(state: Run, event: Event, quotas: RunQuotas) -> e.RunQuotaExceeded 
             if len(state.questions) >= quotas.open_questions:
                 return _exceeded("open_questions_per_run", quotas.open_questions, len(state.questions) + 1)
             return _exceeded_by_question(state, key, "bytes_of_default_answer", event.default_answer)
-        case e.HumanLoopResolved(question_id=key, answer=answer) if state.question(key) is None:
-            return _exceeded_by_question(state, key, "bytes_of_early_answer", answer)
-        case e.HumanLoopCanceled(question_id=key) | e.HumanLoopExpired(question_id=key) if state.question(key) is None:
-            return _exceeded_by_question(state, key, "bytes_of_early_answer", event.reason)
+        case e.HumanLoopResolved() | e.HumanLoopCanceled() | e.HumanLoopExpired():
+            return _exceeded_by_early_end(state, event) if state.question(event.question_id) is None else None
         case _:
             return None
+
+
+_End = e.HumanLoopResolved | e.HumanLoopCanceled | e.HumanLoopExpired
+
+
+def _exceeded_by_early_end(state: Run, event: _End) -> e.RunQuotaExceeded | None:
+    said = event.answer if isinstance(event, e.HumanLoopResolved) else event.reason
+    over = _exceeded_by_question(state, event.question_id, "bytes_of_early_answer", said)
+    size = state.recorded.early_bytes + _early_size(event)
+    if over is None and size > MAX_EARLY_BYTES:
+        return _exceeded("bytes_of_early_answers", MAX_EARLY_BYTES, size)
+    return over
+
+
+def _early_size(event: _End) -> int:
+    return len(msgspec.json.encode(event.answer if isinstance(event, e.HumanLoopResolved) else event.reason))
 
 
 def _exceeded_by_question(state: Run, question_id: str, of_value: str, value: Any) -> e.RunQuotaExceeded | None:
@@ -86,7 +105,7 @@ def _exceeded_by_question(state: Run, question_id: str, of_value: str, value: An
     if (size := len(question_id.encode())) > MAX_ID_BYTES:
         return _exceeded("bytes_of_question_id", MAX_ID_BYTES, size)
     size = len(msgspec.json.encode(value))
-    return _exceeded(of_value, MAX_REMEMBERED_BYTES, size) if size > MAX_REMEMBERED_BYTES else None
+    return _exceeded(of_value, MAX_ANSWER_BYTES, size) if size > MAX_ANSWER_BYTES else None
 
 
 def _exceeded(quota: str, limit: int, reached: int) -> e.RunQuotaExceeded:

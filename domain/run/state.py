@@ -55,8 +55,8 @@ class Finished(_Value, frozen=True, kw_only=True):
 Stage = Queued | Blocked | Active | Finishing | Finished
 
 
-MAX_REMEMBERED_BYTES = 16 * 1024
-"""Of a question's default answer, and of the answer of a closed one, as JSON: the state holds thousands."""
+MAX_REMEMBERED_BYTES = 1024
+"""Of the answer of a closed question, as JSON, and of the reason for its end: the state holds thousands."""
 
 
 class Question(_Value, frozen=True, kw_only=True):
@@ -89,11 +89,13 @@ class InheritedConversation(_Value, frozen=True, kw_only=True, tag="CarriedConve
 
 class Recorded(_Value, frozen=True, kw_only=True):
     """What agents and callbacks have reported so far, as far as quotas need it (quotas.py). `bytes`: of payloads.
+    `early_bytes`: of the ends of questions that came before their requests, which the state keeps whole for these.
     `todos`: the bytes of each item of the list; `todos_cut`: it lacks some."""
 
     events: int = 0
     bytes: int = 0
     questions: int = 0
+    early_bytes: int = 0
     todos: dict[str, int] = {}
     todos_cut: bool = False
 

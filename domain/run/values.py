@@ -117,6 +117,8 @@ QUOTAS: dict[str, str] = {
     "bytes_of_default_answer": "a question's default answer has {reached:,} bytes of JSON, and {limit:,} are allowed",
     "bytes_of_early_answer": "the end of a question that was not asked yet has {reached:,} bytes of JSON, and "
     "{limit:,} are allowed",
+    "bytes_of_early_answers": "the ends of questions that were not asked yet have {reached:,} bytes of JSON in all, "
+    "and {limit:,} are allowed",
 }
 """What each quota's error says."""
 

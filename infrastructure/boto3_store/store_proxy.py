@@ -22,6 +22,7 @@ import httpx
 from application.ports.object_store import ObjectStoreError
 from application.sessions.worker_storage import WorkerStorage
 from domain.workspace.storage import StorageScope
+from infrastructure.boto3_store.least_rate import LeastRate
 from infrastructure.boto3_store.session import AwsSession
 from infrastructure.boto3_store.worker_requests import Refused, WorkerRequest, requested
 from infrastructure.boto3_store.worker_usage import WorkerUsage
@@ -31,7 +32,8 @@ from infrastructure.object_store.signing import Authorization, encoded_path, enc
 
 _PASSED_BACK = frozenset({"content-type", "content-length", "content-range", "accept-ranges", "etag", "last-modified"})
 _MOST_AT_ONCE = 256
-"""Requests under way of all workers; further ones are told to come again."""
+"""Requests under way of all workers beside those that each has a place of its own for; further ones are told to come
+again."""
 _log = logging.getLogger("fleetlog.store_proxy")
 
 Message = MutableMapping[str, Any]
@@ -60,7 +62,7 @@ class StoreProxy:
         self._under_way = 0
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
-            limits=httpx.Limits(max_connections=_MOST_AT_ONCE, max_keepalive_connections=32),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
             trust_env=False,
             follow_redirects=False,
         )
@@ -76,6 +78,8 @@ class StoreProxy:
                 async with self._store_s_answer(request, receive) as found:
                     await answer.pass_on(found)
         except Refused as refused:
+            if refused.code == "RequestTimeout":
+                _log.warning("a session worker's request is ended: %s", refused)
             await answer.refuse(refused.status, refused.code, str(refused))
         except _CallerGone:
             return
@@ -97,13 +101,15 @@ class StoreProxy:
         if not secret or not authorization.is_of(secret, **signed, now=datetime.now(UTC)):
             raise Refused(403, "SignatureDoesNotMatch", "the request is not signed with the keys of a session worker")
         request = requested(scope["method"], self._session.location.bucket, path, query, headers)
+        own = False
         if keys is not None:
-            await slots.enter_async_context(self._usage.slot(keys.session_id, request.length))
+            own = await slots.enter_async_context(self._usage.slot(keys.session_id, request.length))
         # Not before: requests that wait for a slot of their session must take none of the others' place.
-        if self._under_way >= _MOST_AT_ONCE:
-            raise Refused(503, "SlowDown", f"{_MOST_AT_ONCE} requests of session workers are under way")
-        self._under_way += 1
-        slots.callback(self._one_less)
+        if not own:
+            if self._under_way >= _MOST_AT_ONCE:
+                raise Refused(503, "SlowDown", f"{_MOST_AT_ONCE} requests of session workers are under way")
+            self._under_way += 1
+            slots.callback(self._one_less)
         if keys is not None:
             allowed = await self._storage.scope_of(keys)
             if allowed is None or not _permits(allowed, request):
@@ -172,15 +178,15 @@ class _CallerGone(Exception):
 
 
 async def _body(receive: Receive, length: int) -> AsyncIterator[bytes]:
-    """Exactly `length` bytes. Raises Refused, TimeoutError, _CallerGone."""
-    size = 0
+    """Exactly `length` bytes. Raises Refused, _CallerGone."""
+    size, rate = 0, LeastRate("the body comes", asyncio.get_running_loop().time)
     while True:
-        async with asyncio.timeout(READ_S):
-            message = await receive()
+        message = await rate.wait(receive())
         if message["type"] != "http.request":
             raise _CallerGone
         chunk = message.get("body", b"")
         size += len(chunk)
+        rate.moved(len(chunk))
         if size > length:
             raise Refused(400, "InvalidRequest", "the body is longer than it was said to be")
         if chunk:
@@ -196,6 +202,7 @@ class _Answer:
 
     def __init__(self, send: Send) -> None:
         self._send, self._begun = send, False
+        self._rate = LeastRate("the answer is read", asyncio.get_running_loop().time)
 
     async def pass_on(self, found: httpx.Response) -> None:
         kept = [
@@ -221,5 +228,5 @@ class _Answer:
         await self._put({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _put(self, message: Message) -> None:
-        async with asyncio.timeout(READ_S):
-            await self._send(message)
+        await self._rate.wait(self._send(message))
+        self._rate.moved(len(message.get("body", b"")))

@@ -10,6 +10,8 @@ from infrastructure.boto3_store.worker_requests import Refused
 
 AT_ONCE = 16
 """Requests of one session worker under way; an executor makes eight and a few more."""
+OWN = 2
+"""Of these, so many have a place whatever the other sessions do."""
 WAITING = 64
 """Further ones of it that wait for these."""
 WAIT_S = 20.0
@@ -24,6 +26,7 @@ class _Session:
     def __init__(self, now: float) -> None:
         self.slots = asyncio.Semaphore(AT_ONCE)
         self.users = 0
+        self.own = 0
         self.since = now
         self.requests = 0
         self.written = 0
@@ -37,9 +40,9 @@ class WorkerUsage:
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
 
     @asynccontextmanager
-    async def slot(self, session_id: str, length: int) -> AsyncIterator[None]:
-        """One of the session's, for a request with a body of `length` bytes. Raises Refused (SlowDown) when none gets
-        free, or the session has had enough in this hour."""
+    async def slot(self, session_id: str, length: int) -> AsyncIterator[bool]:
+        """One of the session's, for a request with a body of `length` bytes; whether it is one of its OWN. Raises
+        Refused (SlowDown) when none gets free, or the session has had enough in this hour."""
         found = self._found(session_id)
         found.requests += 1
         found.written += length
@@ -60,9 +63,12 @@ class WorkerUsage:
                     await found.slots.acquire()
             except TimeoutError:
                 raise _busy() from None
+            own = found.own < OWN
+            found.own += own
             try:
-                yield
+                yield own
             finally:
+                found.own -= own
                 found.slots.release()
         finally:
             found.users -= 1

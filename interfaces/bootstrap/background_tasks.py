@@ -11,6 +11,7 @@ from application.operations.disk_watch import DiskWatch
 from application.operations.presence import Presence
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from application.runs.parked import LookAtParkedRuns
+from infrastructure.operations.readiness import ObjectStoreReadiness
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.stored_workspaces.collection import S3ContentCollector
@@ -53,6 +54,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         },
         lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         outages=plane.outages,
+        check_store=ObjectStoreReadiness(plane.objects, plane.object_threads).check,
     )
     disk_watch = DiskWatch(sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id)
     return {

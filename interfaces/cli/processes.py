@@ -83,7 +83,10 @@ async def _working(plane: ControlPlane, stop: asyncio.Event) -> AsyncIterator[No
 
 
 def _watch(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
-    return {"log continuity": plane.continuity.until_broken()}
+    tasks = {"log continuity": plane.continuity.until_broken()}
+    if plane.store_server is not None:
+        tasks["store server"] = plane.store_server.until_ended()
+    return tasks
 
 
 @asynccontextmanager

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from application.sessions.worker_storage import WorkerStorage
-from infrastructure.boto3_store import store_proxy, worker_usage
+from infrastructure.boto3_store import least_rate, store_proxy, worker_usage
+from infrastructure.boto3_store.least_rate import LEAST_BYTES_PER_S, LeastRate
 from infrastructure.boto3_store.session import AwsSession
 from infrastructure.boto3_store.store_proxy import StoreProxy
 from infrastructure.boto3_store.worker_requests import Refused
-from infrastructure.boto3_store.worker_usage import AT_ONCE, WAITING, WorkerUsage
+from infrastructure.boto3_store.worker_usage import AT_ONCE, OWN, WAITING, WorkerUsage
 from infrastructure.object_store.location import S3Location
 from tests.support.async_run import run
 from tests.unit.test_worker_requests import KEYS, SECRET, signed_now
@@ -70,6 +71,98 @@ def test_requests_that_wait_for_their_session_take_no_place_of_the_others(monkey
         return statuses
 
     assert run(scene()) == [403] * 6, "the other session is told what it may not, not to come again"
+
+
+def test_sessions_that_hold_all_places_leave_each_other_one_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_proxy, "_MOST_AT_ONCE", 3)
+    hostile, slow = [f"hostile {n}" for n in range(4)], asyncio.Event()
+
+    class Sessions:
+        async def load(self, session_id: str) -> Any:
+            if session_id in hostile:
+                await slow.wait()
+            return SimpleNamespace(state=None)
+
+    async def scene() -> tuple[list[int], list[int]]:
+        sessions: Any = Sessions()
+        storage = WorkerStorage(sessions=sessions, secret=SECRET, clock=lambda: 0.0)
+        proxy = StoreProxy(AwsSession(LOCATION), storage, unavailable=())
+        refused: list[int] = []
+        others: list[int] = []
+        asks = [_ask(proxy, signed_now(each), refused.append) for each in hostile for _ in range(AT_ONCE)]
+        held = [asyncio.create_task(ask) for ask in asks]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        told = list(refused)
+        await asyncio.gather(*(_ask(proxy, signed_now("another"), others.append) for _ in range(OWN)))
+        slow.set()
+        await asyncio.gather(*held)
+        await proxy.close()
+        return told, others
+
+    told, others = run(scene())
+    assert told == [503] * (4 * (AT_ONCE - OWN) - 3)
+    assert others == [403] * OWN, "it is told what it may not, not to come again"
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def moved_after(seconds_each: float, *sizes: int) -> None:
+    """What a session worker sends, each piece so many seconds after it was waited for."""
+    clock = Clock()
+    rate = LeastRate("the body comes", clock)
+
+    async def piece() -> None:
+        clock.now += seconds_each
+
+    async def scene() -> None:
+        for size in sizes:
+            await rate.wait(piece())
+            rate.moved(size)
+            clock.now += 3600  # the store takes its time
+
+    run(scene())
+
+
+def test_a_body_may_come_slowly_but_not_next_to_nothing_at_a_time() -> None:
+    moved_after(10.0, *[10 * LEAST_BYTES_PER_S] * 100)
+    with pytest.raises(Refused, match="32 KiB a second are expected") as refused:
+        moved_after(10.0, *[1] * 100)
+    assert (refused.value.status, refused.value.code) == (400, "RequestTimeout")
+    moved_after(10.0, 1, 1, 1)
+    with pytest.raises(Refused):
+        moved_after(10.0, 1, 1, 1, 1)
+
+
+def test_a_body_that_does_not_come_ends_its_request_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(least_rate, "PATIENCE_S", 0.01)
+
+    async def scene() -> None:
+        never = asyncio.Event()
+        with pytest.raises(Refused, match="the body comes so slowly"):
+            await anext(store_proxy._body(never.wait, 1))  # type: ignore[arg-type]
+
+    run(scene())
+
+
+def test_an_answer_that_is_not_read_ends_its_request() -> None:
+    clock = Clock()
+
+    async def send(_: Any) -> None:
+        clock.now += 31.0
+
+    async def scene() -> None:
+        answer = store_proxy._Answer(send)
+        answer._rate = LeastRate("the answer is read", clock)
+        with pytest.raises(Refused, match="the answer is read so slowly"):
+            await answer.refuse(403, "AccessDenied", "no")
+
+    run(scene())
 
 
 def _ask(proxy: StoreProxy, request: dict[str, Any], told: Callable[[int], None]) -> Coroutine[Any, Any, None]:

@@ -46,18 +46,50 @@ def test_a_process_that_works_is_alive_until_it_ends_or_falls_silent(database: s
     run(scene())
 
 
-def test_what_any_process_finds_down_is_shown(database: str) -> None:
+def test_what_any_process_finds_down_is_shown_and_what_all_do_is_not_ready(database: str) -> None:
     async def scene() -> None:
         async with worker_processes(database) as (processes, _):
             docker, models = OutageReadiness(DOCKER, processes), ModelsReadiness(processes)
             await processes.seen("w1", {})
             assert (await docker.check(), await models.check()) == ("nobody finds it down", "nobody finds one down")
             await processes.seen("w2", {DOCKER: "no such socket", model_of("codex-cli"): "overloaded\0" + "x" * 9999})
-            with pytest.raises(RuntimeError, match="down for 1 working processes: no such socket"):
+            assert await docker.check() == "down for 1 of 2 working processes: no such socket"
+            await processes.seen("w1", {DOCKER: "no such socket"})
+            with pytest.raises(RuntimeError, match="down for 2 of 2 working processes: no such socket"):
                 await docker.check()
             assert (await models.check()).startswith("the model of codex-cli is down: overloaded")
 
     run(scene())
+
+
+async def until(processes: PostgresWorkerProcesses, alive: list[dict[str, str]]) -> None:
+    async with asyncio.timeout(60):
+        while await processes.alive() != alive:
+            await asyncio.sleep(0.01)
+
+
+def test_a_process_lives_whatever_goes_wrong_while_it_looks_at_its_runtime(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[str] = []
+
+    async def fails() -> None:
+        looks.append("look")
+        raise KeyError("unexpected")
+
+    async def scene() -> None:
+        async with worker_processes(database) as (processes, _):
+            presence = Presence(processes=processes, outages=Outages(), check_runtime=fails, owner="w", interval_s=0.01)
+            task = asyncio.create_task(presence.run())
+            async with asyncio.timeout(60):
+                while len(looks) < 3 or await processes.alive() != [{}]:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    run(scene())
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["it can't be told whether the worker runtime can be reached"]
 
 
 def test_an_idle_process_finds_its_runtime_down_says_so_and_says_when_it_ends(database: str) -> None:
@@ -67,11 +99,6 @@ def test_an_idle_process_finds_its_runtime_down_says_so_and_says_when_it_ends(da
         async def check(self) -> None:
             if self.down:
                 raise RuntimeDown("no such socket")
-
-    async def until(processes: PostgresWorkerProcesses, alive: list[dict[str, str]]) -> None:
-        async with asyncio.timeout(60):
-            while await processes.alive() != alive:
-                await asyncio.sleep(0.01)
 
     async def scene() -> None:
         async with worker_processes(database) as (processes, _):

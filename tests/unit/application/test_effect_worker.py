@@ -16,6 +16,7 @@ from application.ports.effect_handler import EffectFailed, EffectObsolete
 from application.ports.effect_kinds import SLOTS, LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease
 from application.ports.executor import ExecutorError
+from application.ports.object_store import ObjectStoreUnavailable
 from application.ports.worker_runtime import RuntimeDown
 from domain.operations.events import ReconcileFinished
 from tests.support.log_in_memory import LogInMemory
@@ -184,13 +185,34 @@ def test_while_docker_is_down_no_try_counts_and_none_is_made_until_its_turn() ->
     assert worked(Handler(lambda: None), CREATE, outages=outages) == [("done", "")]
 
 
+async def no_store() -> None:
+    raise ObjectStoreUnavailable("nobody there")
+
+
 def test_a_store_that_works_for_others_is_not_down_and_one_that_fails_for_all_is() -> None:
     outages, error = Outages(), refused(status=503, reason="object_store_unavailable")
-    tries = [worked(Handler(raising(error)), outages=outages) for _ in range(2)]
-    assert tries == [[("failed", "no")]] * 2
-    assert worked(Handler(lambda: None), outages=outages) == [("done", "")]
-    tries = [worked(Handler(raising(error)), outages=outages) for _ in range(3)]
+
+    def tried(does: Callable[[], Any]) -> list[tuple[str, str]]:
+        return worked(Handler(does), outages=outages, check_store=no_store)
+
+    assert [tried(raising(error)) for _ in range(2)] == [[("failed", "no")]] * 2
+    assert tried(lambda: None) == [("done", "")]
+    tries = [tried(raising(error)) for _ in range(3)]
     assert tries == [[("failed", "no")], [("failed", "no")], [("deferred", "no")]]
+
+
+def test_no_executor_can_declare_a_store_down_that_this_process_reaches() -> None:
+    looks: list[str] = []
+
+    async def reached() -> None:
+        looks.append("reached")
+
+    outages, error = Outages(), refused(status=503, reason="object_store_unavailable")
+    tries = [worked(Handler(raising(error)), outages=outages, check_store=reached) for _ in range(5)]
+    assert tries == [[("failed", "no")]] * 5
+    assert looks == ["reached"] * 5
+    assert worked(Handler(lambda: None), outages=outages) == [("done", "")]
+    assert outages.down() == {}
 
 
 def test_the_last_try_that_fails_gives_the_effect_up() -> None:

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from application.effects.dependencies import outage_of
-from application.outages import DOCKER, EXCUSED_FOR_S, OBJECT_STORE, PAUSE_S, DependencyDown, Outages, model_of
+from application.effects.dependencies import blames_store, outage_of
+from application.outages import DOCKER, EXCUSED_FOR_S, OBJECT_STORE, PAUSE_S, DependencyDown, Outages
 from application.ports.effect_handler import EffectFailed
 from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
@@ -27,7 +27,7 @@ def test_what_works_lets_everybody_try_and_excuses_nobody() -> None:
     assert outages.down() == {}
 
 
-@pytest.mark.parametrize(("name", "failures"), [(DOCKER, 1), (OBJECT_STORE, 3), (model_of("codex-cli"), 5)])
+@pytest.mark.parametrize(("name", "failures"), [(DOCKER, 1), (OBJECT_STORE, 3)])
 def test_failures_in_a_row_mean_that_it_is_down_and_are_excused_from_then_on(name: str, failures: int) -> None:
     outages = Outages(Clock())
     assert [outages.failed(name, "why") for _ in range(failures)] == [False] * (failures - 1) + [True]
@@ -99,8 +99,7 @@ def chained(also: Exception) -> EffectFailed:
         (RuntimeDown("no daemon"), DOCKER),
         (chained(RuntimeDown("no daemon")), DOCKER),
         (ObjectStoreUnavailable("away"), OBJECT_STORE),
-        (executor_error("object_store_unavailable"), OBJECT_STORE),
-        (chained(executor_error("object_store_unavailable")), OBJECT_STORE),
+        (executor_error("object_store_unavailable"), ""),
         (RuntimeUnavailable("another daemon"), ""),
         (ObjectStoreRefused("wrong key"), ""),
         (executor_error("bucket_missing"), ""),
@@ -109,3 +108,8 @@ def chained(also: Exception) -> EffectFailed:
 )
 def test_which_errors_mean_that_something_is_down(error: Exception, name: str) -> None:
     assert outage_of(error) == name
+
+
+@pytest.mark.parametrize("error", [executor_error("object_store_unavailable"), executor_error("internal")])
+def test_which_errors_are_an_executor_s_word_about_the_store(error: ExecutorError) -> None:
+    assert blames_store(error) == blames_store(chained(error)) == (error.reason == "object_store_unavailable")

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -11,7 +12,7 @@ from domain.run import commands as c
 from domain.run import events as e
 from domain.run.decide import decide
 from domain.run.questions import MAX_CLOSED_AT_ONCE
-from domain.run.quotas import MAX_ID_BYTES, MAX_QUESTIONS, MAX_TODO_BYTES, RunQuotas, evolve_counting
+from domain.run.quotas import MAX_EARLY_BYTES, MAX_ID_BYTES, MAX_QUESTIONS, MAX_TODO_BYTES, RunQuotas, evolve_counting
 from domain.run.state import Finishing
 from domain.run.values import Todo, Usage, quota_error
 from tests.support.runs import BOUND, RUNNING, claimed
@@ -151,9 +152,38 @@ class TestQuestions:
         one_more = c.RecordCallback(event=replace(ends[0], question_id="one more"))
         assert decide(full, one_more) == (over("questions_per_run", MAX_QUESTIONS, MAX_QUESTIONS + 1, lease=0),)
 
+    def test_that_end_before_they_are_asked_are_bounded_all_together(self):
+        ends = [e.HumanLoopResolved(question_id=f"q{number}", answer="a" * 16_000) for number in range(66)]
+        given = generous.given(*RUNNING, *ends[:65])
+        assert given.state.recorded.early_bytes == 65 * 16_002
+        assert decide(given.state, c.RecordCallback(event=ends[65])) == (
+            over("bytes_of_early_answers", MAX_EARLY_BYTES, 66 * 16_002, lease=0),
+        )
+        small = e.HumanLoopCanceled(question_id="q65", reason="small")
+        given.when(c.RecordCallback(event=small)).then_types(e.HumanLoopCanceled)
+        known = e.HumanLoopResolved(question_id="q66", answer="a" * 16_000)
+        generous.given(*RUNNING, *ends[:65], asked(66)).when(c.RecordCallback(event=known)).then_types(type(known))
+
+    def test_that_were_answered_early_still_end_as_they_did_once_they_are_asked(self):
+        early = e.HumanLoopResolved(question_id="q1", answer="a" * 16_000)
+        request = e.HumanLoopRequested(question_id="q1")
+        outcome = generous.given(*RUNNING, early).when(c.RecordCallback(event=request))
+        outcome.then(request, early)
+
+    def test_thousands_of_closed_ones_leave_little_in_the_state(self):
+        events = []
+        for number in range(200):
+            key = f"q{number}"
+            answered = e.HumanLoopResolved(question_id=key, answer="a" * 16_000)
+            canceled = e.HumanLoopCanceled(question_id=key, reason="é" * 16_000)
+            events += [asked(number), canceled if number % 2 else answered]
+        state = generous.given(*RUNNING, *events).state
+        assert len(msgspec.json.encode(state)) < 200 * 1200
+        assert state.question("q1").reason == "é" * 512
+
     def test_that_are_closed_are_remembered_without_large_answers(self):
         asked_with_default = asked(1, default_answer="no")
-        for answer, remembered in (("a" * 100, "a" * 100), ("a" * 20_000, None)):
+        for answer, remembered in (("a" * 100, "a" * 100), ("a" * 2_000, None)):
             resolved = e.HumanLoopResolved(lease_generation=1, question_id="q1", answer=answer)
             question = generous.given(*RUNNING, asked_with_default, resolved).state.question("q1")
             assert (question.answer, question.default_answer, question.status) == (remembered, None, "resolved")
