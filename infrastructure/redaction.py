@@ -29,6 +29,11 @@ _ESCAPINGS = 3
 _LINE_ENDS = "\r\n"
 _SURE_START = 4
 """Characters of a secret that are looked for at once; ordinary text has fewer of them by chance."""
+_SAMPLE, _STRIDE = 4, 8
+_SAMPLED_SIGN = _STRIDE + _SAMPLE - 1
+"""Of every 8 bytes of a document, 4 are compared with those that a secret can have there: one pass, however many
+secrets there are. Only where some are the same is the document searched for each. A sign of 11 bytes has such 4 bytes
+wherever it is; a shorter one is always searched for."""
 
 
 def secrets_in(variables: Mapping[str, str], credentials: Iterable[str]) -> tuple[str, ...]:
@@ -59,6 +64,9 @@ class Redactor:
         self._long = [text for text in reversed(self._texts) if len(text) > SHORTEST_PART]
         parts = {part for text in self._long for part in (text[:SHORTEST_PART], text[-SHORTEST_PART:])}
         self._signs = [sign.encode() for sign in parts | (set(self._texts) - set(self._long))]
+        self._short_signs = [sign for sign in self._signs if len(sign) < _SAMPLED_SIGN]
+        sampled = [sign for sign in self._signs if len(sign) >= _SAMPLED_SIGN]
+        self._samples = {_sampled(sign[at:])[0] for sign in sampled for at in range(_STRIDE)}
 
     def with_secret(self, secret: str) -> "Redactor":
         """A redactor that replaces `secret`, too, and learns what this one learns; itself if `secret` is empty."""
@@ -133,6 +141,8 @@ class Redactor:
         return (secret for secret in self._texts if secret.startswith(start))
 
     def _may_be_in(self, document: bytes) -> bool:
+        if self._samples.isdisjoint(_sampled(document)):
+            return any(sign in document for sign in self._short_signs)
         return any(sign in document for sign in self._signs)
 
     def _clean(self, document: bytes) -> Any:
@@ -228,6 +238,12 @@ def _stream_of(event: MessageDelta | ReasoningDelta) -> str:
 def forms_of(secret: str) -> set[str]:
     """The texts that a secret is looked for as."""
     return {*_escaped(secret), *_encoded(secret)}
+
+
+def _sampled(document: bytes) -> memoryview:
+    """The first 4 bytes of every 8 of the document, as numbers."""
+    whole = len(document) - len(document) % _SAMPLE
+    return memoryview(document)[:whole].cast("I")[:: _STRIDE // _SAMPLE]
 
 
 def _escaped(secret: str) -> Iterator[str]:

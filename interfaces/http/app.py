@@ -18,6 +18,7 @@ from interfaces.http.edge.endpoint import Endpoint
 from interfaces.http.edge.exchange import exchange_of
 from interfaces.http.edge.middleware import AnswerErrors, CountRequests, TraceRequests
 from interfaces.http.edge.rates import LimitRates
+from interfaces.http.edge.request_turns import BeginInTurns
 from interfaces.http.routes import ENDPOINTS
 from interfaces.http_conventions.problems import problem_response, routing_problem
 
@@ -36,6 +37,7 @@ def create_app(deps: ApiDependencies) -> Starlette:
             *CONSOLE_ROUTES,
         ],
         middleware=[
+            Middleware(BeginInTurns),
             Middleware(TraceRequests),
             Middleware(CountRequests, observe=deps.request_metrics.observe),
             Middleware(AnswerErrors, adapter_errors=deps.adapter_errors),

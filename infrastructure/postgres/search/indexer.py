@@ -9,7 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 import sql
-from application.turns import Turn
+from application.turns import BULK, Turn
 from domain.record import Metadata
 from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.reading import decode_metadata
@@ -18,7 +18,7 @@ from projections.search_terms import VERSION, terms_of_payload
 
 LOCK = 5067271820452199
 PAGE_EVENTS = 1000
-PAGE_BYTES = 8 * 1024 * 1024
+PAGE_BYTES = 1024 * 1024
 POLL_S = 1.0
 GATHER_S = 0.05
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
@@ -73,7 +73,7 @@ class EventIndexer:
         if not events:
             return after
         rows = []
-        turn = Turn()
+        turn = Turn(share=BULK)
         for event in events:
             rows.append(_row(*event))
             if turn.over:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from application.runs.callbacks import Callback, CallbackResult, Report, callback_event
-from application.turns import Turn
+from application.turns import BULK, Turn
 from domain.errors import InvalidInput
 from domain.event import JSON_STRING, MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
@@ -39,7 +39,7 @@ async def record(call: ApiCall[None, Query]) -> JsonAnswer:
     await check_values(call.raw)
     callbacks, single = decoded(call.raw, bodies.media_type(call.request))
     reports: list[Report] = []
-    turn = Turn()
+    turn = Turn(share=BULK)
     for index, callback in enumerate(callbacks):
         reports.append(_checked(callback, "" if single else f"[{index}]."))
         if turn.over:
@@ -91,7 +91,7 @@ async def check_values(raw: bytearray) -> None:
     """Raises Problem 400 for a body of so many small values that it would be many times as large once it is decoded."""
     if _marks(raw, 0, len(raw)) <= MAX_VALUES:
         return  # even with those within strings
-    count, start, turn = 0, 0, Turn()
+    count, start, turn = 0, 0, Turn(share=BULK)
     for strings, string in enumerate(_STRING.finditer(raw)):
         count += _marks(raw, start, string.start())
         start = string.end()

@@ -229,3 +229,20 @@ def test_secrets_that_are_learnt_at_once_are_all_replaced(switching_often):
         with ThreadPoolExecutor(LEARNT) as pool:
             list(pool.map(lambda secret, of=redactor: of.learn([secret]), secrets))
         assert redactor.text(" ".join(secrets)) == " ".join(["[secret]"] * LEARNT)
+
+
+@pytest.mark.parametrize("size", [8, 9, 10, 11, 12, 14, 15, 40])
+def test_a_secret_is_found_wherever_it_begins_and_ends_in_a_document(size):
+    secret = "Zk7-Qw9_Xv3.Jp5~Hn1+Ty8/Rb2=Lm4*Gc6!Ds0?"[:size]
+    redactor = Redactor([secret, "another-secret-that-is-not-there"])
+    for before in range(17):
+        for after in range(9):
+            document = b'"%b%b%b"' % (b"." * before, secret.encode(), b"." * after)
+            assert redactor.json(document) == b'"%b[secret]%b"' % (b"." * before, b"." * after)
+
+
+def test_what_only_looks_like_a_part_of_a_secret_is_passed_on_as_it_is():
+    redactor = Redactor([SECRET])
+    for at in range(len(SECRET)):
+        document = json.dumps({"text": f"{SECRET[at : at + SHORTEST_PART - 1]} and more"}).encode()
+        assert redactor.json(document) is document
