@@ -158,16 +158,21 @@ class WorkersReadiness:
 
 
 class OutageReadiness:
-    """Ready while no working process finds this dependency down."""
+    """Ready unless each working process finds this dependency down: what one alone can't reach, others do the work
+    for."""
 
     def __init__(self, name: str, processes: WorkerProcesses) -> None:
         self.name, self._processes = name, processes
 
     async def check(self) -> str:
-        found = [down[self.name] for down in await self._processes.alive() if self.name in down]
-        if found:
-            raise RuntimeError(f"down for {len(found)} working processes: {found[0]}")
-        return "nobody finds it down"
+        alive = await self._processes.alive()
+        found = [down[self.name] for down in alive if self.name in down]
+        if not found:
+            return "nobody finds it down"
+        said = f"down for {len(found)} of {len(alive)} working processes: {found[0]}"
+        if len(found) == len(alive):
+            raise RuntimeError(said)
+        return said
 
 
 class ModelsReadiness:

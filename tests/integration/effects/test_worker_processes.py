@@ -46,14 +46,16 @@ def test_a_process_that_works_is_alive_until_it_ends_or_falls_silent(database: s
     run(scene())
 
 
-def test_what_any_process_finds_down_is_shown(database: str) -> None:
+def test_what_any_process_finds_down_is_shown_and_what_all_do_is_not_ready(database: str) -> None:
     async def scene() -> None:
         async with worker_processes(database) as (processes, _):
             docker, models = OutageReadiness(DOCKER, processes), ModelsReadiness(processes)
             await processes.seen("w1", {})
             assert (await docker.check(), await models.check()) == ("nobody finds it down", "nobody finds one down")
             await processes.seen("w2", {DOCKER: "no such socket", model_of("codex-cli"): "overloaded\0" + "x" * 9999})
-            with pytest.raises(RuntimeError, match="down for 1 working processes: no such socket"):
+            assert await docker.check() == "down for 1 of 2 working processes: no such socket"
+            await processes.seen("w1", {DOCKER: "no such socket"})
+            with pytest.raises(RuntimeError, match="down for 2 of 2 working processes: no such socket"):
                 await docker.check()
             assert (await models.check()).startswith("the model of codex-cli is down: overloaded")
 
