@@ -31,6 +31,7 @@ class Presence:
     ) -> None:
         self._processes, self._outages, self._check_runtime = processes, outages, check_runtime
         self._owner, self._interval_s = owner, interval_s
+        self._looked = True
 
     async def run(self) -> None:
         """Until cancelled; then it says that this process has ended."""
@@ -61,5 +62,10 @@ class Presence:
             self._outages.failed(DOCKER, f"no answer within {CHECK_S:g} s")
         except RuntimeUnavailable:
             return  # it answers, in its way
+        except Exception:  # it shows neither, and this process lives
+            if self._looked:
+                log.exception("it can't be told whether the worker runtime can be reached")
+            self._looked = False
         else:
+            self._looked = True
             self._outages.worked(DOCKER)

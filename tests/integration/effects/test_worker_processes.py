@@ -62,6 +62,36 @@ def test_what_any_process_finds_down_is_shown_and_what_all_do_is_not_ready(datab
     run(scene())
 
 
+async def until(processes: PostgresWorkerProcesses, alive: list[dict[str, str]]) -> None:
+    async with asyncio.timeout(60):
+        while await processes.alive() != alive:
+            await asyncio.sleep(0.01)
+
+
+def test_a_process_lives_whatever_goes_wrong_while_it_looks_at_its_runtime(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks: list[str] = []
+
+    async def fails() -> None:
+        looks.append("look")
+        raise KeyError("unexpected")
+
+    async def scene() -> None:
+        async with worker_processes(database) as (processes, _):
+            presence = Presence(processes=processes, outages=Outages(), check_runtime=fails, owner="w", interval_s=0.01)
+            task = asyncio.create_task(presence.run())
+            async with asyncio.timeout(60):
+                while len(looks) < 3 or await processes.alive() != [{}]:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    run(scene())
+    said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert said == ["it can't be told whether the worker runtime can be reached"]
+
+
 def test_an_idle_process_finds_its_runtime_down_says_so_and_says_when_it_ends(database: str) -> None:
     class Runtime:
         down = True
@@ -69,11 +99,6 @@ def test_an_idle_process_finds_its_runtime_down_says_so_and_says_when_it_ends(da
         async def check(self) -> None:
             if self.down:
                 raise RuntimeDown("no such socket")
-
-    async def until(processes: PostgresWorkerProcesses, alive: list[dict[str, str]]) -> None:
-        async with asyncio.timeout(60):
-            while await processes.alive() != alive:
-                await asyncio.sleep(0.01)
 
     async def scene() -> None:
         async with worker_processes(database) as (processes, _):
