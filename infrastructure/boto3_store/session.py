@@ -3,6 +3,7 @@ profiles, SSO, processes, web identity, container and instance roles)."""
 
 import asyncio
 import os
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any
 
@@ -45,6 +46,7 @@ class AwsSession:
         self._shared = SharedFetch(self._fetch, thread_name="aws-credentials")
         self._found: Any = None
         self._last: S3Credentials | None = None
+        self._learn: Callable[[Iterable[str]], None] | None = None
         own = location.access_key != ""
         try:
             self._session: boto3.session.Session = boto3.session.Session(
@@ -56,6 +58,14 @@ class AwsSession:
             )
         except BotoCoreError as error:
             raise _unusable_configuration(error) from error
+
+    def tell(self, learn: Callable[[Iterable[str]], None]) -> None:
+        """From now on `learn` is told the secrets of credentials that are fetched, before anybody uses them, so that
+        they are kept out of logs; and at once those that are known."""
+        self._learn = learn
+        known = self.location.credentials if self.location.access_key else self._last
+        if known is not None:
+            learn(known.secrets)
 
     def current(self) -> S3Credentials:
         """The credentials to use now. Blocks, `timeout_s` at most. Raises NoCredentials, ObjectStoreRefused,
@@ -107,14 +117,16 @@ class AwsSession:
                 "(AWS_PROFILE), a web identity, a container's or an instance's role"
             )
         self._source = f"AWS's chain ({found.method})"
-        self._last = S3Credentials(
+        fetched = S3Credentials(
             access_key=frozen.access_key,
             secret_key=frozen.secret_key,
             session_token=frozen.token or "",
             renewed=isinstance(found, RefreshableCredentials),
         )
-        self._found = found
-        return self._last
+        if self._learn is not None and fetched != self._last:
+            self._learn(fetched.secrets)
+        self._last, self._found = fetched, found
+        return fetched
 
     def _signing_session(self) -> Any:
         """A session whose clients sign with `current`, so that a source that hangs doesn't keep their callers."""

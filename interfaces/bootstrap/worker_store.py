@@ -37,7 +37,7 @@ async def worker_store(
     """`learn` is told the store's own credentials, and those of a role that session workers get. Raises
     ObjectStoreRefused for settings that make no sense to the token service's client."""
     settings = backing.settings
-    learn((await session.arrival()).secrets)
+    session.tell(learn)
     if settings.executor_base_url is None and settings.s3_worker_role_arn is not None:
         roles = await asyncio.to_thread(
             AssumedRoles,

@@ -280,6 +280,19 @@ def test_the_region_is_that_of_the_environment_then_that_of_the_profile(monkeypa
     assert region_of_chain() == "eu-south-1"
 
 
+def test_credentials_are_kept_out_of_logs_whenever_they_are_renewed(monkeypatch, bare_environment, endpoints, location):
+    endpoints.lifetime = SOON
+    from_a_container(monkeypatch, bare_environment, endpoints)
+    learnt: list[str] = []
+    session = AwsSession(location)
+    first = session.current()
+    session.tell(learnt.extend)
+    assert set(learnt) == set(first.secrets)
+    renewed = session.current()
+    assert set(learnt) == {*first.secrets, *renewed.secrets}
+    assert len(renewed.secrets) == len(set(renewed.secrets) - set(first.secrets))
+
+
 def test_executors_are_passed_renewed_credentials_which_are_kept_out_of_logs(
     monkeypatch, bare_environment, endpoints, location
 ):
