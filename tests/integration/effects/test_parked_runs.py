@@ -232,3 +232,36 @@ def test_a_parked_run_that_is_canceled_does_not_wait_for_the_end_of_others(datab
             return busy, [(each.run_id, each.ending) for each in ending], await claimed(queue)
 
     assert run(scenario()) == (["r2"], [("r1", True)], [])
+
+
+@pytest.mark.parametrize(("waits_for", "ending"), [("person", ["r1"]), ("session", [])])
+def test_whose_time_is_over_while_it_waits_for_a_person_ends_although_no_place_is_free(
+    database: str, waits_for: WaitsFor, ending: list[str]
+) -> None:
+    async def scenario() -> list[str]:
+        async with run_queue(database, max_running=1) as (queue, pool):
+            lease = await leased(queue, pool)
+            await moved(pool, park(lease, waits_for=waits_for, until=datetime.now(UTC) - timedelta(seconds=1)))
+            await queue.claim(owner="w", limit=0, ending=0, lease=LEASE)
+            found = await queue.claim(owner="w", limit=0, ending=1, lease=LEASE)
+            return [each.run_id for each in found if each.ending]
+
+    assert run(scenario()) == ending
+
+
+@pytest.mark.parametrize("by", ["event", "look"])
+def test_who_is_answered_in_time_needs_a_place_like_others(database: str, by: str) -> None:
+    async def scenario() -> list[str]:
+        async with run_queue(database) as (queue, pool):
+            lease = await leased(queue, pool)
+            await moved(pool, park(lease))
+            if by == "event":
+                await moved(pool, WakeRun(run_id="r1"), first_position=10)
+            else:
+                async with looks(database, pool) as parked_runs:
+                    (parked,) = await parked_runs.claim_looks(9)
+                    await parked_runs.wake(parked)
+            await queue.claim(owner="w", limit=0, ending=1, lease=LEASE)
+            return await claimed(queue)
+
+    assert run(scenario()) == ["r1"]
