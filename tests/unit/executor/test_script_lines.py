@@ -2,11 +2,13 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.run.events import RunWarning, ToolEnded, ToolStarted
 from infrastructure.executor.providers.line_framing import MAX_LINE_BYTES, Line
-from infrastructure.executor.providers.scripted.lines import OutputSplitter, Text
+from infrastructure.executor.providers.scripted.lines import OutputSplitter, Text, event_of
 
 pieces = st.one_of(
     st.sampled_from(
@@ -64,3 +66,28 @@ def test_a_line_without_an_end_is_cut():
         assert list(splitter.feed(b"x" * 1_000_000)) == []
     [line, text] = list(splitter.feed(b"\nafter"))
     assert (len(line.content), line.cut, text) == (MAX_LINE_BYTES, True, Text("after"))
+
+
+@pytest.mark.parametrize("levels", [1_000, 100_000])
+def test_a_value_that_no_decoder_can_follow_is_the_text_of_its_json(levels):
+    deep = "[" * levels + '"]é"' + "]" * levels
+    line = f'{{"type": "tool.end", "toolId": "t", "ok": true, "output": {deep}, "durationMs": 7}}'
+    assert event_of(Line(line.encode())) == ToolEnded(tool_id="t", ok=True, output=deep, duration_ms=7)
+    both = f'{{"type": "tool.start", "input": {{"a": {deep}, "b": [1]}}, "toolId": "t", "name": "n"}}'
+    assert event_of(Line(both.encode())) == ToolStarted(tool_id="t", name="n", input=f'{{"a": {deep}, "b": [1]}}')
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b"[" * 9_000 + b"]" * 9_000,
+        b'{"type": "tool.end", "output": ' + b'{"a":' * 9_000,
+        b'{"type": "tool.end", "toolId": "t", "output": ' + b"[" * 140_000 + b"]" * 140_000 + b"}",
+        b"]" * 9,
+    ],
+)
+def test_what_is_deep_and_no_object_or_longer_than_a_payload_is_malformed(line):
+    event = event_of(Line(line))
+    assert isinstance(event, RunWarning)
+    assert event.warning.code == "malformed_line"

@@ -29,6 +29,7 @@ from domain.run.events import (
 from domain.run.values import Usage
 from infrastructure.executor.providers.line_framing import MAX_LINE_BYTES, Line
 from infrastructure.executor.providers.provider_warnings import warning
+from infrastructure.executor.providers.scripted.deep_lines import decoded
 
 PREFIX = b"::fleetlog "
 _EVENTS: dict[str, type[Event]] = {
@@ -122,7 +123,7 @@ def event_of(line: Line) -> Event | Usage:
     if line.cut:
         return warning("line_too_long", f"a ::fleetlog line of more than {MAX_LINE_BYTES} bytes was dropped")
     try:
-        fields: Any = msgspec.json.decode(line.content)
+        fields: Any = decoded(line.content)
         if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
             return warning("malformed_line", f"a ::fleetlog line must be a JSON object with a type: {_quoted(line)}")
         kind = fields.pop("type")
