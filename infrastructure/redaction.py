@@ -3,8 +3,7 @@ stream, and those in base64, hex or percent-encoding."""
 
 import base64
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 from weakref import WeakSet
@@ -27,8 +26,6 @@ Kind = TypeVar("Kind", bound=Event)
 Value = TypeVar("Value", bound=msgspec.Struct)
 _ESCAPINGS = 3
 """A secret is searched for as it is, JSON-escaped, and JSON-escaped twice."""
-_CALLERS = 256
-"""Of so many callers the redactor that also knows their token is kept."""
 _LINE_ENDS = "\r\n"
 _SURE_START = 4
 """Characters of a secret that are looked for at once; ordinary text has fewer of them by chance."""
@@ -56,7 +53,7 @@ class Redactor:
 
     def _set(self, secrets: frozenset[str]) -> None:
         self._secrets = secrets
-        forms = {form for secret in secrets for form in (*_escaped(secret), *_encoded(secret))}
+        forms = {form for secret in secrets for form in forms_of(secret)}
         self._texts = sorted(forms, key=len, reverse=True)
         # Shortest, so unescaped, forms first: the end of a secret may be the same in all three forms.
         self._long = [text for text in reversed(self._texts) if len(text) > SHORTEST_PART]
@@ -148,16 +145,6 @@ class Redactor:
         return text
 
 
-class InstallationRedaction:
-    """Implements Redact (application/ports/redaction.py) with a redactor that may go on learning."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        self._with = lru_cache(maxsize=_CALLERS)(redactor.with_secrets)
-
-    def __call__(self, value: Value, also: Sequence[str] = ()) -> Value:
-        return self._with(tuple(each for each in also if len(each) >= SHORTEST_SECRET)).value(value)
-
-
 class StreamRedactor:
     """Redacts one streamed text. Its end is held back while it may be the beginning of a secret."""
 
@@ -236,6 +223,11 @@ class RedactedEvents:
 
 def _stream_of(event: MessageDelta | ReasoningDelta) -> str:
     return event.channel if isinstance(event, MessageDelta) else event.wire_name
+
+
+def forms_of(secret: str) -> set[str]:
+    """The texts that a secret is looked for as."""
+    return {*_escaped(secret), *_encoded(secret)}
 
 
 def _escaped(secret: str) -> Iterator[str]:

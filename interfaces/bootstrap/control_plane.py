@@ -61,14 +61,13 @@ from infrastructure.postgres.run_queue import RUN_QUEUE_CHANNEL, PostgresRunQueu
 from infrastructure.postgres.run_secrets import PostgresRunSecrets
 from infrastructure.postgres.session_traffic import PostgresSessionTraffic
 from infrastructure.postgres.worker_processes import PostgresWorkerProcesses
-from infrastructure.redaction import InstallationRedaction
 from infrastructure.streams.hub import StreamHub
 from infrastructure.system_clock import monotonic, new_id, now
 from interfaces.bootstrap.backing import BackingServices
 from interfaces.bootstrap.object_store import object_store_session, open_object_store
 from interfaces.bootstrap.quotas import hourly_quotas, run_quotas, workspace_limits
 from interfaces.bootstrap.reads import ReadSide, open_reads
-from interfaces.bootstrap.runtime import installation_redactor, worker_runtime
+from interfaces.bootstrap.runtime import installation_redaction, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
 from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
 from interfaces.store_server import StoreServer
@@ -139,10 +138,9 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     owner = settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"
     reads = await open_reads(dsn, store, listener, owner, stack)
     session = await object_store_session(backing.object_store)
-    redactor = installation_redactor(backing)
-    redact = InstallationRedaction(redactor)
-    workers_store = await worker_store(backing, session, redactor.learn, stack)
-    runtime, providers = worker_runtime(backing, workers_store, redactor)
+    redact = installation_redaction(backing)
+    workers_store = await worker_store(backing, session, redact, stack)
+    runtime, providers = worker_runtime(backing, workers_store, redact)
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, workers_store))
     sessions, runs = await _aggregates(dsn, store, run_quotas(settings), stack)

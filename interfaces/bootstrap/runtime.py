@@ -12,6 +12,8 @@ from application.ports.providers import Installations
 from application.ports.worker_runtime import OwnedWorkerRuntime
 from application.runs.provider_catalog import ProviderCatalog
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS, credential_names
+from infrastructure.installation_redaction import InstallationRedaction
+from infrastructure.issued_secrets import IssuedSecrets
 from infrastructure.redaction import Redactor, secrets_in
 from infrastructure.runtimes.container_settings import ContainerSettings
 from infrastructure.runtimes.docker import DockerWorkerRuntime
@@ -30,18 +32,22 @@ from interfaces.settings import Settings
 
 _SHORTEST_OWN = 16
 """Characters."""
+_ISSUED_TO_ONE = 4
+"""A key and a token, and those that they replace before their end."""
 UNATTENDED_S = 600
 """How much longer than any session worker that a control plane looks after an executor of the `process` runtime may go
 without a call before it ends by itself."""
 
 
-def installation_redactor(backing: BackingServices) -> Redactor:
-    """What replaces the secrets of the installation; from now on in all logs. Raises SettingsError for a credential's
-    file that can't be read."""
+def installation_redaction(backing: BackingServices) -> InstallationRedaction:
+    """What replaces the secrets of the installation, and what it issues; from now on in all logs. Raises SettingsError
+    for a credential's file that can't be read."""
     variables = agent_variables(os.environ)
     redactor = Redactor([*secrets_in(variables, credential_names()), *_own_secrets(backing)])
-    keep_out_of_logs(redactor.json)
-    return redactor
+    issued = IssuedSecrets(_ISSUED_TO_ONE * backing.settings.max_workers)
+    redaction = InstallationRedaction(redactor, issued)
+    keep_out_of_logs(redaction.json)
+    return redaction
 
 
 def host_firewall(backing: BackingServices, store: WorkerStore) -> HostFirewall:
@@ -63,7 +69,7 @@ def host_firewall(backing: BackingServices, store: WorkerStore) -> HostFirewall:
 
 
 def worker_runtime(
-    backing: BackingServices, store: WorkerStore, redactor: Redactor
+    backing: BackingServices, store: WorkerStore, redaction: InstallationRedaction
 ) -> tuple[OwnedWorkerRuntime, ProviderCatalog]:
     """The runtime and its providers. Docker is called when first needed, so that the log can be read without its
     daemon. Raises SettingsError for a credential's file that can't be read."""
@@ -74,7 +80,7 @@ def worker_runtime(
         credentials=store.credentials,
         endpoint=store.server.url if store.server is not None else None,
         idle_exit_s=idle_exit_s(settings),
-        redact=redactor.text,
+        redact=redaction.text,
     )
     if settings.executor_base_url is not None:
         return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables)

@@ -3,7 +3,7 @@ own credentials (docs/decisions/workers-and-the-object-store.md)."""
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from infrastructure.boto3_store.passed_on import PassedOnCredentials
 from infrastructure.boto3_store.proxy_keys import ProxyKeys
 from infrastructure.boto3_store.session import AwsSession
 from infrastructure.boto3_store.store_proxy import StoreProxy
+from infrastructure.installation_redaction import InstallationRedaction
 from infrastructure.object_store.location import S3Credentials
 from infrastructure.runtimes.docker_host import address_for_containers_now
 from interfaces.bootstrap.backing import BackingServices
@@ -32,19 +33,19 @@ class WorkerStore:
 
 
 async def worker_store(
-    backing: BackingServices, session: AwsSession, learn: Callable[[Iterable[str]], None], stack: AsyncExitStack
+    backing: BackingServices, session: AwsSession, redaction: InstallationRedaction, stack: AsyncExitStack
 ) -> WorkerStore:
-    """`learn` is told the store's own credentials, and those of a role that session workers get. Raises
+    """`redaction` learns the store's own credentials, and those of a role that session workers get. Raises
     ObjectStoreRefused for settings that make no sense to the token service's client."""
     settings = backing.settings
-    session.tell(learn)
+    session.tell(redaction.redactor.learn)
     if settings.executor_base_url is None and settings.s3_worker_role_arn is not None:
         roles = await asyncio.to_thread(
             AssumedRoles,
             session,
             sts_endpoint=settings.s3_sts_endpoint or settings.s3_endpoint or "",
             role=settings.s3_worker_role_arn,
-            learn=learn,
+            learn=redaction.issued.learn,
         )
         stack.callback(roles.close)
         return WorkerStore(credentials=roles.current, headers=roles.headers)
@@ -57,7 +58,7 @@ async def worker_store(
         )
         keys = ProxyKeys(backing.secret, address=server.url)
         return WorkerStore(credentials=keys.current, headers=keys.headers, server=server)
-    passed_on = PassedOnCredentials(session, learn=learn)
+    passed_on = PassedOnCredentials(session, learn=redaction.redactor.learn)
     return WorkerStore(credentials=passed_on.current, headers=passed_on.headers)
 
 

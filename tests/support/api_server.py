@@ -40,6 +40,8 @@ from domain.session.evolve import evolve as evolve_session
 from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.audit.log_audit import PostgresLogAudit
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS
+from infrastructure.installation_redaction import InstallationRedaction
+from infrastructure.issued_secrets import IssuedSecrets
 from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.effect_ledger.records import PostgresEffectRecords
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
@@ -57,7 +59,7 @@ from infrastructure.postgres.search.event_search import PostgresEventSearch
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.postgres.search.why import PostgresCausality
 from infrastructure.postgres.session_traffic import PostgresSessionTraffic
-from infrastructure.redaction import InstallationRedaction, Redactor
+from infrastructure.redaction import Redactor
 from infrastructure.runtimes.installations import ProgramsOnPath
 from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.api import ADAPTER_ERRORS
@@ -71,7 +73,7 @@ from interfaces.http.serving import serving
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
 PLANTED = "sk-a-secret-of-the-installation"
-REDACT = InstallationRedaction(Redactor([PLANTED]))
+REDACT = InstallationRedaction(Redactor([PLANTED]), IssuedSecrets(0))
 PROVIDER_CATALOG = ProviderCatalog(DESCRIPTIONS, ProgramsOnPath("/usr/bin"), {})
 KEYS = (KeyHash(name="ann", sha256=hashlib.sha256(KEY.encode()).hexdigest()),)
 
