@@ -14,7 +14,7 @@ from domain.errors import Conflict, DomainError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 MAX_BATCH_ITEMS = 500
-MAX_BATCH_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 256 * 1024
 """It is encoded at a stretch, and commits of others wait for its own."""
 MAX_WAITING_ITEMS = 10_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024

@@ -9,22 +9,22 @@ TURN_SECONDS = 0.01
 
 
 class Share:
-    """Half of the loop's time, for all the work that takes its turns by it: one of them has its turn at a time, and
-    then all rest for as long as a turn lasts. What is short, and waits for the database several times on its way, would
-    else wait for a turn of each of them every time."""
+    """A part of the loop's time, for all the work that takes its turns by it: one of them has its turn at a time, and
+    then all rest, `rest` times as long. What is short, and waits for the database several times on its way, would else
+    wait for a turn of each of them every time."""
 
-    def __init__(self) -> None:
-        self._free_at = 0.0
+    def __init__(self, rest: float = 1.0) -> None:
+        self._rest, self._free_at = rest, 0.0
 
     def rest(self, now: float, took: float) -> float:
         """The seconds until the next turn of work whose turn is over now and `took` so long."""
-        begins = max(now + took, self._free_at)
-        self._free_at = begins + 2 * TURN_SECONDS
+        begins = max(now + self._rest * took, self._free_at)
+        self._free_at = begins + (1 + self._rest) * TURN_SECONDS
         return begins - now
 
 
-BULK = Share()
-"""Of large bodies, and of the search index, which has to read them again."""
+LARGE_BODIES = Share(rest=3.0)
+"""A quarter: what follows from a body (commit, tail, projections, index) takes about twice as long again."""
 
 
 class Turn:

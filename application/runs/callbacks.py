@@ -14,7 +14,7 @@ from application.ports.run_secrets import RunSecrets
 from application.runs.commands import Runs
 from application.runs.session_quotas import SessionQuotas
 from application.runs.withheld import placeholders, to_redact
-from application.turns import BULK, Turn
+from application.turns import LARGE_BODIES, Turn
 from domain.errors import Conflict, DomainError, InvalidInput
 from domain.event import Event, event_types
 from domain.identifiers import run_stream, unmatched_stream
@@ -135,7 +135,7 @@ class RecordCallbacks:
         recorded either. Raises Conflict: `quota_exceeded` for a run over a quota, `unmatched_full`, and `too_busy` when
         they find no room to wait."""
         also = (token, *await self._secrets_of(run_id))
-        turn, reported = Turn(share=BULK), list[_Reported]()
+        turn, reported = Turn(share=LARGE_BODIES), list[_Reported]()
         for part in _parts(reports):
             reported += (_Reported(report=report, context=context) for report in self._redacted(part, also))
             if turn.over:

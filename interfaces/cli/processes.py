@@ -2,6 +2,7 @@
 LogWentBack, once its log lacks events that it has seen."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,7 +32,7 @@ async def run_everything(settings: Settings, report_start: ReportStart, *, stop_
         async with embedded_services(settings) as backing, control_plane(backing) as plane:
             try:
                 async with _served(plane) as url, _working(plane, stop):
-                    report_start(url, _notes(backing))
+                    started(report_start, url, backing)
                     await stop.wait()
                     _warn_of_runs(plane, stop_workers=stop_workers)
             finally:
@@ -55,7 +56,7 @@ async def run_api_alone(settings: Settings, report_start: ReportStart) -> int:
     with stop_signals() as stop:
         backing = await configured_services(settings, serves_api=True)
         async with control_plane(backing) as plane, _served(plane) as url, running(_watch(plane), stop):
-            report_start(url, _notes(backing))
+            started(report_start, url, backing)
             await stop.wait()
     return 0
 
@@ -66,7 +67,7 @@ async def run_worker_alone(settings: Settings, report_start: ReportStart) -> int
     with stop_signals() as stop:
         backing = await configured_services(settings, serves_api=False)
         async with control_plane(backing) as plane, _working(plane, stop):
-            report_start("", _notes(backing))
+            started(report_start, "", backing)
             await stop.wait()
     return 0
 
@@ -109,6 +110,13 @@ async def _served(plane: ControlPlane) -> AsyncIterator[str]:
         except LogWentBack:
             await asyncio.sleep(NOT_READY_S)
             raise
+
+
+def started(report_start: ReportStart, url: str, backing: BackingServices) -> None:
+    # What the start has made stays until the end. A full garbage collection that looked through all of it again would
+    # hold up everybody for a tenth of a second or more.
+    gc.freeze()
+    report_start(url, _notes(backing))
 
 
 def _notes(backing: BackingServices) -> dict[str, str]:

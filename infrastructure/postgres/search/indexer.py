@@ -9,7 +9,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 import sql
-from application.turns import BULK, Turn
+from application.turns import Share, Turn
 from domain.record import Metadata
 from infrastructure.postgres.connections import connect
 from infrastructure.postgres.event_store.reading import decode_metadata
@@ -29,7 +29,7 @@ class EventIndexer:
     """`run` works until it is cancelled. `end_of_log` follows the log."""
 
     def __init__(self, dsn: str, end_of_log: PositionSignal) -> None:
-        self._dsn, self._end_of_log = dsn, end_of_log
+        self._dsn, self._end_of_log, self._share = dsn, end_of_log, Share()
 
     async def run(self) -> None:
         while True:
@@ -73,7 +73,7 @@ class EventIndexer:
         if not events:
             return after
         rows = []
-        turn = Turn(share=BULK)
+        turn = Turn(share=self._share)
         for event in events:
             rows.append(_row(*event))
             if turn.over:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from application.runs.callbacks import Callback, CallbackResult, Report, callback_event
-from application.turns import BULK, Turn
+from application.turns import LARGE_BODIES, Turn
 from domain.errors import InvalidInput
 from domain.event import JSON_STRING, MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
@@ -26,6 +26,8 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 MAX_NAME_BYTES = 400
 MAX_UNKNOWN_BYTES = 16 * 1024
 MAX_VALUES = 200_000
+BYTES_AT_ONCE = 1024 * 1024
+"""Of a body, looked through at a stretch: some milliseconds."""
 MOST_STRINGS = 2 * MAX_VALUES + 1
 """In a body of that many values: each may be a string, and have another as its name."""
 _ARRAY = re.compile(rb"\s*\[")
@@ -36,10 +38,10 @@ _many = msgspec.json.Decoder(tuple[Callback, ...])
 
 
 async def record(call: ApiCall[None, Query]) -> JsonAnswer:
-    await check_values(call.raw)
-    callbacks, single = decoded(call.raw, bodies.media_type(call.request))
+    turn = Turn(share=LARGE_BODIES)
+    await check_values(call.raw, turn)
+    callbacks, single = await decoded(call.raw, bodies.media_type(call.request), turn)
     reports: list[Report] = []
-    turn = Turn(share=BULK)
     for index, callback in enumerate(callbacks):
         reports.append(_checked(callback, "" if single else f"[{index}]."))
         if turn.over:
@@ -51,12 +53,16 @@ async def record(call: ApiCall[None, Query]) -> JsonAnswer:
     return JsonAnswer(results[0] if single else results)
 
 
-def decoded(raw: bytearray, kind: str) -> tuple[Sequence[Callback], bool]:
+async def decoded(raw: bytearray, kind: str, turn: Turn) -> tuple[Sequence[Callback], bool]:
     """The callbacks of a body, and whether the body is a single one. Raises Problem 400 naming the field, 415."""
     callbacks: Sequence[Callback]
     if kind in NDJSON:
-        callbacks = [bodies.decode_body(line, _one, root=f"[{number}]") for number, line in enumerate(_lines(raw))]
-        single = False
+        lines: list[Callback] = []
+        for number, line in enumerate(_lines(raw)):
+            lines.append(bodies.decode_body(line, _one, root=f"[{number}]"))
+            if turn.over:
+                await turn.next()
+        callbacks, single = lines, False
     elif not bodies.is_json(kind):
         raise Problem(
             415,
@@ -87,11 +93,16 @@ def _lines(raw: bytearray) -> Iterator[bytearray]:
             yield line
 
 
-async def check_values(raw: bytearray) -> None:
+async def check_values(raw: bytearray, turn: Turn) -> None:
     """Raises Problem 400 for a body of so many small values that it would be many times as large once it is decoded."""
-    if _marks(raw, 0, len(raw)) <= MAX_VALUES:
+    marks = 0
+    for begin in range(0, len(raw), BYTES_AT_ONCE):
+        marks += _marks(raw, begin, begin + BYTES_AT_ONCE)
+        if turn.over:
+            await turn.next()
+    if marks <= MAX_VALUES:
         return  # even with those within strings
-    count, start, turn = 0, 0, Turn(share=BULK)
+    count = start = 0
     for strings, string in enumerate(_STRING.finditer(raw)):
         count += _marks(raw, start, string.start())
         start = string.end()

@@ -33,6 +33,10 @@ def test_work_with_a_share_rests_as_long_as_it_has_worked() -> None:
     assert share.rest(now=9.0, took=0.3) == pytest.approx(0.3)
 
 
+def test_work_with_a_quarter_rests_three_times_as_long() -> None:
+    assert Share(rest=3.0).rest(now=5.0, took=0.01) == pytest.approx(0.03)
+
+
 def test_turns_of_one_share_come_one_at_a_time_with_a_rest_after_each() -> None:
     share, period = Share(), 2 * TURN_SECONDS
     begins = [5.0 + share.rest(now=5.0, took=TURN_SECONDS) for _ in range(4)]

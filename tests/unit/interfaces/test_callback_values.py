@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
 
-from interfaces.http.resources.callbacks import MAX_VALUES, MOST_STRINGS, check_values
+from application.turns import Turn
+from interfaces.http.resources.callbacks import BYTES_AT_ONCE, MAX_VALUES, MOST_STRINGS, NDJSON, check_values, decoded
 from interfaces.http_conventions.problems import Problem
 from tests.support.async_run import run
 
@@ -13,7 +16,7 @@ MANY_MARKS = b"," * (MAX_VALUES + 1)
 
 
 def test_marks_within_strings_are_no_values() -> None:
-    run(check_values(bytearray(b'["' + MANY_MARKS + b'", "\\\\", "\\"' + MANY_MARKS + b'"]')))
+    run(check_values(bytearray(b'["' + MANY_MARKS + b'", "\\\\", "\\"' + MANY_MARKS + b'"]'), Turn()))
 
 
 @pytest.mark.parametrize(
@@ -26,13 +29,13 @@ def test_marks_within_strings_are_no_values() -> None:
 )
 def test_a_body_of_too_many_values_is_refused(raw: bytes) -> None:
     with pytest.raises(Problem, match="more than 200,000 values"):
-        run(check_values(bytearray(raw)))
+        run(check_values(bytearray(raw), Turn()))
 
 
 def test_a_string_without_an_end_is_looked_through_once() -> None:
     async def scene() -> float:
         began = time.process_time()
-        await check_values(bytearray(b'["' + MANY_MARKS + b'\\"' * 1_000_000))
+        await check_values(bytearray(b'["' + MANY_MARKS + b'\\"' * 1_000_000), Turn())
         return time.process_time() - began
 
     assert run(scene()) < 2
@@ -40,12 +43,27 @@ def test_a_string_without_an_end_is_looked_through_once() -> None:
 
 def test_others_get_their_turn_while_many_strings_are_looked_through() -> None:
     async def scene() -> int:
-        looking = asyncio.create_task(check_values(bytearray(b'["' + MANY_MARKS + b'",' + b'"a",' * 150_000 + b"1]")))
-        turns = 0
-        while not looking.done():
-            await asyncio.sleep(0)
-            turns += 1
-        await looking
-        return turns
+        looking = check_values(bytearray(b'["' + MANY_MARKS + b'",' + b'"a",' * 150_000 + b"1]"), Turn())
+        return await turns_during(looking)
 
     assert run(scene()) > 3
+
+
+def test_others_get_their_turn_while_a_large_body_is_looked_through_and_decoded() -> None:
+    async def scene() -> None:
+        at_once = Turn(0)  # over after each step
+        assert await turns_during(check_values(bytearray(5 * BYTES_AT_ONCE), at_once)) >= 5
+        lines = bytearray(b'{"eventId": "1", "type": "message.stop"}\n' * 20)
+        assert await turns_during(decoded(lines, NDJSON[0], at_once)) >= 20
+
+    run(scene())
+
+
+async def turns_during(work: Coroutine[Any, Any, Any]) -> int:
+    """How many turns another task has until the work is done."""
+    working, turns = asyncio.create_task(work), 0
+    while not working.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await working
+    return turns
