@@ -119,10 +119,9 @@ async def run_export(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _position(text: str) -> int:
-    position = int(text)
-    if position < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no position; they begin at 1, and 0 is before all events")
-    return position
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no position; they begin at 1, and 0 is before all events")
+    return int(text)
 
 
 def _not_written(file: Path | None, error: OSError) -> int:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
 
 WAIT_MS = 45_000
 """What takes milliseconds may take long on a busy machine; a test waits for what it wants, not for a time."""
@@ -56,11 +56,25 @@ def open_page(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     page.on("console", hear)
     page.on("pageerror", lambda error: errors.append(str(error)))
     try:
-        page.goto(url)
+        _go(page, url)
         yield page
     finally:
         context.close()
     assert errors == []
+
+
+def _go(page: Page, url: str) -> None:
+    """Chromium drops what is just being connected when any interface of the machine comes or goes, as the tests of
+    Docker make them do; alone it would try again."""
+    for _ in range(10):
+        try:
+            page.goto(url)
+        except Error as error:
+            if "ERR_NETWORK_CHANGED" not in error.message:
+                raise
+        else:
+            return
+    pytest.fail(f"the network changed at each of 10 tries to open {url}")
 
 
 def hard_to_read(page: Page) -> list[Any]:

@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -290,7 +290,8 @@ class ConfinedTree:
             except OSError as error:
                 if error.errno not in {errno.ENOTDIR, errno.ELOOP} or not replace:
                     raise _domain_error(error, path) from error
-                os.unlink(name, dir_fd=fd)
+                with suppress(FileNotFoundError):  # another thread of the same restore has done it
+                    os.unlink(name, dir_fd=fd)
             try:
                 os.mkdir(name, 0o755, dir_fd=fd)
             except FileExistsError:

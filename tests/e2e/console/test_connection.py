@@ -26,6 +26,29 @@ def guarded(tmp_path: Path) -> Iterator[FleetlogServer]:
         yield server
 
 
+@pytest.mark.parametrize("part", ["main.js", "feed.js", "layout.css"])
+def test_a_page_of_which_a_part_did_not_arrive_loads_again(
+    browser: Browser, shared_fleetlog: FleetlogServer, part: str
+) -> None:
+    with open_page(browser, "about:blank") as page:
+        page.route(f"**/console/{part}", lambda route: route.abort("connectionreset"), times=3)
+        page.goto(console(shared_fleetlog, "#/sessions"))
+
+        expect(page.locator(".bar")).to_have_css("display", "flex")
+        expect(page.locator("#connection")).to_have_text("Live")
+        page.wait_for_load_state()
+        assert page.evaluate("sessionStorage.getItem('fleetlog.loads')") is None
+
+
+def test_a_page_that_never_arrives_whole_says_so(browser: Browser, shared_fleetlog: FleetlogServer) -> None:
+    with open_page(browser, "about:blank") as page:
+        page.add_init_script("sessionStorage.setItem('fleetlog.loads', '8')")
+        page.route("**/console/feed.js", lambda route: route.abort("connectionreset"))
+        page.goto(console(shared_fleetlog))
+
+        expect(page.get_by_role("main")).to_contain_text("Parts of this page could not be loaded.")
+
+
 @pytest.mark.proof
 @pytest.mark.timeout(400)
 def test_with_a_key_across_a_restart_no_event_is_missed_and_none_is_shown_twice(

@@ -143,9 +143,10 @@ def test_a_position_that_the_log_lacks_is_refused_and_replaces_nothing(
 
     assert main(["export", str(file), "--after", "99999"]) == WRONG_CALL
     assert "the log ends at position" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["export", str(file), "--after", "-5"])
-    assert "-5 is no position" in capsys.readouterr().err
+    for none in ("-5", "five"):
+        with pytest.raises(SystemExit):
+            main(["export", str(file), "--after", none])
+        assert f"{none!r} is no position" in capsys.readouterr().err
     assert file.read_text() == "the old one"
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import msgspec
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from application.ports.object_store import ObjectInfo, ObjectStoreUnavailable
 from domain.errors import DomainError, InvalidInput, StoredWorkspaceUnreadable
 from domain.workspace.sync import ManifestEntry, SyncManifest, SyncRef
+from infrastructure.executor.workspace.confined import ConfinedTree
 from infrastructure.executor.workspace.errors import OtherGeneration
 from tests.integration.executor.trees import Box, CountingStore, snapshot, transfer_pool
 from tests.integration.executor.worker import L4, PREFIX, l0, l1
@@ -359,6 +360,19 @@ def test_a_link_swapped_in_during_a_restore_leads_nowhere(box, counting, tmp_pat
     with suppress(DomainError):
         worker.restore([l0(), L4])
     assert names_in(outside) == []
+
+
+def test_a_link_that_another_thread_takes_away_first_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "dir").symlink_to(tmp_path)
+    unlink = os.unlink
+
+    def taken_away_first(name, *, dir_fd):
+        unlink(name, dir_fd=dir_fd)
+        unlink(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", taken_away_first)
+    with closing(ConfinedTree(str(tmp_path))) as tree, tree.ensure_directory("dir", replace=True) as made:
+        assert os.path.samestat(os.fstat(made), os.lstat(tmp_path / "dir"))
 
 
 def test_keys_that_can_not_be_paths_are_refused(box, counting):
