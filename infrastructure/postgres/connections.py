@@ -2,7 +2,8 @@
 
 `connect` and `open_pool` give autocommit connections in UTF-8 with timeouts for locks, statements, idle transactions
 and dead peers. The text of a hash chain depends on UTF-8, so a client encoding from the environment is overruled; times
-are read in UTC, whatever the server's time zone.
+are read in UTC, whatever the server's time zone. Given the process's `continuity`, a new connection is used only after
+it has led to the log that the process knows; one of a pool can only read otherwise.
 """
 
 from typing import Any
@@ -11,6 +12,9 @@ from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.event_store.errors import LogDiscontinued
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 CONNECT_TIMEOUT_SECONDS = 5
@@ -46,9 +50,17 @@ def bounded(dsn: str, **settings: str) -> str:
     )
 
 
-async def connect(dsn: str, **settings: str) -> AsyncConnection[TupleRow]:
-    """An autocommit connection. Raises psycopg.OperationalError when the server can't be reached within its timeout."""
-    return await AsyncConnection.connect(bounded(dsn, **settings), autocommit=True)
+async def connect(dsn: str, continuity: LogContinuity | None = None, /, **settings: str) -> AsyncConnection[TupleRow]:
+    """An autocommit connection. Raises psycopg.OperationalError when the server can't be reached within its timeout,
+    and LogDiscontinued."""
+    connection = await AsyncConnection.connect(bounded(dsn, **settings), autocommit=True)
+    if continuity is not None:
+        try:
+            await continuity.check(connection)
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
 
 
 def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
@@ -56,15 +68,17 @@ def connect_thread(dsn: str, **settings: str) -> Connection[TupleRow]:
     return Connection.connect(bounded(dsn, **settings), autocommit=True)
 
 
-async def open_pool(dsn: str, *, size: int = 4, **settings: str) -> Pool:
+async def open_pool(dsn: str, continuity: LogContinuity | None = None, /, *, size: int = 4, **settings: str) -> Pool:
     """An open pool of `size` connections at most; a caller waits for one of them no longer than 10 seconds. Each is
     tried, by a round trip, before it is given out."""
-    return await _open(_pool(dsn, size, settings, check=AsyncConnectionPool.check_connection))
+    return await _open(_pool(dsn, size, continuity, settings, check=AsyncConnectionPool.check_connection))
 
 
-async def open_untried_pool(dsn: str, *, size: int = 4, **settings: str) -> Pool:
+async def open_untried_pool(
+    dsn: str, continuity: LogContinuity | None = None, /, *, size: int = 4, **settings: str
+) -> Pool:
     """`open_pool` for callers who try again themselves when a connection turns out dead: no round trip before."""
-    return await _open(_pool(dsn, size, settings, check=None))
+    return await _open(_pool(dsn, size, continuity, settings, check=None))
 
 
 async def _open(pool: Pool) -> Pool:
@@ -72,7 +86,15 @@ async def _open(pool: Pool) -> Pool:
     return pool
 
 
-def _pool(dsn: str, size: int, settings: dict[str, str], *, check: Any) -> Pool:
+def _pool(dsn: str, size: int, continuity: LogContinuity | None, settings: dict[str, str], *, check: Any) -> Pool:
+    async def writes_into_the_same_log(connection: AsyncConnection[Any]) -> None:
+        if continuity is not None:
+            try:
+                await continuity.check(connection)
+            except LogDiscontinued:
+                # Refused, it would let everyone wait for a connection; `/ready`, too, which is to say what is wrong.
+                await connection.execute("SET default_transaction_read_only = on")
+
     return AsyncConnectionPool(
         bounded(dsn, **settings),
         min_size=1,
@@ -81,6 +103,7 @@ def _pool(dsn: str, size: int, settings: dict[str, str], *, check: Any) -> Pool:
         timeout=10,
         reconnect_timeout=RECONNECT_SECONDS,
         open=False,
+        configure=writes_into_the_same_log,
         check=check,
     )
 

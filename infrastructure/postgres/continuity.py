@@ -4,8 +4,8 @@ running process. Its decisions, caches and streams would then rest on events tha
 A process remembers the end of its log twice: by the chain hash that a query found, each second, and by the id of the
 last event that it has appended, or that its tail has passed on. The log continues that while both events are where they
 were. A server can't lose what it has committed while a connection to it lives. So this is asked first on each new
-connection that appends, listens or reads the tail; and each second besides, in case the content of a running database
-was replaced.
+connection that writes, listens or reads the tail, or a checkpoint, a claim or a snapshot of this process would get into
+a database that lacks what it rests on; and each second besides, in case the content of a running database was replaced.
 """
 
 import asyncio

@@ -141,7 +141,7 @@ class PostgresListener:
         delay = 0.0
         while True:
             try:
-                async with await connect(self._dsn) as connection:
+                async with await connect(self._dsn, self._continuity) as connection:
                     delay = 0.0
                     await self._listen(connection)
             except LogDiscontinued:
@@ -156,7 +156,6 @@ class PostgresListener:
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:
         listening: set[str] = set()
-        await self._continuity.check(connection)  # before it passes anything on
         # For notifications that arrive together with a statement's result.
         connection.add_notify_handler(lambda notify: self._notified(notify.channel, notify.payload.encode()))
         while True:

@@ -164,8 +164,7 @@ class Tail:
 
     async def _connected(self) -> AsyncConnection[Any]:
         if self._connection is None:
-            self._connection = await connect(self._dsn)
-            await self._continuity.check(self._connection)
+            self._connection = await connect(self._dsn, self._continuity)
         return self._connection
 
     async def _disconnect(self) -> None:

@@ -55,7 +55,7 @@ def most_connections(settings: Settings) -> int:
 async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlette:
     """The ASGI application. What must be closed later is entered into `stack`."""
     backing, settings = plane.backing, plane.backing.settings
-    pool = await open_pool(backing.dsn, size=POOL_SIZE)
+    pool = await open_pool(backing.dsn, plane.continuity, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
     recorded = S3RecordedWorkspaces(plane.objects, plane.object_threads)
     return create_app(

@@ -32,6 +32,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         managers={name: wire_names(name) for name in PROCESS_MANAGERS},
         control=plane.process_managers,
         commands=plane.process_manager_commands,
+        continuity=plane.continuity,
     )
     effects = EffectWorker(
         ledger=plane.ledger,
@@ -63,7 +64,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         "runs": plane.run_worker.run(),
         "parked runs": LookAtParkedRuns(parked=plane.parked_runs, runs=plane.runs, workers=plane.session_workers).run(),
         "projections": plane.reads.projector.run(),
-        "event index": EventIndexer(plane.backing.dsn, plane.listener.position).run(),
+        "event index": EventIndexer(plane.backing.dsn, plane.listener.position, plane.continuity).run(),
         "schedule": schedule(plane).run(),
         "presence": Presence(
             processes=plane.worker_processes,

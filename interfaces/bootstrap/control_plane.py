@@ -133,17 +133,17 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams, continuity=continuity)
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
-    pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
+    pool = await open_untried_pool(dsn, continuity, size=POOL_SIZE, synchronous_commit="off")
     stack.push_async_callback(pool.close)
     owner = settings.run_queue_owner or f"{os.uname().nodename}-{os.getpid()}"
-    reads = await open_reads(dsn, store, listener, owner, stack)
+    reads = await open_reads(dsn, store, listener, owner, stack, continuity)
     session = await object_store_session(backing.object_store)
     redact = installation_redaction(backing)
     workers_store = await worker_store(backing, session, redact, stack)
     runtime, providers = worker_runtime(backing, workers_store, redact)
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, workers_store))
-    sessions, runs = await _aggregates(dsn, store, run_quotas(settings), stack)
+    sessions, runs = await _aggregates(dsn, store, continuity, run_quotas(settings), stack)
     session_quotas = SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=hourly_quotas(settings))
     storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
     await serve_store(workers_store, backing, session, storage, unavailable=LOG_OUT_OF_REACH, stack=stack)
@@ -261,9 +261,9 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
 
 
 async def _aggregates(
-    dsn: str, store: GroupCommitEventStore, quotas: RunQuotas, stack: AsyncExitStack
+    dsn: str, store: GroupCommitEventStore, continuity: LogContinuity, quotas: RunQuotas, stack: AsyncExitStack
 ) -> tuple[Sessions, Runs]:
-    pool = await open_snapshot_pool(dsn)
+    pool = await open_snapshot_pool(dsn, continuity)
     stack.push_async_callback(pool.close)
     sessions: Sessions = Aggregates(
         store=store,

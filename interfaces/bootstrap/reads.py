@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from application.operations.consumer_control import ProjectionControl
 from application.ports.event_store import EventStore
 from infrastructure.postgres.connections import open_pool
+from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.projector.projector import Projector
@@ -36,12 +37,17 @@ def projection_control(store: EventStore) -> ProjectionControl:
 
 
 async def open_reads(
-    dsn: str, store: GroupCommitEventStore, listener: PostgresListener, holder: str, stack: AsyncExitStack
+    dsn: str,
+    store: GroupCommitEventStore,
+    listener: PostgresListener,
+    holder: str,
+    stack: AsyncExitStack,
+    continuity: LogContinuity,
 ) -> ReadSide:
     """What must be closed later is entered into `stack`. `holder`: this process's name in the table of projections."""
     pool = await open_pool(dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
-    build_pool = await open_pool(dsn, size=PAST_POOL_SIZE, **BUILD_SETTINGS)
+    build_pool = await open_pool(dsn, continuity, size=PAST_POOL_SIZE, **BUILD_SETTINGS)
     stack.push_async_callback(build_pool.close)
     control = projection_control(store)
     past = PastVersions(build_pool, control)
@@ -51,5 +57,5 @@ async def open_reads(
         progress=await stack.enter_async_context(PostgresProjectionProgress(pool, listener)),
         administration=PostgresProjectionAdministration(pool, control),
         past=past,
-        projector=Projector(dsn, control=control, end_of_log=listener.position, holder=holder),
+        projector=Projector(dsn, control=control, end_of_log=listener.position, holder=holder, continuity=continuity),
     )

@@ -23,6 +23,7 @@ from application.ports.snapshots import Snapshot
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import DEFAULT_TENANT
 from infrastructure.postgres.connections import Pool, open_pool
+from infrastructure.postgres.continuity import LogContinuity
 
 State = TypeVar("State")
 
@@ -56,9 +57,9 @@ def _sources(folder: Traversable, path: str) -> list[tuple[bytes, bytes]]:
     return found
 
 
-async def open_snapshot_pool(dsn: str) -> Pool:
+async def open_snapshot_pool(dsn: str, continuity: LogContinuity | None = None) -> Pool:
     """Connections for snapshots alone: their commits don't wait for the disk that the log's appends wait for."""
-    return await open_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
+    return await open_pool(dsn, continuity, size=POOL_SIZE, synchronous_commit="off")
 
 
 class PostgresAggregateSnapshots(Generic[State]):

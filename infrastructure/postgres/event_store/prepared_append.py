@@ -41,10 +41,8 @@ class AsyncAppendConnection:
     @classmethod
     async def open(cls, dsn: str, continuity: LogContinuity | None = None) -> "AsyncAppendConnection":
         """Raises psycopg.Error, and LogDiscontinued if the log that it leads to is not the one of `continuity`."""
-        connection = await connect(dsn, **_SETTINGS)
+        connection = await connect(dsn, continuity, **_SETTINGS)
         try:
-            if continuity is not None:
-                await continuity.check(connection)
             for statement in _STATEMENTS:
                 await connection.execute(sql.query(statement))
         except BaseException:

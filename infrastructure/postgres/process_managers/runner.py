@@ -34,6 +34,8 @@ from application.task_cancellation import cancel_and_wait
 from domain.operations.log_consumer import BlockingEvent, blocking_event
 from domain.operations.process_managers import PROCESS_MANAGER
 from infrastructure.postgres.connections import connect
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.event_store.errors import LogDiscontinued
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PositionSignal
@@ -71,7 +73,8 @@ Connection = psycopg.AsyncConnection[Any]
 
 
 class ProcessManagerRunner:
-    """`run` works until it is cancelled. `managers`: by name, the wire names that each waits for."""
+    """`run` works until it is cancelled, or raises LogDiscontinued. `managers`: by name, the wire names that each waits
+    for. `continuity`: of the process's log."""
 
     def __init__(
         self,
@@ -83,8 +86,9 @@ class ProcessManagerRunner:
         managers: Mapping[str, Sequence[str]],
         control: ProcessManagerControl,
         commands: ProcessManagerCommands,
+        continuity: LogContinuity | None = None,
     ) -> None:
-        self._dsn, self._store, self._position = dsn, store, position
+        self._dsn, self._store, self._position, self._continuity = dsn, store, position, continuity
         self._outcomes_of, self._managers = outcomes_of, managers
         self._control, self._commands = control, commands
         self._given_up: dict[str, float] = {}
@@ -92,8 +96,10 @@ class ProcessManagerRunner:
     async def run(self) -> None:
         while True:
             try:
-                async with await connect(self._dsn, **SESSION) as connection:
+                async with await connect(self._dsn, self._continuity, **SESSION) as connection:
                     await self._lead(connection)
+            except LogDiscontinued:
+                raise
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("the process managers lost their connection, connecting again: %s", error)
             except Exception:

@@ -23,7 +23,8 @@ from application.operations.consumer_control import ProjectionControl
 from domain.operations.log_consumer import BlockingEvent, blocking_event, describe
 from domain.operations.projections import PROJECTION, RecordRebuilt
 from infrastructure.postgres.connections import connect
-from infrastructure.postgres.event_store.errors import EventStoreUnavailable
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.event_store.errors import EventStoreUnavailable, LogDiscontinued
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.postgres.projector.batch import BatchRejected, CheckpointMoved, apply_one_by_one, commit, fold_page
 from infrastructure.postgres.projector.failing_pages import FailingPages, PageFailed
@@ -65,10 +66,11 @@ class Projector:
         rebuild_page_positions: int = REBUILD_PAGE_POSITIONS,
         cached_rows: int = CACHED_ROWS,
         holder: str = "",
+        continuity: LogContinuity | None = None,
     ) -> None:
         """`page_positions`: how much of the log is folded in one transaction. `holder` names this process in the
-        status; by default `{host}:{pid}`."""
-        self._dsn, self._end_of_log = dsn, end_of_log
+        status; by default `{host}:{pid}`. `continuity`: of the process's log."""
+        self._dsn, self._end_of_log, self._continuity = dsn, end_of_log, continuity
         self._projections = {projection.name: projection for projection in projections}
         self._page_positions, self._rebuild_page_positions = page_positions, rebuild_page_positions
         self._cached_rows = cached_rows
@@ -84,9 +86,11 @@ class Projector:
         delay = FIRST_RETRY_DELAY_SECONDS
         while True:
             try:
-                async with await connect(self._dsn, synchronous_commit="off", **SILENCE) as connection:
+                async with await self._connected() as connection:
                     async for _ in self._rounds(connection):
                         delay = FIRST_RETRY_DELAY_SECONDS
+            except LogDiscontinued:
+                raise
             except CheckpointMoved as moved:
                 _logger.info("another process projects now", extra={"reason": str(moved)})
             except PageFailed as failed:
@@ -95,6 +99,9 @@ class Projector:
                 _logger.warning("projecting stopped, trying again", extra={"error": str(error)})
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY_DELAY_SECONDS)
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        return await connect(self._dsn, self._continuity, synchronous_commit="off", **SILENCE)
 
     async def _rounds(self, connection: AsyncConnection[Any]) -> AsyncIterator[None]:
         self._held.clear()

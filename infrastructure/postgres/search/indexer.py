@@ -12,6 +12,8 @@ import sql
 from application.turns import Share, Turn
 from domain.record import Metadata
 from infrastructure.postgres.connections import connect
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.event_store.errors import LogDiscontinued
 from infrastructure.postgres.event_store.reading import decode_metadata
 from infrastructure.postgres.listener import PositionSignal
 from projections.search_terms import VERSION, terms_of_payload
@@ -26,16 +28,19 @@ log = logging.getLogger(__name__)
 
 
 class EventIndexer:
-    """`run` works until it is cancelled. `end_of_log` follows the log."""
+    """`run` works until it is cancelled, or raises LogDiscontinued. `end_of_log` follows the log, `continuity` is that
+    of the process's log."""
 
-    def __init__(self, dsn: str, end_of_log: PositionSignal) -> None:
-        self._dsn, self._end_of_log, self._share = dsn, end_of_log, Share()
+    def __init__(self, dsn: str, end_of_log: PositionSignal, continuity: LogContinuity | None = None) -> None:
+        self._dsn, self._end_of_log, self._continuity, self._share = dsn, end_of_log, continuity, Share()
 
     async def run(self) -> None:
         while True:
             try:
-                async with await connect(self._dsn, **SESSION) as connection:
+                async with await connect(self._dsn, self._continuity, **SESSION) as connection:
                     await self._lead(connection)
+            except LogDiscontinued:
+                raise
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("the index of the log lost its connection, connecting again: %s", error)
             except Exception:

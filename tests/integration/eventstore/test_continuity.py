@@ -8,15 +8,24 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from application.operations.consumer_control import ProcessManagerControl, ProjectionControl
 from application.ports.event_store import LogWentBack
+from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
+from infrastructure.postgres.connections import open_pool
 from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.errors import EventStoreUnavailable
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
-from infrastructure.postgres.listener import PostgresListener
+from infrastructure.postgres.listener import PositionSignal, PostgresListener
+from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
+from infrastructure.postgres.projector.projector import Projector
+from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.streams.hub import StreamHub
+from infrastructure.system_clock import now
+from projections.catalogue import PROJECTIONS
 from tests.support.async_run import run
 from tests.support.backends import kill_backends
 from tests.support.log_events import new_events
+from tests.support.process_managers import commands, rows
 
 LOSE_THE_LAST = "DELETE FROM events WHERE position = (SELECT max(position) FROM events)"
 REPLACE_THE_LAST = "UPDATE events SET event_id = 'another' WHERE position = (SELECT max(position) FROM events)"
@@ -106,5 +115,73 @@ def test_a_log_that_was_replaced_under_living_connections_is_noticed_by_the_cloc
                     await continuity.until_broken()
             with pytest.raises(LogWentBack):
                 await store.append("run:1", 2, new_events("third"))
+
+    run(scenario())
+
+
+async def followed(dsn: str, consumer: str, store: GroupCommitEventStore, continuity: LogContinuity) -> None:
+    """Run one of those that keep a checkpoint; it believes that the log ends at position 50."""
+    end = PositionSignal()
+    end.advance(50)
+    match consumer:
+        case "process managers":
+            await ProcessManagerRunner(
+                dsn=dsn,
+                store=store,
+                position=end,
+                outcomes_of=outcomes_of,
+                managers={name: wire_names(name) for name in PROCESS_MANAGERS},
+                control=ProcessManagerControl(store=store, clock=now),
+                commands=commands(store),
+                continuity=continuity,
+            ).run()
+        case "projections":
+            control = ProjectionControl(store=store, clock=now, names=[each.name for each in PROJECTIONS])
+            await Projector(dsn, control=control, end_of_log=end, continuity=continuity).run()
+        case _:
+            await EventIndexer(dsn, end, continuity).run()
+
+
+@pytest.mark.parametrize(
+    ("consumer", "checkpoints"),
+    [
+        ("process managers", "SELECT position FROM process_manager_checkpoint"),
+        ("projections", "SELECT position FROM projection_versions"),
+        ("index of the log", "SELECT position FROM event_index_checkpoint"),
+    ],
+)
+def test_nothing_that_follows_the_log_moves_its_checkpoint_in_another_one(
+    database: str, consumer: str, checkpoints: LiteralString
+) -> None:
+    async def scenario() -> None:
+        continuity = LogContinuity()
+        async with GroupCommitEventStore(database, continuity=continuity) as store:
+            await store.append("run:1", 0, new_events("first", "second"))
+            await asyncio.to_thread(fail_over, database)
+            before = await rows(database, checkpoints)
+            async with asyncio.timeout(60):
+                with pytest.raises(LogWentBack):
+                    await followed(database, consumer, store, continuity)
+            assert await rows(database, checkpoints) == before
+
+    run(scenario())
+
+
+def test_a_pool_writes_nothing_into_another_log(database: str) -> None:
+    async def scenario() -> None:
+        continuity = LogContinuity()
+        async with (
+            GroupCommitEventStore(database, continuity=continuity) as store,
+            await open_pool(database, continuity, size=1) as pool,
+        ):
+            async with pool.connection() as connection:
+                await connection.execute("DELETE FROM idempotency_keys")
+            await store.append("run:1", 0, new_events("first", "second"))
+            await asyncio.to_thread(fail_over, database)
+            async with pool.connection() as connection:
+                await connection.execute("SELECT * FROM idempotency_keys")
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    await connection.execute("DELETE FROM idempotency_keys")
+            assert "at position 2" in continuity.broken
 
     run(scenario())
