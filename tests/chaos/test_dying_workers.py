@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 
@@ -18,6 +18,15 @@ WORKERS = 3
 KILL_EVERY = 6
 """Runs that have ended between two kills: by the clock, a machine that is slow would never get anywhere."""
 PATIENCE_S = 180
+STANDING: tuple[LiteralString, ...] = (
+    "SELECT now(), max(position) FROM events",
+    "SELECT * FROM process_manager_checkpoint",
+    "SELECT * FROM run_queue WHERE state <> 'done'",
+    "SELECT * FROM effects WHERE state NOT IN ('done', 'obsolete')",
+    "SELECT * FROM worker_places",
+    "SELECT position, stream, seq, type, recorded_at FROM events ORDER BY position DESC LIMIT 20",
+    "SELECT pid, state, wait_event, query_start, left(query, 100) FROM pg_stat_activity WHERE datname IS NOT NULL",
+)
 
 
 @contextmanager
@@ -37,9 +46,17 @@ def ended(parts: Installation, at_least: int) -> int:
     while (now := int(parts.rows(statement)[0][0])) < at_least:
         if now > seen:
             seen, deadline = now, time.monotonic() + PATIENCE_S
-        assert time.monotonic() < deadline, f"{now} of {at_least} ended, no more for long\n{parts.worker_log()}"
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"{now} of {at_least} ended, no more for long\n{standing(parts)}\n{parts.worker_log()}"
+            )
         time.sleep(0.1)
     return now
+
+
+def standing(parts: Installation) -> str:
+    """What is still to be done, who holds it, and how far the process managers have got."""
+    return "\n".join(str(row) for statement in STANDING for row in parts.rows(statement))
 
 
 def of_run(n: int, sessions: int) -> dict[str, Any]:
