@@ -2,6 +2,7 @@
 and everything that derives from them, as a process with all its background tasks leaves it when nothing is left to do.
 
 As a program: DSN EVENTS. Prints the last position, the sessions, and the bytes on disk beyond those of an empty log.
+With `follow` for EVENTS it is the process of the process managers and the search index, until it is terminated.
 """
 
 import asyncio
@@ -20,12 +21,12 @@ from _queue_ours import BEHIND
 from application.operations.consumer_control import ProcessManagerControl
 from application.process_managers.commands import SentPage
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
-from application.task_cancellation import cancel_and_wait
 from domain.event import Event
 from domain.identifiers import session_stream
 from domain.session import events as s
 from infrastructure.postgres.connections import Pool
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
+from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.migrations import migrate
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
@@ -85,26 +86,35 @@ async def written(dsn: str, events: int) -> Written:
         empty = _bytes(connection)
     sessions = max(1, round(events / EVENTS_PER_SESSION))
     async with projection_harness(dsn) as harness, harness.projector():
-        position = harness.listener.position
-        process_managers = ProcessManagerRunner(
-            dsn=dsn,
-            store=harness.store,
-            position=position,
-            outcomes_of=outcomes_of,
-            managers={name: wire_names(name) for name in PROCESS_MANAGERS},
-            control=ProcessManagerControl(store=harness.store, clock=lambda: datetime.now(UTC)),
-            commands=NoCommands(),  # type: ignore[arg-type]
-        )
-        others = [asyncio.create_task(work.run()) for work in (process_managers, EventIndexer(dsn, position))]
-        last = await _appended(harness.store, sessions)
-        while await _behind(harness.pool) < last:  # noqa: ASYNC110  # seen by polling, as nothing tells of all of them
-            await asyncio.sleep(0.1)
-        await cancel_and_wait(others)
+        following = await asyncio.create_subprocess_exec(sys.executable, __file__, dsn, "follow")
+        try:
+            last = await _appended(harness.store, sessions)
+            while await _behind(harness.pool) < last:
+                assert following.returncode is None, "the process managers and the search index have ended"
+                await asyncio.sleep(0.1)
+        finally:
+            if following.returncode is None:
+                following.terminate()
+            await following.wait()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(LEFT)
         for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
             connection.execute(statement)
         return Written(last, sessions, _bytes(connection) - empty)
+
+
+async def follow(dsn: str) -> None:
+    async with GroupCommitEventStore(dsn) as store, PostgresListener(dsn) as listener:
+        process_managers = ProcessManagerRunner(
+            dsn=dsn,
+            store=store,
+            position=listener.position,
+            outcomes_of=outcomes_of,
+            managers={name: wire_names(name) for name in PROCESS_MANAGERS},
+            control=ProcessManagerControl(store=store, clock=lambda: datetime.now(UTC)),
+            commands=NoCommands(),  # type: ignore[arg-type]
+        )
+        await asyncio.gather(process_managers.run(), EventIndexer(dsn, listener.position).run())
 
 
 async def _appended(store: GroupCommitEventStore, sessions: int) -> int:
@@ -123,6 +133,8 @@ def _bytes(connection: "psycopg.Connection[Any]") -> int:
     return int(row[0])
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and sys.argv[2] == "follow":
+    uvloop.run(follow(sys.argv[1]))
+elif __name__ == "__main__":
     made = uvloop.run(written(sys.argv[1], int(sys.argv[2])))
     sys.stdout.write(msgspec.json.encode(made).decode() + "\n")

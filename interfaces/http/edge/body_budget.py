@@ -15,7 +15,7 @@ from interfaces.http_conventions.problems import unavailable
 
 SMALL_BODY_BYTES = 64 * 1024
 """A body up to this size never waits, so that a cancel gets through while large bodies queue."""
-BUDGET_BYTES = 2 * MAX_BODY_BYTES
+BUDGET_BYTES = MAX_BODY_BYTES + MAX_BODY_BYTES // 2
 """While it is handled, a body takes about four times its size: decoded, as events, encoded, on its way to Postgres."""
 MAX_WAIT_S = 20.0
 RETRY_AFTER_S = 5
