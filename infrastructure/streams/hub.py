@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Self
 
-from application.ports.event_streams import EventFilter, EventPage, StreamRefused
+from application.ports.event_streams import ByteStream, EventFilter, EventPage, StreamRefused
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream
 from infrastructure.postgres.continuity import LogContinuity
@@ -19,6 +19,7 @@ from infrastructure.postgres.event_store.event_json import event_json
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.streams.client_stream import ClientStream, LogReading, LogUnavailable
+from infrastructure.streams.closed_stream import ClosedStream
 from infrastructure.streams.feed_frames import is_past, matches
 from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import FeedLog, RunLog
@@ -129,19 +130,19 @@ class StreamHub:
         """As the LogTail port says."""
         return await self._ends.wait(stream, after_seq, timeout, self._last_seq)
 
-    async def open_run(self, run_id: str, cursor: int) -> ClientStream | None:
+    async def open_run(self, run_id: str, cursor: int, *, closing_frames: bool = False) -> ByteStream | None:
         """As the EventStreams port says."""
         with self._slot():
             try:
                 head = await self._reader.run_head(run_id)
+                if head is None:
+                    raise NotFound(f"no run {run_id!r} is known")
+                if cursor > head.last_seq:
+                    raise InvalidInput("cursor", f"{cursor} is beyond the run's last event, {head.last_seq}")
+                if head.over and cursor == head.last_seq:
+                    return ClosedStream(await self._reader.closing_frames(head)) if closing_frames else None
             except LogUnavailable as error:
                 raise _unavailable(error) from error
-            if head is None:
-                raise NotFound(f"no run {run_id!r} is known")
-            if cursor > head.last_seq:
-                raise InvalidInput("cursor", f"{cursor} is beyond the run's last event, {head.last_seq}")
-            if head.over and cursor == head.last_seq:
-                return None
             stream = run_stream(run_id)
             topic = self._runs.setdefault(stream, RunTopic(head.identity))
             log = RunLog(topic, self._reader, self._recent, last_seq=head.last_seq)

@@ -80,6 +80,15 @@ class LogReader:
         identity = identity_of(run_id, decode(wire_name, version, payload))
         return RunHead(identity=identity, last_seq=last_seq, over=finished or identity.blocked)
 
+    async def closing_frames(self, head: RunHead) -> bytes:
+        """The derived frames after the last event of a run that is over, from its run.status on."""
+        frames, last = RunFrames(head.identity), head.last_seq - 1
+        status = b""
+        for row in await self.run_rows(head.identity.run_id, last, 1):
+            if row.type in FOLLOWED_BY_STATUS:
+                status = frames.status(row.type, row.schema_version, row.payload, row.occurred_at)
+        return status + frames.caught_up + frames.closed
+
     async def run_frames(self, frames: RunFrames, run_id: str, after_seq: int, max_bytes: int) -> tuple[LogBatch, bool]:
         """A batch of frames built by the database, and whether the next event must be upcast in Python."""
         row = (

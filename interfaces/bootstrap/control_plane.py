@@ -33,6 +33,7 @@ from application.runs.session_quotas import SessionQuotas
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
+from application.sessions.titles import SessionTitles, TitleSessions
 from application.sessions.worker_storage import WorkerStorage
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
@@ -43,6 +44,8 @@ from domain.run.values import RunSpec
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
+from domain.session.title import decide as decide_title
+from domain.session.title import evolve as evolve_title
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
@@ -99,6 +102,7 @@ class ControlPlane:
     session_workers: SessionWorkers
     syncs: WorkspaceSyncs
     session_commands: SessionCommands
+    session_titles: TitleSessions
     run_commands: RunCommands
     callbacks: RecordCallbacks
     run_worker: RunWorker
@@ -213,6 +217,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             clock=now,
             new_id=new_id,
         ),
+        session_titles=TitleSessions(_titles(store), redact),
         run_commands=run_commands,
         reconcile_log=reconcile_log,
         process_managers=ProcessManagerControl(store=store, clock=now),
@@ -282,6 +287,10 @@ async def _aggregates(
         snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
     )
     return sessions, runs
+
+
+def _titles(store: GroupCommitEventStore) -> SessionTitles:
+    return Aggregates(store=store, clock=now, stream_of=session_stream, decide=decide_title, evolve=evolve_title)
 
 
 def _execution_ports(

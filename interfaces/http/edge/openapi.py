@@ -137,7 +137,7 @@ def _responses(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
 def problem_statuses(endpoint: Endpoint) -> set[int]:
     """The statuses of the problems that an endpoint can answer with."""
     statuses = {400, *endpoint.errors}
-    if endpoint.method == "POST":
+    if endpoint.method != "GET":
         statuses |= {409, 413, 415}
     if endpoint.access != "open":
         statuses |= {401, 403, 429, 503}
