@@ -82,11 +82,12 @@ class LogReader:
 
     async def closing_frames(self, head: RunHead) -> bytes:
         """The derived frames after the last event of a run that is over, from its run.status on."""
-        frames, last = RunFrames(head.identity), head.last_seq - 1
-        status = b""
-        for row in await self.run_rows(head.identity.run_id, last, 1):
-            if row.type in FOLLOWED_BY_STATUS:
-                status = frames.status(row.type, row.schema_version, row.payload, row.occurred_at)
+        frames, run_id = RunFrames(head.identity), head.identity.run_id
+        rows = await self.run_rows(run_id, head.last_seq - 1, 1)
+        if head.identity.blocked and rows[0].type != FINISHED:
+            rows = await self.run_rows(run_id, 0, 1)
+        last = rows[0]
+        status = frames.status(last.type, last.schema_version, last.payload, last.occurred_at)
         return status + frames.caught_up + frames.closed
 
     async def run_frames(self, frames: RunFrames, run_id: str, after_seq: int, max_bytes: int) -> tuple[LogBatch, bool]:

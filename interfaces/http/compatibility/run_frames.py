@@ -33,7 +33,7 @@ def accepted(run_id: str, provider: str, queued_at: datetime) -> bytes:
     )
 
 
-def with_older_names(todo_updates: bool) -> Callable[[bytes], bytes]:
+def with_older_names(*, todo_updates: bool) -> Callable[[bytes], bytes]:
     """What translates whole frames of a run. `todo_updates`: with those derived from a snapshot."""
 
     def translate(frames: bytes) -> bytes:

@@ -135,7 +135,8 @@ async def start(call: ApiCall[StartBody, StartQuery]) -> JsonAnswer | Response:
     if call.wants_events:
         (first,) = await call.deps.store.read_stream(run_stream(run_id), limit=1)
         wire = RunStreamWire(
-            first=accepted(run_id, spec.provider, first.occurred_at), translate=with_older_names(call.query.compat)
+            first=accepted(run_id, spec.provider, first.occurred_at),
+            translate=with_older_names(todo_updates=call.query.compat),
         )
         return await stream_run(call.request, call.deps.streams, run_id, wire)
     ended = await call.deps.runs.wait_for_end(run_id, call.query.wait_ms / 1000)
@@ -217,7 +218,7 @@ async def list_runs(call: ApiCall[None, ListRunsQuery]) -> JsonAnswer:
 
 
 async def stream(call: ApiCall[None, StreamQuery]) -> Response:
-    wire = RunStreamWire(translate=with_older_names(call.query.compat))
+    wire = RunStreamWire(translate=with_older_names(todo_updates=call.query.compat))
     if call.query.replay:
         return await replay_run(call.request, call.deps.streams, call.path["runId"], call.query.speed, wire)
     return await stream_run(call.request, call.deps.streams, call.path["runId"], wire)
