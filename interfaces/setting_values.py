@@ -115,7 +115,7 @@ def _origins(text: str) -> frozenset[str]:
 
 def _origin(entry: str, number: int) -> str:
     parts = urlsplit(entry)
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "*" in entry:
         raise InvalidValue(f"entry {number} is no origin; there are no wildcards")
     if entry != f"{parts.scheme}://{parts.netloc}" or entry != entry.lower() or "@" in entry:
         raise InvalidValue(f"entry {number} is more than an origin, or not in lower case")

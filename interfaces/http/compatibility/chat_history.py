@@ -90,6 +90,12 @@ class Chat(AnswerBody, frozen=True, kw_only=True):
     as_of_position: int
 
 
+class RetitledChat(Chat, frozen=True, kw_only=True):
+    """A chat as it is once its title is recorded; without one in the request nothing is."""
+
+    position: int
+
+
 class TitledChat(AnswerBody, frozen=True, kw_only=True):
     """`position`: a read with this `minPosition` has the title."""
 
@@ -124,9 +130,12 @@ async def get_chat(call: ApiCall[None, ChatQuery]) -> JsonAnswer:
 
 
 async def put_chat(call: ApiCall[ChatTitleBody, Query]) -> JsonAnswer:
-    _, position = await _titled(call, call.path["chatId"])
-    await reached(call, CHATS.name, position)
-    return JsonAnswer(await _chat(call, limit=100, cursor=None))
+    position = None
+    if call.body.title is not None:
+        _, position = await _titled(call, call.path["chatId"])
+        await reached(call, CHATS.name, position)
+    chat = await _chat(call, limit=100, cursor=None)
+    return JsonAnswer(RetitledChat(**msgspec.structs.asdict(chat), position=position or chat.as_of_position))
 
 
 async def _titled(call: ApiCall[Any, Any], chat_id: str) -> tuple[str, int]:
@@ -250,8 +259,9 @@ ENDPOINTS = (
         tag=_TAG,
         summary="Record a chat's title; its messages are what the log has",
         body=ChatTitleBody,
-        answers={200: Chat},
+        body_optional=True,
+        answers={200: RetitledChat},
         command=True,
-        errors=(503,),
+        errors=(404, 503),
     ),
 )

@@ -110,6 +110,7 @@ def _decoded(endpoint: Endpoint, request: Request, raw: bytearray) -> Any:
     if not raw and (endpoint.body is None or endpoint.body_optional):
         return endpoint.body() if endpoint.body else None
     bodies.check_json_content(request)
+    bodies.check_text(raw)
     return bodies.decode_body(raw, endpoint.decoder)
 
 

@@ -186,6 +186,7 @@ def test_bad_input_is_refused_by_its_field(client: httpx.Client, body: dict[str,
 
 def test_an_unknown_chat_and_bad_queries(client: httpx.Client) -> None:
     problem(client.get(f"{PATH}/nobody-named-this"), 404)
+    problem(client.put(f"{PATH}/nobody-named-this", json={"messages": []}), 404)
     assert fields(client.get(PATH, params={"userId": "no user"})) == ["userId"]
     assert fields(client.get(PATH, params={"cursor": "x"})) == ["cursor"]
     assert fields(client.put(f"{PATH}/cleanup", json={"title": "a"})) == ["chatId"]

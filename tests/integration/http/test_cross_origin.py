@@ -64,7 +64,8 @@ def test_a_page_may_read_answers_errors_and_when_to_come_again(browser: httpx.Cl
 
 
 def test_a_page_may_read_a_stream(browser: httpx.Client) -> None:
-    run = browser.post("/api/runs/queue/enqueue", json={"provider": "scripted"}, headers=BEARER).json()["runId"]
+    body = {"provider": "scripted", "messages": [{"role": "user", "content": "echo hi"}]}
+    run = browser.post("/api/runs/queue/enqueue", json=body, headers=BEARER).json()["runId"]
     assert browser.post(f"/api/runs/{run}/stop", headers=BEARER).json()["ok"] is True
     answer = browser.get(f"/api/runs/{run}/stream", headers={"origin": PORTAL, **BEARER})
     assert answer.headers["access-control-allow-origin"] == PORTAL

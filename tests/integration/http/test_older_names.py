@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from domain.run.events import RunFinished
 from interfaces.http.compatibility import __file__ as room
 from tests.architecture.test_repository import REPOSITORY
+from tests.support.api_server import ApiServer
 from tests.support.problems import fields
+from tests.support.recorded import new_event
 
 RUN = {"provider": "scripted", "messages": [{"role": "user", "content": "echo hi"}]}
 TABLE = REPOSITORY / "docs/reference/compatibility.md"
@@ -144,7 +147,7 @@ def test_a_start_says_at_once_that_it_is_accepted_with_a_cursor_that_misses_noth
     assert [name for _, name, _ in closing] == ["run.status", "caught-up", "run.closed"]
 
 
-def test_the_frames_of_a_stream_have_the_older_forms(client: httpx.Client, run_id: str) -> None:
+def test_the_frames_of_a_stream_have_the_older_forms(api: ApiServer, client: httpx.Client, run_id: str) -> None:
     snapshot = {"todos": [{"todoId": "a", "content": "eat"}, {"todoId": "b", "content": "sleep"}]}
     report(
         client,
@@ -153,7 +156,9 @@ def test_the_frames_of_a_stream_have_the_older_forms(client: httpx.Client, run_i
         {"type": "todo.snapshot", "payload": snapshot},
         {"type": "run.warning", "warning": "slow", "code": "late"},
     )
-    ok(client.post(f"/api/runs/{run_id}/stop"))
+    stream = f"run:{run_id}"
+    over = new_event(RunFinished(outcome="canceled", exported=False), f"{run_id}/end")
+    api.run(api.deps.store.append(stream, api.run(api.deps.store.last_seq(stream)), [over]))
     for query in ({}, {"replay": True, "speed": 0}):
         plain = frames(client.get(f"/api/runs/{run_id}/stream", params=query))
         by_name = {name: data for _, name, data in plain}
