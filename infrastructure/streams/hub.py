@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Self
 
 from application.ports.event_streams import ByteStream, EventFilter, EventPage, StreamRefused
@@ -25,7 +26,7 @@ from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import FeedLog, RunLog
 from infrastructure.streams.recent_events import RecentEvent, RecentEvents
 from infrastructure.streams.replay_stream import ReplayStream
-from infrastructure.streams.run_frames import RunFrames
+from infrastructure.streams.run_frames import PayloadForms, RunFrames
 from infrastructure.streams.stream_ends import StreamEnds
 from infrastructure.streams.tail import POLL_SECONDS, Tail, log_failure
 from infrastructure.streams.topic import FeedTopic, RunTopic, Topic
@@ -44,7 +45,7 @@ _logger = logging.getLogger(__name__)
 class StreamHub:
     """Use as an async context manager, or `start` and `close` it. `announcements`: the position of the process's
     PostgresListener. `readers`: the number of connections for reading the log; the tail has one more. `continuity`:
-    of the process's log."""
+    of the process's log. `forms`: of what the frames of runs show otherwise than it is stored."""
 
     def __init__(
         self,
@@ -55,11 +56,13 @@ class StreamHub:
         max_streams: int = MAX_STREAMS,
         readers: int = READERS,
         continuity: LogContinuity | None = None,
+        forms: PayloadForms = MappingProxyType({}),
         poll_seconds: float = POLL_SECONDS,
         heartbeat_seconds: int = HEARTBEAT_SECONDS,
         stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
         self._max_streams, self._stuck_seconds = max_streams, stuck_seconds
+        self._forms = forms
         self._reader = LogReader(dsn, tenant=tenant, connections=readers)
         self._tail = Tail(
             dsn,
@@ -144,7 +147,7 @@ class StreamHub:
             except LogUnavailable as error:
                 raise _unavailable(error) from error
             stream = run_stream(run_id)
-            topic = self._runs.setdefault(stream, RunTopic(head.identity))
+            topic = self._runs.setdefault(stream, RunTopic(head.identity, self._forms))
             log = RunLog(topic, self._reader, self._recent, last_seq=head.last_seq)
             return self._opened_stream(topic, log, cursor, lambda: self._runs.pop(stream))
 
@@ -169,7 +172,7 @@ class StreamHub:
 
             stream = ReplayStream(
                 self._reader,
-                RunFrames(head.identity),
+                RunFrames(head.identity, self._forms),
                 run_id,
                 after=cursor,
                 last_seq=head.last_seq,

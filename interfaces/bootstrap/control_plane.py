@@ -73,6 +73,7 @@ from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import installation_redaction, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
 from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
+from interfaces.http.compatibility.run_frames import OLDER_FORMS
 from interfaces.store_server import StoreServer
 
 POOL_SIZE = 8
@@ -134,7 +135,13 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     store = await stack.enter_async_context(GroupCommitEventStore(dsn, continuity=continuity))
     listener = await stack.enter_async_context(PostgresListener(dsn, continuity=continuity))
     hub = await stack.enter_async_context(
-        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams, continuity=continuity)
+        StreamHub(
+            dsn,
+            announcements=listener.position,
+            max_streams=settings.max_streams,
+            continuity=continuity,
+            forms=OLDER_FORMS,
+        )
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
     pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")

@@ -58,8 +58,8 @@ def from_list(event: Mapping[str, Any]) -> ShownEvent:
 def from_stream(data: Mapping[str, Any]) -> ShownEvent:
     """An event from a run's live stream or replay, whose payload is flattened into the envelope."""
     payload = {name: value for name, value in data.items() if name not in _ENVELOPE}
-    if data["type"] == "run.warning":
-        payload = {**payload, "warning": {"code": payload.pop("code"), "message": payload["warning"]}}
+    if data["type"] == "run.warning" and "code" in payload:
+        payload["warning"] = {"code": payload.pop("code"), "message": payload["warning"]}
     return ShownEvent(
         position=data["position"],
         stream=f"run:{data['runId']}",

@@ -68,6 +68,7 @@ from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.api import ADAPTER_ERRORS
 from interfaces.bootstrap.reads import projection_control
 from interfaces.http.app import create_app
+from interfaces.http.compatibility.run_frames import OLDER_FORMS
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
 from interfaces.http.edge.rates import CallerRates, RateLimits
@@ -179,7 +180,9 @@ async def open_dependencies(
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     recorded = recorded or OneFileRecorded()
     listener = await stack.enter_async_context(PostgresListener(dsn))
-    hub = await stack.enter_async_context(StreamHub(dsn, announcements=listener.position, max_streams=max_streams))
+    hub = await stack.enter_async_context(
+        StreamHub(dsn, announcements=listener.position, max_streams=max_streams, forms=OLDER_FORMS)
+    )
     pool = await open_pool(dsn, size=8)
     stack.push_async_callback(pool.close)
     past_pool = await open_pool(dsn, size=2, **BUILD_SETTINGS)

@@ -5,7 +5,7 @@ as `warning` and its `code` beside it, where the log has an object of both; and 
 followed by a `todo.update` frame for each of its items, derived and so without id.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +15,7 @@ from domain.record import time_text
 from domain.run.events import RunWarning, TodosReplaced, TodoUpdated
 from domain.run.values import Todo
 
-_TRANSLATED = tuple(
-    f"\nevent: {event.wire_name}\ndata: ".encode() for event in (TodoUpdated, TodosReplaced, RunWarning)
-)
+_SNAPSHOT = f"\nevent: {TodosReplaced.wire_name}\ndata: ".encode()
 _END = b"\n\n"
 _OF_DERIVED = ("runId", "sessionId", "provider", "ts")
 _LEFT_OUT = {"status": (_DEFAULTS := Todo(todo_id="", content="")).status, "order": _DEFAULTS.order}
@@ -33,40 +31,58 @@ def accepted(run_id: str, provider: str, queued_at: datetime) -> bytes:
     )
 
 
-def with_older_names(*, todo_updates: bool) -> Callable[[bytes], bytes]:
-    """What translates whole frames of a run. `todo_updates`: with those derived from a snapshot."""
-
-    def translate(frames: bytes) -> bytes:
-        if not any(mark in frames for mark in _TRANSLATED):
-            return frames
-        return b"".join(_translated(frame, todo_updates) for frame in frames.split(_END)[:-1])
-
-    return translate
+def with_todo_updates(frames: bytes) -> bytes:
+    """Whole frames of a run, with those that older clients get after a snapshot."""
+    if _SNAPSHOT not in frames:
+        return frames
+    return b"".join(frame + _END + _updates(frame) for frame in frames.split(_END)[:-1])
 
 
-def _translated(frame: bytes, todo_updates: bool) -> bytes:
-    mark = next((mark for mark in _TRANSLATED if mark in frame), None)
-    if mark is None:
-        return frame + _END
-    head, _, data = frame.partition(mark)
-    fields: dict[str, Any] = msgspec.json.decode(data)
-    derived = b""
-    if "todos" in fields:
-        fields["todos"] = [_todo(todo) for todo in fields["todos"]]
-        if todo_updates:
-            shared = {name: fields[name] for name in _OF_DERIVED}
-            derived = b"".join(_frame(TodoUpdated.wire_name, {**shared, "todo": todo}) for todo in fields["todos"])
-    elif "todo" in fields:
-        fields["todo"] = _todo(fields["todo"])
-    elif "warning" in fields:
-        warning = fields.pop("warning")
-        fields |= {"warning": warning["message"], "code": warning["code"]}
-    return head + mark + _encode(fields) + _END + derived
+def _updates(frame: bytes) -> bytes:
+    _, _, data = frame.partition(_SNAPSHOT)
+    snapshot: dict[str, Any] = msgspec.json.decode(data) if data else {}
+    if "todos" not in snapshot:
+        return b""
+    shared = {name: snapshot[name] for name in _OF_DERIVED}
+    return b"".join(_frame(TodoUpdated.wire_name, {**shared, "todo": todo}) for todo in snapshot["todos"])
+
+
+def _frame(wire_name: str, members: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (wire_name.encode(), _encode({"type": wire_name, **members}))
+
+
+def _one_todo(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload | {"todo": _todo(payload["todo"])}
+
+
+def _all_todos(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload | {"todos": [_todo(todo) for todo in payload["todos"]]}
 
 
 def _todo(stored: dict[str, Any]) -> dict[str, Any]:
     return stored | {name: stored.get(name, default) for name, default in _LEFT_OUT.items()}
 
 
-def _frame(wire_name: str, members: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (wire_name.encode(), _encode({"type": wire_name, **members}))
+def _warning(payload: dict[str, Any]) -> dict[str, Any]:
+    warning = payload["warning"]
+    return payload | {"warning": warning["message"], "code": warning["code"]}
+
+
+def _shown(form: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[bytes], bytes]:
+    """A form of payloads as they are stored. What this code can't read is shown as it is."""
+
+    def show(payload: bytes) -> bytes:
+        try:
+            return _encode(form(msgspec.json.decode(payload)))
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+            return payload
+
+    return show
+
+
+OLDER_FORMS: Mapping[str, Callable[[bytes], bytes]] = {
+    TodoUpdated.wire_name: _shown(_one_todo),
+    TodosReplaced.wire_name: _shown(_all_todos),
+    RunWarning.wire_name: _shown(_warning),
+}
+"""By the wire name of an event: the payload in the older form, of the one that is stored."""

@@ -30,16 +30,20 @@ HEADERS = {
 _CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
+def unchanged(frames: bytes) -> bytes:
+    return frames
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunStreamWire:
     """How the frames of a run's stream are sent. `first`: a frame before all others. `translate`: whole frames, as they
     are sent."""
 
     first: bytes = b""
-    translate: Callable[[bytes], bytes]
+    translate: Callable[[bytes], bytes] = unchanged
 
 
-_AS_IT_IS = RunStreamWire(translate=lambda frames: frames)
+_AS_IT_IS = RunStreamWire()
 
 
 async def stream_run(request: Request, streams: EventStreams, run_id: str, wire: RunStreamWire = _AS_IT_IS) -> Response:

@@ -10,11 +10,11 @@ from domain.identifiers import run_stream
 from domain.run.events import RunWarning
 from domain.run.state import Blocked, Run
 from domain.run.values import Warn
-from interfaces.http.compatibility.run_frames import accepted, with_older_names
+from interfaces.http.compatibility.run_frames import accepted, with_todo_updates
 from interfaces.http.compatibility.views import RunSnapshot, RunSummary, run_page, run_snapshot
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Speed, Text, WaitQuery
-from interfaces.http.edge.sse import RunStreamWire, replay_run, stream_run
+from interfaces.http.edge.sse import RunStreamWire, replay_run, stream_run, unchanged
 from interfaces.http.resources.events import EventView, event_view
 from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
 from interfaces.http.resources.run_requests import EnqueueBody, StartBody, run_request
@@ -136,7 +136,7 @@ async def start(call: ApiCall[StartBody, StartQuery]) -> JsonAnswer | Response:
         (first,) = await call.deps.store.read_stream(run_stream(run_id), limit=1)
         wire = RunStreamWire(
             first=accepted(run_id, spec.provider, first.occurred_at),
-            translate=with_older_names(todo_updates=call.query.compat),
+            translate=with_todo_updates if call.query.compat else unchanged,
         )
         return await stream_run(call.request, call.deps.streams, run_id, wire)
     ended = await call.deps.runs.wait_for_end(run_id, call.query.wait_ms / 1000)
@@ -218,7 +218,7 @@ async def list_runs(call: ApiCall[None, ListRunsQuery]) -> JsonAnswer:
 
 
 async def stream(call: ApiCall[None, StreamQuery]) -> Response:
-    wire = RunStreamWire(translate=with_older_names(todo_updates=call.query.compat))
+    wire = RunStreamWire(translate=with_todo_updates if call.query.compat else unchanged)
     if call.query.replay:
         return await replay_run(call.request, call.deps.streams, call.path["runId"], call.query.speed, wire)
     return await stream_run(call.request, call.deps.streams, call.path["runId"], wire)

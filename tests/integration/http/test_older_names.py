@@ -71,13 +71,13 @@ def test_a_run_is_reported_in_the_older_form_and_read_by_the_older_names(client:
     assert change["todo"]["todoId"] == "t"
 
     for path in ("pending", "requests"):
-        query = {"runId": run_id, "status": "pending", "limit": 5, **position(client)}
+        query: dict[str, Any] = {"runId": run_id, "status": "pending", "limit": 5, **position(client)}
         (question,) = ok(client.get(f"/api/human-loop/{path}", params=query))["requests"]
         assert question["metadata"] == {"screen": 3, "deadlineAt": deadline}
         left = datetime.fromisoformat(question["expiresAt"]) - datetime.fromisoformat(deadline)
         assert abs(left) < timedelta(minutes=5)
         assert question["status"] == "open"
-    everything = {"runId": run_id, "status": "", "limit": 5}
+    everything: dict[str, Any] = {"runId": run_id, "status": "", "limit": 5}
     assert ok(client.get("/api/human-loop/requests", params=everything))["total"] == 1
     assert ok(client.get("/api/human-loop/requests", params=everything | {"status": "expired"}))["total"] == 0
 
