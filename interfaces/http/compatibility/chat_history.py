@@ -21,6 +21,7 @@ from interfaces.http.edge.queries import PageLimit, Query, ReadQuery, Text
 from interfaces.http.resources.reading import caught_up, found, reached
 from interfaces.http.resources.run_requests import user_of
 from interfaces.http.resources.views import AnswerBody
+from interfaces.http_conventions.bodies import MAX_BODY_BYTES
 from projections.chats import CHATS, ChatSummary
 from projections.ports import ChatFilter, Page, RunFilter
 from projections.runs import RUNS, RunSnapshot, RunSummary
@@ -239,6 +240,7 @@ ENDPOINTS = (
         summary="Name a session, which need not exist yet",
         body=NewChatBody,
         body_optional=True,
+        max_body=MAX_BODY_BYTES,
         answers={200: TitledChat},
         command=True,
     ),
@@ -260,6 +262,7 @@ ENDPOINTS = (
         summary="Record a chat's title; its messages are what the log has",
         body=ChatTitleBody,
         body_optional=True,
+        max_body=MAX_BODY_BYTES,
         answers={200: RetitledChat},
         command=True,
         errors=(404, 503),

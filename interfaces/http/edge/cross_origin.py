@@ -12,8 +12,8 @@ from application.trace_context import TRACE_ID_HEADER, TRACEPARENT_HEADER
 
 METHODS = "GET, HEAD, POST, PUT"
 SENT_HEADERS = (
-    "accept, authorization, cache-control, content-type, idempotency-key, last-event-id, traceparent, x-actor, "
-    "x-trace-id"
+    "accept, authorization, cache-control, content-type, idempotency-key, last-event-id, traceparent, tracestate, "
+    "x-actor, x-request-id, x-requested-with, x-trace-id"
 )
 READ_HEADERS = f"allow, retry-after, {TRACE_ID_HEADER}, {TRACEPARENT_HEADER}"
 PREFLIGHT_S = 600

@@ -25,7 +25,7 @@ _STATUS_TEXT = {
     403: "Forbidden",
     404: "Not known",
     409: "Conflict with the present state",
-    413: "Body over 1 MiB; of callbacks, over 8 MiB",
+    413: "Body over 1 MiB; of callbacks and of chats, over 8 MiB",
     415: "Unsupported media type",
     422: "Required paths are missing, or the stored workspace can't be read",
     429: "Too many requests or streams of this caller; Retry-After says when to come again",
