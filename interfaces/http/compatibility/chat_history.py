@@ -30,7 +30,7 @@ RUNS_AT_ONCE = 5
 MAX_BYTES = 1024 * 1024
 """Of messages, after which the page of a chat ends with the run that it is at, and those read with it."""
 MAX_CONTENT_CHARS = 64 * 1024
-"""Of one message; of a longer one the beginning is shown."""
+"""Of what was asked; of more the beginning is shown. The text of an answer is bounded where runs are read."""
 
 
 class ChatTitleBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -67,7 +67,7 @@ class ChatQuery(ReadQuery, frozen=True, kw_only=True):
 
 
 class ChatMessage(AnswerBody, frozen=True, kw_only=True):
-    """`id`: of the message, the same in every answer once its run has ended. `content`: its beginning, if `truncated`.
+    """`id`: of the message. `truncated`: `content` is the beginning of what was asked, or the end of an answer.
     `status`: the state of its run."""
 
     id: str
