@@ -12,6 +12,7 @@ Value_co = TypeVar("Value_co", covariant=True)
 
 YEAR_MS: Final = 365 * 24 * 3600 * 1000
 SECRET_LENGTH: Final = 32
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 RATE: Final = (
     "in one process and second, after a pause four seconds' worth at once; further ones get a 429 with `Retry-After`. "
     "A session worker's token counts by itself; without keys, everybody together."
@@ -108,6 +109,21 @@ def _api_keys(text: str) -> tuple[ApiKey, ...]:
     return tuple(keys.values())
 
 
+def _origins(text: str) -> frozenset[str]:
+    return frozenset(_origin(entry.strip(), number) for number, entry in enumerate(text.split(","), start=1))
+
+
+def _origin(entry: str, number: int) -> str:
+    parts = urlsplit(entry)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "*" in entry:
+        raise InvalidValue(f"entry {number} is no origin; there are no wildcards")
+    if entry != f"{parts.scheme}://{parts.netloc}" or entry != entry.lower() or "@" in entry:
+        raise InvalidValue(f"entry {number} is more than an origin, or not in lower case")
+    if parts.port == _DEFAULT_PORTS[parts.scheme]:
+        raise InvalidValue(f"entry {number} names the port that browsers leave out")
+    return entry
+
+
 def _worker_runtime(text: str) -> Literal["process", "docker"]:
     if text not in {"process", "docker"}:
         raise InvalidValue("unknown")
@@ -160,6 +176,9 @@ BUCKET: Final[Kind[str]] = Kind(
 )
 SECRET: Final[Kind[str]] = Kind(_secret, f"any text of at least {SECRET_LENGTH} characters")
 API_KEYS: Final[Kind[tuple[ApiKey, ...]]] = Kind(_api_keys, "`name:sha256-of-key`, several with commas between them")
+ORIGINS: Final[Kind[frozenset[str]]] = Kind(
+    _origins, "origins such as https://portal.example or http://localhost:3000, several with commas between them"
+)
 WORKER_RUNTIME: Final[Kind[Literal["process", "docker"]]] = Kind(_worker_runtime, "`process` or `docker`")
 PULL_POLICY: Final[Kind[Literal["missing", "never", "always"]]] = Kind(_pull_policy, "`missing`, `never` or `always`")
 SWITCH: Final[Kind[bool]] = Kind(_switch, "`true` or `false`")

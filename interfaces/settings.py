@@ -61,6 +61,14 @@ class Settings(WorkSlots, QuotaSettings):
         shown_default="none",
         secret=True,
     )
+    allowed_origins: frozenset[str] = setting(
+        "FLEETLOG_ALLOWED_ORIGINS",
+        values.ORIGINS,
+        "Origins of other sites whose pages may call the API (CORS), each exactly as a browser sends it. They send an "
+        "API key and no cookies, so it needs `FLEETLOG_API_KEYS`.",
+        default=frozenset(),
+        shown_default="none",
+    )
     secret: str | None = setting(
         "FLEETLOG_SECRET",
         values.SECRET,

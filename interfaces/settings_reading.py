@@ -46,6 +46,12 @@ def _refuse_contradictions(settings: Settings) -> None:
             f"`{settings.host}` can be reached from other machines, and no FLEETLOG_API_KEYS are set, so anyone there "
             "could run code here. Set FLEETLOG_API_KEYS, or listen on 127.0.0.1.",
         )
+    if settings.allowed_origins and not settings.api_keys:
+        raise SettingsError(
+            "FLEETLOG_ALLOWED_ORIGINS",
+            "pages of other origins need an API key, and no FLEETLOG_API_KEYS are set: without keys any such page "
+            "could run code here. Set FLEETLOG_API_KEYS, or allow no origins.",
+        )
     if settings.database_url is not None and settings.secret is None:
         raise SettingsError(
             "FLEETLOG_SECRET",

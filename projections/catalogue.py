@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from projections.chats import CHATS
 from projections.human_loop import HUMAN_LOOP
 from projections.projection import Projection
 from projections.runs import RUNS
@@ -10,7 +11,7 @@ from projections.sync_history import SYNC_HISTORY
 from projections.todos import TODOS
 from projections.usage import USAGE
 
-PROJECTIONS: tuple[Projection[Any], ...] = (SESSION_WORKERS, RUNS, TODOS, HUMAN_LOOP, USAGE, SYNC_HISTORY)
+PROJECTIONS: tuple[Projection[Any], ...] = (SESSION_WORKERS, RUNS, TODOS, HUMAN_LOOP, USAGE, SYNC_HISTORY, CHATS)
 
 
 def projection_named(name: str) -> Projection[Any]:

@@ -8,6 +8,7 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+import msgspec
 from msgspec.structs import replace
 
 from domain.record import RecordedEvent
@@ -36,6 +37,7 @@ class HumanLoopRow(RowStruct, frozen=True, kw_only=True, tag="request"):
     options: tuple[Option, ...] = ()
     default_answer: Any = None
     timeout_ms: int | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     status: RequestStatus = "open"
     requested_at: datetime
     position: int
@@ -52,7 +54,8 @@ class OptionView(View, frozen=True, kw_only=True):
 
 class HumanLoopRequest(View, frozen=True, kw_only=True):
     """`status`: `answering` while an accepted answer is being delivered to the agent. `resolvedAt`: when it was
-    resolved, canceled or expired; `reason`: why it was canceled or expired. `seq`, `position`: of
+    resolved, canceled or expired; `reason`: why it was canceled or expired. `metadata`: what the asker added;
+    the API adds `deadlineAt`, which is `expiresAt` unless the asker named it. `seq`, `position`: of
     `human_loop.requested`."""
 
     run_id: str
@@ -62,6 +65,7 @@ class HumanLoopRequest(View, frozen=True, kw_only=True):
     prompt: str
     options: tuple[OptionView, ...]
     default_answer: Any
+    metadata: dict[str, Any]
     status: RequestStatus
     requested_at: datetime
     expires_at: datetime | None
@@ -110,6 +114,7 @@ def fold(row: AskingRun | HumanLoopRow | None, recorded: RecordedEvent) -> Askin
                 options=event.options,
                 default_answer=event.default_answer,
                 timeout_ms=event.timeout_ms,
+                metadata=event.metadata,
                 requested_at=recorded.occurred_at,
                 position=recorded.position,
                 seq=recorded.seq,
@@ -147,6 +152,7 @@ def view(row: HumanLoopRow, run: AskingRun | None) -> HumanLoopRequest:
         prompt=row.prompt,
         options=tuple(OptionView(label=option.label, description=option.description) for option in row.options),
         default_answer=row.default_answer,
+        metadata=row.metadata,
         status=row.status,
         requested_at=row.requested_at,
         expires_at=expires_at(row),
@@ -170,7 +176,7 @@ def expires_at(row: HumanLoopRow) -> datetime | None:
 
 HUMAN_LOOP: Projection[AskingRun | HumanLoopRow] = Projection(
     name="human_loop",
-    version=3,
+    version=4,
     row_type=AskingRun | HumanLoopRow,
     events=[e.RunQueued, e.RunBlocked, e.RunBound, *_QUESTION_EVENTS],
     key=key,

@@ -14,6 +14,7 @@ import msgspec
 from domain.errors import Conflict
 from domain.record import Metadata
 from projections.changes import Change, PatchOperation
+from projections.chats import ChatSummary
 from projections.condition import Condition
 from projections.documents import Document
 from projections.human_loop import HumanLoopRequest
@@ -125,6 +126,11 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     user_login_name: str | None = None
 
 
+class ChatFilter(msgspec.Struct, frozen=True, kw_only=True):
+    user_login_name: str | None = None
+    project_name: str | None = None
+
+
 class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
     """`from_day`, `to_day`: days in UTC such as 2026-03-04, both included."""
 
@@ -168,6 +174,12 @@ class ReadModels(Protocol):
     async def runs(
         self, matching: RunFilter, *, limit: int = 50, cursor: str | None = None, at: AsOf | None = None
     ) -> Page[RunSummary]: ...
+
+    async def chat(self, session_id: str) -> ReadResult[ChatSummary]: ...
+
+    async def chats(self, matching: ChatFilter, *, limit: int = 50, cursor: str | None = None) -> Page[ChatSummary]:
+        """The latest first."""
+        ...
 
     async def todos(self, run_id: str, *, at: AsOf | None = None) -> ReadResult[TodoList]: ...
 

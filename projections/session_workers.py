@@ -238,7 +238,7 @@ def _stopped_at(worker: SessionWorker) -> datetime | None:
 
 SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
     name="session_workers",
-    version=6,
+    version=7,
     row_type=SessionWorkerRow,
     events=[
         e.ActivationRequested,
@@ -275,6 +275,7 @@ SESSION_WORKERS: Projection[SessionWorkerRow] = Projection(
         e.SessionForked,
         e.WorkspaceCopied,
         e.ForkFailed,
+        e.SessionTitled,
     ],
     key=id_of_stream,
     fold=fold,

@@ -37,6 +37,7 @@ class TodoChange(View, frozen=True, kw_only=True):
 
     seq: int
     position: int
+    event_id: str
     type: str
     ts: datetime
     todo: TodoView | None = None
@@ -90,6 +91,7 @@ def change(recorded: RecordedEvent) -> TodoChange:
     return TodoChange(
         seq=recorded.seq,
         position=recorded.position,
+        event_id=recorded.event_id,
         type=event.wire_name,
         ts=recorded.occurred_at,
         todo=_item(_dated(event.todo, recorded.occurred_at)) if isinstance(event, e.TodoUpdated) else None,

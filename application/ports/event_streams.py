@@ -56,9 +56,10 @@ class ByteStream(Protocol):
 
 
 class EventStreams(Protocol):
-    async def open_run(self, run_id: str, cursor: int) -> ByteStream | None:
-        """The SSE body of a run's events with a seq greater than `cursor`; None when the run is over and all of them
-        were seen. Raises NotFound, InvalidInput for a cursor beyond the end, StreamRefused."""
+    async def open_run(self, run_id: str, cursor: int, *, closing_frames: bool = False) -> ByteStream | None:
+        """The SSE body of a run's events with a seq greater than `cursor`. When the run is over and all of them were
+        seen: None, or with `closing_frames` those that follow the last event. Raises NotFound, InvalidInput for a
+        cursor beyond the end, StreamRefused."""
         ...
 
     async def open_replay(self, run_id: str, cursor: int, speed: float) -> ByteStream:

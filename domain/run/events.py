@@ -7,6 +7,8 @@ that come from the executor's journal have the event id `{runId}/{attempt}/{boot
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
+
 from domain.event import Event, upcast, wire
 from domain.run.values import (
     Message,
@@ -177,7 +179,8 @@ class TodosReplaced(LeasedEvent, frozen=True, kw_only=True):
 
 @wire("human_loop.requested")
 class HumanLoopRequested(LeasedEvent, frozen=True, kw_only=True):
-    """`timeout_ms`: how long it stays open; then the `default_answer` is given, or, without one, it expires."""
+    """`timeout_ms`: how long it stays open; then the `default_answer` is given, or, without one, it expires.
+    `metadata`: what the asker adds for those who show the question; nothing is decided by it."""
 
     question_id: str
     kind: QuestionKind = "question"
@@ -185,6 +188,7 @@ class HumanLoopRequested(LeasedEvent, frozen=True, kw_only=True):
     options: tuple[Option, ...] = ()
     default_answer: Any = None
     timeout_ms: int | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 @wire("human_loop.reply_accepted")

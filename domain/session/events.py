@@ -351,3 +351,14 @@ class ForkFailed(Event, frozen=True, kw_only=True):
     """The content could not be copied: this session can't be activated. The origin is unaffected."""
 
     error: str
+
+
+@wire("session.titled")
+class SessionTitled(Event, frozen=True, kw_only=True):
+    """The session has a new title. It may be the first event of its session, which has no worker then: `app_id`,
+    `project_name` and `user_login_name` say whose it is until a run or an activation does."""
+
+    title: str
+    app_id: str
+    project_name: str
+    user_login_name: str

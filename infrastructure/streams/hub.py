@@ -9,9 +9,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Self
 
-from application.ports.event_streams import EventFilter, EventPage, StreamRefused
+from application.ports.event_streams import ByteStream, EventFilter, EventPage, StreamRefused
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream
 from infrastructure.postgres.continuity import LogContinuity
@@ -19,12 +20,13 @@ from infrastructure.postgres.event_store.event_json import event_json
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.postgres.listener import PositionSignal
 from infrastructure.streams.client_stream import ClientStream, LogReading, LogUnavailable
+from infrastructure.streams.closed_stream import ClosedStream
 from infrastructure.streams.feed_frames import is_past, matches
 from infrastructure.streams.log_reader import LogReader
 from infrastructure.streams.log_sources import FeedLog, RunLog
 from infrastructure.streams.recent_events import RecentEvent, RecentEvents
 from infrastructure.streams.replay_stream import ReplayStream
-from infrastructure.streams.run_frames import RunFrames
+from infrastructure.streams.run_frames import PayloadForms, RunFrames
 from infrastructure.streams.stream_ends import StreamEnds
 from infrastructure.streams.tail import POLL_SECONDS, Tail, log_failure
 from infrastructure.streams.topic import FeedTopic, RunTopic, Topic
@@ -43,7 +45,7 @@ _logger = logging.getLogger(__name__)
 class StreamHub:
     """Use as an async context manager, or `start` and `close` it. `announcements`: the position of the process's
     PostgresListener. `readers`: the number of connections for reading the log; the tail has one more. `continuity`:
-    of the process's log."""
+    of the process's log. `forms`: of what the frames of runs show otherwise than it is stored."""
 
     def __init__(
         self,
@@ -54,11 +56,13 @@ class StreamHub:
         max_streams: int = MAX_STREAMS,
         readers: int = READERS,
         continuity: LogContinuity | None = None,
+        forms: PayloadForms = MappingProxyType({}),
         poll_seconds: float = POLL_SECONDS,
         heartbeat_seconds: int = HEARTBEAT_SECONDS,
         stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
         self._max_streams, self._stuck_seconds = max_streams, stuck_seconds
+        self._forms = forms
         self._reader = LogReader(dsn, tenant=tenant, connections=readers)
         self._tail = Tail(
             dsn,
@@ -129,21 +133,21 @@ class StreamHub:
         """As the LogTail port says."""
         return await self._ends.wait(stream, after_seq, timeout, self._last_seq)
 
-    async def open_run(self, run_id: str, cursor: int) -> ClientStream | None:
+    async def open_run(self, run_id: str, cursor: int, *, closing_frames: bool = False) -> ByteStream | None:
         """As the EventStreams port says."""
         with self._slot():
             try:
                 head = await self._reader.run_head(run_id)
+                if head is None:
+                    raise NotFound(f"no run {run_id!r} is known")
+                if cursor > head.last_seq:
+                    raise InvalidInput("cursor", f"{cursor} is beyond the run's last event, {head.last_seq}")
+                if head.over and cursor == head.last_seq:
+                    return ClosedStream(await self._reader.closing_frames(head)) if closing_frames else None
             except LogUnavailable as error:
                 raise _unavailable(error) from error
-            if head is None:
-                raise NotFound(f"no run {run_id!r} is known")
-            if cursor > head.last_seq:
-                raise InvalidInput("cursor", f"{cursor} is beyond the run's last event, {head.last_seq}")
-            if head.over and cursor == head.last_seq:
-                return None
             stream = run_stream(run_id)
-            topic = self._runs.setdefault(stream, RunTopic(head.identity))
+            topic = self._runs.setdefault(stream, RunTopic(head.identity, self._forms))
             log = RunLog(topic, self._reader, self._recent, last_seq=head.last_seq)
             return self._opened_stream(topic, log, cursor, lambda: self._runs.pop(stream))
 
@@ -168,7 +172,7 @@ class StreamHub:
 
             stream = ReplayStream(
                 self._reader,
-                RunFrames(head.identity),
+                RunFrames(head.identity, self._forms),
                 run_id,
                 after=cursor,
                 last_seq=head.last_seq,

@@ -15,7 +15,6 @@ from application.ports.event_streams import EventFilter
 from domain.event import decode
 from domain.identifiers import run_stream
 from infrastructure.postgres.connections import Pool, open_untried_pool
-from infrastructure.postgres.event_store.event_json import versions_to_upcast
 from infrastructure.postgres.event_store.reading import StoredRow, stored_row_factory
 from infrastructure.streams.client_stream import LogBatch, LogUnavailable
 from infrastructure.streams.feed_query import SCANNED_POSITIONS, feed_query
@@ -26,6 +25,7 @@ from infrastructure.streams.run_frames import (
     RunIdentity,
     identity_of,
     plain_types,
+    versions_to_decode,
 )
 
 MAX_ROWS = 2000
@@ -80,8 +80,18 @@ class LogReader:
         identity = identity_of(run_id, decode(wire_name, version, payload))
         return RunHead(identity=identity, last_seq=last_seq, over=finished or identity.blocked)
 
+    async def closing_frames(self, head: RunHead) -> bytes:
+        """The derived frames after the last event of a run that is over, from its run.status on."""
+        frames, run_id = RunFrames(head.identity), head.identity.run_id
+        rows = await self.run_rows(run_id, head.last_seq - 1, 1)
+        if head.identity.blocked and rows[0].type != FINISHED:
+            rows = await self.run_rows(run_id, 0, 1)
+        last = rows[0]
+        status = frames.status(last.type, last.schema_version, last.payload, last.occurred_at)
+        return status + frames.caught_up + frames.closed
+
     async def run_frames(self, frames: RunFrames, run_id: str, after_seq: int, max_bytes: int) -> tuple[LogBatch, bool]:
-        """A batch of frames built by the database, and whether the next event must be upcast in Python."""
+        """A batch of frames built by the database, and whether the next event must be decoded in Python."""
         row = (
             await self._fetch(
                 "read_run_frames",
@@ -91,7 +101,7 @@ class LogReader:
                 max_rows=MAX_ROWS,
                 max_bytes=max_bytes,
                 last_types=list(FOLLOWED_BY_STATUS),
-                aged=sorted(versions_to_upcast()),
+                aged=list(versions_to_decode(frames.reformed)),
             )
         )[0]
         body, last_seq, more, needs_upcast, last_type, last_version, last_occurred_at, last_payload = row
@@ -108,7 +118,7 @@ class LogReader:
             "up_to": up_to_seq,
             "envelope": frames.envelope,
             "delta": frames.delta_head,
-            "plain": plain_types(),
+            "plain": plain_types(frames.reformed),
             "max_payload": MAX_PLAIN_PAYLOAD,
         }
         try:

@@ -7,25 +7,30 @@ A frame of a stored event:
     data: {"type":"message.delta","runId":"r","sessionId":"s","provider":"p","seq":7,"position":9,"ts":"…","text":"hi"}
 
 `ts` is the time of occurrence in UTC. sql/queries/read_run_frames.sql and read_plain_run_frames.sql build the same
-bytes in the database. A payload is decoded only if it has an older schema version or a derived frame follows it.
+bytes in the database. A payload is decoded only if it has an older schema version, a derived frame follows it, or its
+type is shown in another form than it is stored in.
 """
 
 import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
+from types import MappingProxyType
 
 import msgspec
 
 from domain.event import Event, NewerSchemaVersion, decode, event_types
 from domain.record import time_text
 from domain.run.events import MessageDelta, RunBlocked, RunBound, RunFinished, RunQueued, RunStarted
-from infrastructure.postgres.event_store.event_json import current_payload
+from infrastructure.postgres.event_store.event_json import current_payload, type_and_version, versions_to_upcast
 from infrastructure.postgres.event_store.reading import StoredRow
 
 FINISHED = RunFinished.wire_name
 FOLLOWED_BY_STATUS = (RunStarted.wire_name, RunBlocked.wire_name, RunFinished.wire_name)
 _DELTA = MessageDelta.wire_name
 HEARTBEAT = b": still here\n\n"
+PayloadForms = Mapping[str, Callable[[bytes], bytes]]
+"""By wire name: the payloads of which types are shown otherwise than stored, and how. An erased one stays erased."""
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +46,10 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
 class RunFrames:
     """Encodes the frames of one run."""
 
-    def __init__(self, identity: RunIdentity) -> None:
+    def __init__(self, identity: RunIdentity, forms: PayloadForms = MappingProxyType({})) -> None:
+        self._forms = forms
+        self.reformed = frozenset(forms)
+        """The types that `forms` has."""
         self.envelope = (
             f'","runId":{_json(identity.run_id)},"sessionId":{_json(identity.session_id)}'
             f',"provider":{_json(identity.provider)},"seq":'
@@ -65,11 +73,15 @@ class RunFrames:
             row.seq,
             row.position,
             time_text(row.occurred_at).encode(),
-            rest_of_object(current_payload(row)),
+            rest_of_object(self._shown(row)),
         )
         if row.type in FOLLOWED_BY_STATUS:
             frame += self.status(row.type, row.schema_version, row.payload, row.occurred_at)
         return frame
+
+    def _shown(self, row: StoredRow) -> bytes:
+        payload, form = current_payload(row), self._forms.get(row.type)
+        return form(payload) if form is not None and len(payload) > 2 else payload
 
     def status(self, wire_name: str, schema_version: int, payload: bytes, occurred_at: datetime) -> bytes:
         """The run.status frame after an event of FOLLOWED_BY_STATUS; empty if this code can't decode the event."""
@@ -111,13 +123,24 @@ def rest_of_object(payload: bytes) -> bytes:
 
 
 @cache
-def plain_types() -> str:
-    """The types whose current schema version is 1 and whose events have no run.status frame after them, as the text
-    of a Postgres array, frequent types first."""
+def versions_to_decode(reformed: frozenset[str]) -> tuple[str, ...]:
+    """The (type, version) pairs of events that only Python makes frames of, as `type_and_version` writes them."""
+    known = event_types()
+    shown_otherwise = {
+        type_and_version(name, version) for name in reformed for version in range(1, known[name].schema_version + 1)
+    }
+    return tuple(sorted(versions_to_upcast() | shown_otherwise))
+
+
+@cache
+def plain_types(reformed: frozenset[str]) -> str:
+    """The types whose current schema version is 1, that are shown as they are stored, and whose events have no
+    run.status frame after them, as the text of a Postgres array, frequent types first."""
     frequent = ("message.delta", "reasoning.delta", "tool.start", "tool.end")
-    current = [name for name, event in event_types().items() if event.schema_version == 1]
-    rest = [name for name in current if name not in FOLLOWED_BY_STATUS and name not in frequent]
-    return "{%s}" % ",".join([name for name in frequent if name in current] + rest)  # noqa: UP031  # braces
+    not_plain = {*FOLLOWED_BY_STATUS, *reformed}
+    plain = [name for name, event in event_types().items() if event.schema_version == 1 and name not in not_plain]
+    rest = [name for name in plain if name not in frequent]
+    return "{%s}" % ",".join([name for name in frequent if name in plain] + rest)  # noqa: UP031  # braces
 
 
 def _derived(wire_name: str, members: str) -> bytes:

@@ -4,13 +4,14 @@ A coordinate is an event's number within its topic: the seq in a run, the positi
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from application.ports.event_streams import EventFilter
 from infrastructure.postgres.event_store.reading import StoredRow
 from infrastructure.streams.feed_frames import feed_frame, is_past, matches
 from infrastructure.streams.recent_events import RecentEvent
-from infrastructure.streams.run_frames import FINISHED, RunFrames, RunIdentity
+from infrastructure.streams.run_frames import FINISHED, PayloadForms, RunFrames, RunIdentity
 
 
 class Subscriber(Protocol):
@@ -66,10 +67,10 @@ class Topic:
 class RunTopic(Topic):
     """A run's events by seq."""
 
-    def __init__(self, identity: RunIdentity) -> None:
+    def __init__(self, identity: RunIdentity, forms: PayloadForms = MappingProxyType({})) -> None:
         super().__init__()
         self.identity = identity
-        self.frames = RunFrames(identity)
+        self.frames = RunFrames(identity, forms)
         self.caught_up, self.closed = self.frames.caught_up, self.frames.closed
 
     def coordinate(self, row: StoredRow) -> int:

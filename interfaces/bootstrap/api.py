@@ -61,6 +61,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,
+            titles=plane.session_titles,
             runs=plane.run_commands,
             forks=ForkSessions(
                 runs=plane.runs,
@@ -108,6 +109,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
                 )
             ),
             api_keys=tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys),
+            allowed_origins=settings.allowed_origins,
             idle_timeout_ms=settings.idle_timeout_ms,
             remove_after_ms=settings.remove_after_ms,
         )

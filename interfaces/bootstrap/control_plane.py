@@ -33,6 +33,7 @@ from application.runs.session_quotas import SessionQuotas
 from application.runs.worker import RunWorker
 from application.sessions.commands import SessionCommands, Sessions
 from application.sessions.session_workers import SessionWorkers
+from application.sessions.titles import SessionTitles, TitleSessions
 from application.sessions.worker_storage import WorkerStorage
 from application.sessions.workspace_syncs import WorkspaceSyncs
 from domain.identifiers import run_stream, session_stream
@@ -43,6 +44,8 @@ from domain.run.values import RunSpec
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
 from domain.session.state import SessionWorker
+from domain.session.title import decide as decide_title
+from domain.session.title import evolve as evolve_title
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
@@ -70,6 +73,7 @@ from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import installation_redaction, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
 from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
+from interfaces.http.compatibility.run_frames import OLDER_FORMS
 from interfaces.store_server import StoreServer
 
 POOL_SIZE = 8
@@ -99,6 +103,7 @@ class ControlPlane:
     session_workers: SessionWorkers
     syncs: WorkspaceSyncs
     session_commands: SessionCommands
+    session_titles: TitleSessions
     run_commands: RunCommands
     callbacks: RecordCallbacks
     run_worker: RunWorker
@@ -130,7 +135,13 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     store = await stack.enter_async_context(GroupCommitEventStore(dsn, continuity=continuity))
     listener = await stack.enter_async_context(PostgresListener(dsn, continuity=continuity))
     hub = await stack.enter_async_context(
-        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams, continuity=continuity)
+        StreamHub(
+            dsn,
+            announcements=listener.position,
+            max_streams=settings.max_streams,
+            continuity=continuity,
+            forms=OLDER_FORMS,
+        )
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
     pool = await open_untried_pool(dsn, continuity, size=POOL_SIZE, synchronous_commit="off")
@@ -213,6 +224,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             clock=now,
             new_id=new_id,
         ),
+        session_titles=TitleSessions(_titles(store), redact),
         run_commands=run_commands,
         reconcile_log=reconcile_log,
         process_managers=ProcessManagerControl(store=store, clock=now),
@@ -282,6 +294,10 @@ async def _aggregates(
         snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
     )
     return sessions, runs
+
+
+def _titles(store: GroupCommitEventStore) -> SessionTitles:
+    return Aggregates(store=store, clock=now, stream_of=session_stream, decide=decide_title, evolve=evolve_title)
 
 
 def _execution_ports(

@@ -57,13 +57,16 @@ def from_list(event: Mapping[str, Any]) -> ShownEvent:
 
 def from_stream(data: Mapping[str, Any]) -> ShownEvent:
     """An event from a run's live stream or replay, whose payload is flattened into the envelope."""
+    payload = {name: value for name, value in data.items() if name not in _ENVELOPE}
+    if data["type"] == "run.warning" and "code" in payload:
+        payload["warning"] = {"code": payload.pop("code"), "message": payload["warning"]}
     return ShownEvent(
         position=data["position"],
         stream=f"run:{data['runId']}",
         seq=data["seq"],
         type=data["type"],
         occurred_at=datetime.fromisoformat(data["ts"]),
-        payload={name: value for name, value in data.items() if name not in _ENVELOPE},
+        payload=payload,
     )
 
 
@@ -113,6 +116,7 @@ _TEXTS: dict[str, Callable[[dict[str, Any]], str]] = {
     "run.queued": _queued,
     "run.parked": lambda payload: f"waits for {_WAITED_FOR[payload['waitsFor']]}",
     "run.phase": lambda payload: str(payload["phase"]),
+    "session.titled": lambda payload: str(payload["title"]),
     "run.warning": lambda payload: str(payload["warning"]["message"]),
     "run.conversation_carried": lambda payload: (
         f"{payload['how']} from {payload['originRunId']} up to seq {payload['originSeq']}"

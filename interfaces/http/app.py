@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from interfaces.http.console.routes import CONSOLE_ROUTES
 from interfaces.http.edge.auth import Authenticate
+from interfaces.http.edge.cross_origin import AllowOrigins
 from interfaces.http.edge.dependencies import ApiDependencies
 from interfaces.http.edge.dispatch import PathApp
 from interfaces.http.edge.documentation import documentation_routes
@@ -40,6 +41,7 @@ def create_app(deps: ApiDependencies) -> Starlette:
             Middleware(BeginInTurns),
             Middleware(TraceRequests),
             Middleware(CountRequests, observe=deps.request_metrics.observe),
+            Middleware(AllowOrigins, origins=deps.allowed_origins),
             Middleware(AnswerErrors, adapter_errors=deps.adapter_errors),
             Middleware(Authenticate, keys=deps.api_keys),
             Middleware(LimitRates, rates=deps.rates),

@@ -1,5 +1,6 @@
 """The table of all endpoints of the API."""
 
+from interfaces.http.compatibility import chat_history
 from interfaces.http.edge.endpoint import Endpoint
 from interfaces.http.resources import (
     audit,
@@ -41,4 +42,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *history.ENDPOINTS,
     *forks.ENDPOINTS,
     *audit.ENDPOINTS,
+    *chat_history.ENDPOINTS,
 )

@@ -115,6 +115,14 @@ def decode_body(raw: bytes | bytearray, decoder: msgspec.json.Decoder[Body], *, 
         raise invalid(root or "body", "is nested too deeply") from error
 
 
+def check_text(raw: bytes | bytearray) -> None:
+    """Raises Problem 400 for what is not UTF-8, also where a decoder would ignore it."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        raise invalid("body", f"is not valid UTF-8: {error.reason} at byte {error.start}") from error
+
+
 def check_json_content(request: Request) -> None:
     """Raises Problem 415 for a content type other than JSON."""
     kind = media_type(request)

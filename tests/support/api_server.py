@@ -31,12 +31,15 @@ from application.runs.forking import ForkSessions
 from application.runs.provider_catalog import ProviderCatalog
 from application.runs.session_quotas import HourlyQuotas, SessionQuotas
 from application.sessions.commands import SessionCommands
+from application.sessions.titles import TitleSessions
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import run_stream, session_stream
 from domain.run.decide import decide as decide_run
 from domain.run.quotas import evolve_counting
 from domain.session.decide import decide as decide_session
 from domain.session.evolve import evolve as evolve_session
+from domain.session.title import decide as decide_title
+from domain.session.title import evolve as evolve_title
 from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.audit.log_audit import PostgresLogAudit
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS
@@ -65,6 +68,7 @@ from infrastructure.streams.hub import StreamHub
 from interfaces.bootstrap.api import ADAPTER_ERRORS
 from interfaces.bootstrap.reads import projection_control
 from interfaces.http.app import create_app
+from interfaces.http.compatibility.run_frames import OLDER_FORMS
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
 from interfaces.http.edge.rates import CallerRates, RateLimits
@@ -167,6 +171,7 @@ async def open_dependencies(
     stack: AsyncExitStack,
     *,
     api_keys: tuple[KeyHash, ...] = (),
+    allowed_origins: frozenset[str] = frozenset(),
     max_streams: int = 100,
     projecting: bool = True,
     recorded: RecordedWorkspaces | None = None,
@@ -175,7 +180,9 @@ async def open_dependencies(
     store = await stack.enter_async_context(GroupCommitEventStore(dsn))
     recorded = recorded or OneFileRecorded()
     listener = await stack.enter_async_context(PostgresListener(dsn))
-    hub = await stack.enter_async_context(StreamHub(dsn, announcements=listener.position, max_streams=max_streams))
+    hub = await stack.enter_async_context(
+        StreamHub(dsn, announcements=listener.position, max_streams=max_streams, forms=OLDER_FORMS)
+    )
     pool = await open_pool(dsn, size=8)
     stack.push_async_callback(pool.close)
     past_pool = await open_pool(dsn, size=2, **BUILD_SETTINGS)
@@ -199,6 +206,13 @@ async def open_dependencies(
     runs: Any = Aggregates(
         store=store, clock=lambda: datetime.now(UTC), stream_of=run_stream, decide=decide_run, evolve=evolve_counting
     )
+    titles: Any = Aggregates(
+        store=store,
+        clock=lambda: datetime.now(UTC),
+        stream_of=session_stream,
+        decide=decide_title,
+        evolve=evolve_title,
+    )
     secrets = PostgresRunSecrets(pool, SECRET)
     run_commands = RunCommands(
         runs=runs,
@@ -219,6 +233,7 @@ async def open_dependencies(
             clock=lambda: datetime.now(UTC),
             new_id=_new_id,
         ),
+        titles=TitleSessions(titles, REDACT),
         runs=run_commands,
         forks=ForkSessions(
             runs=runs, sessions=sessions, store=store, tail=hub, recorded=recorded, providers=PROVIDER_CATALOG
@@ -259,6 +274,7 @@ async def open_dependencies(
         new_id=_new_id,
         adapter_errors=ADAPTER_ERRORS,
         api_keys=api_keys,
+        allowed_origins=allowed_origins,
         rates=CallerRates(rates),
     )
     return deps, hub

@@ -117,6 +117,16 @@ def test_an_unknown_variable_of_ours_is_refused_with_a_suggestion():
         ("EXECUTOR_RETRY_STATUS_CODES", "404"),
         ("EXECUTOR_RETRY_STATUS_CODES", "500,,502"),
         ("EXECUTOR_BASE_URL", "ftp://x"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "*"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "null"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://*.example"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "portal.example"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example/"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://Portal.example"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://me@portal.example"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example:443"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example:x"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example,"),
     ],
 )
 def test_a_malformed_value_is_refused_with_the_value_and_what_is_allowed(variable, value):
@@ -144,6 +154,15 @@ def test_a_malformed_secret_is_refused_without_showing_it(variable, value):
     assert declarations_by_variable()[variable].allowed in message
     for hidden in (value, "hunter2", "the-key-itself", KEY_HASH):
         assert hidden not in message
+
+
+def test_origins_of_other_pages_are_exact_and_need_api_keys():
+    origins = {"FLEETLOG_ALLOWED_ORIGINS": "https://portal.example, http://localhost:3000"}
+
+    settings = load_settings({**origins, "FLEETLOG_API_KEYS": f"portal:{KEY_HASH}"})
+
+    assert settings.allowed_origins == {"https://portal.example", "http://localhost:3000"}
+    assert refusal(origins).startswith("FLEETLOG_ALLOWED_ORIGINS: pages of other origins need an API key")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "fleetlog.example.org"])

@@ -140,7 +140,7 @@ def test_what_the_old_workers_left_open_is_done_by_new_ones(own_upgraded: Instal
 def test_read_models_rebuilt_from_the_old_log_are_equal(own_upgraded: Installation, old: Any) -> None:
     api, end = own_upgraded.api, old["verified"]["position"]
     own_upgraded.worker()
-    for name in ("session_workers", "runs", "todos", "human_loop", "usage", "sync_history"):
+    for name in ("session_workers", "runs", "todos", "human_loop", "usage", "sync_history", "chats"):
         api.command("projections", "rebuild", name, "--json")
     position = own_upgraded.rows("SELECT max(position) FROM events")[0][0]
     api.ok("GET", "/api/runs", params={"minPosition": position})

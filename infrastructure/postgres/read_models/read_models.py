@@ -26,11 +26,12 @@ from infrastructure.postgres.read_models.cursors import (
 )
 from infrastructure.postgres.read_models.past import end_of_stream, position_of, readable, rows_at
 from infrastructure.postgres.read_models.past_versions import PastVersions, past_query
-from projections import human_loop, runs, session_workers, sync_history, todos, usage
+from projections import chats, human_loop, runs, session_workers, sync_history, todos, usage
 from projections.ports import (
     AsOf,
     AtPosition,
     AtSeq,
+    ChatFilter,
     HumanLoopRequests,
     NotBuiltYet,
     NotProjectedYet,
@@ -143,6 +144,18 @@ class PostgresReadModels:
         items = tuple(
             runs.summary(decode_row(body), StreamEnd(seq=seq, position=at, at=time)) for _, body, seq, at, time in found
         )
+        return Page(items=items, next_cursor=following, as_of_position=position)
+
+    async def chat(self, session_id: str) -> ReadResult[chats.ChatSummary]:
+        position, row = await self._row(chats.CHATS, session_id)
+        return ReadResult(value=chats.view(row) if row else None, as_of_position=position)
+
+    async def chats(
+        self, matching: ChatFilter, *, limit: int = 50, cursor: str | None = None
+    ) -> Page[chats.ChatSummary]:
+        decode_row = chats.CHATS.decode
+        position, found, following = await self._page("chats", limit, cursor, msgspec.structs.asdict(matching))
+        items = tuple(chats.view(decode_row(body)) for _, body in found)
         return Page(items=items, next_cursor=following, as_of_position=position)
 
     async def todos(self, run_id: str, *, at: AsOf | None = None) -> ReadResult[TodoList]:

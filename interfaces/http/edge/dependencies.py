@@ -21,6 +21,7 @@ from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands
 from application.runs.forking import ForkSessions
 from application.sessions.commands import SessionCommands
+from application.sessions.titles import TitleSessions
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.body_budget import BodyBudget
 from interfaces.http.edge.large_answers import LargeAnswers
@@ -32,9 +33,11 @@ from projections.ports import History, ProjectionProgress, ReadModels
 
 @dataclass(frozen=True, kw_only=True)
 class ApiDependencies:
-    """`adapter_errors`: the adapters' exceptions that an answer may show, with status (502 or 503) and reason."""
+    """`adapter_errors`: the adapters' exceptions that an answer may show, with status (502 or 503) and reason.
+    `allowed_origins`: of other sites' pages that may use the API; only with `api_keys`."""
 
     sessions: SessionCommands
+    titles: TitleSessions
     runs: RunCommands
     forks: ForkSessions
     callbacks: RecordCallbacks
@@ -65,5 +68,6 @@ class ApiDependencies:
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
     adapter_errors: StatusAndReason = field(default_factory=dict)
     api_keys: tuple[KeyHash, ...] = ()
+    allowed_origins: frozenset[str] = frozenset()
     idle_timeout_ms: int = 900_000
     remove_after_ms: int = 86_400_000

@@ -56,7 +56,7 @@ async def _respond(endpoint: Endpoint, deps: ApiDependencies, request: Request, 
     query = decode_query(endpoint.query, request.query_params.multi_items())
     async with AsyncExitStack() as budget:
         await budget.enter_async_context(deps.body_budget.reserved(request))
-        raw = await bodies.read_body(request, endpoint.max_body) if request.method == "POST" else bytearray()
+        raw = await bodies.read_body(request, endpoint.max_body) if endpoint.method != "GET" else bytearray()
         body = _decoded(endpoint, request, raw)
         command = keyed_command(request, exchange, raw) if endpoint.command else None
         if not endpoint.raw_body:
@@ -105,11 +105,12 @@ async def _permitted_path(
 
 
 def _decoded(endpoint: Endpoint, request: Request, raw: bytearray) -> Any:
-    if endpoint.raw_body or request.method != "POST":
+    if endpoint.raw_body or endpoint.method == "GET":
         return None
     if not raw and (endpoint.body is None or endpoint.body_optional):
         return endpoint.body() if endpoint.body else None
     bodies.check_json_content(request)
+    bodies.check_text(raw)
     return bodies.decode_body(raw, endpoint.decoder)
 
 

@@ -72,7 +72,7 @@ class Endpoint:
     that every endpoint has. `raw_body`: for a body that the handler decodes itself, the schema's type by media
     type."""
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT"]
     path: str
     handler: Handler
     tag: str

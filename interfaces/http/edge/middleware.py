@@ -1,5 +1,5 @@
-"""The middleware, outermost first: BeginInTurns (request_turns.py), TraceRequests, CountRequests, AnswerErrors,
-Authenticate (auth.py), LimitRates (rates.py).
+"""The middleware, outermost first: BeginInTurns (request_turns.py), TraceRequests, CountRequests, AllowOrigins
+(cross_origin.py), AnswerErrors, Authenticate (auth.py), LimitRates (rates.py).
 
 Pure ASGI: no response is buffered, so that live streams pass through.
 """

@@ -25,7 +25,7 @@ _STATUS_TEXT = {
     403: "Forbidden",
     404: "Not known",
     409: "Conflict with the present state",
-    413: "Body over 1 MiB; of callbacks, over 8 MiB",
+    413: "Body over 1 MiB; of callbacks and of chats, over 8 MiB",
     415: "Unsupported media type",
     422: "Required paths are missing, or the stored workspace can't be read",
     429: "Too many requests or streams of this caller; Retry-After says when to come again",
@@ -137,7 +137,7 @@ def _responses(endpoint: Endpoint, schema_of: Any) -> dict[str, Any]:
 def problem_statuses(endpoint: Endpoint) -> set[int]:
     """The statuses of the problems that an endpoint can answer with."""
     statuses = {400, *endpoint.errors}
-    if endpoint.method == "POST":
+    if endpoint.method != "GET":
         statuses |= {409, 413, 415}
     if endpoint.access != "open":
         statuses |= {401, 403, 429, 503}

@@ -1,15 +1,16 @@
 """Server-sent events: a run's stream, its replay, and the live feed of the whole log.
 
-Answers: 200 with the stream; 204 if the run has ended and the cursor is its last event; 400 for a cursor that is no
-number or beyond the end (field `cursor`, `after` or `Last-Event-ID`); 404; 429 with Retry-After beyond what one caller
-may have; 503 with Retry-After beyond MAX_STREAMS, while the log can't be read, and during a shutdown. When a shutdown
+Answers: 200 with the stream; 204 if the run has ended and `Last-Event-ID` is its last event; 400 for a cursor that is
+no number or beyond the end (field `cursor`, `after` or `Last-Event-ID`); 404; 429 with Retry-After beyond what one
+caller may have; 503 with Retry-After beyond MAX_STREAMS, while the log can't be read, and during a shutdown. When one
 begins, the server must call `StreamHub.end_streams`, or open streams would keep it waiting.
 """
 
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,23 +30,42 @@ HEADERS = {
 _CURSOR = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-async def stream_run(request: Request, streams: EventStreams, run_id: str) -> Response:
-    """`GET /api/runs/{runId}/stream`: the run's events after `Last-Event-ID`, else `?cursor=`, else from the first."""
+def unchanged(frames: bytes) -> bytes:
+    return frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStreamWire:
+    """How the frames of a run's stream are sent. `first`: a frame before all others. `translate`: whole frames, as they
+    are sent."""
+
+    first: bytes = b""
+    translate: Callable[[bytes], bytes] = unchanged
+
+
+_AS_IT_IS = RunStreamWire()
+
+
+async def stream_run(request: Request, streams: EventStreams, run_id: str, wire: RunStreamWire = _AS_IT_IS) -> Response:
+    """`GET /api/runs/{runId}/stream`: the run's events after `Last-Event-ID`, else `?cursor=`, else from the first. At
+    the end of a run that is over: nothing more for the header, which a browser sends, else the closing frames."""
     field, cursor = requested_cursor(request, "cursor")
     with _opening(request, field) as closed:
-        stream = await streams.open_run(run_id, cursor)
+        stream = await streams.open_run(run_id, cursor, closing_frames=field == "cursor")
         if stream is not None:
-            return EventStream(stream, closed.pop_all())
+            return EventStream(stream, closed.pop_all(), wire)
     return Response(status_code=204, headers={"cache-control": "no-cache"})
 
 
-async def replay_run(request: Request, streams: EventStreams, run_id: str, speed: float) -> Response:
+async def replay_run(
+    request: Request, streams: EventStreams, run_id: str, speed: float, wire: RunStreamWire = _AS_IT_IS
+) -> Response:
     """`GET /api/runs/{runId}/stream?replay=true&speed=`: a finished run at its original pace,
     `speed` times as fast (0: at once); it ends with `run.closed`."""
     field, cursor = requested_cursor(request, "cursor")
     with _opening(request, field) as closed:
         stream = await streams.open_replay(run_id, cursor, speed)
-        return EventStream(stream, closed.pop_all())
+        return EventStream(stream, closed.pop_all(), wire)
 
 
 async def stream_feed(request: Request, streams: EventStreams, wanted: EventFilter) -> Response:
@@ -72,10 +92,10 @@ class EventStream(Response):
     """Sends a stream's bytes as fast as the client takes them, until the stream ends or the client disconnects; closes
     `closed` then."""
 
-    def __init__(self, stream: ByteStream, closed: contextlib.ExitStack) -> None:
+    def __init__(self, stream: ByteStream, closed: contextlib.ExitStack, wire: RunStreamWire = _AS_IT_IS) -> None:
         super().__init__(status_code=200, headers=HEADERS)
         del self.headers["content-length"]
-        self._stream, self._closed = stream, closed
+        self._stream, self._closed, self._wire = stream, closed, wire
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._stream
@@ -84,8 +104,10 @@ class EventStream(Response):
         watcher = asyncio.create_task(_close_on_disconnect(stream, receive), name="stream client")
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            if self._wire.first:
+                await send({"type": "http.response.body", "body": self._wire.first, "more_body": True})
             while body := await stream.next_body():
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await send({"type": "http.response.body", "body": self._wire.translate(body), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except asyncio.CancelledError:
             if not stream.dropped:

@@ -14,6 +14,8 @@ from application.turns import LARGE_BODIES, Turn
 from domain.errors import InvalidInput
 from domain.event import JSON_STRING, MAX_PAYLOAD_BYTES, encode
 from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
+from interfaces.http.compatibility import flat_callbacks
+from interfaces.http.compatibility.flat_callbacks import in_todays_form, with_timeout
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import YEAR_MS, Query
 from interfaces.http.edge.stored_values import check_free_form, check_integers
@@ -34,35 +36,55 @@ _ARRAY = re.compile(rb"\s*\[")
 _STRING = re.compile(JSON_STRING, re.DOTALL)
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _one = msgspec.json.Decoder(Callback)
-_many = msgspec.json.Decoder(tuple[Callback, ...])
+_many = msgspec.json.Decoder(list[Callback])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 async def record(call: ApiCall[None, Query]) -> JsonAnswer:
     turn = Turn(share=LARGE_BODIES)
     await check_values(call.raw, turn)
-    callbacks, single = await decoded(call.raw, bodies.media_type(call.request), turn)
+    sent = await decoded(call.raw, bodies.media_type(call.request), turn)
     reports: list[Report] = []
-    for index, callback in enumerate(callbacks):
-        reports.append(_checked(callback, "" if single else f"[{index}]."))
+    for index, callback in enumerate(sent.callbacks):
+        reports.append(_checked(callback, "" if sent.single else f"[{index}].", flat=index in sent.flat))
         if turn.over:
             await turn.next()
     if call.exchange.of_worker:
-        _refuse_answers(reports, single=single)
+        _refuse_answers(reports, single=sent.single)
     run_id, token = call.path["runId"], call.exchange.token
     results = await call.deps.callbacks.handle(run_id, reports, call.context, token=token)
-    return JsonAnswer(results[0] if single else results)
+    return JsonAnswer(results[0] if sent.single else results)
 
 
-async def decoded(raw: bytearray, kind: str, turn: Turn) -> tuple[Sequence[Callback], bool]:
-    """The callbacks of a body, and whether the body is a single one. Raises Problem 400 naming the field, 415."""
-    callbacks: Sequence[Callback]
+class SentCallbacks(msgspec.Struct, kw_only=True):
+    """The callbacks of a body in today's form. `single`: it is no list. `flat`: the indexes of those whose payload's
+    fields stood beside their type."""
+
+    callbacks: list[Callback] = []
+    single: bool = False
+    flat: set[int] = set()
+
+    def add(self, raw: bytes | bytearray | msgspec.Raw, root: str) -> None:
+        """Raises Problem 400 with the field as it was sent."""
+        try:
+            callback, flat = _one.decode(raw), False
+        except msgspec.ValidationError:
+            callback, flat = in_todays_form(raw, root)
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            callback, flat = bodies.decode_body(bytes(raw), _one, root=root), False
+        if flat:
+            self.flat.add(len(self.callbacks))
+        self.callbacks.append(callback)
+
+
+async def decoded(raw: bytearray, kind: str, turn: Turn) -> SentCallbacks:
+    """Raises Problem 400 naming the field, 415."""
+    sent = SentCallbacks()
     if kind in NDJSON:
-        lines: list[Callback] = []
         for number, line in enumerate(_lines(raw)):
-            lines.append(bodies.decode_body(line, _one, root=f"[{number}]"))
+            sent.add(line, f"[{number}]")
             if turn.over:
                 await turn.next()
-        callbacks, single = lines, False
     elif not bodies.is_json(kind):
         raise Problem(
             415,
@@ -72,12 +94,24 @@ async def decoded(raw: bytearray, kind: str, turn: Turn) -> tuple[Sequence[Callb
             errors=invalid("content-type", f"{kind!r} is not supported").errors,
         )
     elif _ARRAY.match(raw):
-        many = bodies.decode_body(raw, _many)
-        _check_count(len(many))
-        callbacks, single = many, False
+        await _add_all(sent, raw, turn)
     else:
-        callbacks, single = (bodies.decode_body(raw, _one),), True
-    return callbacks, single
+        sent.single = True
+        sent.add(raw, "")
+    return sent
+
+
+async def _add_all(sent: SentCallbacks, raw: bytearray, turn: Turn) -> None:
+    try:
+        sent.callbacks = _many.decode(raw)
+    except msgspec.DecodeError:
+        items = bodies.decode_body(raw, _items)
+        _check_count(len(items))
+        for index, item in enumerate(items):
+            sent.add(item, f"[{index}]")
+            if turn.over:
+                await turn.next()
+    _check_count(len(sent.callbacks))
 
 
 def _lines(raw: bytearray) -> Iterator[bytearray]:
@@ -139,23 +173,26 @@ def _check_count(count: int) -> None:
         raise invalid("body", f"has more than {MAX_CALLBACKS} callbacks; at most so many are taken at once")
 
 
-def _checked(callback: Callback, prefix: str) -> Report:
+def _checked(callback: Callback, prefix: str, *, flat: bool) -> Report:
+    """`flat`: what its payload has stood beside its type."""
+    root = prefix.removesuffix(".") if flat else f"{prefix}payload"
     check_name(f"{prefix}eventId", callback.event_id)
     check_name(f"{prefix}type", callback.type)
-    check_free_form(f"{prefix}payload", callback.payload)
-    check_integers(f"{prefix}payload", callback.payload)
+    check_free_form(root or "body", callback.payload)
+    check_integers(root or "body", callback.payload)
+    callback = with_timeout(callback, root)
     try:
         event = callback_event(callback)
     except InvalidInput as error:
         if isinstance(error.__cause__, msgspec.ValidationError):
-            raise invalid(*field_and_message(error.__cause__, f"{prefix}payload")) from error
+            raise invalid(*field_and_message(error.__cause__, root)) from error
         raise invalid(f"{prefix}{error.field}", error.message) from error
     if isinstance(event, HumanLoopRequested) and not 0 <= (event.timeout_ms or 0) <= YEAR_MS:
-        raise invalid(f"{prefix}payload.timeoutMs", f"must be between 0 and {YEAR_MS}")
+        raise invalid(f"{root}.timeoutMs".removeprefix("."), f"must be between 0 and {YEAR_MS}")
     limit = MAX_UNKNOWN_BYTES if isinstance(event, RunWarning) else MAX_PAYLOAD_BYTES
     size = len(encode(event))
     if size > limit:
-        raise invalid(f"{prefix}payload", f"is too large: {limit} bytes of a {callback.type} are stored at most")
+        raise invalid(root or "body", f"is too large: {limit} bytes of a {callback.type} are stored at most")
     return Report(callback=callback, event=event, size=size)
 
 
@@ -175,8 +212,8 @@ ENDPOINTS = (
         tag="callbacks",
         summary="Report what happened in a run; once per eventId",
         raw_body={
-            "application/json": Callback | tuple[Callback, ...],
-            "application/x-ndjson": Callback,
+            "application/json": flat_callbacks.Callback | tuple[flat_callbacks.Callback, ...],
+            "application/x-ndjson": flat_callbacks.Callback,
         },
         answers={200: CallbackResult | tuple[CallbackResult, ...]},
         command=True,

@@ -4,10 +4,12 @@ from typing import Literal
 
 import msgspec
 
+from interfaces.http.compatibility.views import SessionWorkerView
+from interfaces.http.compatibility.views import worker as shown_worker
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import WaitQuery
 from interfaces.http.resources.views import AnswerBody, Pending
-from projections.session_workers import SessionOrigin, SessionWorkerRow, SessionWorkerView, view
+from projections.session_workers import SessionOrigin, SessionWorkerRow, view
 
 
 class ForkBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -59,7 +61,7 @@ async def fork(call: ApiCall[ForkBody, WaitQuery]) -> JsonAnswer:
         session_id=session_id,
         created=forked.created,
         origin=worker.origin,
-        worker=worker,
+        worker=shown_worker(worker),
         position=forked.position,
     )
     return JsonAnswer(answer, status=201 if forked.created else 200)

@@ -6,6 +6,7 @@ import msgspec
 
 from domain.errors import InvalidInput
 from domain.identifiers import check_id
+from interfaces.http.compatibility.views import human_loop_request
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import AsOfQuery, PageLimit, Text, WaitQuery
 from interfaces.http.edge.stored_values import check_free_form
@@ -16,10 +17,10 @@ from projections.ports import HumanLoopRequests
 
 
 class RequestsQuery(AsOfQuery, frozen=True, kw_only=True):
-    """`atSeq` needs a `runId`: it is a seq of that run's stream."""
+    """`atSeq` needs a `runId`: it is a seq of that run's stream. `status`: `pending` means `open`; empty: any."""
 
     run_id: Text | None = None
-    status: RequestStatus | None = None
+    status: Literal["open", "answering", "resolved", "canceled", "expired", "pending", ""] = ""
     limit: PageLimit = 100
     cursor: Text | None = None
 
@@ -44,11 +45,18 @@ class Replied(AnswerBody, frozen=True, kw_only=True):
 
 
 async def pending(call: ApiCall[None, RequestsQuery]) -> JsonAnswer:
-    return await _listed(call, PENDING & {call.query.status} if call.query.status else PENDING)
+    wanted = _wanted(call.query)
+    return await _listed(call, PENDING if wanted is None else PENDING & wanted)
 
 
 async def requests(call: ApiCall[None, RequestsQuery]) -> JsonAnswer:
-    return await _listed(call, frozenset({call.query.status}) if call.query.status else None)
+    return await _listed(call, _wanted(call.query))
+
+
+def _wanted(query: RequestsQuery) -> frozenset[str] | None:
+    if not query.status:
+        return None
+    return frozenset({"open" if query.status == "pending" else query.status})
 
 
 async def _listed(call: ApiCall[None, RequestsQuery], statuses: frozenset[str] | None) -> JsonAnswer:
@@ -66,7 +74,14 @@ async def _listed(call: ApiCall[None, RequestsQuery], statuses: frozenset[str] |
         cursor=query.cursor,
         at=at,
     )
-    return JsonAnswer(listed)
+    return JsonAnswer(
+        HumanLoopRequests(
+            total=listed.total,
+            requests=tuple(map(human_loop_request, listed.requests)),
+            next_cursor=listed.next_cursor,
+            as_of_position=listed.as_of_position,
+        )
+    )
 
 
 async def reply(call: ApiCall[ReplyBody, WaitQuery]) -> JsonAnswer:

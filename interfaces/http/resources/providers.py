@@ -10,7 +10,7 @@ from interfaces.http.resources.views import AnswerBody
 class ProviderView(AnswerBody, frozen=True, kw_only=True):
     """`version`: of its CLI; empty if there is none. `readiness`: `ready`; `environment_not_ready` if the CLI or its
     credentials are missing; `runtime_unhealthy` if the worker runtime does not answer. `reason` says why it is not
-    ready."""
+    ready. `readinessCategory`: `readiness`."""
 
     provider: str
     aliases: tuple[str, ...]
@@ -22,6 +22,7 @@ class ProviderView(AnswerBody, frozen=True, kw_only=True):
     execution_profiles: tuple[str, ...]
     human_loop_hint: str
     readiness: Readiness
+    readiness_category: Readiness
     reason: str
 
 
@@ -50,6 +51,7 @@ def _view(state: ProviderState) -> ProviderView:
         execution_profiles=can.execution_profiles,
         human_loop_hint=can.human_loop_hint,
         readiness=state.readiness,
+        readiness_category=state.readiness,
         reason=state.reason,
     )
 

@@ -22,6 +22,11 @@ async def caught_up(call: ApiCall[Any, ReadQuery], projection: str) -> None:
     if position is None:
         return
     await within_log(call, "minPosition", position)
+    await reached(call, projection, position)
+
+
+async def reached(call: ApiCall[Any, Any], projection: str, position: int) -> None:
+    """Wait until the read model has reached a position of the log. Raises Problem 503 if it does not within 10 s."""
     if not await call.deps.progress.wait_for(projection, position, MAX_CATCH_UP_S):
         raise unavailable(
             f"the read model {projection} has not got to position {position} yet", reason="read_model_behind"

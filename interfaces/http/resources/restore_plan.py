@@ -6,8 +6,9 @@ from domain.errors import NotFound
 from domain.identifiers import DEFAULT_PROJECT, check_id, workspace_prefix
 from domain.workspace.manifest import RuntimeManifest, check_manifest
 from domain.workspace.paths import check_workspace_path
-from domain.workspace.plan import RestorePlan, build_restore_plan, missing_required_paths
+from domain.workspace.plan import build_restore_plan, missing_required_paths
 from domain.workspace.sync import SyncRef
+from interfaces.http.compatibility import views as shown
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import Query
 from interfaces.http.edge.stored_values import check_manifest_size
@@ -31,7 +32,7 @@ class Planned(AnswerBody, frozen=True, kw_only=True):
     """`plan.sessionSync`: the session's last recorded sync, from which layer L1 is restored; absent if it has none."""
 
     ok: bool
-    plan: RestorePlan
+    plan: shown.RestorePlan
     position: int
 
 
@@ -71,10 +72,10 @@ async def restore_plan(call: ApiCall[RestorePlanBody, Query]) -> JsonAnswer:
                 "ok": False,
                 "reason": "required_paths_missing",
                 "missingRequiredPaths": missing,
-                "plan": plan,
+                "plan": shown.restore_plan(plan),
             },
         )
-    return JsonAnswer(Planned(ok=True, plan=plan, position=await call.deps.store.last_position()))
+    return JsonAnswer(Planned(ok=True, plan=shown.restore_plan(plan), position=await call.deps.store.last_position()))
 
 
 async def _last_sync(call: ApiCall[RestorePlanBody, Query]) -> SyncRef | None:

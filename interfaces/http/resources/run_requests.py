@@ -10,6 +10,7 @@ from domain.event import MAX_PAYLOAD_BYTES, encode
 from domain.identifiers import DEFAULT_APP, DEFAULT_PROJECT, check_id
 from domain.run.events import RunQueued
 from domain.run.values import Message, Priority, RetryPolicy, RunSpec
+from interfaces.http.compatibility.tools import tool_names
 from interfaces.http.edge.auth import ANONYMOUS
 from interfaces.http.edge.stored_values import check_free_form
 from interfaces.http_conventions.problems import invalid
@@ -25,8 +26,8 @@ class MessageBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", for
 
 
 class StartBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """`sessionId` defaults to a new session `run-{runId}`, `userLoginName` to the caller. `providerOptions` are
-    passed to the provider."""
+    """`sessionId` defaults to a new session `run-{runId}`, `userLoginName` to the caller. `tools`: the names of those
+    that the agent may use, or an object with `true` for each. `providerOptions` are passed to the provider."""
 
     provider: ShortText
     model: ShortText = ""
@@ -38,7 +39,7 @@ class StartBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbi
     user_login_name: str | None = None
     resume_session_id: ShortText = ""
     execution_profile: ShortText = ""
-    tools: tuple[ShortText, ...] = ()
+    tools: tuple[ShortText, ...] | dict[ShortText, Any] = ()
     provider_options: dict[str, Any] = {}
     require_human_loop: bool = False
     retry_policy: RetryPolicy = "transient"
@@ -70,7 +71,7 @@ def run_request(body: StartBody, *, actor: str, new_run_id: str) -> tuple[str, R
         messages=tuple(Message(role=message.role, content=message.content) for message in body.messages),
         resume_session_id=body.resume_session_id,
         execution_profile=body.execution_profile,
-        tools=body.tools,
+        tools=tool_names(body.tools),
         provider_options=body.provider_options,
         require_human_loop=body.require_human_loop,
         retry_policy=body.retry_policy,

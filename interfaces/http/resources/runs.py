@@ -10,16 +10,18 @@ from domain.identifiers import run_stream
 from domain.run.events import RunWarning
 from domain.run.state import Blocked, Run
 from domain.run.values import Warn
+from interfaces.http.compatibility.run_frames import accepted, with_todo_updates
+from interfaces.http.compatibility.views import RunSnapshot, RunSummary, run_page, run_snapshot
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Speed, Text, WaitQuery
-from interfaces.http.edge.sse import replay_run, stream_run
+from interfaces.http.edge.sse import RunStreamWire, replay_run, stream_run, unchanged
 from interfaces.http.resources.events import EventView, event_view
 from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
 from interfaces.http.resources.run_requests import EnqueueBody, StartBody, run_request
 from interfaces.http.resources.views import AnswerBody, Pending
 from interfaces.http_conventions.problems import Problem
 from projections.ports import AtSeq, Page, RunFilter
-from projections.runs import RUNS, RunSnapshot, RunSummary
+from projections.runs import RUNS
 
 MAX_EVENTS = 10_000
 RunState = Literal[
@@ -49,11 +51,21 @@ class StopBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     reason: Text = ""
 
 
+class StartQuery(WaitQuery, frozen=True, kw_only=True):
+    """`waitMs`: how long to wait for the end; after that the answer is 202 with `pending: true`. `compat`: of a stream,
+    see there."""
+
+    compat: bool = False
+
+
 class StreamQuery(Query, frozen=True, kw_only=True):
-    """`cursor`: the seq of the last event seen; a `Last-Event-ID` header takes precedence. `replay`: send a finished
-    run again at its original pace, `speed` times as fast; 0: at once."""
+    """`cursor`: the seq of the last event seen; a `Last-Event-ID` header takes precedence. At the end of a run that is
+    over the header gets a 204, so that a browser stops, and `cursor` alone the closing frames. `replay`: send a
+    finished run again at its original pace, `speed` times as fast; 0: at once. `compat`: each `todo.snapshot` is
+    followed by a `todo.update` frame without id for each of its items."""
 
     cursor: Number = 0
+    compat: bool = False
     replay: bool = False
     speed: Speed = 1.0
 
@@ -91,8 +103,9 @@ class Enqueued(AnswerBody, frozen=True, kw_only=True):
 
 
 class RunChanged(AnswerBody, frozen=True, kw_only=True):
-    """`changed`: false if the command had no effect."""
+    """`changed`: false if the command had no effect; `ok`: it was accepted, with or without one."""
 
+    ok: bool
     run_id: str
     session_id: str
     state: RunState
@@ -114,13 +127,18 @@ class ListRunsQuery(ListAsOfQuery, frozen=True, kw_only=True):
     cursor: Text | None = None
 
 
-async def start(call: ApiCall[StartBody, WaitQuery]) -> JsonAnswer | Response:
+async def start(call: ApiCall[StartBody, StartQuery]) -> JsonAnswer | Response:
     run_id, spec = run_request(call.body, actor=call.context.actor, new_run_id=call.context.command_id)
     handled = await call.deps.runs.queue(run_id, spec, call.context)
     if isinstance(handled.state.stage, Blocked):
         raise _blocked(run_id, handled.state.stage, handled.position)
     if call.wants_events:
-        return await stream_run(call.request, call.deps.streams, run_id)
+        (first,) = await call.deps.store.read_stream(run_stream(run_id), limit=1)
+        wire = RunStreamWire(
+            first=accepted(run_id, spec.provider, first.occurred_at),
+            translate=with_todo_updates if call.query.compat else unchanged,
+        )
+        return await stream_run(call.request, call.deps.streams, run_id, wire)
     ended = await call.deps.runs.wait_for_end(run_id, call.query.wait_ms / 1000)
     if ended is None:
         warnings = await _warnings(call, run_id)
@@ -128,7 +146,7 @@ async def start(call: ApiCall[StartBody, WaitQuery]) -> JsonAnswer | Response:
             StartPending(run_id=run_id, accepted=True, warnings=warnings, position=handled.position), status=202
         )
     read = await call.deps.reads.run(run_id, at=AtSeq(ended.seq))
-    snapshot = found(read.value, f"no run {run_id!r} is known")
+    snapshot = run_snapshot(found(read.value, f"no run {run_id!r} is known"))
     page = await call.deps.store.read_page(run_stream(run_id), up_to_seq=ended.seq, limit=MAX_EVENTS)
     return JsonAnswer(
         Started(
@@ -181,7 +199,7 @@ async def get_run(call: ApiCall[None, AsOfQuery]) -> JsonAnswer:
     run_id = call.path["runId"]
     await caught_up(call, RUNS.name)
     read = await call.deps.reads.run(run_id, at=as_of(call.query))
-    run = found(read.value, f"no run {run_id!r} is known")
+    run = run_snapshot(found(read.value, f"no run {run_id!r} is known"))
     return JsonAnswer(shown_as(RunRead, run, read.as_of_position))
 
 
@@ -196,13 +214,14 @@ async def list_runs(call: ApiCall[None, ListRunsQuery]) -> JsonAnswer:
         user_login_name=query.user_login_name,
     )
     at = as_of(query)
-    return JsonAnswer(await call.deps.reads.runs(matching, limit=query.limit, cursor=query.cursor, at=at))
+    return JsonAnswer(run_page(await call.deps.reads.runs(matching, limit=query.limit, cursor=query.cursor, at=at)))
 
 
 async def stream(call: ApiCall[None, StreamQuery]) -> Response:
+    wire = RunStreamWire(translate=with_todo_updates if call.query.compat else unchanged)
     if call.query.replay:
-        return await replay_run(call.request, call.deps.streams, call.path["runId"], call.query.speed)
-    return await stream_run(call.request, call.deps.streams, call.path["runId"])
+        return await replay_run(call.request, call.deps.streams, call.path["runId"], call.query.speed, wire)
+    return await stream_run(call.request, call.deps.streams, call.path["runId"], wire)
 
 
 async def stop(call: ApiCall[StopBody, Query]) -> JsonAnswer:
@@ -218,6 +237,7 @@ async def bind(call: ApiCall[BindBody, Query]) -> JsonAnswer:
 def _changed(run_id: str, handled: CommandResult[Run]) -> JsonAnswer:
     return JsonAnswer(
         RunChanged(
+            ok=True,
             run_id=run_id,
             session_id=handled.state.session_id,
             state=handled.state.public_state,  # type: ignore[arg-type]  # the property's words are those of the Literal
@@ -237,7 +257,7 @@ ENDPOINTS = (
         tag=_TAG,
         summary="Queue a run and wait for its end, or follow it live",
         body=StartBody,
-        query=WaitQuery,
+        query=StartQuery,
         answers={200: Started, 202: StartPending},
         command=True,
         streams=True,

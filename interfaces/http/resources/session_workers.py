@@ -11,13 +11,15 @@ from domain.session.commands import ActivateSession
 from domain.session.events import ActivationAction
 from domain.workspace.manifest import RuntimeManifest
 from domain.workspace.sync import SyncRef
+from interfaces.http.compatibility.views import SessionWorkerView, worker_page
+from interfaces.http.compatibility.views import worker as shown_worker
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer, Nothing
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, PageLimit, Text, WaitQuery
 from interfaces.http.edge.stored_values import check_manifest_size
 from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
 from interfaces.http.resources.views import AnswerBody, Pending
 from projections.ports import Page, SessionWorkerFilter
-from projections.session_workers import SESSION_WORKERS, SessionWorkerRow, SessionWorkerView, view
+from projections.session_workers import SESSION_WORKERS, SessionWorkerRow, view
 from projections.sync_history import SYNC_HISTORY, SyncRecord
 
 WorkerState = Literal["running", "stopped", "deleted"]
@@ -130,7 +132,7 @@ async def get_worker(call: ApiCall[None, AsOfQuery]) -> JsonAnswer:
     await caught_up(call, SESSION_WORKERS.name)
     read = await call.deps.reads.session_worker(session_id, at=as_of(call.query))
     worker = found(read.value, f"no session {session_id!r} is known")
-    return JsonAnswer(shown_as(WorkerRead, worker, read.as_of_position))
+    return JsonAnswer(shown_as(WorkerRead, shown_worker(worker), read.as_of_position))
 
 
 async def list_syncs(call: ApiCall[None, SyncsQuery]) -> JsonAnswer:
@@ -152,7 +154,8 @@ async def list_workers(call: ApiCall[None, ListWorkersQuery]) -> JsonAnswer:
         last_sync_status=query.last_sync_status,
     )
     at = as_of(query)
-    return JsonAnswer(await call.deps.reads.session_workers(matching, limit=query.limit, cursor=query.cursor, at=at))
+    page = await call.deps.reads.session_workers(matching, limit=query.limit, cursor=query.cursor, at=at)
+    return JsonAnswer(worker_page(page))
 
 
 def pending(outcome: SessionCommandOutcome) -> JsonAnswer:
@@ -167,7 +170,7 @@ async def current_worker(call: ApiCall[Any, Any], session_id: str) -> SessionWor
     row = SessionWorkerRow(
         session_id=session_id, worker=loaded.state, created_position=0, seq=loaded.seq, position=loaded.position
     )
-    return view(row)
+    return shown_worker(view(row))
 
 
 _PATH = "/api/session-workers/{sessionId}"

@@ -1,22 +1,32 @@
 """A run's todo list, and the history of its changes."""
 
+from msgspec.structs import replace
+
+from interfaces.http.compatibility.views import TodoChange, todo_change
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
-from interfaces.http.edge.queries import AsOfQuery, Number, PageLimit
+from interfaces.http.edge.queries import AsOfQuery, Limit, Number, PageLimit
 from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
 from projections.ports import TodoHistory, TodoList
 from projections.todos import TODOS
 
 
+class TodosQuery(AsOfQuery, frozen=True, kw_only=True):
+    """`limit`: of items; `total` counts all of them."""
+
+    limit: Limit | None = None
+
+
 class TodoListRead(TodoList, frozen=True, kw_only=True):
-    """`items` sorted by `order`, then by first appearance. `leftOut`: how many items of the agent's list, and changes
-    since, found no room; 0: `items` is all of it."""
+    """`total`: the number of all items. `items`: sorted by `order`, then by first appearance. `leftOut`: how many items
+    of the agent's list, and changes since, found no room."""
 
     as_of_position: int
 
 
 class TodoHistoryRead(TodoHistory, frozen=True, kw_only=True):
-    """Oldest first; pass the last seq as `?after=` for the next page."""
+    """`total`: the number of all changes. Oldest first; pass the last seq as `?after=` for the next page."""
 
+    events: tuple[TodoChange, ...]
     as_of_position: int
 
 
@@ -27,11 +37,13 @@ class ChangesQuery(AsOfQuery, frozen=True, kw_only=True):
     limit: PageLimit = 500
 
 
-async def list_todos(call: ApiCall[None, AsOfQuery]) -> JsonAnswer:
+async def list_todos(call: ApiCall[None, TodosQuery]) -> JsonAnswer:
     run_id = call.path["runId"]
     await caught_up(call, TODOS.name)
     read = await call.deps.reads.todos(run_id, at=as_of(call.query))
-    return JsonAnswer(shown_as(TodoListRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
+    todos = found(read.value, f"no run {run_id!r} is known")
+    shown = replace(todos, items=todos.items[: call.query.limit])
+    return JsonAnswer(shown_as(TodoListRead, shown, read.as_of_position))
 
 
 async def list_changes(call: ApiCall[None, ChangesQuery]) -> JsonAnswer:
@@ -40,7 +52,11 @@ async def list_changes(call: ApiCall[None, ChangesQuery]) -> JsonAnswer:
     query = call.query
     at = as_of(query)
     read = await call.deps.reads.todo_history(run_id, after_seq=query.after, limit=query.limit, at=at)
-    return JsonAnswer(shown_as(TodoHistoryRead, found(read.value, f"no run {run_id!r} is known"), read.as_of_position))
+    history = found(read.value, f"no run {run_id!r} is known")
+    events = tuple(map(todo_change, history.events))
+    return JsonAnswer(
+        TodoHistoryRead(run_id=run_id, total=history.total, events=events, as_of_position=read.as_of_position)
+    )
 
 
 ENDPOINTS = (
@@ -50,7 +66,7 @@ ENDPOINTS = (
         handler=list_todos,
         tag="todos",
         summary="The run's todo list, now or as it was",
-        query=AsOfQuery,
+        query=TodosQuery,
         answers={200: TodoListRead},
         errors=(404,),
     ),

@@ -102,7 +102,7 @@ def test_a_queued_run_streams_until_it_is_canceled(api: ApiServer, client: httpx
         "run.finished",
     ]
     seq = finished.json()["snapshot"]["seq"]
-    assert client.get(f"/api/runs/{run_id}/stream", params={"cursor": seq}).status_code == 204
+    assert client.get(f"/api/runs/{run_id}/stream", headers={"last-event-id": str(seq)}).status_code == 204
     beyond = client.get(f"/api/runs/{run_id}/stream", headers={"last-event-id": str(seq + 1)})
     assert beyond.status_code == 400
     assert beyond.json()["errors"][0]["field"] == "Last-Event-ID"

@@ -135,7 +135,13 @@ def test_a_command_is_not_remembered_as_refused(client: httpx.Client) -> None:
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: f"{each.method} {each.path}")
 def test_no_endpoint_takes_it_for_its_own_failure(client: httpx.Client, endpoint: Endpoint) -> None:
     path = endpoint.path.format(
-        runId="run-0", sessionId="session-0", streamId="run:run-0", managerName="run_life", effectKey="e", position="1"
+        runId="run-0",
+        sessionId="session-0",
+        chatId="session-0",
+        streamId="run:run-0",
+        managerName="run_life",
+        effectKey="e",
+        position="1",
     )
     with client.stream(endpoint.method, path, json=body_of(endpoint.method, endpoint.path), timeout=30) as answer:
         assert answer.status_code != 500, answer.read()
@@ -143,7 +149,7 @@ def test_no_endpoint_takes_it_for_its_own_failure(client: httpx.Client, endpoint
 
 def body_of(method: str, path: str) -> Any:
     """What the endpoint asks for; `path` may have its ids filled in."""
-    if method != "POST":
+    if method == "GET":
         return None
     template = path.replace("session-0", "{sessionId}").replace("run-0", "{runId}").replace("run_life", "{managerName}")
     return BODIES.get(template, {})

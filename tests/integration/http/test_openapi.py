@@ -141,7 +141,7 @@ def answers(api: ApiServer, client: httpx.Client) -> list[tuple[str, httpx.Respo
         if issubclass(endpoint.query, ReadQuery) and endpoint.tag not in {"effects", "queue"}
     }
     ids = {"runId": run_id, "sessionId": session_id, "streamId": f"run:{run_id}", "effectKey": "0" * 32}
-    ids["position"] = "1"
+    ids |= {"position": "1", "chatId": f"run-{run_id}-q"}
 
     def call(template: str, **options: Any) -> None:
         method, path = template.split()
@@ -178,6 +178,8 @@ def answers(api: ApiServer, client: httpx.Client) -> list[tuple[str, httpx.Respo
         if endpoint.method == "GET" and not endpoint.path.endswith("/stream"):
             call(f"GET {endpoint.path}")
     call("GET /api/usage", params={"groupBy": "appId"})
+    call("POST /api/chat-opencode-history", json={"title": "A chat"})
+    call("PUT /api/chat-opencode-history/{chatId}", json={"title": "A chat"})
     call("POST /api/human-loop/reply", json={"runId": run_id, "questionId": "q", "answer": "a"})
     call("POST /api/runs/{runId}/stop", json={"reason": "done"})
     return told
@@ -201,7 +203,7 @@ def test_every_command_tells_a_position_and_every_read_what_it_is_as_of(
         if not response.is_success or not is_json or not path.startswith("/api/"):
             continue
         for body in response.json() if isinstance(response.json(), list) else [response.json()]:
-            assert body["position" if method == "POST" else "asOfPosition"] > 0, template
+            assert body["asOfPosition" if method == "GET" else "position"] > 0, template
 
 
 def test_the_page_needs_nothing_from_elsewhere(client: httpx.Client) -> None:

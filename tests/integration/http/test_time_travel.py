@@ -44,6 +44,8 @@ WITHOUT_A_PAST = {
     "/api/effects/{effectKey}": "operational; each try is kept with its times",
     "/api/process-managers": "operational",
     "/api/providers": "what this installation can do",
+    "/api/chat-opencode-history": "a view for older clients; sessions and runs have a past",
+    "/api/chat-opencode-history/{chatId}": "a view for older clients; sessions and runs have a past",
     "/api/audit/verify": "walks the whole log",
     "/api/audit/checkpoint": "attests the whole log",
     "/api/audit/export": "the log itself: `after` and `upTo` bound it",

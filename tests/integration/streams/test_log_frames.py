@@ -30,6 +30,8 @@ from tests.support.recorded import OCCURRED_AT
 from tests.support.streaming import SPEC
 
 TEXTS = ["plain", 'quotes " and \\ and \n', "ünïcödé 漢字 🙂", "\x00\x1f", "x" * 3000, "y" * 6000, "z" * 100_000]
+FORMS = {"tool.end": lambda payload: payload.replace(b"large", b"LARGE"), "run.cancel_requested": lambda payload: b"?"}
+"""Of types that the random runs have: an odd one, and one whose payloads are empty."""
 IDENTITY = RunIdentity(run_id="r", session_id="s1", provider="scripted")
 
 
@@ -84,13 +86,13 @@ def test_every_way_of_reading_gives_the_same_bytes(database: str, seed: int, odd
             await append_raw(store, "run:other", 0, [("message.delta", 1, b'{"text":"x"}', OCCURRED_AT)])
             seq = await append_raw(store, "run:r", 0, [(*payload, random_moment(random_)) for payload in payloads])
             rows = await store.read_stream_raw("run:r")
-        frames = RunFrames(IDENTITY)
+        frames = RunFrames(IDENTITY, FORMS)
         expected = [frames.stored(row) for row in rows]
         reader = LogReader(database, tenant="default", connections=2)
         await reader.open()
         try:
             for after in (0, random_.randrange(seq), seq - 1):
-                source = RunLog(RunTopic(IDENTITY), reader, RecentEvents(), last_seq=seq)
+                source = RunLog(RunTopic(IDENTITY, FORMS), reader, RecentEvents(), last_seq=seq)
                 batches: list[LogBatch] = []
                 end = after
                 while not batches or not batches[-1].ended:

@@ -99,15 +99,26 @@ def test_a_client_resumes_behind_its_cursor_and_the_header_wins(database: str) -
 
 
 @pytest.mark.parametrize("replica_has_seen_it", [True, False])
-def test_the_end_of_a_finished_run_is_204(database: str, replica_has_seen_it: bool) -> None:
+def test_the_end_of_a_finished_run_is_204_for_a_browser_and_the_closing_frames_for_a_cursor(
+    database: str, replica_has_seen_it: bool
+) -> None:
+    async def ask(s: Streaming) -> None:
+        assert (await s.client.get(URL, headers={"Last-Event-ID": "5"})).status_code == 204
+        assert (await s.client.get(f"{URL}?cursor=5", headers={"Last-Event-ID": "5"})).status_code == 204
+        frames = await s.all_frames(f"{URL}?cursor=5")
+        assert names(frames) == ["run.status", "caught-up", "run.closed"]
+        assert ids(frames) == []
+        assert (frames[0].data["status"], frames[0].data["detail"]) == ("finished", "succeeded")
+        assert frames == (await s.all_frames(f"{URL}?cursor=4"))[1:]
+        await s.no_open_streams()
+
     async def scenario() -> None:
         async with streaming(database) as s:
             await finished_run(s)
             if replica_has_seen_it:
-                assert (await s.client.get(f"{URL}?cursor=5")).status_code == 204
-                assert (await s.client.get(URL, headers={"Last-Event-ID": "5"})).status_code == 204
+                await ask(s)
         async with streaming(database) as s:
-            assert (await s.client.get(f"{URL}?cursor=5")).status_code == 204
+            await ask(s)
 
     run(scenario())
 
@@ -157,7 +168,8 @@ def test_a_blocked_run_closes_after_what_it_has_and_a_cancelation_reopens_nothin
             assert names(frames) == ["run.blocked", "run.status", "run.warning", "caught-up", "run.closed"]
             assert frames[1].data["detail"] == "can't ask"
             assert frames[2].data["warning"] == {"code": "resume_missing", "message": "starts anew"}
-            assert (await s.client.get(f"{URL}?cursor=2")).status_code == 204
+            assert (await s.client.get(URL, headers={"Last-Event-ID": "2"})).status_code == 204
+            assert await s.all_frames(f"{URL}?cursor=2") == [frames[1], *frames[3:]]
             await writer.finish("canceled")
             assert names(await s.all_frames(f"{URL}?cursor=2")) == [
                 "run.finished", "run.status", "caught-up", "run.closed",

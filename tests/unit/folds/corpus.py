@@ -151,6 +151,7 @@ def _more_of_sessions() -> dict[str, tuple[Event, ...]]:
     )
     return {
         **forked,
+        "titled": tuple(samples(s.SessionTitled)[:1]),
         "syncing": (*sessions.BUSY, asked),
         "synced": (*sessions.BUSY, asked, sessions.synced("final", "message.stop", 2, run_id="r1")),
         "sync failed": (*sessions.BUSY, asked, sessions.sync_failed("final", "message.stop", final=True)),

@@ -16,6 +16,7 @@ from domain.record import RecordedEvent
 from domain.run import quotas
 from domain.run.state import Run
 from domain.session import evolve as session
+from domain.session import title
 from domain.session.state import SessionWorker
 from projections import search_terms
 from projections.catalogue import PROJECTIONS
@@ -29,6 +30,7 @@ COMMAND = "python -m tests.unit.folds.regenerate_golden"
 AGGREGATES = {
     "run": 3,
     "session": 3,
+    "session title": 1,
     "dead letters": 2,
     "queue switch": 1,
     "refused commands": 1,
@@ -78,6 +80,7 @@ def folds() -> list[Fold]:
     aggregates = (
         _aggregate("run", quotas.evolve_counting, Run, "run:"),
         _aggregate("session", session.evolve, SessionWorker, "session:"),
+        _aggregate("session title", title.evolve, title.SessionTitle, "session:"),
         _aggregate("dead letters", dead_letters.evolve, dead_letters.DeadLetters, "effects:"),
         _aggregate("queue switch", queue_switch.evolve, queue_switch.QueueSwitch, "queue:"),
         _aggregate("refused commands", refused_commands.evolve, refused_commands.RefusedCommands, "refused_commands:"),

@@ -26,12 +26,15 @@ WITHOUT_EFFECT = {
         "session.sync_progress",
         "session.orphan_removed",
         "session.workspace_discarded",
+        "session.titled",
     },
 }
 """Events that are there for people and read models; no decision depends on them."""
 READ_WHOLE = {
     "domain.run.evolve",
     "domain.session.evolve",
+    "domain.session.title",
+    "projections.chats",
     "projections.human_loop",
     "projections.runs",
     "projections.session_workers",

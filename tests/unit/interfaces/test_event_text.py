@@ -12,7 +12,7 @@ from domain.event import Event, event_types
 from domain.run import events as _run_events
 from domain.session import events as _session_events
 from interfaces.cli.console import short
-from interfaces.cli.event_text import ShownEvent, StateAfter, event_text
+from interfaces.cli.event_text import ShownEvent, StateAfter, event_text, from_stream
 from interfaces.cli.timeline import since
 from interfaces.terminal_text import harmless
 from tests.support.event_strategies import any_event
@@ -60,3 +60,10 @@ def test_text_keeps_its_letters_and_loses_its_power(text: str) -> None:
 )
 def test_time_gone_by_is_told_as_people_do(seconds: float, text: str) -> None:
     assert since(seconds) == text
+
+
+def test_a_warning_of_a_stream_is_said_as_one_of_the_log() -> None:
+    envelope = {"type": "run.warning", "runId": "r", "seq": 2, "position": 9, "ts": "2026-03-04T05:06:07Z"}
+    event = from_stream({**envelope, "warning": "too long", "code": "cut"})
+    assert event.payload == {"warning": {"code": "cut", "message": "too long"}}
+    assert event_text(event) == "too long"

@@ -49,6 +49,7 @@ def test_an_item_without_a_time_has_that_of_its_event() -> None:
     assert as_json(todos.change(stream[1])) == {
         "seq": 2,
         "position": 102,
+        "eventId": "run:r1/2",
         "type": "todo.snapshot",
         "ts": at(2),
         "todo": None,
@@ -96,6 +97,7 @@ def test_an_open_question() -> None:
         "prompt": "which?",
         "options": [{"label": "a", "description": "the first"}],
         "defaultAnswer": None,
+        "metadata": {},
         "status": "open",
         "requestedAt": at(2),
         "expiresAt": at(62),

@@ -48,6 +48,7 @@ export function eventText(event) {
     case "session.disk_limit_exceeded": return ["Disk limit exceeded", `${bytes(event.payload.usedBytes)} of ${bytes(event.payload.limitBytes)}: it is synced and stopped`, "failed"];
     case "session.run_attached": return ["Run attached", event.payload.attachedRunId, "active"];
     case "session.run_detached": return ["Run detached", event.payload.detachedRunId];
+    case "session.titled": return ["Titled", event.payload.title];
     case "session.forked": return ["Forked", `from ${event.payload.origin.runId} at seq ${event.payload.origin.atSeq}`];
     case "session.workspace_copied": return ["Files copied", `${number(event.payload.files)} files`, "succeeded"];
     case "session.fork_failed": return ["Fork failed", event.payload.error, "failed"];
