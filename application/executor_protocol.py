@@ -360,6 +360,7 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     maintenance: bool = False
     idle_exit_s: int = 600
     agent_user: int | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 ADDRESS_FILE = "endpoint.json"

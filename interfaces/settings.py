@@ -18,6 +18,7 @@ from interfaces.setting_declarations import DECLARATION, Declaration, setting
 from interfaces.setting_quotas import QuotaSettings
 from interfaces.setting_work_slots import WorkSlots
 
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 WorkerRuntime = Literal["process", "docker"]
 OWN_PREFIX: Final = "FLEETLOG_"
 OF_THE_LIBRARY: Final = frozenset({"FLEETLOG_TENANT"})
@@ -51,6 +52,12 @@ class Settings(WorkSlots, QuotaSettings):
         values.FOLDER,
         "Folder of this installation: the embedded servers' data, containers of the `process` runtime, secrets, logs.",
         default=Path(".fleetlog"),
+    )
+    log_level: LogLevel = setting(
+        "FLEETLOG_LOG_LEVEL",
+        values.LOG_LEVEL,
+        "The least important lines that are logged, by the control plane and by the executors that it starts.",
+        default="INFO",
     )
     api_keys: tuple[values.ApiKey, ...] = setting(
         "FLEETLOG_API_KEYS",

@@ -1,6 +1,7 @@
 """Composes the HTTP API of one process."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import psycopg
 from psycopg_pool import PoolTimeout
@@ -22,9 +23,11 @@ from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane
 from interfaces.bootstrap.operations import metrics, readiness, reconcilers
+from interfaces.bootstrap.telemetry import exporting_metrics
 from interfaces.http.app import create_app
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.edge.problems import DEPENDENCY_UNAVAILABLE, DISK_FULL
 from interfaces.http.edge.rates import CallerRates, RateLimits
 from interfaces.http_conventions.problems import StatusAndReason
@@ -58,6 +61,8 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
     pool = await open_pool(backing.dsn, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
     recorded = S3RecordedWorkspaces(plane.objects, plane.object_threads)
+    source, request_metrics = metrics(plane, pool), RequestMetrics(plane.telemetry.measurements.registry)
+    await stack.enter_async_context(exporting_metrics(plane.telemetry, partial(request_metrics.families, source)))
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,
@@ -96,7 +101,9 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             idempotency_keys=PostgresIdempotencyKeys(pool),
             callback_tokens=CallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=backing.secret),
             readiness=readiness(plane, pool),
-            metrics=metrics(plane, pool),
+            metrics=source,
+            request_metrics=request_metrics,
+            spans=plane.telemetry.spans,
             providers=plane.providers,
             new_id=new_id,
             adapter_errors=ADAPTER_ERRORS,

@@ -46,6 +46,7 @@ from domain.session.state import SessionWorker
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.executor_client.observed_calls import ObservedCalls
 from infrastructure.freed_memory import return_freed_memory
 from infrastructure.postgres.connections import open_untried_pool
 from infrastructure.postgres.continuity import LogContinuity
@@ -69,6 +70,7 @@ from interfaces.bootstrap.quotas import hourly_quotas, run_quotas, workspace_lim
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import installation_redaction, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.bootstrap.telemetry import Telemetry
 from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
 from interfaces.store_server import StoreServer
 
@@ -112,25 +114,32 @@ class ControlPlane:
     outages: Outages
     worker_processes: WorkerProcesses
     store_server: StoreServer | None
+    telemetry: Telemetry
 
 
 @asynccontextmanager
-async def control_plane(backing: BackingServices) -> AsyncIterator[ControlPlane]:
+async def control_plane(backing: BackingServices, telemetry: Telemetry | None = None) -> AsyncIterator[ControlPlane]:
     """Raises StartRefused when the database can't be used."""
     async with AsyncExitStack() as stack:
         with startup_errors():
-            plane = await _open(backing, stack)
+            plane = await _open(backing, telemetry or Telemetry(), stack)
         yield plane
 
 
-async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane:
+async def _open(backing: BackingServices, telemetry: Telemetry, stack: AsyncExitStack) -> ControlPlane:
     settings, dsn = backing.settings, backing.dsn
     return_freed_memory()
     continuity = LogContinuity()
     store = await stack.enter_async_context(GroupCommitEventStore(dsn, continuity=continuity))
     listener = await stack.enter_async_context(PostgresListener(dsn, continuity=continuity))
     hub = await stack.enter_async_context(
-        StreamHub(dsn, announcements=listener.position, max_streams=settings.max_streams, continuity=continuity)
+        StreamHub(
+            dsn,
+            announcements=listener.position,
+            max_streams=settings.max_streams,
+            continuity=continuity,
+            measurements=telemetry.measurements,
+        )
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
     pool = await open_untried_pool(dsn, size=POOL_SIZE, synchronous_commit="off")
@@ -142,7 +151,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     workers_store = await worker_store(backing, session, redact, stack)
     runtime, providers = worker_runtime(backing, workers_store, redact)
     stack.callback(runtime.close)
-    directory = await stack.enter_async_context(_directory(backing, workers_store))
+    directory = await stack.enter_async_context(_directory(backing, workers_store, telemetry))
     sessions, runs = await _aggregates(dsn, store, run_quotas(settings), stack)
     session_quotas = SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=hourly_quotas(settings))
     storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
@@ -225,6 +234,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         outages=outages,
         worker_processes=PostgresWorkerProcesses(pool),
         store_server=workers_store.server,
+        telemetry=telemetry,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs,
@@ -256,6 +266,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
             retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
             concurrency=settings.max_runs_per_process,
+            spans=telemetry.spans,
         ),
     )
 
@@ -324,7 +335,7 @@ def _none_of(_: RunSpec) -> dict[str, str]:
     return {}
 
 
-def _directory(backing: BackingServices, store: WorkerStore) -> HttpExecutorDirectory:
+def _directory(backing: BackingServices, store: WorkerStore, telemetry: Telemetry) -> HttpExecutorDirectory:
     settings = backing.settings
     shared = None
     if settings.executor_base_url is not None:
@@ -339,4 +350,5 @@ def _directory(backing: BackingServices, store: WorkerStore) -> HttpExecutorDire
         ),
         shared=shared,
         store=store.headers,
+        observed=ObservedCalls(telemetry.spans, telemetry.measurements),
     )

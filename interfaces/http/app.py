@@ -38,7 +38,7 @@ def create_app(deps: ApiDependencies) -> Starlette:
         ],
         middleware=[
             Middleware(BeginInTurns),
-            Middleware(TraceRequests),
+            Middleware(TraceRequests, spans=deps.spans),
             Middleware(CountRequests, observe=deps.request_metrics.observe),
             Middleware(AnswerErrors, adapter_errors=deps.adapter_errors),
             Middleware(Authenticate, keys=deps.api_keys),

@@ -16,6 +16,7 @@ from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.providers import Providers
 from application.ports.recorded_workspaces import RecordedWorkspaces
 from application.ports.run_queue import QueueDrain, QueueItems
+from application.ports.telemetry import NO_SPANS, Spans
 from application.runs.callback_tokens import CallbackTokens
 from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands
@@ -63,6 +64,7 @@ class ApiDependencies:
     rates: CallerRates = field(default_factory=CallerRates)
     body_budget: BodyBudget = field(default_factory=BodyBudget)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    spans: Spans = NO_SPANS
     adapter_errors: StatusAndReason = field(default_factory=dict)
     api_keys: tuple[KeyHash, ...] = ()
     idle_timeout_ms: int = 900_000
