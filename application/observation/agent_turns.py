@@ -33,8 +33,9 @@ class AgentTurns:
         """The spans that end with this event of the run."""
         match event:
             case e.MessageStopped():
-                since, self._turn_since, self._last_stop = self._turn_since or self._last_stop, None, at
-                return (self._turn(since, at),)
+                began = self._turn_since or self._last_stop
+                self._turn_since, self._last_stop = None, at
+                return (self._turn(began, at),)
             case e.ToolStarted():
                 since, self._turn_since = self._turn_since, None
                 if len(self._tools) < MOST_TOOLS:

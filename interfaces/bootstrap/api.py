@@ -7,9 +7,12 @@ import psycopg
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
+from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
+from application.ports.worker_runtime import RuntimeUnavailable
 from application.runs.callback_tokens import CallbackTokens
 from application.runs.forking import ForkSessions
+from application.sessions.executor_logs import ExecutorLogs
 from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
 from infrastructure.open_files import allow_many_files
 from infrastructure.postgres.connections import open_pool
@@ -46,6 +49,8 @@ ADAPTER_ERRORS: StatusAndReason = {
     psycopg.OperationalError: DEPENDENCY_UNAVAILABLE,
     PoolTimeout: DEPENDENCY_UNAVAILABLE,
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
+    ExecutorError: (503, "executor_unavailable"),
+    RuntimeUnavailable: (503, "runtime_unavailable"),
     ObjectStoreRefused: (502, "object_store_refused"),
 }
 
@@ -66,6 +71,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,
+            executor_logs=ExecutorLogs(plane.session_workers),
             runs=plane.run_commands,
             forks=ForkSessions(
                 runs=plane.runs,

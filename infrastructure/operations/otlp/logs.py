@@ -62,6 +62,10 @@ class OtlpLogs:
         )
         self._logger.emit(record)
 
+    def write_of(self, line: bytes, session_id: str) -> None:
+        """A line of the executor of a session."""
+        self.write(line, sessionId=session_id, program="executor")
+
     def close(self) -> None:
         self._provider.shutdown()
 
@@ -95,7 +99,7 @@ class _Counted(LogRecordExporter):
         return result
 
     def shutdown(self) -> None:
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)

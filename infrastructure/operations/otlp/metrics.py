@@ -130,6 +130,6 @@ def _exemplars(samples: Iterable[Sample]) -> list[Exemplar]:
     for each in samples:
         exemplar = each.exemplar
         if exemplar is not None and "trace_id" in exemplar.labels:
-            at = int((exemplar.timestamp or 0.0) * 1e9)
+            at = int(float(exemplar.timestamp or 0.0) * 1e9)
             found.append(Exemplar({}, exemplar.value, at, None, int(exemplar.labels["trace_id"], 16)))
     return found

@@ -81,7 +81,7 @@ class OtlpTraces:
 
     def close(self) -> None:
         """Export what waits, within the exporter's timeout."""
-        self._processor.shutdown()
+        self._processor.shutdown()  # type: ignore[no-untyped-call]
         self._from_log.shutdown()
 
     def _is_sampled(self, span: Span) -> bool:

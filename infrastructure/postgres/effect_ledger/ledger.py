@@ -46,7 +46,7 @@ class PostgresEffectLedger:
             if lease_row[0] is None:
                 self._next_due.set(due_in)
             else:
-                leases.append(_lease(*lease_row, wanted_at))
+                leases.append(_lease(*lease_row, wanted_at=wanted_at))
         return leases
 
     async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
@@ -107,6 +107,7 @@ def _lease(
     generation: int,
     metadata: dict[str, Any],
     taken_from: str | None,
+    *,
     wanted_at: datetime,
 ) -> EffectLease:
     effect = ClaimedEffect(

@@ -22,6 +22,7 @@ from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands
 from application.runs.forking import ForkSessions
 from application.sessions.commands import SessionCommands
+from application.sessions.executor_logs import ExecutorLogs
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.body_budget import BodyBudget
 from interfaces.http.edge.large_answers import LargeAnswers
@@ -36,6 +37,7 @@ class ApiDependencies:
     """`adapter_errors`: the adapters' exceptions that an answer may show, with status (502 or 503) and reason."""
 
     sessions: SessionCommands
+    executor_logs: ExecutorLogs
     runs: RunCommands
     forks: ForkSessions
     callbacks: RecordCallbacks

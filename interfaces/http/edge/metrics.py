@@ -49,7 +49,8 @@ class RequestMetrics:
         """All metrics, and their content type: Prometheus's text format, or OpenMetrics if `accept` asks for it."""
         collected = _Collected(await self.families(source))
         if OPEN_METRICS in accept.lower():
-            return open_metrics.generate_latest(collected), open_metrics.CONTENT_TYPE_LATEST
+            text: bytes = open_metrics.generate_latest(collected)  # type: ignore[no-untyped-call]
+            return text, open_metrics.CONTENT_TYPE_LATEST
         return generate_latest(collected), CONTENT_TYPE_LATEST
 
     async def families(self, source: MetricsSource) -> list[Family]:
