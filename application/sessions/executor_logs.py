@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,9 +11,9 @@ from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
 from application.ports.worker_runtime import RuntimeUnavailable
 from application.sessions.session_workers import LoadedWorker, SessionWorkers
-from domain.errors import Conflict, NotFound
+from domain.errors import NotFound
 
-FORWARD_S = 5.0
+FORWARD_S = 10.0
 AT_ONCE = 8
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class ExecutorLogs:
 
     async def last(self, session_id: str, limit: int) -> LogLines:
         """The last lines of the session's executor: what it keeps in memory or, if it has ended, the end of its output,
-        each line as JSON. Raises NotFound, Conflict `no_executor`, ExecutorError, RuntimeUnavailable."""
+        each line as JSON; none if there is neither. Raises NotFound, ExecutorError, RuntimeUnavailable."""
         try:
             worker = await self._workers.find(session_id)
         except EffectObsolete as error:
@@ -46,30 +46,31 @@ class ExecutorLogs:
             return LogLines(lines=tuple(_as_json(line) for line in info.exit_log.splitlines()))
         if isinstance(error, ExecutorError):
             raise error
-        raise Conflict(str(error), "no_executor")
+        return LogLines()
 
 
 class ForwardExecutorLogs:
-    """`run` passes each line of the executors that are up to `write`, with the session that it is of, until it is
-    cancelled. `sessions`: those whose workers run. Executors of earlier releases have no lines to give."""
+    """`run` passes each line of the executors in this installation's containers to `write`, with the session that it is
+    of, until it is cancelled. Executors of earlier releases have no lines to give."""
 
     def __init__(
         self,
         workers: SessionWorkers,
-        *,
-        sessions: Callable[[], AsyncIterator[Sequence[str]]],
         write: Callable[[bytes, str], None],
         interval_s: float = FORWARD_S,
     ) -> None:
-        self._workers, self._sessions, self._write = workers, sessions, write
+        self._workers, self._write = workers, write
         self._interval_s, self._places = interval_s, asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
             try:
-                async for page in self._sessions():
-                    await asyncio.gather(*map(self._forward, page))
+                containers = await self._workers.runtime.own_containers()
+                running = {each.session_id for each in containers if each.status == "running"}
+                await asyncio.gather(*map(self._forward, sorted(running)))
+            except RuntimeUnavailable as error:
+                log.debug("no log lines of executors: %s", error)
             except Exception:
                 log.exception("the logs of executors could not be passed on; trying again")
 

@@ -1,8 +1,7 @@
 """Composes the background tasks of `fleetlog up` and `fleetlog worker`."""
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from application.aggregates.reconcile_log import TakeoverLog
@@ -11,6 +10,7 @@ from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
 from application.operations.disk_watch import DiskWatch
 from application.operations.presence import Presence
+from application.ports.telemetry import NO_SPANS
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from application.runs.parked import LookAtParkedRuns
 from application.sessions.executor_logs import ForwardExecutorLogs
@@ -23,9 +23,6 @@ from infrastructure.stored_workspaces.copying import S3WorkspaceCopier
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane
 from interfaces.bootstrap.operations import schedule
-from projections.ports import SessionWorkerFilter
-
-SESSIONS_AT_ONCE = 200
 
 
 def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
@@ -70,13 +67,10 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         end_of_log=plane.listener.position,
         measurements=plane.telemetry.measurements,
         spans=plane.telemetry.spans,
-        traces=plane.telemetry.traces,
+        traces=plane.telemetry.spans is not NO_SPANS,
     )
-    forwarded = {}
-    if plane.telemetry.logs is not None:
-        forwarded["logs of executors"] = ForwardExecutorLogs(
-            plane.session_workers, sessions=partial(_running_sessions, plane), write=plane.telemetry.logs.write_of
-        ).run()
+    exports = plane.telemetry.exports
+    logs = exports.logs if exports is not None else None
     disk_watch = DiskWatch(sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id)
     return {
         "process managers": process_managers.run(),
@@ -94,17 +88,5 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
             owner=plane.owner,
         ).run(),
         "disk watch": disk_watch.run(),
-        **forwarded,
+        **({"logs of executors": ForwardExecutorLogs(plane.session_workers, logs.write_of).run()} if logs else {}),
     }
-
-
-async def _running_sessions(plane: ControlPlane) -> AsyncIterator[list[str]]:
-    """Those whose workers run, in pages."""
-    cursor: str | None = None
-    while True:
-        matching = SessionWorkerFilter(state="running")
-        page = await plane.reads.models.session_workers(matching, limit=SESSIONS_AT_ONCE, cursor=cursor)
-        yield [item.session_id for item in page.items]
-        cursor = page.next_cursor
-        if cursor is None:
-            return

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -34,7 +33,7 @@ from interfaces.executor.config import ConfigRefused
 from interfaces.executor.guard import Activity, Guard
 from interfaces.executor.kept_log import KeptLog
 from interfaces.http_conventions.server import HttpServer, listening, url_of
-from interfaces.logging import keep_out_of_logs
+from interfaces.logging import also_log_to, keep_out_of_logs
 
 _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
@@ -110,7 +109,7 @@ async def _assembled(
     )
     runs.learn_secrets(_location(config).credentials.secrets)
     kept_log = KeptLog()
-    logging.getLogger().addHandler(kept_log)
+    stop_keeping = also_log_to(kept_log)
     keep_out_of_logs(runs.redactor.json)
     await runs.recover()
     api = ExecutorApi(
@@ -125,7 +124,7 @@ async def _assembled(
     try:
         yield api, runs, boot_id
     finally:
-        logging.getLogger().removeHandler(kept_log)
+        stop_keeping()
         await asyncio.to_thread(engine.close)
         journal_pool.shutdown(wait=True, cancel_futures=True)
         process_pool.shutdown(wait=True, cancel_futures=True)
