@@ -47,6 +47,13 @@ class Settings(WorkSlots, QuotaSettings):
     port: int = setting(
         "FLEETLOG_PORT", values.integer(0, 65535), "Port to listen on; 0 takes a free one.", default=8080
     )
+    metrics_port: int | None = setting(
+        "FLEETLOG_METRICS_PORT",
+        values.integer(1, 65535),
+        "Port at which `fleetlog worker`, which has no API, serves `/metrics` on `FLEETLOG_HOST`, for the same keys.",
+        default=None,
+        shown_default="not served",
+    )
     home: Path = setting(
         "FLEETLOG_HOME",
         values.FOLDER,

@@ -36,8 +36,8 @@ class Telemetry:
 
 @contextmanager
 def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
-    """At the end, what waits is exported. Raises SettingsError for variables of OpenTelemetry that make no sense, and if
-    its packages are missing."""
+    """At the end, what waits is exported. Raises SettingsError for variables of OpenTelemetry that make no sense, and
+    if its packages are missing."""
     variables, measurements = read_otel_variables(environment), PrometheusMeasurements()
     if not variables.signals:
         yield Telemetry(measurements=measurements)

@@ -5,11 +5,10 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
-
-from prometheus_client.metrics_core import Metric as Family
 
 from application.ports.event_store import LogWentBack
 from interfaces.bootstrap.api import api_application, most_connections
@@ -17,7 +16,10 @@ from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
 from interfaces.bootstrap.telemetry import Telemetry, exporting_metrics, telemetry
+from interfaces.http.edge.auth import KeyHash
+from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.serving import serving
+from interfaces.http.worker_metrics import NoGauges, create_metrics_app
 from interfaces.logging import configure_logging
 from interfaces.settings import Settings
 from interfaces.supervision import running, stop_signals
@@ -67,7 +69,7 @@ async def run_worker_alone(settings: Settings, report_start: ReportStart) -> int
     """`fleetlog worker`. Executors go on when it ends."""
     with _observed(settings) as observed, stop_signals() as stop:
         backing = await configured_services(settings, serves_api=False)
-        async with control_plane(backing, observed) as plane, _counting(observed), _working(plane, stop):
+        async with control_plane(backing, observed) as plane, _counting(plane), _working(plane, stop):
             started(report_start, "", backing)
             await stop.wait()
     return 0
@@ -82,14 +84,22 @@ def _observed(settings: Settings) -> Iterator[Telemetry]:
 
 
 @asynccontextmanager
-async def _counting(observed: Telemetry) -> AsyncIterator[None]:
-    """What a process without an API has counted is exported, if metrics are."""
-
-    async def collect() -> Sequence[Family]:
-        return list(observed.measurements.registry.collect())
-
-    async with exporting_metrics(observed, collect):
+async def _counting(plane: ControlPlane) -> AsyncIterator[None]:
+    """What a process without the API has counted can be scraped, and is exported, where the settings say so."""
+    settings, counted = plane.backing.settings, RequestMetrics(plane.telemetry.measurements.registry)
+    async with AsyncExitStack() as stack:
+        collect = partial(counted.families, NoGauges())
+        await stack.enter_async_context(exporting_metrics(plane.telemetry, collect))
+        if settings.metrics_port is not None:
+            keys = tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys)
+            app = create_metrics_app(counted, keys)
+            port = settings.metrics_port
+            await stack.enter_async_context(serving(app, host=settings.host, port=port, end_streams=_no_streams))
         yield
+
+
+def _no_streams() -> None:
+    """There are none to end."""
 
 
 @asynccontextmanager

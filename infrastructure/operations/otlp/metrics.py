@@ -32,6 +32,8 @@ from application.ports.telemetry import Measurements
 
 SIGNAL = "metrics"
 CUMULATIVE = AggregationTemporality.CUMULATIVE
+NO_SPAN = 0
+"""The id that stands for none: the encoder leaves out an exemplar without one."""
 log = logging.getLogger(__name__)
 
 
@@ -130,6 +132,6 @@ def _exemplars(samples: Iterable[Sample]) -> list[Exemplar]:
     for each in samples:
         exemplar = each.exemplar
         if exemplar is not None and "trace_id" in exemplar.labels:
-            at = int(float(exemplar.timestamp or 0.0) * 1e9)
-            found.append(Exemplar({}, exemplar.value, at, None, int(exemplar.labels["trace_id"], 16)))
+            at, trace_id = float(exemplar.timestamp or 0.0), int(exemplar.labels["trace_id"], 16)
+            found.append(Exemplar({}, exemplar.value, int(at * 1e9), NO_SPAN, trace_id))
     return found
