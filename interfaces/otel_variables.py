@@ -12,17 +12,18 @@ from interfaces.settings import SettingsError
 
 SIGNALS: Final = ("traces", "metrics", "logs")
 SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
-DEFAULT_INTERVAL_MS, DAY_MS = 60_000, 86_400_000
+DEFAULT_INTERVAL_MS, DEFAULT_DELAY_MS, DAY_MS = 60_000, 5000, 86_400_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class OtelVariables:
     """`signals`: of SIGNALS, those that are exported. `sampled`: the part of all traces that is. `interval_s`: between
-    two exports of metrics."""
+    two exports of metrics, `delay_s`: of spans."""
 
     signals: frozenset[str] = frozenset()
     sampled: float = 1.0
     interval_s: float = DEFAULT_INTERVAL_MS / 1000
+    delay_s: float = DEFAULT_DELAY_MS / 1000
 
 
 def read_otel_variables(environment: Mapping[str, str]) -> OtelVariables:
@@ -32,7 +33,12 @@ def read_otel_variables(environment: Mapping[str, str]) -> OtelVariables:
     if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return OtelVariables()
     signals = frozenset(signal for signal in SIGNALS if _is_exported(given, signal.upper()))
-    return OtelVariables(signals=signals, sampled=_sampled(given), interval_s=_interval_s(given))
+    return OtelVariables(
+        signals=signals,
+        sampled=_sampled(given),
+        interval_s=_seconds(given, "OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_INTERVAL_MS),
+        delay_s=_seconds(given, "OTEL_BSP_SCHEDULE_DELAY", DEFAULT_DELAY_MS),
+    )
 
 
 def _is_exported(given: Mapping[str, str], signal: str) -> bool:
@@ -69,8 +75,8 @@ def _sampled(given: Mapping[str, str]) -> float:
     return ratio
 
 
-def _interval_s(given: Mapping[str, str]) -> float:
-    text = given.get("OTEL_METRIC_EXPORT_INTERVAL", str(DEFAULT_INTERVAL_MS))
+def _seconds(given: Mapping[str, str], variable: str, default_ms: int) -> float:
+    text = given.get(variable, str(default_ms))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= DAY_MS):
-        raise SettingsError("OTEL_METRIC_EXPORT_INTERVAL", f"{text!r} is not a number of milliseconds up to {DAY_MS}.")
+        raise SettingsError(variable, f"{text!r} is not a number of milliseconds up to {DAY_MS}.")
     return int(text) / 1000

@@ -3,6 +3,7 @@ killed has not passed on is passed on by the next one, under the same ids."""
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from application.observation.instruments import TELEMETRY_DROPPED
 from application.observation.observed import NOTHING, Observed
 from application.observation.observer import LogObserver
 from application.observation.span import Span
+from application.pace import Pace
 from application.ports.telemetry import Measurements, SpanExport
 from application.turns import Share, Turn
 from domain.event import WrittenByNewerVersion
@@ -51,7 +53,7 @@ class LogObservation:
     ) -> None:
         self._dsn, self._store, self._end_of_log = dsn, store, end_of_log
         self._measurements, self._spans, self._traces = measurements, spans, traces
-        self._share = Share()
+        self._share, self._pace = Share(), Pace()
 
     async def run(self) -> None:
         while True:
@@ -84,6 +86,7 @@ class LogObservation:
         self, connection: AsyncConnection[Any], observer: LogObserver, types: Sequence[str], after: int, last: int
     ) -> int:
         """Observe the next page; the position that it has reached. `last`: of the log, as known before."""
+        began = time.thread_time()
         rows, more = await self._store.read_all_page(after=after, limit=PAGE_EVENTS, types=types)
         spans: list[Span] = []
         turn = Turn(share=self._share)
@@ -100,6 +103,7 @@ class LogObservation:
                 self._measurements.add(each.instrument, *each.labels, value=each.value, trace_id=each.trace_id)
             if turn.over:
                 await turn.next()
+        await self._pace.rest(time.thread_time() - began)
         if spans:
             await self._spans.export(spans)
         reached = rows[-1].position if rows and more else max(last, rows[-1].position if rows else 0)

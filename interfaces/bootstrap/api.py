@@ -26,7 +26,7 @@ from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane
 from interfaces.bootstrap.operations import metrics, readiness, reconcilers
-from interfaces.bootstrap.telemetry import exporting_metrics
+from interfaces.bootstrap.telemetry import exporting
 from interfaces.http.app import create_app
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
@@ -67,7 +67,7 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
     stack.push_async_callback(pool.close)
     recorded = S3RecordedWorkspaces(plane.objects, plane.object_threads)
     source, request_metrics = metrics(plane, pool), RequestMetrics(plane.telemetry.measurements.registry)
-    await stack.enter_async_context(exporting_metrics(plane.telemetry, partial(request_metrics.families, source)))
+    await stack.enter_async_context(exporting(plane.telemetry, partial(request_metrics.families, source)))
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,

@@ -50,6 +50,7 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
         variables.signals,
         sampled=variables.sampled,
         interval_s=variables.interval_s,
+        delay_s=variables.delay_s,
         version=__version__,
         instance=f"{os.uname().nodename}-{os.getpid()}",
         measurements=measurements,
@@ -62,16 +63,12 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
 
 
 @asynccontextmanager
-async def exporting_metrics(
-    telemetry: Telemetry, collect: Callable[[], Awaitable[Sequence[Family]]]
-) -> AsyncIterator[None]:
-    """Inside, what `collect` gives is exported, if metrics are."""
+async def exporting(telemetry: Telemetry, collect: Callable[[], Awaitable[Sequence[Family]]]) -> AsyncIterator[None]:
+    """Inside, spans are exported, and what `collect` gives as metrics, as far as either is."""
     exports = telemetry.exports
-    if exports is None or exports.metrics is None:
-        yield
-        return
-    task = asyncio.create_task(exports.metrics(collect).run(), name="export of metrics")
+    work = () if exports is None else exports.work(collect)
+    tasks = [asyncio.create_task(each, name="export of telemetry") for each in work]
     try:
         yield
     finally:
-        await cancel_and_wait([task])
+        await cancel_and_wait(tasks)

@@ -15,7 +15,7 @@ from interfaces.bootstrap.api import api_application, most_connections
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
-from interfaces.bootstrap.telemetry import Telemetry, exporting_metrics, telemetry
+from interfaces.bootstrap.telemetry import Telemetry, exporting, telemetry
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.serving import serving
@@ -89,7 +89,7 @@ async def _counting(plane: ControlPlane) -> AsyncIterator[None]:
     settings, counted = plane.backing.settings, RequestMetrics(plane.telemetry.measurements.registry)
     async with AsyncExitStack() as stack:
         collect = partial(counted.families, NoGauges())
-        await stack.enter_async_context(exporting_metrics(plane.telemetry, collect))
+        await stack.enter_async_context(exporting(plane.telemetry, collect))
         if settings.metrics_port is not None:
             keys = tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys)
             app = create_metrics_app(counted, keys)

@@ -1,5 +1,5 @@
-"""What a process observes while it is measured: `none` (no observer, as if there were none in the code), `off` (metrics,
-as by default) or `on` (traces, metrics and logs go to a collector)."""
+"""What a process observes while it is measured: `none` (no observer), `off` (metrics, as by default) or `on` (traces,
+metrics and logs go to a collector)."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from application.task_cancellation import cancel_and_wait
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.log_observation import LogObservation
-from interfaces.bootstrap.telemetry import exporting_metrics, telemetry
+from interfaces.bootstrap.telemetry import exporting, telemetry
 
 MODES = ("none", "off", "on")
 EXPORTED = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -46,7 +46,7 @@ async def observing(
             return list(opened.measurements.registry.collect())
 
         task = asyncio.create_task(observation.run())
-        async with exporting_metrics(opened, collect):
+        async with exporting(opened, collect):
             try:
                 yield opened.measurements
             finally:

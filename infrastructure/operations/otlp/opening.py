@@ -2,9 +2,10 @@
 certificate, compression."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -12,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from prometheus_client.metrics_core import Metric as Family
 
+from application.pace import Pace
 from application.ports.telemetry import Measurements
 from infrastructure.operations.otlp.logs import OtlpHandler, OtlpLogs
 from infrastructure.operations.otlp.metrics import OtlpMetrics
@@ -29,6 +31,11 @@ class Exports:
     metrics: Callable[[Collect], OtlpMetrics] | None = None
     logs: OtlpLogs | None = None
 
+    def work(self, collect: Collect) -> list[Coroutine[Any, Any, None]]:
+        """What exports until it is cancelled."""
+        found = [self.traces.run()] if self.traces is not None else []
+        return [*found, self.metrics(collect).run()] if self.metrics is not None else found
+
     def close(self) -> None:
         """Export what waits."""
         for each in (self.traces, self.logs):
@@ -41,12 +48,14 @@ def open_exports(
     *,
     sampled: float,
     interval_s: float,
+    delay_s: float,
     version: str,
     instance: str,
     measurements: Measurements,
     log_lines: logging.Formatter,
 ) -> Exports:
-    """`signals`: of traces, metrics, logs. `sampled`: the part of the traces. `log_lines`: makes a line of JSON of what
+    """`signals`: of traces, metrics, logs. `sampled`: the part of the traces. `delay_s`: between two
+    exports of spans, `interval_s`: of metrics. `log_lines`: makes a line of JSON of what
     the process logs, which is exported from now on."""
     resource, scope = resource_of(version, instance), scope_of(version)
     logs = None
@@ -68,10 +77,12 @@ def open_exports(
     traces = None
     if "traces" in signals:
         traces = OtlpTraces(
-            OTLPSpanExporter,
+            OTLPSpanExporter(),
             resource=resource,
             scope=scope,
             sampler=TraceIdRatioBased(sampled),
             measurements=measurements,
+            delay_s=delay_s,
+            pace=Pace(),
         )
     return Exports(traces=traces, metrics=metrics, logs=logs)

@@ -1,15 +1,15 @@
-"""Spans on their way to a collector. What a process does itself waits in a bounded queue, which a thread empties; what
-follows from the log is exported before the observer's checkpoint moves on."""
+"""Spans on their way to a collector. What a process does itself waits in a bounded queue; what follows from the log is
+exported before the observer's checkpoint moves on."""
 
 import asyncio
 import os
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
@@ -17,14 +17,16 @@ from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, Trace
 from application.observation.conventions import ERROR_TYPE
 from application.observation.instruments import TELEMETRY_DROPPED, TELEMETRY_EXPORTED
 from application.observation.span import EPOCH, Span, span_id_of
+from application.pace import Pace
 from application.ports.telemetry import Measurements
 
 SIGNAL = "traces"
 QUEUE = 4096
-"""Spans that wait for the thread; further ones are dropped."""
-BATCH = 512
+"""Spans that wait for their export; further ones are dropped."""
+BATCH = 64
+"""Encoding is Python: a larger batch would keep the event loop from its turn for as long."""
 PAUSE_S = 30.0
-"""After a failed export from the log: the log is followed on, and spans are dropped, until the next try."""
+"""After a failed export nothing is tried, and spans are dropped: the log is followed on."""
 KINDS = {
     "internal": SpanKind.INTERNAL,
     "server": SpanKind.SERVER,
@@ -36,24 +38,25 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class OtlpTraces:
-    """Implements Spans and SpanExport. `exporter`: makes one, for each of the two ways."""
+    """Implements Spans and SpanExport. `run` empties the queue every `delay_s` until it is cancelled. Exports wait
+    where `pace` says that the process has other work."""
 
     def __init__(
         self,
-        exporter: Callable[[], SpanExporter],
+        exporter: SpanExporter,
         *,
         resource: Resource,
         scope: InstrumentationScope,
         sampler: Sampler,
         measurements: Measurements,
+        delay_s: float,
+        pace: Pace,
         queue: int = QUEUE,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._resource, self._scope, self._sampler = resource, scope, sampler
-        self._measurements, self._room, self._clock = measurements, queue, clock
-        self._queued = _Counted(exporter(), measurements)
-        self._from_log = _Counted(exporter(), measurements)
-        self._processor = BatchSpanProcessor(self._queued, max_queue_size=queue + BATCH, max_export_batch_size=BATCH)
+        self._exporter, self._resource, self._scope, self._sampler = exporter, resource, scope, sampler
+        self._measurements, self._delay_s, self._pace, self._room = measurements, delay_s, pace, queue
+        self._queue: deque[Span] = deque()
+        self._one_at_a_time = asyncio.Lock()
         self._paused_until = 0.0
 
     def id_of(self, name: str) -> str:
@@ -65,24 +68,52 @@ class OtlpTraces:
     def take(self, span: Span) -> None:
         if not self._is_sampled(span):
             return
-        if not self._queued.make_room(self._room):
+        if len(self._queue) >= self._room:
             self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "queue_full")
             return
-        self._processor.on_end(self._readable(span))
+        self._queue.append(span)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self._delay_s)
+            while self._queue:
+                await self._export(self._from_queue())
 
     async def export(self, spans: Sequence[Span]) -> None:
-        sampled = [self._readable(span) for span in spans if self._is_sampled(span)]
+        sampled = [span for span in spans if self._is_sampled(span)]
         for at in range(0, len(sampled), BATCH):
-            batch = sampled[at : at + BATCH]
-            if self._clock() < self._paused_until:
-                self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "collector_down", value=len(batch))
-            elif await asyncio.to_thread(self._from_log.export, batch) is not SpanExportResult.SUCCESS:
-                self._paused_until = self._clock() + PAUSE_S
+            await self._export(sampled[at : at + BATCH])
 
     def close(self) -> None:
-        """Export what waits, within the exporter's timeout."""
-        self._processor.shutdown()  # type: ignore[no-untyped-call]
-        self._from_log.shutdown()
+        """Export what waits. Blocks, no longer than the exporter's timeout."""
+        while self._queue and time.monotonic() >= self._paused_until:
+            self._count(self._send(self._from_queue())[0], BATCH)
+        self._exporter.shutdown()
+
+    def _from_queue(self) -> list[Span]:
+        return [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+
+    async def _export(self, batch: Sequence[Span]) -> None:
+        async with self._one_at_a_time:
+            if time.monotonic() < self._paused_until:
+                self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "collector_down", value=len(batch))
+                return
+            result, spent_s = await asyncio.to_thread(self._send, batch)
+            self._count(result, len(batch))
+            await self._pace.rest(spent_s)
+
+    def _send(self, batch: Sequence[Span]) -> tuple[SpanExportResult, float]:
+        """The result, and the seconds of processor time that it took."""
+        began = time.thread_time()
+        result = self._exporter.export([self._readable(span) for span in batch])
+        return result, time.thread_time() - began
+
+    def _count(self, result: SpanExportResult, number: int) -> None:
+        if result is SpanExportResult.SUCCESS:
+            self._measurements.add(TELEMETRY_EXPORTED, SIGNAL, value=number)
+        else:
+            self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "export_failed", value=number)
+            self._paused_until = time.monotonic() + PAUSE_S
 
     def _is_sampled(self, span: Span) -> bool:
         decided = self._sampler.should_sample(None, int(span.trace_id, 16), span.name)
@@ -101,35 +132,6 @@ class OtlpTraces:
             end_time=round((span.end - EPOCH).total_seconds() * 1_000_000) * 1000,
             instrumentation_scope=self._scope,
         )
-
-
-class _Counted(SpanExporter):
-    """Counts what an exporter has taken, and what waits for it."""
-
-    def __init__(self, exporter: SpanExporter, measurements: Measurements) -> None:
-        self._exporter, self._measurements = exporter, measurements
-        self._lock, self._waiting = threading.Lock(), 0
-
-    def make_room(self, most: int) -> bool:
-        """Whether one more may wait; it counts from now on."""
-        with self._lock:
-            if self._waiting >= most:
-                return False
-            self._waiting += 1
-            return True
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        with self._lock:
-            self._waiting = max(self._waiting - len(spans), 0)
-        result = self._exporter.export(spans)
-        if result is SpanExportResult.SUCCESS:
-            self._measurements.add(TELEMETRY_EXPORTED, SIGNAL, value=len(spans))
-        else:
-            self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "export_failed", value=len(spans))
-        return result
-
-    def shutdown(self) -> None:
-        self._exporter.shutdown()
 
 
 def _context(trace_id: str, span_id: str, *, is_remote: bool) -> SpanContext:

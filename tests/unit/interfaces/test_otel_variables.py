@@ -49,6 +49,7 @@ def test_how_much_is_sampled(environment: dict[str, str], sampled: float) -> Non
         ("OTEL_TRACES_SAMPLER_ARG", "many", {"OTEL_TRACES_SAMPLER": "traceidratio"}),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", {}),
         ("OTEL_METRIC_EXPORT_INTERVAL", "a minute", {}),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1", {}),
     ],
 )
 def test_what_is_not_possible_is_named(variable: str, value: str, others: dict[str, str]) -> None:

@@ -1,10 +1,10 @@
 """Spans on their way to a collector: bounded, counted, sampled by their trace."""
 
 import asyncio
-import threading
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from application.observation.instruments import Instrument
 from application.observation.span import Span
+from application.pace import Pace
 from infrastructure.operations.otlp import traces as module
 from infrastructure.operations.otlp.origin import resource_of, scope_of
 from infrastructure.operations.otlp.traces import OtlpTraces
@@ -30,16 +31,13 @@ class Counted:
 
 
 class Exporter(SpanExporter):
-    """`result` of each export; while `open` is not set, exports wait."""
+    """`result`: of each export."""
 
     def __init__(self) -> None:
-        self.result, self.spans, self.open = SpanExportResult.SUCCESS, [], threading.Event()
-        self.calls = 0
-        self.open.set()
+        self.result, self.spans, self.calls = SpanExportResult.SUCCESS, [], 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.calls += 1
-        self.open.wait(30)
         if self.result is SpanExportResult.SUCCESS:
             self.spans += spans
         return self.result
@@ -55,10 +53,17 @@ def counted() -> Counted:
     return Counted()
 
 
-def made(exporter: Exporter, counted: Counted, **options: Any) -> OtlpTraces:
-    options = {"sampler": TraceIdRatioBased(1.0)} | options
-    resource, scope = resource_of("1", "one"), scope_of("1")
-    return OtlpTraces(lambda: exporter, resource=resource, scope=scope, measurements=counted, **options)
+def made(exporter: Exporter, counted: Counted, *, sampled: float = 1.0, queue: int = module.QUEUE) -> OtlpTraces:
+    return OtlpTraces(
+        exporter,
+        resource=resource_of("1", "one"),
+        scope=scope_of("1"),
+        sampler=TraceIdRatioBased(sampled),
+        measurements=counted,
+        delay_s=0.001,
+        pace=Pace(),
+        queue=queue,
+    )
 
 
 def span(trace_id: str = "a" * 32, **values: Any) -> Span:
@@ -76,24 +81,37 @@ def test_a_span_keeps_its_ids_times_and_error(exporter: Exporter, counted: Count
     assert exported.attributes == {"x": 1, "error.type": "timeout"}
     assert exported.start_time == 1_772_600_767_890_123_000
     assert not exported.status.is_ok
-    assert counted.values == {("telemetry_exported", "traces"): 1}
 
 
 def test_beyond_its_queue_spans_are_dropped_and_counted(exporter: Exporter, counted: Counted) -> None:
-    exporter.open.clear()
     traces = made(exporter, counted, queue=10)
 
     for _ in range(25):
         traces.take(span())
-    exporter.open.set()
     traces.close()
 
     assert counted.values["telemetry_dropped", "traces", "queue_full"] == 15
     assert len(exporter.spans) == 10
 
 
+def test_its_queue_is_emptied_while_it_runs(exporter: Exporter, counted: Counted) -> None:
+    async def emptied() -> None:
+        traces = made(exporter, counted)
+        for _ in range(module.BATCH + 1):
+            traces.take(span())
+        running = asyncio.create_task(traces.run())
+        while len(exporter.spans) <= module.BATCH:
+            await asyncio.sleep(0.001)
+        running.cancel()
+
+    asyncio.run(emptied())
+
+    assert exporter.calls == 2
+    assert counted.values == {("telemetry_exported", "traces"): module.BATCH + 1}
+
+
 def test_a_trace_is_sampled_or_not_by_its_id(exporter: Exporter, counted: Counted) -> None:
-    traces = made(exporter, counted, sampler=TraceIdRatioBased(0.5))
+    traces = made(exporter, counted, sampled=0.5)
 
     for half in ("0" * 16 + "1" * 16, "0" * 16 + "f" * 16):
         traces.take(span(half))
@@ -106,29 +124,28 @@ def test_a_trace_is_sampled_or_not_by_its_id(exporter: Exporter, counted: Counte
 def test_what_follows_from_the_log_is_with_the_collector_when_the_export_returns(
     exporter: Exporter, counted: Counted
 ) -> None:
-    traces = made(exporter, counted)
-
-    asyncio.run(traces.export([span()] * (module.BATCH + 1)))
+    asyncio.run(made(exporter, counted).export([span()] * (module.BATCH + 1)))
 
     assert len(exporter.spans) == module.BATCH + 1
-    traces.close()
 
 
 def test_after_a_failed_export_the_log_is_followed_on_without_trying_for_a_while(
-    exporter: Exporter, counted: Counted
+    exporter: Exporter, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [0.0]
-    traces = made(exporter, counted, clock=lambda: now[0])
+    now = [1000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now[0], thread_time=float))
+    traces = made(exporter, counted)
     exporter.result = SpanExportResult.FAILURE
 
-    for _ in range(3):
-        asyncio.run(traces.export([span()]))
-    tries = exporter.calls
-    now[0], exporter.result = module.PAUSE_S, SpanExportResult.SUCCESS
-    asyncio.run(traces.export([span()]))
-    traces.close()
+    async def follow() -> int:
+        for _ in range(3):
+            await traces.export([span()])
+        tries = exporter.calls
+        now[0], exporter.result = now[0] + module.PAUSE_S, SpanExportResult.SUCCESS
+        await traces.export([span()])
+        return tries
 
-    assert tries == 1
+    assert asyncio.run(follow()) == 1
     assert len(exporter.spans) == 1
     assert counted.values["telemetry_dropped", "traces", "export_failed"] == 1
     assert counted.values["telemetry_dropped", "traces", "collector_down"] == 2

@@ -1,0 +1,35 @@
+"""The pace of work that is not urgent: while the process is busy with other work, it takes a small part of its time."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+BUSY = 0.5
+"""Of one processor, for other work."""
+RESTS = 30.0
+"""How many times as long as it has worked such work rests, then."""
+LONGEST_REST_S = 5.0
+
+
+class Pace:
+    """`clock` and `cpu`: seconds of time, and of this process's processor time."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.process_time
+    ) -> None:
+        self._clock, self._cpu = clock, cpu
+        self._at, self._used, self._own = clock(), cpu(), 0.0
+
+    async def rest(self, spent_s: float) -> None:
+        """To be called after `spent_s` seconds of processor time of such work."""
+        pause_s = self.pause_s(spent_s)
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+
+    def pause_s(self, spent_s: float) -> float:
+        self._own += spent_s
+        now, used = self._clock(), self._cpu()
+        others = used - self._used - self._own
+        busy = others > BUSY * (now - self._at)
+        self._at, self._used, self._own = now, used, 0.0
+        return min(RESTS * spent_s, LONGEST_REST_S) if busy else 0.0
