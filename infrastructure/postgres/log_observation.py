@@ -32,6 +32,7 @@ PAGE_EVENTS = 500
 MOST_EARLIER = 5000
 """Events of a stream that are read again, where it was not followed from its beginning."""
 POLL_S = 1.0
+LATE_S = 30.0
 GATHER_S = 0.25
 """Rounds begin no closer together than this: what they find is not urgent."""
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "60s", "idle_in_transaction_session_timeout": "10s"}
@@ -50,10 +51,11 @@ class LogObservation:
         measurements: Measurements,
         spans: SpanExport,
         traces: bool,
+        pace: Pace,
     ) -> None:
         self._dsn, self._store, self._end_of_log = dsn, store, end_of_log
         self._measurements, self._spans, self._traces = measurements, spans, traces
-        self._share, self._pace = Share(), Pace()
+        self._share, self._pace = Share(), pace
 
     async def run(self) -> None:
         while True:
@@ -103,6 +105,7 @@ class LogObservation:
                 self._measurements.add(each.instrument, *each.labels, value=each.value, trace_id=each.trace_id)
             if turn.over:
                 await turn.next()
+        self._pace.late = bool(rows) and time.time() - rows[-1].recorded_at.timestamp() > LATE_S
         await self._pace.rest(time.thread_time() - began)
         if spans:
             await self._spans.export(spans)

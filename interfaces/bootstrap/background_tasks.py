@@ -68,6 +68,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         measurements=plane.telemetry.measurements,
         spans=plane.telemetry.spans,
         traces=plane.telemetry.spans is not NO_SPANS,
+        pace=plane.telemetry.pace,
     )
     exports = plane.telemetry.exports
     logs = exports.logs if exports is not None else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import Metric as Family
 
+from application.pace import Pace
 from application.ports.telemetry import NO_SPANS, NoSpans
 from application.task_cancellation import cancel_and_wait
 from infrastructure.operations.measured import PrometheusMeasurements
@@ -27,9 +28,10 @@ MISSING = "OpenTelemetry's packages are not installed; `pip install 'fleetlog[ot
 
 @dataclass(frozen=True, kw_only=True)
 class Telemetry:
-    """`spans`: where spans go; `exports`: to a collector, if anything is."""
+    """`spans`: where spans go; `exports`: to a collector, if anything is; `pace`: of both."""
 
     measurements: PrometheusMeasurements = field(default_factory=PrometheusMeasurements)
+    pace: Pace = field(default_factory=Pace)
     spans: "NoSpans | OtlpTraces" = NO_SPANS
     exports: "Exports | None" = None
 
@@ -38,7 +40,7 @@ class Telemetry:
 def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
     """At the end, what waits is exported. Raises SettingsError for variables of OpenTelemetry that make no sense, and
     if its packages are missing."""
-    variables, measurements = read_otel_variables(environment), PrometheusMeasurements()
+    variables, measurements, pace = read_otel_variables(environment), PrometheusMeasurements(), Pace()
     if not variables.signals:
         yield Telemetry(measurements=measurements)
         return
@@ -54,10 +56,11 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
         version=__version__,
         instance=f"{os.uname().nodename}-{os.getpid()}",
         measurements=measurements,
+        pace=pace,
         log_lines=JsonLines(),
     )
     try:
-        yield Telemetry(measurements=measurements, spans=exports.traces or NO_SPANS, exports=exports)
+        yield Telemetry(measurements=measurements, pace=pace, spans=exports.traces or NO_SPANS, exports=exports)
     finally:
         exports.close()
 

@@ -40,6 +40,7 @@ async def observing(
             measurements=opened.measurements,
             spans=opened.spans,
             traces=opened.spans is not NO_SPANS,
+            pace=opened.pace,
         )
 
         async def collect() -> list[Family]:

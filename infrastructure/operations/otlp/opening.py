@@ -52,6 +52,7 @@ def open_exports(
     version: str,
     instance: str,
     measurements: Measurements,
+    pace: Pace,
     log_lines: logging.Formatter,
 ) -> Exports:
     """`signals`: of traces, metrics, logs. `sampled`: the part of the traces. `delay_s`: between two
@@ -83,6 +84,6 @@ def open_exports(
             sampler=TraceIdRatioBased(sampled),
             measurements=measurements,
             delay_s=delay_s,
-            pace=Pace(),
+            pace=pace,
         )
     return Exports(traces=traces, metrics=metrics, logs=logs)

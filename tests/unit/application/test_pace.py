@@ -1,6 +1,6 @@
 """Work that is not urgent gives way to other work of its process."""
 
-from application.pace import LONGEST_REST_S, RESTS, Pace
+from application.pace import LONGEST_REST_S, RESTS, RESTS_WHEN_LATE, Pace
 
 
 class Process:
@@ -16,7 +16,7 @@ class Process:
 
 
 def test_in_a_process_with_little_else_to_do_it_does_not_rest() -> None:
-    assert Process().pause_after(1, used=0.4, spent=0.3) == 0
+    assert Process().pause_after(1, used=0.33, spent=0.3) == 0
 
 
 def test_in_a_busy_process_it_rests_many_times_as_long_as_it_worked() -> None:
@@ -24,7 +24,14 @@ def test_in_a_busy_process_it_rests_many_times_as_long_as_it_worked() -> None:
 
 
 def test_its_own_work_does_not_count_as_other_work() -> None:
-    assert Process().pause_after(1, used=0.9, spent=0.8) == 0
+    assert Process().pause_after(1, used=0.9, spent=0.88) == 0
+
+
+def test_when_it_is_late_it_takes_more_of_the_time() -> None:
+    process = Process()
+    process.pace.late = True
+
+    assert process.pause_after(1, used=0.9, spent=0.01) == RESTS_WHEN_LATE * 0.01
 
 
 def test_no_rest_is_longer_than_the_longest() -> None:
