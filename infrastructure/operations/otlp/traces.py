@@ -87,7 +87,8 @@ class OtlpTraces:
     def close(self) -> None:
         """Export what waits. Blocks, no longer than the exporter's timeout."""
         while self._queue and time.monotonic() >= self._paused_until:
-            self._count(self._send(self._from_queue())[0], BATCH)
+            batch = self._from_queue()
+            self._count(self._send(batch)[0], len(batch))
         self._exporter.shutdown()
 
     def _from_queue(self) -> list[Span]:
