@@ -14,6 +14,7 @@ class CommandContext(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     causation_id: str = ""
     trace_id: str = ""
+    span_id: str = ""
 
     def metadata(self) -> Metadata:
         return Metadata(
@@ -21,6 +22,7 @@ class CommandContext(msgspec.Struct, frozen=True, kw_only=True):
             correlation_id=self.correlation_id,
             causation_id=self.causation_id or self.command_id,
             trace_id=self.trace_id,
+            span_id=self.span_id,
         )
 
     def caused_by(self, cause: str, command_id: str) -> "CommandContext":
@@ -31,4 +33,5 @@ class CommandContext(msgspec.Struct, frozen=True, kw_only=True):
             correlation_id=self.correlation_id,
             causation_id=cause,
             trace_id=self.trace_id,
+            span_id=self.span_id,
         )

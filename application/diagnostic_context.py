@@ -9,8 +9,9 @@ _bound: ContextVar[Mapping[str, str]] = ContextVar("diagnostic_context", default
 
 
 def diagnostic_ids() -> Mapping[str, str]:
-    """The ids bound in this task, by name: `traceId`, `sessionId`, `runId`, `effectId`; in an executor also
-    `executorId` and `operation`, as its caller named them. Unknown ones are left out."""
+    """The ids bound in this task, by name: `traceId`, `spanId` where spans are recorded, `sessionId`, `runId`,
+    `effectId`; in an executor also `executorId` and `operation`, as its caller named them. Unknown ones are left
+    out."""
     return _bound.get()
 
 
@@ -18,6 +19,7 @@ def diagnostic_ids() -> Mapping[str, str]:
 def diagnostic_context(
     *,
     trace_id: str = "",
+    span_id: str = "",
     session_id: str = "",
     run_id: str = "",
     effect_id: str = "",
@@ -27,6 +29,7 @@ def diagnostic_context(
     """Bind the given ids for this task and the tasks it starts. Ids that are not given keep their outer values."""
     given = {
         "traceId": trace_id,
+        "spanId": span_id,
         "sessionId": session_id,
         "runId": run_id,
         "effectId": effect_id,

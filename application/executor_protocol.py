@@ -18,6 +18,8 @@ but `GET /health` carries the session worker's bearer token. The calls (`CALLS` 
     GET  /provider-runs/{run_id}/stream?cursor=    -> NDJSON of JournalEntry, n > cursor, until the run's end
     POST /provider-runs/{run_id}/stop              -> RunState at once; the journal ends with run.agent_finished
     POST /provider-runs/{run_id}/human-loop/reply  ReplyRequest -> ReplyResult; 404 unknown question; 409 not open
+    GET  /log                                      -> LogLines: the last lines of the executor's log
+    POST /log/take                                 -> LogLines: those that no such call has had yet
 
 Every call carries trace headers: `traceparent` and `x-trace-id` (trace_context.py), and `TRACE_HEADERS`. A JSON body
 has 8 MiB at most, a file 512 MiB. Where credentials for the object store expire, calls that may use it also carry
@@ -240,6 +242,17 @@ class ReplyResult(_Wire, frozen=True, kw_only=True):
     duplicate: bool = False
 
 
+MAX_KEPT_LOG_LINES, MAX_KEPT_LOG_BYTES = 5000, 1024 * 1024
+"""What an executor keeps of its log in memory."""
+
+
+class LogLines(_Wire, frozen=True, kw_only=True):
+    """Lines of JSON (interfaces/logging.py), the oldest first. `lost`: how many more there were, before the first."""
+
+    lines: tuple[msgspec.Raw, ...] = ()
+    lost: int = 0
+
+
 class ExecutorProblem(msgspec.Struct, frozen=True, kw_only=True):
     """What a caller reads of an executor's problem document: `reason` is a stable snake_case word for machines, `error`
     the text for people. Validation problems also have `errors[]{field, message}`, `files_not_stable` also `paths`."""
@@ -308,6 +321,8 @@ REPLY = ExecutorCall(
     body=ReplyRequest,
     answer=ReplyResult,
 )
+LOG = ExecutorCall(operation="log.read", method="GET", path="/log", answer=LogLines)
+TAKE_LOG = ExecutorCall(operation="log.take", method="POST", path="/log/take", answer=LogLines)
 CALLS: tuple[ExecutorCall[Any], ...] = (
     HEALTH,
     RESTORE,
@@ -324,6 +339,8 @@ CALLS: tuple[ExecutorCall[Any], ...] = (
     FOLLOW_RUN,
     STOP_RUN,
     REPLY,
+    LOG,
+    TAKE_LOG,
 )
 WITH_STORE: tuple[ExecutorCall[Any], ...] = (RESTORE, SYNC, SYNC_PROGRESS, START_RUN, FOLLOW_RUN)
 """Those that may lead to a use of the object store: they carry what the executor needs for that."""
@@ -360,6 +377,7 @@ class ExecutorConfig(_Wire, frozen=True, kw_only=True):
     maintenance: bool = False
     idle_exit_s: int = 600
     agent_user: int | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 ADDRESS_FILE = "endpoint.json"

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 TRACE_ID_HEADER = "x-trace-id"
 TRACEPARENT_HEADER = "traceparent"
-_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
+)
 _TRACE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _W3C_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _NOT_IN_A_TRACE_ID = re.compile(r"[^A-Za-z0-9._:-]")
@@ -41,9 +43,16 @@ def w3c_trace_id(trace_id: str) -> str:
     return trace_id if _W3C_TRACE_ID.fullmatch(trace_id) else hashlib.sha256(trace_id.encode()).hexdigest()[:32]
 
 
-def traceparent(trace_id: str) -> str:
-    """The `traceparent` of one request or answer: the trace, and a new span."""
-    return f"00-{w3c_trace_id(trace_id)}-{os.urandom(8).hex()}-01"
+def traceparent(trace_id: str, span_id: str = "") -> str:
+    """The `traceparent` of one request or answer: the trace, and its span, or a new one."""
+    return f"00-{w3c_trace_id(trace_id)}-{span_id or os.urandom(8).hex()}-01"
+
+
+def incoming_span_id(headers: Mapping[str, str], trace_id: str) -> str:
+    """The span of the caller that a request of this trace comes from; empty if its `traceparent` names another trace,
+    or none."""
+    parent = _TRACEPARENT.fullmatch(headers.get(TRACEPARENT_HEADER, ""))
+    return parent["span"] if parent is not None and parent["trace"] == w3c_trace_id(trace_id) else ""
 
 
 def valid_trace_id(text: str) -> str:

@@ -21,12 +21,14 @@ class Occurrence(Protocol):
 
 class Metadata(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Who and what caused an event. `causation_id`: the id of the event, effect or request that caused it directly;
-    `correlation_id`: shared by all consequences of one command from outside."""
+    `correlation_id`: shared by all consequences of one command from outside. `span_id`: of the request's span, where
+    requests are traced."""
 
     actor: str
     correlation_id: str
     causation_id: str = ""
     trace_id: str = ""
+    span_id: str = ""
 
 
 def time_text(time: datetime) -> str:

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TextIO
 
 import msgspec
@@ -68,6 +69,13 @@ def configure_logging(
     # Our own middleware logs every request; these repeat it, or log each connection.
     for name in ("uvicorn.access", "httpx", "httpcore", "urllib3", *quiet):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def also_log_to(handler: logging.Handler) -> Callable[[], None]:
+    """Everything that this process logs goes to `handler`, too, until the returned function is called."""
+    root = logging.getLogger()
+    root.addHandler(handler)
+    return partial(root.removeHandler, handler)
 
 
 def keep_out_of_logs(redact: Redact) -> None:

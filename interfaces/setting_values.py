@@ -124,6 +124,12 @@ def _origin(entry: str, number: int) -> str:
     return entry
 
 
+def _log_level(text: str) -> Literal["DEBUG", "INFO", "WARNING", "ERROR"]:
+    if text.lower() not in {"debug", "info", "warning", "error"}:
+        raise InvalidValue("unknown")
+    return cast("Literal['DEBUG', 'INFO', 'WARNING', 'ERROR']", text.upper())
+
+
 def _worker_runtime(text: str) -> Literal["process", "docker"]:
     if text not in {"process", "docker"}:
         raise InvalidValue("unknown")
@@ -181,6 +187,9 @@ ORIGINS: Final[Kind[frozenset[str]]] = Kind(
 )
 WORKER_RUNTIME: Final[Kind[Literal["process", "docker"]]] = Kind(_worker_runtime, "`process` or `docker`")
 PULL_POLICY: Final[Kind[Literal["missing", "never", "always"]]] = Kind(_pull_policy, "`missing`, `never` or `always`")
+LOG_LEVEL: Final[Kind[Literal["DEBUG", "INFO", "WARNING", "ERROR"]]] = Kind(
+    _log_level, "`debug`, `info`, `warning` or `error`"
+)
 SWITCH: Final[Kind[bool]] = Kind(_switch, "`true` or `false`")
 EGRESS: Final[Kind[Literal["open", "internet", "none"]]] = Kind(_egress, "`open`, `internet` or `none`")
 CPUS: Final[Kind[float]] = Kind(_cpus, "a number of CPUs such as 1 or 0.5")

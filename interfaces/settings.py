@@ -18,6 +18,7 @@ from interfaces.setting_declarations import DECLARATION, Declaration, setting
 from interfaces.setting_quotas import QuotaSettings
 from interfaces.setting_work_slots import WorkSlots
 
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 WorkerRuntime = Literal["process", "docker"]
 OWN_PREFIX: Final = "FLEETLOG_"
 OF_THE_LIBRARY: Final = frozenset({"FLEETLOG_TENANT"})
@@ -46,11 +47,24 @@ class Settings(WorkSlots, QuotaSettings):
     port: int = setting(
         "FLEETLOG_PORT", values.integer(0, 65535), "Port to listen on; 0 takes a free one.", default=8080
     )
+    metrics_port: int | None = setting(
+        "FLEETLOG_METRICS_PORT",
+        values.integer(1, 65535),
+        "Port at which `fleetlog worker`, which has no API, serves `/metrics` on `FLEETLOG_HOST`, for the same keys.",
+        default=None,
+        shown_default="not served",
+    )
     home: Path = setting(
         "FLEETLOG_HOME",
         values.FOLDER,
         "Folder of this installation: the embedded servers' data, containers of the `process` runtime, secrets, logs.",
         default=Path(".fleetlog"),
+    )
+    log_level: LogLevel = setting(
+        "FLEETLOG_LOG_LEVEL",
+        values.LOG_LEVEL,
+        "The least important lines that are logged, by the control plane and by the executors that it starts.",
+        default="INFO",
     )
     api_keys: tuple[values.ApiKey, ...] = setting(
         "FLEETLOG_API_KEYS",

@@ -6,10 +6,12 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from typing import Literal
 
 from application.aggregates.reconcile_log import TakeoverLog
 from application.diagnostic_context import diagnostic_context
 from application.effects.dependencies import NEEDS, blames_store, outage_of
+from application.effects.observed_effects import ObservedAttempt, ObservedEffects
 from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
 from application.outages import OBJECT_STORE, PAUSE_S, DependencyDown, Outages
@@ -18,6 +20,7 @@ from application.ports.effect_kinds import LedgerKind, Slot
 from application.ports.effect_ledger import ClaimedEffect, EffectLease, EffectLedger
 from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreUnavailable
+from application.ports.telemetry import NO_MEASUREMENTS, NO_SPANS
 from application.ports.worker_runtime import ContainerGone, RuntimeUnavailable, StartFailed
 from domain.errors import DomainError, Fenced, NotFound
 
@@ -53,7 +56,9 @@ class EffectWorker:
         lease: timedelta = LEASE,
         outages: Outages | None = None,
         check_store: Callable[[], Awaitable[object]] | None = None,
+        observed: ObservedEffects | None = None,
     ) -> None:
+        self._observed = observed or ObservedEffects(NO_SPANS, NO_MEASUREMENTS)
         self._outages, self._check_store = outages or Outages(), check_store
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
         self._given_up, self._takeover_log = given_up, takeover_log
@@ -80,9 +85,10 @@ class EffectWorker:
         return Counter(lease.effect.slot for lease in leases)
 
     async def _perform_guarded(self, lease: EffectLease) -> None:
-        effect = lease.effect
+        effect, attempt = lease.effect, self._observed.begin(lease)
         with diagnostic_context(
             trace_id=effect.trace_id,
+            span_id=attempt.span_id,
             session_id=effect.params.get("sessionId", ""),
             run_id=effect.params.get("runId", ""),
             effect_id=effect.effect_id,
@@ -90,7 +96,7 @@ class EffectWorker:
             try:
                 async with released_if_cancelled(lambda: self._ledger.release(lease)):
                     await under_lease(
-                        self._perform(lease),
+                        self._perform(lease, attempt),
                         renew=lambda: self._ledger.renew(lease, self._lease),
                         duration=self._lease,
                         name=f"perform {effect.effect_id}",
@@ -100,7 +106,7 @@ class EffectWorker:
             except Exception:
                 log.exception("effect %s could not be settled; its lease will run out", effect.effect_id)
 
-    async def _perform(self, lease: EffectLease) -> None:
+    async def _perform(self, lease: EffectLease, attempt: ObservedAttempt) -> None:
         effect = lease.effect
         handler, needed = self._handlers[effect.kind], NEEDS.get(effect.kind, ())
         try:
@@ -108,22 +114,27 @@ class EffectWorker:
             await handler.perform(effect)
         except DependencyDown as down:
             await self._ledger.defer(lease, error=str(down), delay=timedelta(seconds=down.retry_in_s))
+            attempt.ended("deferred", "dependency_down")
         except (EffectObsolete, Fenced, NotFound) as error:
             await self._ledger.settle(lease, "obsolete", error=str(error))
+            attempt.ended("obsolete")
         except (*EXPECTED_FAILURES, DomainError) as error:
             outage = outage_of(error) or await self._confirmed(error)
             if outage and self._outages.failed(outage, str(error)):
                 await self._ledger.defer(lease, error=str(error), delay=timedelta(seconds=PAUSE_S))
+                attempt.ended("deferred", "dependency_down")
                 return
             refused = isinstance(error, ExecutorError) and error.is_refusal
             later = timedelta(seconds=error.retry_after_s) if isinstance(error, ExecutorError) else timedelta()
-            await self._failed(lease, handler, str(error) or type(error).__name__, final=refused, later=later)
+            settled = await self._failed(lease, handler, str(error) or type(error).__name__, final=refused, later=later)
+            attempt.ended(settled, type(error).__name__)
         except Exception as error:
             log.exception("effect %s failed in an unexpected way", effect.effect_id)
-            await self._failed(lease, handler, f"{type(error).__name__}: {error}")
+            attempt.ended(await self._failed(lease, handler, f"{type(error).__name__}: {error}"), type(error).__name__)
         else:
             self._outages.worked(*needed)
             await self._ledger.settle(lease, "done")
+            attempt.ended("done")
 
     async def _confirmed(self, error: BaseException) -> str:
         """The object store's name, if an executor says that it is down and so it is from here."""
@@ -147,16 +158,17 @@ class EffectWorker:
         *,
         final: bool = False,
         later: timedelta = timedelta(),
-    ) -> None:
+    ) -> Literal["failed", "dead"]:
         effect = lease.effect
         if not effect.last_attempt and not final:
             schedule = RETRY_SCHEDULES[effect.kind]
             delay = max(schedule.delay(effect.attempt), min(later, schedule.longest))
             log.warning("effect %s: try %d failed: %s", effect.effect_id, effect.attempt, error)
             await self._ledger.settle(lease, "failed", error=error, delay=delay)
-            return
+            return "failed"
         log.error("effect %s is given up at its try %d: %s", effect.effect_id, effect.attempt, error)
         with contextlib.suppress(EffectObsolete, Fenced, NotFound):
             await handler.give_up(effect, error)
         await self._given_up(effect, error)
         await self._ledger.settle(lease, "dead", error=error)
+        return "dead"

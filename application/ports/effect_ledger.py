@@ -1,7 +1,7 @@
 """The effect ledger as the application sees it: effects are claimed under a lease, performed, and settled."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -11,7 +11,8 @@ from application.ports.effect_kinds import BEFORE_STOP, LONG_KINDS, LedgerKind, 
 
 
 class ClaimedEffect(msgspec.Struct, frozen=True, kw_only=True):
-    """`attempt` counts from 1; `last_attempt`: when this one fails the effect is given up."""
+    """`attempt` counts from 1; `last_attempt`: when this one fails the effect is given up. `wanted_at`: when the
+    ledger got it."""
 
     effect_id: str
     kind: LedgerKind
@@ -22,6 +23,7 @@ class ClaimedEffect(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     causation_id: str
     trace_id: str = ""
+    wanted_at: datetime | None = None
 
     @property
     def slot(self) -> Slot:

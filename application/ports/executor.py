@@ -8,6 +8,7 @@ from application.executor_protocol import (
     ExecutorHealth,
     JournalEntry,
     LinkResult,
+    LogLines,
     ReplyRequest,
     ReplyResult,
     RestoreRequest,
@@ -75,6 +76,14 @@ class Executor(Protocol):
 
     async def stop_run(self, run_id: str) -> RunState | None: ...
     async def reply(self, run_id: str, request: ReplyRequest) -> ReplyResult: ...
+
+    async def log(self) -> LogLines:
+        """The last lines of its log."""
+        ...
+
+    async def take_log(self) -> LogLines:
+        """Those lines that nobody has taken yet."""
+        ...
 
 
 class ExecutorDirectory(Protocol):

@@ -19,13 +19,20 @@ def external_run_key(run_id: str) -> str:
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     """The right to execute a run. `generation` grows with every claim of this run: the stream fences older ones.
-    `taken_from`: the previous holder, if its lease had expired. `ending`: the run was parked, and is to be ended."""
+    `taken_from`: the previous holder, if its lease had expired. `ending`: the run was parked, and is to be ended.
+    `trace_id`: of the event that put the run into the queue."""
 
     run_id: str
     owner: str
     generation: int
     taken_from: str = ""
     ending: bool = False
+    trace_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its events name as their cause."""
+        return f"lease/{self.run_id}/{self.generation}"
 
 
 class ParkedRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ def final_sync_id(run_id: str, attempt: int) -> str:
 
 def run_context(lease: RunLease, step: str) -> CommandContext:
     """The context of the commands that a lease's holder sends for its run."""
-    cause = f"lease/{lease.run_id}/{lease.generation}"
+    cause = lease.name
     return CommandContext(
         actor=f"run-worker/{lease.owner}",
         command_id=f"{cause}/{step}",
         correlation_id=lease.run_id,
         causation_id=cause,
+        trace_id=lease.trace_id,
     )

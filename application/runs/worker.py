@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Literal
 
 from application.aggregates.reconcile_log import TakeoverLog
+from application.diagnostic_context import diagnostic_context
 from application.leases import ClaimLoop, LeaseLost, released_if_cancelled, under_lease
 from application.outages import DependencyDown
 from application.ports.operations import Takeover
 from application.ports.run_queue import DrainCounts, RunLease, RunQueue
+from application.ports.telemetry import NO_SPANS, Spans
 from application.runs.execution import RunExecutions
 from domain.run.state import Finished, Queued, Run
 
@@ -35,7 +37,9 @@ class RunWorker:
         lease: timedelta,
         retry_delay: timedelta,
         concurrency: int,
+        spans: Spans = NO_SPANS,
     ) -> None:
+        self._spans = spans
         self._queue, self._executions, self._owner = queue, executions, owner
         self._takeover_log = takeover_log
         self._lease, self._retry_delay = lease, retry_delay
@@ -117,6 +121,12 @@ class RunWorker:
         return loop.start(work, slot, name=f"run {lease.run_id}")
 
     async def _execute(
+        self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool
+    ) -> Run | None:
+        with diagnostic_context(trace_id=lease.trace_id, span_id=self._spans.id_of(lease.name), run_id=lease.run_id):
+            return await self._execute_or_give_back(lease, duration, retry_delay, parks=parks)
+
+    async def _execute_or_give_back(
         self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool
     ) -> Run | None:
         try:

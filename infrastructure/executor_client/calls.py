@@ -15,6 +15,7 @@ from application.ports.executor import ExecutorError
 from application.store_credentials import CREDENTIALS_HEADER
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.journal_stream import StreamCut
+from infrastructure.executor_client.observed_calls import ObservedCall, ObservedCalls
 from infrastructure.executor_client.trace_headers import trace_headers
 
 _LONGEST_DETAIL = 2000
@@ -50,7 +51,9 @@ class ExecutorCalls:
         policy: CallPolicy,
         breaker: CircuitBreaker,
         store: StoreHeaders | None = None,
+        observed: ObservedCalls | None = None,
     ) -> None:
+        self._observed = observed or ObservedCalls()
         self.passes_credentials = store is not None
         self._store = store
         self._client = client
@@ -141,7 +144,11 @@ class ExecutorCalls:
                 )
                 raise (failure or refused) from error
             try:
-                response = await self._attempt(operation, method, path, attempt=attempt, permit=permit, **options)
+                with self._observed.attempt(operation, method, self._target.base_url, attempt) as call:
+                    response = await self._attempt(
+                        operation, method, path, attempt=attempt, permit=permit, call=call, **options
+                    )
+                    call.status = response.status_code
             except ExecutorError as error:
                 if error.is_refusal or (error.status is not None and not self._policy.repeats(error.status)):
                     raise
@@ -162,6 +169,7 @@ class ExecutorCalls:
         *,
         attempt: int,
         permit: Permit,
+        call: ObservedCall,
         content: bytes | None,
         limits: httpx.Timeout,
         run_id: str,
@@ -174,6 +182,8 @@ class ExecutorCalls:
             executor_id=target.executor_id,
             run_id=run_id or target.run_id,
             operation=operation,
+            trace_id=call.trace_id,
+            span_id=call.span_id,
         )
         headers["accept-encoding"] = "identity"  # a compressed answer could expand past LONGEST_ANSWER
         headers["authorization"] = f"Bearer {target.token}"

@@ -16,6 +16,7 @@ from domain.workspace.storage import StorageScope
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.calls import ExecutorCalls, Target
 from infrastructure.executor_client.http_executor import HttpExecutor
+from infrastructure.executor_client.observed_calls import ObservedCalls
 
 StoreHeaders = Callable[[str, int, StorageScope | None], Awaitable[dict[str, str]]]
 """What a call to the executor of a session, a generation and a scope carries for the object store. Raises nothing."""
@@ -47,7 +48,9 @@ class HttpExecutorDirectory:
         max_connections: int = 1000,
         clock: Callable[[], float] = time.monotonic,
         store: StoreHeaders | None = None,
+        observed: ObservedCalls | None = None,
     ) -> None:
+        self._observed = observed
         self._secret = secret
         self._store = None if shared else store
         self._clock = clock
@@ -75,7 +78,8 @@ class HttpExecutorDirectory:
         )
         breaker = self._breaker("shared" if self._shared else f"{name} {target.base_url}")
         store = partial(self._store, session_id, generation, storage) if self._store is not None else None
-        return HttpExecutor(ExecutorCalls(self._client, target, self._policy, breaker, store), self._policy)
+        calls = ExecutorCalls(self._client, target, self._policy, breaker, store, self._observed)
+        return HttpExecutor(calls, self._policy)
 
     def circuit_states(self) -> Mapping[str, CircuitState]:
         """The state of each executor's breaker, by its key, for metrics; the most recently called executors only."""

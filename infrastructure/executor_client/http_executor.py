@@ -12,6 +12,7 @@ from application.executor_protocol import (
     ExecutorHealth,
     JournalEntry,
     LinkResult,
+    LogLines,
     ReplyRequest,
     ReplyResult,
     RestoreRequest,
@@ -118,6 +119,12 @@ class HttpExecutor:
                 await self._calls.ask(protocol.SYNC_PROGRESS)  # any call brings them
             except ExecutorError as error:
                 _log.warning("the executor did not get renewed credentials, the next try follows: %s", error)
+
+    async def log(self) -> LogLines:
+        return await self._calls.ask(protocol.LOG)
+
+    async def take_log(self) -> LogLines:
+        return await self._calls.ask(protocol.TAKE_LOG)
 
     async def _known(self, call: ExecutorCall[RunState], run_id: str) -> RunState | None:
         try:

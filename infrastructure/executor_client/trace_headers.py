@@ -5,22 +5,16 @@ from datetime import UTC, datetime
 
 from application.diagnostic_context import diagnostic_ids
 from application.executor_protocol import TRACE_HEADERS, TRACE_TIME_HEADER
-from application.trace_context import (
-    TRACE_ID_HEADER,
-    TRACEPARENT_HEADER,
-    new_trace_id,
-    traceparent,
-    valid_trace_id,
-)
+from application.trace_context import TRACE_ID_HEADER, TRACEPARENT_HEADER, traceparent
 
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e]")
 
 
-def trace_headers(*, session_id: str, executor_id: str, run_id: str, operation: str) -> dict[str, str]:
-    """The headers of one attempt. The trace id is that of the current task (application/diagnostic_context.py), else a
-    new one; the span id is always new."""
+def trace_headers(
+    *, session_id: str, executor_id: str, run_id: str, operation: str, trace_id: str, span_id: str
+) -> dict[str, str]:
+    """The headers of one attempt. `span_id`: of its span; empty for a new id."""
     bound = diagnostic_ids()
-    trace_id = valid_trace_id(bound.get("traceId", "")) or new_trace_id()
     about = {
         "session_id": session_id,
         "run_id": run_id,
@@ -30,7 +24,7 @@ def trace_headers(*, session_id: str, executor_id: str, run_id: str, operation: 
     }
     return {
         TRACE_ID_HEADER: trace_id,
-        TRACEPARENT_HEADER: traceparent(trace_id),
+        TRACEPARENT_HEADER: traceparent(trace_id, span_id),
         TRACE_TIME_HEADER: datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         **{TRACE_HEADERS[name]: _UNPRINTABLE.sub("_", value) for name, value in about.items() if value},
     }

@@ -17,6 +17,8 @@ from infrastructure.streams.hub import StreamHub
 from projections.ports import EVENT_INDEX, ProjectionAdministration
 
 USERS_TIMEOUT_S = 3.0
+OBSERVATION = "observation"
+"""What the observer of the log is called among the projections."""
 log = logging.getLogger(__name__)
 
 
@@ -61,15 +63,17 @@ class ControlPlaneMetrics:
             ),
             _gauge(
                 "projection_lag_events",
-                "Events that a read model, or the index of the log, is behind the log.",
+                "Events that a read model, the index of the log or its observer is behind the log.",
                 [({"projection": s.projection}, s.lag_events) for s in statuses]
-                + [({"projection": EVENT_INDEX}, work.index_lag_events)],
+                + [({"projection": EVENT_INDEX}, work.index_lag_events)]
+                + [({"projection": OBSERVATION}, work.observed_lag_events)],
             ),
             _gauge(
                 "projection_lag_seconds",
-                "Seconds that a read model, or the index of the log, is behind the log.",
+                "Seconds that a read model, the index of the log or its observer is behind the log.",
                 [({"projection": s.projection}, s.lag_seconds) for s in statuses]
-                + [({"projection": EVENT_INDEX}, work.index_lag_seconds)],
+                + [({"projection": EVENT_INDEX}, work.index_lag_seconds)]
+                + [({"projection": OBSERVATION}, work.observed_lag_seconds)],
             ),
             _gauge(
                 "projection_stopped",

@@ -39,7 +39,7 @@ class PostgresRunQueue:
         arguments = asked | self._limits
         rows = await rows_of(self._pool, "claim_runs", arguments)
         leases: list[RunLease] = []
-        for run_id, generation, taken_from, is_ending, due_in in rows:
+        for run_id, generation, taken_from, is_ending, trace_id, due_in in rows:
             if run_id is None:
                 self._next_due.set(due_in)
             else:
@@ -49,6 +49,7 @@ class PostgresRunQueue:
                     generation=generation,
                     taken_from=taken_from or "",
                     ending=is_ending,
+                    trace_id=trace_id or "",
                 )
                 leases.append(lease_of_run)
         return leases

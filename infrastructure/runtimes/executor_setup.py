@@ -14,6 +14,7 @@ from domain.workspace.storage import StorageScope
 from infrastructure.object_store.location import S3Credentials, S3Location
 
 Mode = Literal["normal", "maintenance"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,7 @@ class ExecutorSetup:
     endpoint: Callable[[], str] | None = None
     idle_exit_s: int = 600
     redact: Callable[[str], str] = str
+    log_level: LogLevel = "INFO"
 
     def config(
         self,
@@ -74,6 +76,7 @@ class ExecutorSetup:
             maintenance=mode == "maintenance",
             idle_exit_s=self.idle_exit_s,
             agent_user=agent_user,
+            log_level=self.log_level,
         )
 
     def _endpoint(self, present: Callable[[], str]) -> str:
@@ -96,7 +99,8 @@ class ExecutorSetup:
 def serves_as(present: ExecutorConfig, wanted: ExecutorConfig, protocol: int) -> bool:
     """Whether an executor of that protocol that was started with `present` need not be started again for `wanted`. What
     calls bring it makes no difference: credentials that are renewed, and the store's address where its callers serve
-    it."""
+    it. Nor does what it logs."""
+    present = replace(present, log_level=wanted.log_level)
     if protocol > 1 and present.s3_endpoint_passed and wanted.s3_endpoint_passed:
         present = replace(present, s3_endpoint=wanted.s3_endpoint)
     if present.s3_credentials_renewed and wanted.s3_credentials_renewed:

@@ -7,12 +7,15 @@ streams (the EventStreams port).
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Self
 
+from application.observation.instruments import STREAM_DELAY_SECONDS
 from application.ports.event_streams import ByteStream, EventFilter, EventPage, StreamRefused
+from application.ports.telemetry import NO_MEASUREMENTS, Measurements
 from domain.errors import Conflict, InvalidInput, NotFound
 from domain.identifiers import DEFAULT_TENANT, run_stream
 from infrastructure.postgres.continuity import LogContinuity
@@ -60,7 +63,9 @@ class StreamHub:
         poll_seconds: float = POLL_SECONDS,
         heartbeat_seconds: int = HEARTBEAT_SECONDS,
         stuck_seconds: float = STUCK_SECONDS,
+        measurements: Measurements = NO_MEASUREMENTS,
     ) -> None:
+        self._measurements = measurements
         self._max_streams, self._stuck_seconds = max_streams, stuck_seconds
         self._forms = forms
         self._reader = LogReader(dsn, tenant=tenant, connections=readers)
@@ -266,6 +271,8 @@ class StreamHub:
         return stream
 
     def _dispatch(self, rows: Sequence[StoredRow]) -> None:
+        delay = max(time.time() - rows[-1].recorded_at.timestamp(), 0.0)
+        self._measurements.add(STREAM_DELAY_SECONDS, value=delay)
         events = [RecentEvent(row) for row in rows]
         self._recent.add(events)
         self._ends.advance({row.stream: row.seq for row in rows})

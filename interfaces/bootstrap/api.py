@@ -1,14 +1,18 @@
 """Composes the HTTP API of one process."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 import psycopg
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 
+from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreRefused, ObjectStoreUnavailable
+from application.ports.worker_runtime import RuntimeUnavailable
 from application.runs.callback_tokens import CallbackTokens
 from application.runs.forking import ForkSessions
+from application.sessions.executor_logs import ExecutorLogs
 from infrastructure.audit.log_audit import PostgresLogAudit, WalkFailed
 from infrastructure.open_files import allow_many_files
 from infrastructure.postgres.connections import open_pool
@@ -22,9 +26,11 @@ from infrastructure.stored_workspaces.reading import S3RecordedWorkspaces
 from infrastructure.system_clock import new_id, now
 from interfaces.bootstrap.control_plane import ControlPlane
 from interfaces.bootstrap.operations import metrics, readiness, reconcilers
+from interfaces.bootstrap.telemetry import exporting
 from interfaces.http.app import create_app
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.edge.problems import DEPENDENCY_UNAVAILABLE, DISK_FULL
 from interfaces.http.edge.rates import CallerRates, RateLimits
 from interfaces.http_conventions.problems import StatusAndReason
@@ -43,6 +49,8 @@ ADAPTER_ERRORS: StatusAndReason = {
     psycopg.OperationalError: DEPENDENCY_UNAVAILABLE,
     PoolTimeout: DEPENDENCY_UNAVAILABLE,
     ObjectStoreUnavailable: (503, "object_store_unavailable"),
+    ExecutorError: (503, "executor_unavailable"),
+    RuntimeUnavailable: (503, "runtime_unavailable"),
     ObjectStoreRefused: (502, "object_store_refused"),
 }
 
@@ -58,10 +66,13 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
     pool = await open_pool(backing.dsn, plane.continuity, size=POOL_SIZE)
     stack.push_async_callback(pool.close)
     recorded = S3RecordedWorkspaces(plane.objects, plane.object_threads)
+    source, request_metrics = metrics(plane, pool), RequestMetrics(plane.telemetry.measurements.registry)
+    await stack.enter_async_context(exporting(plane.telemetry, partial(request_metrics.families, source)))
     return create_app(
         ApiDependencies(
             sessions=plane.session_commands,
             titles=plane.session_titles,
+            executor_logs=ExecutorLogs(plane.session_workers),
             runs=plane.run_commands,
             forks=ForkSessions(
                 runs=plane.runs,
@@ -97,7 +108,9 @@ async def api_application(plane: ControlPlane, stack: AsyncExitStack) -> Starlet
             idempotency_keys=PostgresIdempotencyKeys(pool),
             callback_tokens=CallbackTokens(runs=plane.runs, sessions=plane.sessions, secret=backing.secret),
             readiness=readiness(plane, pool),
-            metrics=metrics(plane, pool),
+            metrics=source,
+            request_metrics=request_metrics,
+            spans=plane.telemetry.spans,
             providers=plane.providers,
             new_id=new_id,
             adapter_errors=ADAPTER_ERRORS,

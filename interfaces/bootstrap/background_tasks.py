@@ -5,13 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 from application.aggregates.reconcile_log import TakeoverLog
+from application.effects.observed_effects import ObservedEffects
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
 from application.operations.disk_watch import DiskWatch
 from application.operations.presence import Presence
+from application.ports.telemetry import NO_SPANS
 from application.process_managers.table import PROCESS_MANAGERS, outcomes_of, wire_names
 from application.runs.parked import LookAtParkedRuns
+from application.sessions.executor_logs import ForwardExecutorLogs
 from infrastructure.operations.readiness import ObjectStoreReadiness
+from infrastructure.postgres.log_observation import LogObservation
 from infrastructure.postgres.process_managers.runner import ProcessManagerRunner
 from infrastructure.postgres.search.indexer import EventIndexer
 from infrastructure.stored_workspaces.collection import S3ContentCollector
@@ -56,7 +60,19 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         lease=timedelta(milliseconds=settings.run_queue_lock_ms),
         outages=plane.outages,
         check_store=ObjectStoreReadiness(plane.objects, plane.object_threads).check,
+        observed=ObservedEffects(plane.telemetry.spans, plane.telemetry.measurements),
     )
+    observation = LogObservation(
+        dsn=plane.backing.dsn,
+        store=plane.store,
+        end_of_log=plane.listener.position,
+        measurements=plane.telemetry.measurements,
+        spans=plane.telemetry.spans,
+        traces=plane.telemetry.spans is not NO_SPANS,
+        pace=plane.telemetry.pace,
+    )
+    exports = plane.telemetry.exports
+    logs = exports.logs if exports is not None else None
     disk_watch = DiskWatch(sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id)
     return {
         "process managers": process_managers.run(),
@@ -64,6 +80,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         "runs": plane.run_worker.run(),
         "parked runs": LookAtParkedRuns(parked=plane.parked_runs, runs=plane.runs, workers=plane.session_workers).run(),
         "projections": plane.reads.projector.run(),
+        "observation": observation.run(),
         "event index": EventIndexer(plane.backing.dsn, plane.listener.position, plane.continuity).run(),
         "schedule": schedule(plane).run(),
         "presence": Presence(
@@ -73,4 +90,5 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
             owner=plane.owner,
         ).run(),
         "disk watch": disk_watch.run(),
+        **({"logs of executors": ForwardExecutorLogs(plane.session_workers, logs.write_of).run()} if logs else {}),
     }

@@ -49,6 +49,7 @@ from domain.session.title import evolve as evolve_title
 from infrastructure.boto3_store.store import calling_threads
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory, SharedExecutor
+from infrastructure.executor_client.observed_calls import ObservedCalls
 from infrastructure.freed_memory import return_freed_memory
 from infrastructure.postgres.connections import open_untried_pool
 from infrastructure.postgres.continuity import LogContinuity
@@ -72,6 +73,7 @@ from interfaces.bootstrap.quotas import hourly_quotas, run_quotas, workspace_lim
 from interfaces.bootstrap.reads import ReadSide, open_reads
 from interfaces.bootstrap.runtime import installation_redaction, worker_runtime
 from interfaces.bootstrap.startup_errors import startup_errors
+from interfaces.bootstrap.telemetry import Telemetry
 from interfaces.bootstrap.worker_store import WorkerStore, serve_store, worker_store
 from interfaces.http.compatibility.run_frames import OLDER_FORMS
 from interfaces.store_server import StoreServer
@@ -117,18 +119,19 @@ class ControlPlane:
     outages: Outages
     worker_processes: WorkerProcesses
     store_server: StoreServer | None
+    telemetry: Telemetry
 
 
 @asynccontextmanager
-async def control_plane(backing: BackingServices) -> AsyncIterator[ControlPlane]:
+async def control_plane(backing: BackingServices, telemetry: Telemetry | None = None) -> AsyncIterator[ControlPlane]:
     """Raises StartRefused when the database can't be used."""
     async with AsyncExitStack() as stack:
         with startup_errors():
-            plane = await _open(backing, stack)
+            plane = await _open(backing, telemetry or Telemetry(), stack)
         yield plane
 
 
-async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane:
+async def _open(backing: BackingServices, telemetry: Telemetry, stack: AsyncExitStack) -> ControlPlane:
     settings, dsn = backing.settings, backing.dsn
     return_freed_memory()
     continuity = LogContinuity()
@@ -141,6 +144,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             max_streams=settings.max_streams,
             continuity=continuity,
             forms=OLDER_FORMS,
+            measurements=telemetry.measurements,
         )
     )
     # Leases, attempts and the ledger need no WAL flush of their own: the log's next commit flushes them, too.
@@ -153,7 +157,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
     workers_store = await worker_store(backing, session, redact, stack)
     runtime, providers = worker_runtime(backing, workers_store, redact)
     stack.callback(runtime.close)
-    directory = await stack.enter_async_context(_directory(backing, workers_store))
+    directory = await stack.enter_async_context(_directory(backing, workers_store, telemetry))
     sessions, runs = await _aggregates(dsn, store, continuity, run_quotas(settings), stack)
     session_quotas = SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=hourly_quotas(settings))
     storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
@@ -237,6 +241,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
         outages=outages,
         worker_processes=PostgresWorkerProcesses(pool),
         store_server=workers_store.server,
+        telemetry=telemetry,
         operator_commands=OperatorCommands(store=store, records=PostgresEffectRecords(pool), clock=now),
         callbacks=RecordCallbacks(
             runs=runs,
@@ -268,6 +273,7 @@ async def _open(backing: BackingServices, stack: AsyncExitStack) -> ControlPlane
             lease=timedelta(milliseconds=settings.run_queue_lock_ms),
             retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
             concurrency=settings.max_runs_per_process,
+            spans=telemetry.spans,
         ),
     )
 
@@ -340,7 +346,7 @@ def _none_of(_: RunSpec) -> dict[str, str]:
     return {}
 
 
-def _directory(backing: BackingServices, store: WorkerStore) -> HttpExecutorDirectory:
+def _directory(backing: BackingServices, store: WorkerStore, telemetry: Telemetry) -> HttpExecutorDirectory:
     settings = backing.settings
     shared = None
     if settings.executor_base_url is not None:
@@ -355,4 +361,5 @@ def _directory(backing: BackingServices, store: WorkerStore) -> HttpExecutorDire
         ),
         shared=shared,
         store=store.headers,
+        observed=ObservedCalls(telemetry.spans, telemetry.measurements),
     )

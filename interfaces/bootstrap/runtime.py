@@ -81,6 +81,7 @@ def worker_runtime(
         endpoint=store.server.url if store.server is not None else None,
         idle_exit_s=idle_exit_s(settings),
         redact=redaction.text,
+        log_level=settings.log_level,
     )
     if settings.executor_base_url is not None:
         return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables)

@@ -4,8 +4,10 @@ LogWentBack, once its log lacks events that it has seen."""
 import asyncio
 import gc
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from application.ports.event_store import LogWentBack
@@ -13,7 +15,11 @@ from interfaces.bootstrap.api import api_application, most_connections
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
+from interfaces.bootstrap.telemetry import Telemetry, exporting, telemetry
+from interfaces.http.edge.auth import KeyHash
+from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.serving import serving
+from interfaces.http.worker_metrics import NoGauges, create_metrics_app
 from interfaces.logging import configure_logging
 from interfaces.settings import Settings
 from interfaces.supervision import running, stop_signals
@@ -27,9 +33,8 @@ log = logging.getLogger(__name__)
 async def run_everything(settings: Settings, report_start: ReportStart, *, stop_workers: bool) -> int:
     """`fleetlog up`: embedded servers if none are configured, the API and the background tasks. Returns the exit code.
     At its end, agents of the `process` runtime go on by themselves or, with `stop_workers`, are ended."""
-    configure_logging()
-    with stop_signals() as stop:
-        async with embedded_services(settings) as backing, control_plane(backing) as plane:
+    with _observed(settings) as observed, stop_signals() as stop:
+        async with embedded_services(settings) as backing, control_plane(backing, observed) as plane:
             try:
                 async with _served(plane) as url, _working(plane, stop):
                     started(report_start, url, backing)
@@ -52,10 +57,9 @@ def _warn_of_runs(plane: ControlPlane, *, stop_workers: bool) -> None:
 
 async def run_api_alone(settings: Settings, report_start: ReportStart) -> int:
     """`fleetlog api`."""
-    configure_logging()
-    with stop_signals() as stop:
+    with _observed(settings) as observed, stop_signals() as stop:
         backing = await configured_services(settings, serves_api=True)
-        async with control_plane(backing) as plane, _served(plane) as url, running(_watch(plane), stop):
+        async with control_plane(backing, observed) as plane, _served(plane) as url, running(_watch(plane), stop):
             started(report_start, url, backing)
             await stop.wait()
     return 0
@@ -63,13 +67,39 @@ async def run_api_alone(settings: Settings, report_start: ReportStart) -> int:
 
 async def run_worker_alone(settings: Settings, report_start: ReportStart) -> int:
     """`fleetlog worker`. Executors go on when it ends."""
-    configure_logging()
-    with stop_signals() as stop:
+    with _observed(settings) as observed, stop_signals() as stop:
         backing = await configured_services(settings, serves_api=False)
-        async with control_plane(backing) as plane, _working(plane, stop):
+        async with control_plane(backing, observed) as plane, _counting(plane), _working(plane, stop):
             started(report_start, "", backing)
             await stop.wait()
     return 0
+
+
+@contextmanager
+def _observed(settings: Settings) -> Iterator[Telemetry]:
+    """Logs, metrics and traces of the process. Raises SettingsError."""
+    configure_logging(settings.log_level)
+    with telemetry(os.environ) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _counting(plane: ControlPlane) -> AsyncIterator[None]:
+    """What a process without the API has counted can be scraped, and is exported, where the settings say so."""
+    settings, counted = plane.backing.settings, RequestMetrics(plane.telemetry.measurements.registry)
+    async with AsyncExitStack() as stack:
+        collect = partial(counted.families, NoGauges())
+        await stack.enter_async_context(exporting(plane.telemetry, collect))
+        if settings.metrics_port is not None:
+            keys = tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys)
+            app = create_metrics_app(counted, keys)
+            port = settings.metrics_port
+            await stack.enter_async_context(serving(app, host=settings.host, port=port, end_streams=_no_streams))
+        yield
+
+
+def _no_streams() -> None:
+    """There are none to end."""
 
 
 @asynccontextmanager

@@ -34,7 +34,7 @@ async def run_project(arguments: argparse.Namespace, settings: Settings) -> int:
     from interfaces.logging import configure_logging
     from interfaces.supervision import running, stop_signals, unless_stopped
 
-    configure_logging()
+    configure_logging(settings.log_level)
     try:
         with stop_signals() as stop:
             async with user_projection_supervisor(

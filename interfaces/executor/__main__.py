@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def main() -> int:
         from interfaces.executor.bootstrap import serve
 
         config = awaited_config(arguments.config, arguments.wait_s)
+        logging.getLogger().setLevel(config.log_level)
         asyncio.run(serve(config))
     except ConfigRefused as error:
         sys.stderr.write(f"executor: {error}\n")

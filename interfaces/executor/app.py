@@ -31,6 +31,7 @@ from application.executor_protocol import (
 )
 from domain.errors import Conflict, InvalidInput
 from domain.identifiers import check_id
+from interfaces.executor.kept_log import KeptLog
 from interfaces.executor.ports import ExecutorRuns, Workspace
 from interfaces.executor.problems import problem_of, response_of
 from interfaces.http_conventions.bodies import (
@@ -52,8 +53,9 @@ class ExecutorApi:
 
     def __init__(
         self, config: ExecutorConfig, *, boot_id: str, workspace: Workspace, runs: ExecutorRuns, spool_dir: Path,
-        other_errors: StatusAndReason,
+        other_errors: StatusAndReason, kept_log: KeptLog | None = None,
     ) -> None:  # fmt: skip
+        self._kept_log = kept_log or KeptLog()
         self._config = config
         self._boot_id = boot_id
         self._workspace = workspace
@@ -78,6 +80,8 @@ class ExecutorApi:
             (protocol.FOLLOW_RUN, self.stream_run),
             (protocol.STOP_RUN, self.stop_run),
             (protocol.REPLY, self.reply),
+            (protocol.LOG, self.log),
+            (protocol.TAKE_LOG, self.take_log),
         ]
 
         async def not_routed(request: Request, error: Exception) -> Response:
@@ -169,6 +173,12 @@ class ExecutorApi:
     async def reply(self, request: Request) -> Response:
         body = await _body(request, ReplyRequest)
         return _json(await self._runs.reply(request.path_params["run_id"], body))
+
+    async def log(self, _request: Request) -> Response:
+        return _json(self._kept_log.read())
+
+    async def take_log(self, _request: Request) -> Response:
+        return _json(self._kept_log.take())
 
     async def _call(self, request: Request, kind: type[Body]) -> Body:
         body = await _body(request, kind)

@@ -31,8 +31,9 @@ from infrastructure.system_clock import new_id
 from interfaces.executor.app import ExecutorApi
 from interfaces.executor.config import ConfigRefused
 from interfaces.executor.guard import Activity, Guard
+from interfaces.executor.kept_log import KeptLog
 from interfaces.http_conventions.server import HttpServer, listening, url_of
-from interfaces.logging import keep_out_of_logs
+from interfaces.logging import also_log_to, keep_out_of_logs
 
 _JOURNAL_THREADS = 3
 _SHUTDOWN_S = 20
@@ -107,14 +108,23 @@ async def _assembled(
         ),
     )
     runs.learn_secrets(_location(config).credentials.secrets)
+    kept_log = KeptLog()
+    stop_keeping = also_log_to(kept_log)
     keep_out_of_logs(runs.redactor.json)
     await runs.recover()
     api = ExecutorApi(
-        config, boot_id=boot_id, workspace=engine, runs=runs, spool_dir=spool_dir, other_errors=_OTHER_ERRORS
+        config,
+        boot_id=boot_id,
+        workspace=engine,
+        runs=runs,
+        spool_dir=spool_dir,
+        other_errors=_OTHER_ERRORS,
+        kept_log=kept_log,
     )
     try:
         yield api, runs, boot_id
     finally:
+        stop_keeping()
         await asyncio.to_thread(engine.close)
         journal_pool.shutdown(wait=True, cancel_futures=True)
         process_pool.shutdown(wait=True, cancel_futures=True)

@@ -39,7 +39,7 @@ def create_app(deps: ApiDependencies) -> Starlette:
         ],
         middleware=[
             Middleware(BeginInTurns),
-            Middleware(TraceRequests),
+            Middleware(TraceRequests, spans=deps.spans),
             Middleware(CountRequests, observe=deps.request_metrics.observe),
             Middleware(AllowOrigins, origins=deps.allowed_origins),
             Middleware(AnswerErrors, adapter_errors=deps.adapter_errors),

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import msgspec
 import uvloop
+from _observing import observing
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -66,11 +67,12 @@ class DecodingLog:
         return LogBatch(body, events[-1].seq if events else after, more and not ended, ended)
 
 
-async def serve(dsn: str) -> None:
+async def serve(dsn: str, observed: str = "none") -> None:
     async with (
         GroupCommitEventStore(dsn) as store,
         PostgresListener(dsn) as listener,
-        StreamHub(dsn, announcements=listener.position, max_streams=5000) as hub,
+        observing(dsn, store, listener, observed) as measurements,
+        StreamHub(dsn, announcements=listener.position, max_streams=5000, measurements=measurements) as hub,
     ):
 
         async def ours(request: Request) -> Response:
@@ -117,4 +119,4 @@ async def serve_until_stdin_closes(app: Starlette, hub: StreamHub | None = None)
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(sys.argv[1]))
+    uvloop.run(serve(*sys.argv[1:]))

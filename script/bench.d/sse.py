@@ -105,8 +105,9 @@ class Bench:
                 server.read_line()
         return measured
 
-    def ours(self, rate: float, *, in_detail: bool) -> float:
-        with self._database() as dsn, line_process("_stream_server.py", dsn) as server:
+    def ours(self, rate: float, *, in_detail: bool, observed: str = "none") -> float:
+        """As `baseline`. `observed`: what the server observes, one of MODES in _observing.py."""
+        with self._database() as dsn, line_process("_stream_server.py", dsn, observed) as server:
             port = server.read_line()
             produced = self._produced if in_detail else "-"
             with line_process("_stream_producer.py", dsn, self._load.runs, rate, produced) as producer:

@@ -117,6 +117,7 @@ def test_every_dependency_has_its_reason():
     project = tomllib.loads(read(REPOSITORY / "pyproject.toml"))["project"]
     wanted = {
         "At run time": project["dependencies"],
+        "With the extra `otel`": project["optional-dependencies"]["otel"],
         "For development": project["optional-dependencies"]["dev"],
     }
     sections = dict(SECTION.findall(read(DECISIONS / "dependencies.md")))

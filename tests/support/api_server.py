@@ -31,6 +31,8 @@ from application.runs.forking import ForkSessions
 from application.runs.provider_catalog import ProviderCatalog
 from application.runs.session_quotas import HourlyQuotas, SessionQuotas
 from application.sessions.commands import SessionCommands
+from application.sessions.executor_logs import ExecutorLogs
+from application.sessions.session_workers import SessionWorkers
 from application.sessions.titles import TitleSessions
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import run_stream, session_stream
@@ -43,6 +45,8 @@ from domain.session.title import evolve as evolve_title
 from domain.workspace.sync import ManifestEntry, SyncRef
 from infrastructure.audit.log_audit import PostgresLogAudit
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS
+from infrastructure.executor_client.call_policy import CallPolicy
+from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.installation_redaction import InstallationRedaction
 from infrastructure.issued_secrets import IssuedSecrets
 from infrastructure.postgres.connections import open_pool
@@ -73,6 +77,7 @@ from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
 from interfaces.http.edge.rates import CallerRates, RateLimits
 from interfaces.http.serving import serving
+from tests.support.world_in_memory import MemoryRuntime
 
 SECRET = b"a secret of the tests"
 KEY = "the-key-of-ann"
@@ -223,7 +228,10 @@ async def open_dependencies(
         redact=REDACT,
         secrets=secrets,
     )
+    directory = await stack.enter_async_context(HttpExecutorDirectory(SECRET, policy=CallPolicy(max_retries=0)))
+    workers = SessionWorkers(sessions=sessions, runtime=MemoryRuntime(), directory=directory, secret=SECRET)
     deps = ApiDependencies(
+        executor_logs=ExecutorLogs(workers),
         sessions=SessionCommands(
             sessions=sessions,
             tail=hub,

@@ -12,6 +12,7 @@ from application.executor_protocol import (
     ExecutorHealth,
     JournalEntry,
     LinkResult,
+    LogLines,
     ReplyResult,
     RestoreResult,
     RunState,
@@ -128,6 +129,12 @@ class MemoryExecutor:
         """The agent takes the answer at once."""
         await self.say(run_id, "human_loop.resolved", questionId=request.question_id, answer=request.answer)
         return ReplyResult()
+
+    async def log(self) -> LogLines:
+        return LogLines()
+
+    async def take_log(self) -> LogLines:
+        return LogLines()
 
     def _state(self, run_id: str) -> RunState:
         journal = self.journals[run_id]

@@ -52,6 +52,16 @@ def test_another_address_of_the_served_store_restarts_only_an_executor_that_woul
     assert not serves_as(direct.config(SPEC, "c", FOLDERS), now, protocol=2)
 
 
+def test_another_log_level_restarts_no_executor():
+    store = S3Location(endpoint="http://store", bucket="b", region="r")
+    quiet, loud = (
+        ExecutorSetup(object_store=store, log_level=level).config(SPEC, "c", FOLDERS) for level in ("INFO", "DEBUG")
+    )
+
+    assert (quiet.log_level, loud.log_level) == ("INFO", "DEBUG")
+    assert serves_as(quiet, loud, protocol=2)
+
+
 @pytest.mark.parametrize("environment", [{}, {"IDLE_TIMEOUT_MS": "7200000"}, {"STALE_SYNC_AFTER_MS": "86400000"}])
 def test_an_executor_ends_by_itself_only_when_it_should_have_been_stopped_or_synced_long_ago(environment):
     settings = load_settings(environment)

@@ -1,7 +1,7 @@
 """The effect ledger on Postgres. Leases are measured by the database's clock alone."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from application.effects.retry_schedules import RETRY_SCHEDULES
@@ -42,11 +42,11 @@ class PostgresEffectLedger:
         arguments = {"owner": owner, "lease": lease, **slots, **self._limits}
         rows = await rows_of(self._pool, "claim_effects", arguments)
         leases: list[EffectLease] = []
-        for *lease_row, due_in in rows:
+        for *lease_row, due_in, wanted_at in rows:
             if lease_row[0] is None:
                 self._next_due.set(due_in)
             else:
-                leases.append(_lease(*lease_row))
+                leases.append(_lease(*lease_row, wanted_at=wanted_at))
         return leases
 
     async def renew(self, lease: EffectLease, duration: timedelta) -> bool:
@@ -107,6 +107,8 @@ def _lease(
     generation: int,
     metadata: dict[str, Any],
     taken_from: str | None,
+    *,
+    wanted_at: datetime,
 ) -> EffectLease:
     effect = ClaimedEffect(
         effect_id=effect_id,
@@ -118,5 +120,6 @@ def _lease(
         correlation_id=metadata["correlationId"],
         causation_id=metadata["causationId"],
         trace_id=metadata.get("traceId", ""),
+        wanted_at=wanted_at,
     )
     return EffectLease(effect=effect, generation=generation, taken_from=taken_from or "")

@@ -16,11 +16,13 @@ from application.ports.process_manager_records import ProcessManagerRecords
 from application.ports.providers import Providers
 from application.ports.recorded_workspaces import RecordedWorkspaces
 from application.ports.run_queue import QueueDrain, QueueItems
+from application.ports.telemetry import NO_SPANS, Spans
 from application.runs.callback_tokens import CallbackTokens
 from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands
 from application.runs.forking import ForkSessions
 from application.sessions.commands import SessionCommands
+from application.sessions.executor_logs import ExecutorLogs
 from application.sessions.titles import TitleSessions
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.body_budget import BodyBudget
@@ -38,6 +40,7 @@ class ApiDependencies:
 
     sessions: SessionCommands
     titles: TitleSessions
+    executor_logs: ExecutorLogs
     runs: RunCommands
     forks: ForkSessions
     callbacks: RecordCallbacks
@@ -66,6 +69,7 @@ class ApiDependencies:
     rates: CallerRates = field(default_factory=CallerRates)
     body_budget: BodyBudget = field(default_factory=BodyBudget)
     request_metrics: RequestMetrics = field(default_factory=RequestMetrics)
+    spans: Spans = NO_SPANS
     adapter_errors: StatusAndReason = field(default_factory=dict)
     api_keys: tuple[KeyHash, ...] = ()
     allowed_origins: frozenset[str] = frozenset()

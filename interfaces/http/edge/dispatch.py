@@ -121,6 +121,7 @@ def _context(deps: ApiDependencies, exchange: Exchange, command: KeyedCommand | 
         command_id=command_id,
         correlation_id=exchange.incoming_trace_id or command_id,
         trace_id=exchange.trace_id,
+        span_id=exchange.span_id,
     )
 
 

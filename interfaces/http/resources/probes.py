@@ -62,7 +62,9 @@ async def _state(check: ReadinessCheck) -> DependencyState:
 
 
 async def metrics(call: ApiCall[None, Query]) -> Response:
-    body, content_type = await call.deps.request_metrics.render(call.deps.metrics)
+    body, content_type = await call.deps.request_metrics.render(
+        call.deps.metrics, call.request.headers.get("accept", "")
+    )
     return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})
 
 

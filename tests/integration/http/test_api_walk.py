@@ -5,6 +5,8 @@ import uuid
 
 import httpx
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.support.api_server import ApiServer
 
@@ -143,6 +145,13 @@ def test_an_activation_without_workers_stays_pending_and_is_readable(client: htt
     assert client.post("/api/runs/restore-plan", json=body | {"sessionId": session_id}).json()["ok"] is True
 
 
+def _open_metrics(client: httpx.Client) -> dict[str, list[Sample]]:
+    """The samples of each family, in the format that a scraper may ask for; the parser refuses what is not valid."""
+    scraped = client.get("/metrics", headers={"accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
+    assert scraped.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    return {family.name: family.samples for family in text_string_to_metric_families(scraped.text)}
+
+
 def test_pages_probes_and_small_reads(client: httpx.Client) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     ready = client.get("/ready")
@@ -151,6 +160,10 @@ def test_pages_probes_and_small_reads(client: httpx.Client) -> None:
     metrics = client.get("/metrics").text
     assert 'fleetlog_http_requests_total{method="GET",route="/health",status="200"}' in metrics
     assert 'fleetlog_queue_depth{state="queued"} 3.0' in metrics
+    by_name = _open_metrics(client)
+    (count,) = [each for each in by_name["fleetlog_http_request_seconds"] if each.exemplar is not None][:1]
+    assert len(count.exemplar.labels["trace_id"]) == 32
+    assert {"fleetlog_queue_depth", "fleetlog_http_requests"} <= by_name.keys()
     assert client.get("/docs").status_code == 200
     assert client.get("/openapi.json").json()["openapi"] == "3.1.0"
     providers = {provider["provider"]: provider for provider in client.get("/api/providers").json()["providers"]}

@@ -36,6 +36,7 @@ WITHOUT_A_PAST = {
     "/api/runs/{runId}/stream": "the events themselves: `cursor` and `replay` go through the past",
     "/api/runs/{runId}/diff": "compares two moments, `from` and `to`",
     "/api/session-workers/{sessionId}/diff": "compares two moments, `from` and `to`",
+    "/api/session-workers/{sessionId}/logs": "operational: what an executor keeps in memory",
     "/api/events": "the log itself: `after` and `to` bound it",
     "/api/events/{position}/why": "what an event led to grows with the log",
     "/api/runs/queue/{runId}": "an operational row, which no event makes",

@@ -11,6 +11,7 @@ import msgspec
 
 from application.aggregates.aggregates import Aggregates
 from application.aggregates.reconcile_log import ReconcileLog, TakeoverLog
+from application.effects.observed_effects import ObservedEffects
 from application.effects.retry_schedules import RETRY_SCHEDULES
 from application.effects.table import effect_handlers
 from application.effects.worker import EffectWorker
@@ -18,6 +19,7 @@ from application.ports.effect_ledger import ClaimedEffect, EffectLease
 from application.ports.event_store import AppendResult, ExpectedSeqConflict, StreamPage
 from application.ports.executor import ExecutorError
 from application.ports.snapshots import Snapshot
+from application.ports.telemetry import NO_MEASUREMENTS, NO_SPANS
 from application.ports.worker_runtime import RuntimeUnavailable
 from application.process_managers.outcomes import WantedEffect
 from application.process_managers.table import outcomes_of
@@ -291,7 +293,8 @@ def perform(effect: Effect) -> Coroutine[Any, Any, None]:
         owner="w",
         slots={"short": 1},
     )
-    return worker._perform(EffectLease(effect=effect.claimed(), generation=effect.attempt))
+    lease = EffectLease(effect=effect.claimed(), generation=effect.attempt)
+    return worker._perform(lease, ObservedEffects(NO_SPANS, NO_MEASUREMENTS).begin(lease))
 
 
 def travel(message: Message) -> Coroutine[Any, Any, None]:

@@ -1,0 +1,82 @@
+"""OpenTelemetry's standard variables, as far as Fleetlog itself reads them; its SDK reads the rest of them.
+
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from interfaces.settings import SettingsError
+
+SIGNALS: Final = ("traces", "metrics", "logs")
+SAMPLERS: Final = ("always_on", "always_off", "traceidratio")
+DEFAULT_INTERVAL_MS, DEFAULT_DELAY_MS, DAY_MS = 60_000, 5000, 86_400_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtelVariables:
+    """`signals`: of SIGNALS, those that are exported. `sampled`: the part of all traces that is. `interval_s`: between
+    two exports of metrics, `delay_s`: of spans."""
+
+    signals: frozenset[str] = frozenset()
+    sampled: float = 1.0
+    interval_s: float = DEFAULT_INTERVAL_MS / 1000
+    delay_s: float = DEFAULT_DELAY_MS / 1000
+
+
+def read_otel_variables(environment: Mapping[str, str]) -> OtelVariables:
+    """A signal is exported if there is an endpoint for it or OTEL_*_EXPORTER is otlp, unless that is none or
+    OTEL_SDK_DISABLED is true. Raises SettingsError for what makes no sense, and for what is not possible here."""
+    given = {name: value.strip() for name, value in environment.items() if name.startswith("OTEL_") and value.strip()}
+    if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return OtelVariables()
+    signals = frozenset(signal for signal in SIGNALS if _is_exported(given, signal.upper()))
+    return OtelVariables(
+        signals=signals,
+        sampled=_sampled(given),
+        interval_s=_seconds(given, "OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_INTERVAL_MS),
+        delay_s=_seconds(given, "OTEL_BSP_SCHEDULE_DELAY", DEFAULT_DELAY_MS),
+    )
+
+
+def _is_exported(given: Mapping[str, str], signal: str) -> bool:
+    variable = f"OTEL_{signal}_EXPORTER"
+    exporter = given.get(variable, "").lower()
+    if exporter not in {"", "otlp", "none"}:
+        raise SettingsError(variable, f"{exporter!r} is not possible here; `otlp` and `none` are.")
+    endpoints = {"OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"}
+    if exporter == "none" or not (exporter or endpoints & given.keys()):
+        return False
+    for protocol in ("OTEL_EXPORTER_OTLP_PROTOCOL", f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"):
+        if given.get(protocol, "http/protobuf") != "http/protobuf":
+            raise SettingsError(protocol, f"{given[protocol]!r} is not possible here; `http/protobuf` is.")
+    return True
+
+
+def _sampled(given: Mapping[str, str]) -> float:
+    """A trace is sampled, or not, by its id alone, in every process and after each restart. So a sampler with
+    `parentbased_` before it is the same as without: the caller's own decision is not known any more by then."""
+    name = given.get("OTEL_TRACES_SAMPLER", "always_on").lower().removeprefix("parentbased_")
+    if name not in SAMPLERS:
+        raise SettingsError(
+            "OTEL_TRACES_SAMPLER", f"{name!r} is not one of {', '.join(SAMPLERS)}, with `parentbased_` before or not."
+        )
+    if name != "traceidratio":
+        return float(name == "always_on")
+    text = given.get("OTEL_TRACES_SAMPLER_ARG", "1")
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = math.nan
+    if not 0 <= ratio <= 1:
+        raise SettingsError("OTEL_TRACES_SAMPLER_ARG", f"{text!r} is not a number from 0 to 1.")
+    return ratio
+
+
+def _seconds(given: Mapping[str, str], variable: str, default_ms: int) -> float:
+    text = given.get(variable, str(default_ms))
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= DAY_MS):
+        raise SettingsError(variable, f"{text!r} is not a number of milliseconds up to {DAY_MS}.")
+    return int(text) / 1000

@@ -1,0 +1,59 @@
+"""OpenTelemetry's variables: nothing is exported unless they ask for it."""
+
+import pytest
+
+from interfaces.otel_variables import read_otel_variables
+from interfaces.settings import SettingsError
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "signals"),
+    [
+        ({}, set()),
+        ({"OTEL_SERVICE_NAME": "x"}, set()),
+        (ENDPOINT, {"traces", "metrics", "logs"}),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, set()),
+        (ENDPOINT | {"OTEL_METRICS_EXPORTER": "none"}, {"traces", "logs"}),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, {"traces"}),
+        ({"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://c/v1/logs"}, {"logs"}),
+        (ENDPOINT | {"OTEL_SDK_DISABLED": "true"}, set()),
+    ],
+)
+def test_what_is_exported(environment: dict[str, str], signals: set[str]) -> None:
+    assert read_otel_variables(environment).signals == signals
+
+
+@pytest.mark.parametrize(
+    ("environment", "sampled"),
+    [
+        ({}, 1),
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, 0),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, 0.25),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio"}, 1),
+    ],
+)
+def test_how_much_is_sampled(environment: dict[str, str], sampled: float) -> None:
+    assert read_otel_variables(environment).sampled == sampled
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "others"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin", {}),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/json", ENDPOINT),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote", {}),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5", {"OTEL_TRACES_SAMPLER": "traceidratio"}),
+        ("OTEL_TRACES_SAMPLER_ARG", "many", {"OTEL_TRACES_SAMPLER": "traceidratio"}),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", {}),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "a minute", {}),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1", {}),
+    ],
+)
+def test_what_is_not_possible_is_named(variable: str, value: str, others: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_otel_variables({variable: value, **others})
+
+    assert refused.value.variable == variable
