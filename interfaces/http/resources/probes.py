@@ -68,6 +68,7 @@ async def metrics(call: ApiCall[None, Query]) -> Response:
 
 ENDPOINTS = (
     Endpoint(
+        name="getHealth",
         method="GET",
         path="/health",
         handler=health,
@@ -77,6 +78,7 @@ ENDPOINTS = (
         access="open",
     ),
     Endpoint(
+        name="getReadiness",
         method="GET",
         path="/ready",
         handler=ready,
@@ -86,6 +88,7 @@ ENDPOINTS = (
         access="open",
     ),
     Endpoint(
+        name="getMetrics",
         method="GET",
         path="/metrics",
         handler=metrics,

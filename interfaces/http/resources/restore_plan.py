@@ -9,6 +9,7 @@ from domain.workspace.paths import check_workspace_path
 from domain.workspace.plan import RestorePlan, build_restore_plan, missing_required_paths
 from domain.workspace.sync import SyncRef
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Query
 from interfaces.http.edge.stored_values import check_manifest_size
 from interfaces.http.resources.views import AnswerBody
@@ -87,6 +88,7 @@ async def _last_sync(call: ApiCall[RestorePlanBody, Query]) -> SyncRef | None:
 
 ENDPOINTS = (
     Endpoint(
+        name="planRestore",
         method="POST",
         path="/api/runs/restore-plan",
         handler=restore_plan,
@@ -95,5 +97,19 @@ ENDPOINTS = (
         body=RestorePlanBody,
         answers={200: Planned},
         errors=(422,),
+        example=Example(
+            body={
+                "sessionId": "s1",
+                "appId": "shop",
+                "userLoginName": "ada",
+                "manifest": {
+                    "appId": "shop",
+                    "runtimeVersion": "2026.3",
+                    "workspaceTemplatePrefix": "app/shop/templates/node",
+                    "requiredPaths": ["/workspace/package.json"],
+                },
+                "existingPaths": ["/workspace/package.json"],
+            }
+        ),
     ),
 )

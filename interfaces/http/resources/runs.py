@@ -11,6 +11,7 @@ from domain.run.events import RunWarning
 from domain.run.state import Blocked, Run
 from domain.run.values import Warn
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Speed, Text, WaitQuery
 from interfaces.http.edge.sse import replay_run, stream_run
 from interfaces.http.resources.events import EventView, event_view
@@ -227,10 +228,16 @@ def _changed(run_id: str, handled: CommandResult[Run]) -> JsonAnswer:
     )
 
 
+ASKING_SCRIPT = """\
+echo '::fleetlog {"type":"todo.update","todo":{"todoId":"t1","content":"Ask","status":"doing"}}'
+echo '::fleetlog {"type":"question","questionId":"q1","prompt":"Go on?"}'
+read -r answer; echo "you said $answer"
+"""
 _TAG = "runs"
 _PATH = "/api/runs/{runId}"
 ENDPOINTS = (
     Endpoint(
+        name="startRun",
         method="POST",
         path="/api/runs/start",
         handler=start,
@@ -242,8 +249,19 @@ ENDPOINTS = (
         command=True,
         streams=True,
         errors=(403, 409),
+        example=Example(
+            body={
+                "runId": "r1",
+                "sessionId": "s1",
+                "appId": "shop",
+                "userLoginName": "ada",
+                "provider": "scripted",
+                "messages": [{"role": "user", "content": "echo hello | tee greeting.txt"}],
+            }
+        ),
     ),
     Endpoint(
+        name="enqueueRun",
         method="POST",
         path="/api/runs/queue/enqueue",
         handler=enqueue,
@@ -253,8 +271,21 @@ ENDPOINTS = (
         answers={202: Enqueued},
         command=True,
         errors=(403, 409),
+        example=Example(
+            body={
+                "runId": "r2",
+                "sessionId": "s1",
+                "appId": "shop",
+                "userLoginName": "ada",
+                "provider": "scripted",
+                "messages": [{"role": "user", "content": "Ask before you go on."}],
+                "providerOptions": {"interactive": True, "script": ASKING_SCRIPT},
+                "maxAttempts": 3,
+            }
+        ),
     ),
     Endpoint(
+        name="listRuns",
         method="GET",
         path="/api/runs",
         handler=list_runs,
@@ -263,8 +294,10 @@ ENDPOINTS = (
         query=ListRunsQuery,
         answers={200: Page[RunSummary]},
         errors=(503,),
+        example=Example(query={"sessionId": "s1", "limit": 1}),
     ),
     Endpoint(
+        name="getRun",
         method="GET",
         path=_PATH,
         handler=get_run,
@@ -275,6 +308,7 @@ ENDPOINTS = (
         errors=(404,),
     ),
     Endpoint(
+        name="streamRun",
         method="GET",
         path=f"{_PATH}/stream",
         handler=stream,
@@ -284,8 +318,10 @@ ENDPOINTS = (
         answers={204: None},
         streams=True,
         errors=(404, 409, 503),
+        example=Example(path={"runId": "r1"}, query={"cursor": 0}),
     ),
     Endpoint(
+        name="stopRun",
         method="POST",
         path=f"{_PATH}/stop",
         handler=stop,
@@ -296,8 +332,10 @@ ENDPOINTS = (
         answers={200: RunChanged},
         command=True,
         errors=(404,),
+        example=Example(path={"runId": "r3"}, body={"reason": "not needed any more"}),
     ),
     Endpoint(
+        name="bindRun",
         method="POST",
         path=f"{_PATH}/bind",
         handler=bind,
@@ -307,5 +345,6 @@ ENDPOINTS = (
         answers={200: RunChanged},
         command=True,
         errors=(409,),
+        example=Example(path={"runId": "r3"}, body={"sessionId": "s3"}),
     ),
 )
