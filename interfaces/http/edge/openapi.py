@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from interfaces.http.edge.endpoint import STREAM_ID, Endpoint
+from interfaces.http.edge.endpoint import STREAM_ID, Endpoint, Nothing
 from interfaces.http.edge.examples import RecordedAnswer, recorded_answer
 from interfaces.http.edge.problems import ProblemDocument
 from interfaces.http.edge.schemas import Schemas, schemas_of
@@ -95,7 +95,7 @@ def _schemas(endpoints: Iterable[Endpoint]) -> Schemas:
     answers: list[Any] = [ProblemDocument]
     queries: list[Any] = []
     for endpoint in endpoints:
-        requests += [kind for kind in (endpoint.body, *endpoint.raw_body.values()) if kind not in {None, str}]
+        requests += [kind for kind in (endpoint.body, *endpoint.raw_body.values()) if kind not in {None, Nothing, str}]
         answers += [kind for kind in endpoint.answers.values() if kind not in {None, bytes}]
         queries.append(endpoint.query)
     return schemas_of(requests=requests, answers=answers, queries=queries)
@@ -130,7 +130,7 @@ def _request_body(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any] | None
         content = {kind: {"schema": _raw(body, schemas)} for kind, body in endpoint.raw_body.items()}
         content["application/json"] |= example
         return {"required": True, "content": content}
-    if endpoint.body is None:
+    if endpoint.body in {None, Nothing}:
         return None
     content = {"application/json": {"schema": schemas.of(endpoint.body), **example}}
     return {"required": not endpoint.body_optional, "content": content}
@@ -200,7 +200,7 @@ def _query_parameters(endpoint: Endpoint, schemas: Schemas) -> list[dict[str, An
 def _of_parameter(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema without its null: a query parameter is absent, never null; and without a default that says as much."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
-    shown = {name: value for name, value in schema.items() if name != "default" or value not in ("", None, [])}
+    shown = {name: value for name, value in schema.items() if name != "default" or value not in ("", None, ())}
     if "anyOf" in shown and len(choices) == 1:
         del shown["anyOf"]
         return {**choices[0], **shown}

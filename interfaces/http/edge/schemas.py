@@ -58,7 +58,7 @@ def _in_words(schema: Schema) -> Schema:
     if "default" not in schema:
         return schema
     default = schema["default"]
-    told = {} if default in ("", None, [], {}) else {"description": f"Default: {msgspec.json.encode(default).decode()}"}
+    told = {} if default in ("", None, (), {}) else {"description": f"Default: {msgspec.json.encode(default).decode()}"}
     return told | {name: value for name, value in schema.items() if name != "default"}
 
 
@@ -82,7 +82,7 @@ def _name(name: str) -> str:
 
 
 def _shown(schema: Any) -> Any:
-    """The schema with references by our names, and choices with their type."""
+    """The schema with references by our names, choices with their type, and free-form objects that say so."""
     if isinstance(schema, list):
         return [_shown(each) for each in schema]
     if not isinstance(schema, dict):
@@ -90,6 +90,8 @@ def _shown(schema: Any) -> Any:
     shown = {name: _shown(value) for name, value in schema.items()}
     if isinstance(shown.get("$ref"), str):
         shown["$ref"] = _name(shown["$ref"])
+    if shown.get("type") == "object" and not {"properties", "additionalProperties"} & set(shown):
+        shown["additionalProperties"] = True  # else openapi-typescript takes it for an empty one
     choices = shown.get("enum")
     if isinstance(choices, list):
         if choices == [True]:
