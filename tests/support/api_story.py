@@ -36,9 +36,7 @@ class ApiStory:
             (self._server.home / "workers" / container_name(session, 1)).write_text("in the way of the worker's folder")
             self._server.client.post(f"/api/session-workers/{session}/activate", params={"waitMs": 0}, json=ADA)
         yield from self._each("getHealth", "getReadiness", "getMetrics", "listProviders")
-        yield from self._runs()
-        yield from self._outside_run()
-        yield from self._session()
+        yield from self.begun()
         yield from self._each(
             "stopSession", "stopIdleSessions", "removeStoppedSessions", "reconcileRuns", "reconcileSyncs",
             "reconcileEffects", "reconcileContainers", "drainQueue",
@@ -49,6 +47,12 @@ class ApiStory:
         yield self._one("verifyCheckpoint", body={"checkpoint": checkpoint})
         yield from self._dead_letters()
         yield from self._stopped_process_manager()
+
+    def begun(self) -> Iterator[Told]:
+        """The part of it that makes what most operations are about: sessions with files, runs, a question."""
+        yield from self._runs()
+        yield from self._each("bindRun", "recordCallbacks", "stopRun")
+        yield from self._session()
 
     def sent(self, name: str, *, body: Any = None, **path: str) -> httpx.Response:
         """The answer to an operation's example, or to it with another body or path parameters."""
@@ -78,9 +82,6 @@ class ApiStory:
             "listRuns", "getRun", "streamRun", "listTodos", "listTodoChanges", "listQuestions", "getRunUsage",
             "getUsage", "listEvents", "listStreamEvents", "explainEvent", "diffRun", "bisectRun",
         )  # fmt: skip
-
-    def _outside_run(self) -> Iterator[Told]:
-        return self._each("bindRun", "recordCallbacks", "stopRun")
 
     def _session(self) -> Iterator[Told]:
         yield from self._each(

@@ -29,10 +29,10 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": os.pathsep.join(folders), "NO_COLOR": "1"}
 
 
-def run_program(*command: str | Path, cwd: Path, timeout_s: float = 120) -> str:
+def run_program(*command: str | Path, cwd: Path, timeout_s: float = 120, **variables: str) -> str:
     """What it printed, once it has ended well."""
     done = subprocess.run(
-        command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=timeout_s, check=False
+        command, cwd=cwd, env=environment() | variables, capture_output=True, text=True, timeout=timeout_s, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr

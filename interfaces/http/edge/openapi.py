@@ -14,7 +14,11 @@ from interfaces.http_conventions.problems import MEDIA_TYPE
 from interfaces.version import __version__
 
 CALLER_ID = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}"
-_COMMAND_HEADERS = ("Idempotency-Key",)
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$", "maxLength": 255},
+}
 _SERVERS = (
     {"url": "/", "description": "The server that serves this document."},
     {"url": "http://127.0.0.1:8080", "description": "As script/server starts it."},
@@ -109,10 +113,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> dict[str, Any]:
         "parameters": [
             *(_path_parameter(name, endpoint.example_path[name]) for name in endpoint.parameters),
             *_query_parameters(endpoint, schemas),
-            *(
-                {"name": name, "in": "header", "schema": {"type": "string", "maxLength": 255}}
-                for name in (_COMMAND_HEADERS if endpoint.command else ())
-            ),
+            *([_IDEMPOTENCY_KEY] if endpoint.command else ()),
         ],
         "responses": _responses(endpoint, schemas),
     }

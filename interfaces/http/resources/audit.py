@@ -62,7 +62,7 @@ async def export(call: ApiCall[None, ExportQuery]) -> Response:
 
 _TAG = "audit"
 A_CHECKPOINT = {
-    "statement": '{"format":"fleetlog checkpoint 1","installation":"6f1c","position":96,"events":96,"streams":12,'
+    "statement": '{"format":"fleetlog-checkpoint/1","installation":"6f1c","position":96,"events":96,"streams":12,'
     '"root":"9d1f0c2b","recordedAt":"2026-03-04T05:06:07Z","createdAt":"2026-03-04T05:06:08Z"}',
     "signature": "c2lnbmVkIGJ5IHRoaXMgaW5zdGFsbGF0aW9u",
     "publicKey": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n",
