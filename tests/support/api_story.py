@@ -58,7 +58,7 @@ class ApiStory:
         """The answer to an operation's example, or to it with another body or path parameters."""
         endpoint = BY_NAME[name]
         url = endpoint.path
-        for parameter, value in (endpoint.example_path | path).items():
+        for parameter, value in {**endpoint.example_path, **path}.items():
             url = url.replace("{" + parameter + "}", value)
         query = dict(endpoint.example.query)
         if issubclass(endpoint.query, ReadQuery):
