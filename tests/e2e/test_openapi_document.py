@@ -13,7 +13,7 @@ from tests.support.fleetlog_server import REPOSITORY, FleetlogServer
 from tests.support.openapi_programs import required_openapi_programs, run_program
 from tests.support.samples import samples
 
-pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("programs")]
+pytestmark = [pytest.mark.proof, pytest.mark.usefixtures("programs"), pytest.mark.timeout(900)]
 KEY = "a-key-of-ann"
 CHECKS = (
     "not_a_server_error",
@@ -47,7 +47,7 @@ def tried(server: FleetlogServer, *options: str, phases: str, **environment: str
     said = run_program(
         "schemathesis", "run", f"{url}/openapi.json", "--url", url, "--seed", "20260304", "--continue-on-failure",
         "--generation-database", "none", "--request-timeout", "60", *bounds, *options,
-        cwd=server.home.parent, timeout_s=280, **hooks, **environment,
+        cwd=server.home.parent, timeout_s=850, **hooks, **environment,
     )  # fmt: skip
     selected = re.search(r"Operations: +(\d+) selected / (\d+) total", said)
     assert selected is not None, said

@@ -6,7 +6,7 @@ generators make a field with a `default` one that every caller must give. In an 
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_origin
 
@@ -40,9 +40,13 @@ def schemas_of(*, requests: Iterable[Any], answers: Iterable[Any], queries: Iter
     named = {_name(name): _shown(schema) | {"title": _name(name)} for name, schema in components.items()}
     in_requests = set(_reached([by_type[id(kind)] for kind in sent], named))
     in_answers = set(_reached([by_type[id(kind)] for kind in answered], named))
-    sparse = {struct.__name__ for struct in _structs(answered) if struct.__struct_config__.omit_defaults}
+    structs = list(_structs(answered))
+    sparse = {struct.__name__ for struct, _ in structs if struct.__struct_config__.omit_defaults}
+    times = {(struct.__name__, field.encode_name) for struct, fields in structs for field in fields if _is_time(field)}
     kept = {
-        name: _of_request(schema) if name in in_requests else _of_answer(schema, sparse=name in sparse)
+        name: _of_request(schema)
+        if name in in_requests
+        else _of_answer(schema, sparse=name in sparse, times={field for owner, field in times if owner == name})
         for name, schema in named.items()
         if name in in_requests | in_answers
     }
@@ -62,13 +66,27 @@ def _in_words(schema: Schema) -> Schema:
     return told | {name: value for name, value in schema.items() if name != "default"}
 
 
-def _of_answer(schema: Schema, *, sparse: bool) -> Schema:
-    properties = {
-        name: {key: value for key, value in each.items() if key != "default"}
-        for name, each in _properties(schema).items()
-    }
-    required = schema.get("required", []) if sparse else list(properties)
+def _of_answer(schema: Schema, *, sparse: bool, times: Collection[str]) -> Schema:
+    """`sparse`: what has its default is left out. A field with no default that is not required is unset at times."""
+    properties, required = {}, list(schema.get("required", []))
+    for name, each in _properties(schema).items():
+        told = {key: value for key, value in each.items() if key != "default"}
+        properties[name] = _as_time(told) if name in times else told
+        if "default" in each and not sparse:
+            required.append(name)
     return schema | {"properties": properties, "required": required}
+
+
+def _is_time(field: inspect.Field) -> bool:
+    parts = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+    return any(isinstance(part, inspect.DateTimeType) for part in parts)
+
+
+def _as_time(schema: Schema) -> Schema:
+    """All of our times have a zone, which msgspec can't know and so says nothing of the format."""
+    if "anyOf" in schema:
+        return schema | {"anyOf": [_as_time(choice) for choice in schema["anyOf"]]}
+    return schema | {"format": "date-time"} if schema == {"type": "string"} else schema
 
 
 def _properties(schema: Schema) -> Mapping[str, Schema]:
@@ -119,8 +137,8 @@ def _reached(schemas: Iterable[Schema], components: Mapping[str, Schema]) -> Ite
             pending.extend(value)
 
 
-def _structs(types: Iterable[Any]) -> Iterator[Any]:
-    """All struct classes within these types."""
+def _structs(types: Iterable[Any]) -> Iterator[tuple[Any, tuple[inspect.Field, ...]]]:
+    """All struct classes within these types, with their fields."""
     seen: set[Any] = set()
     pending: list[Any] = list(inspect.multi_type_info(list(types)))
     while pending:
@@ -129,7 +147,7 @@ def _structs(types: Iterable[Any]) -> Iterator[Any]:
             case inspect.StructType(cls=struct, fields=fields):
                 if struct not in seen:
                     seen.add(struct)
-                    yield get_origin(struct) or struct
+                    yield get_origin(struct) or struct, fields
                     pending.extend(field.type for field in fields)
             case inspect.UnionType(types=parts) | inspect.TupleType(item_types=parts):
                 pending.extend(parts)

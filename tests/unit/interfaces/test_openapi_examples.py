@@ -60,6 +60,14 @@ def test_every_field_of_an_answer_is_there_unless_its_type_leaves_out_defaults()
     assert set(schemas["Pending"]["required"]) == {"pending", "position"}
     assert set(schemas["WorkspaceEntry"]["required"]) == set(schemas["WorkspaceEntry"]["properties"])
     assert "reason" not in schemas["ProblemDocument"]["required"]
+    assert set(schemas["PatchOperation"]["required"]) == {"op", "path"}  # a removal has no value
+
+
+def test_times_of_answers_are_times() -> None:
+    run = document()["components"]["schemas"]["RunSummary"]["properties"]
+
+    assert run["createdAt"] == {"type": "string", "format": "date-time"}
+    assert run["finishedAt"] == {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]}
 
 
 def test_choices_say_of_which_type_they_are() -> None:
