@@ -16,6 +16,7 @@ from starlette.responses import Response
 from application.command_context import CommandContext
 from domain.identifiers import check_id
 from interfaces.http.edge.dependencies import ApiDependencies
+from interfaces.http.edge.examples import PATH_VALUES, Example
 from interfaces.http.edge.exchange import Exchange
 from interfaces.http.edge.queries import Query
 from interfaces.http_conventions.problems import Problem, invalid
@@ -66,12 +67,14 @@ class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Endpoint:
-    """`answers`: by status, the JSON type, `bytes` for a file, None for text. `streams`: it can answer with server-sent
-    events. `command`: it changes something, takes an Idempotency-Key, and is cancelled when its caller disconnects.
-    `costly`: a GET that costs much. `max_body`: bytes that its body may have. `errors`: problem statuses besides those
-    that every endpoint has. `raw_body`: for a body that the handler decodes itself, the schema's type by media
-    type."""
+    """`name`: of the operation in the OpenAPI document, and so of a function of generated clients; it stays. `answers`:
+    by status, the JSON type, `bytes` for a file, None for text, whose media type is `text_type`. `streams`: it can
+    answer with server-sent events. `command`: it changes something, takes an Idempotency-Key, and is cancelled when its
+    caller disconnects. `costly`: a GET that costs much. `max_body`: bytes that its body may have. `errors`: problem
+    statuses besides those that every endpoint has. `raw_body`: for a body that the handler decodes itself, the schema's
+    type by media type, `str` for a text."""
 
+    name: str
     method: Literal["GET", "POST", "PUT"]
     path: str
     handler: Handler
@@ -88,6 +91,8 @@ class Endpoint:
     costly: bool = False
     max_body: int = MAX_COMMAND_BYTES
     errors: tuple[int, ...] = ()
+    text_type: str = "text/plain"
+    example: Example = field(default_factory=Example)
 
     @cached_property
     def decoder(self) -> msgspec.json.Decoder[Any]:
@@ -98,6 +103,11 @@ class Endpoint:
     def parameters(self) -> tuple[str, ...]:
         """The names of the path parameters."""
         return tuple(_PARAMETER.findall(self.path))
+
+    @property
+    def example_path(self) -> Mapping[str, str]:
+        """The path parameters of its example."""
+        return {name: self.example.path.get(name, PATH_VALUES[name]) for name in self.parameters}
 
 
 STREAM_ID = re.compile(r"[a-z][a-z_]{0,39}:[A-Za-z0-9][A-Za-z0-9._:@-]{0,119}")

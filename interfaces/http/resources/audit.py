@@ -6,6 +6,7 @@ from starlette.responses import Response, StreamingResponse
 from application.ports.log_audit import BrokenLog, Checkpoint, CheckpointStatement, Verification
 from domain.errors import Conflict
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Number, Query
 from interfaces.http.resources.reading import within_log
 
@@ -60,8 +61,16 @@ async def export(call: ApiCall[None, ExportQuery]) -> Response:
 
 
 _TAG = "audit"
+A_CHECKPOINT = {
+    "statement": '{"format":"fleetlog-checkpoint/1","installation":"6f1c","position":96,"events":96,"streams":12,'
+    '"root":"9d1f0c2b","recordedAt":"2026-03-04T05:06:07Z","createdAt":"2026-03-04T05:06:08Z"}',
+    "signature": "c2lnbmVkIGJ5IHRoaXMgaW5zdGFsbGF0aW9u",
+    "publicKey": "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n",
+}
+"""What `GET /api/audit/checkpoint` answered earlier, in short."""
 ENDPOINTS = (
     Endpoint(
+        name="verifyLog",
         method="GET",
         path="/api/audit/verify",
         handler=verify,
@@ -71,8 +80,10 @@ ENDPOINTS = (
         query=VerifyQuery,
         answers={200: Verification},
         errors=(503,),
+        example=Example(query={"readModels": False}),
     ),
     Endpoint(
+        name="verifyCheckpoint",
         method="POST",
         path="/api/audit/verify",
         handler=verify_checkpoint,
@@ -83,8 +94,10 @@ ENDPOINTS = (
         query=VerifyQuery,
         answers={200: Verification},
         errors=(503,),
+        example=Example(query={"readModels": False}, body={"checkpoint": A_CHECKPOINT}),
     ),
     Endpoint(
+        name="makeCheckpoint",
         method="GET",
         path="/api/audit/checkpoint",
         handler=checkpoint,
@@ -95,6 +108,7 @@ ENDPOINTS = (
         errors=(409, 503),
     ),
     Endpoint(
+        name="exportLog",
         method="GET",
         path="/api/audit/export",
         handler=export,
@@ -103,5 +117,7 @@ ENDPOINTS = (
         summary="The log as JSON Lines, for script/verify-log",
         query=ExportQuery,
         answers={200: None},
+        text_type="application/x-ndjson",
+        example=Example(query={"after": 0, "upTo": 1}),
     ),
 )

@@ -17,6 +17,7 @@ from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
 from interfaces.http.compatibility import flat_callbacks
 from interfaces.http.compatibility.flat_callbacks import in_todays_form, with_timeout
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import YEAR_MS, Query
 from interfaces.http.edge.stored_values import check_free_form, check_integers
 from interfaces.http_conventions import bodies
@@ -206,6 +207,7 @@ def check_name(field: str, value: str) -> None:
 
 ENDPOINTS = (
     Endpoint(
+        name="recordCallbacks",
         method="POST",
         path="/api/runs/{runId}/callbacks",
         handler=record,
@@ -213,12 +215,20 @@ ENDPOINTS = (
         summary="Report what happened in a run; once per eventId",
         raw_body={
             "application/json": flat_callbacks.Callback | tuple[flat_callbacks.Callback, ...],
-            "application/x-ndjson": flat_callbacks.Callback,
+            "application/x-ndjson": str,
         },
         answers={200: CallbackResult | tuple[CallbackResult, ...]},
         command=True,
         access="key or worker token",
         errors=(409,),
         max_body=bodies.MAX_BODY_BYTES,
+        example=Example(
+            path={"runId": "r3"},
+            body={
+                "eventId": "e1",
+                "type": "todo.update",
+                "payload": {"todo": {"todoId": "t1", "content": "Read the code", "status": "doing"}},
+            },
+        ),
     ),
 )

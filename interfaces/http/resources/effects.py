@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from application.ports.effect_records import EffectRecord, EffectState, EffectTry
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import MAX_INT64, Number, PageLimit, Query, ReadQuery, Text
 from interfaces.http.resources.reading import found, within_log, work_caught_up
 from interfaces.http.resources.views import AnswerBody
@@ -109,6 +110,7 @@ async def get_queue(call: ApiCall[None, ReadQuery]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="listEffects",
         method="GET",
         path="/api/effects",
         handler=list_effects,
@@ -116,8 +118,10 @@ ENDPOINTS = (
         summary="Effects, newest first; `?state=dead`: dead letters, which wait for a person",
         query=EffectsQuery,
         answers={200: EffectList},
+        example=Example(query={"state": ["dead"], "limit": 1}),
     ),
     Endpoint(
+        name="getEffect",
         method="GET",
         path="/api/effects/{effectKey}",
         handler=get_effect,
@@ -128,6 +132,7 @@ ENDPOINTS = (
         errors=(404,),
     ),
     Endpoint(
+        name="retryEffect",
         method="POST",
         path="/api/effects/{effectKey}/retry",
         handler=retry_effect,
@@ -138,8 +143,10 @@ ENDPOINTS = (
         answers={200: Decided},
         command=True,
         errors=(404, 409),
+        example=Example(body={"reason": "the disk has room again"}),
     ),
     Endpoint(
+        name="dropEffect",
         method="POST",
         path="/api/effects/{effectKey}/drop",
         handler=drop_effect,
@@ -150,8 +157,10 @@ ENDPOINTS = (
         answers={200: Decided},
         command=True,
         errors=(404, 409),
+        example=Example(body={"reason": "its session is not needed"}),
     ),
     Endpoint(
+        name="getQueue",
         method="GET",
         path="/api/queue",
         handler=get_queue,
@@ -161,6 +170,7 @@ ENDPOINTS = (
         answers={200: QueueRead},
     ),
     Endpoint(
+        name="pauseQueue",
         method="POST",
         path="/api/queue/pause",
         handler=pause_queue,
@@ -170,8 +180,10 @@ ENDPOINTS = (
         body_optional=True,
         answers={200: Decided},
         command=True,
+        example=Example(body={"reason": "maintenance"}),
     ),
     Endpoint(
+        name="resumeQueue",
         method="POST",
         path="/api/queue/resume",
         handler=resume_queue,
@@ -181,5 +193,6 @@ ENDPOINTS = (
         body_optional=True,
         answers={200: Decided},
         command=True,
+        example=Example(body={"reason": "maintenance is over"}),
     ),
 )

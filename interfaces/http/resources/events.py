@@ -11,6 +11,7 @@ from domain.errors import InvalidInput
 from domain.event import encode
 from domain.record import Metadata, RecordedEvent, time_text
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, Limit, Number, ReadQuery, Text, Timestamp
 from interfaces.http.edge.sse import stream_feed
 from interfaces.http.resources.reading import as_of, caught_up, found, within_log
@@ -152,6 +153,7 @@ def event_view(event: RecordedEvent) -> EventView:
 
 ENDPOINTS = (
     Endpoint(
+        name="explainEvent",
         method="GET",
         path="/api/events/{position}/why",
         handler=why,
@@ -163,6 +165,7 @@ ENDPOINTS = (
         errors=(404, 503),
     ),
     Endpoint(
+        name="listEvents",
         method="GET",
         path="/api/events",
         handler=list_events,
@@ -172,8 +175,10 @@ ENDPOINTS = (
         answers={200: EventList},
         streams=True,
         errors=(503,),
+        example=Example(query={"type": ["run.finished"], "limit": 2}),
     ),
     Endpoint(
+        name="listStreamEvents",
         method="GET",
         path="/api/streams/{streamId}/events",
         handler=list_stream,
@@ -182,5 +187,6 @@ ENDPOINTS = (
         query=StreamEventsQuery,
         answers={200: EventList},
         errors=(404,),
+        example=Example(query={"after": 1, "limit": 2}),
     ),
 )

@@ -7,6 +7,7 @@ import msgspec
 from interfaces.http.compatibility.views import SessionWorkerView
 from interfaces.http.compatibility.views import worker as shown_worker
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import WaitQuery
 from interfaces.http.resources.views import AnswerBody, Pending
 from projections.session_workers import SessionOrigin, SessionWorkerRow, view
@@ -69,6 +70,7 @@ async def fork(call: ApiCall[ForkBody, WaitQuery]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="forkRun",
         method="POST",
         path="/api/runs/{runId}/fork",
         handler=fork,
@@ -79,5 +81,6 @@ ENDPOINTS = (
         answers={200: SessionForkedAnswer, 201: SessionForkedAnswer, 202: ForkPending},
         command=True,
         errors=(404, 409, 422, 502),
+        example=Example(path={"runId": "r1"}, body={"atSeq": 6, "sessionId": "s1-fork"}),
     ),
 )

@@ -3,6 +3,7 @@
 import msgspec
 
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Number, Query, ReadQuery
 from interfaces.http.resources.reading import within_log
 from projections.condition import Condition
@@ -60,6 +61,7 @@ def _endpoints(path: str, what: str, kind: str) -> tuple[Endpoint, Endpoint]:
     diff, bisect = (diff_runs, bisect_run) if kind == "run" else (diff_sessions, bisect_session)
     return (
         Endpoint(
+            name=f"diff{what.title()}",
             method="GET",
             path=f"{path}/diff",
             handler=diff,
@@ -68,8 +70,10 @@ def _endpoints(path: str, what: str, kind: str) -> tuple[Endpoint, Endpoint]:
             query=DiffQuery,
             answers={200: Difference},
             errors=(404, 409),
+            example=Example(query={"from": 3, "to": 4}),
         ),
         Endpoint(
+            name=f"bisect{what.title()}",
             method="POST",
             path=f"{path}/bisect",
             handler=bisect,
@@ -78,6 +82,7 @@ def _endpoints(path: str, what: str, kind: str) -> tuple[Endpoint, Endpoint]:
             body=BisectBody,
             answers={200: Bisection},
             errors=(404, 409),
+            example=Example(body={"where": 'state == "running"'}),
         ),
     )
 

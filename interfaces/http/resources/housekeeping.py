@@ -11,6 +11,7 @@ from application.ports.operations import ReconcileCounts
 from application.sessions.commands import CleanupCounts
 from interfaces.http.edge.background import wait_at_most
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer, Nothing
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Limit, WaitQuery
 from interfaces.http.resources.views import AnswerBody, Pending
 
@@ -120,6 +121,7 @@ async def _reconciled(call: ApiCall[Any, WaitQuery], work: Coroutine[Any, Any, R
 
 ENDPOINTS = (
     Endpoint(
+        name="stopIdleSessions",
         method="POST",
         path="/api/session-workers/cleanup/idle",
         handler=cleanup_idle,
@@ -130,8 +132,10 @@ ENDPOINTS = (
         query=WaitQuery,
         answers={200: CleanedUp, 202: Pending},
         command=True,
+        example=Example(body={"idleTimeoutMs": 900_000, "limit": 10}),
     ),
     Endpoint(
+        name="removeStoppedSessions",
         method="POST",
         path="/api/session-workers/cleanup/stopped",
         handler=cleanup_stopped,
@@ -142,8 +146,10 @@ ENDPOINTS = (
         query=WaitQuery,
         answers={200: CleanedUp, 202: Pending},
         command=True,
+        example=Example(body={"removeAfterMs": 86_400_000, "limit": 10}),
     ),
     Endpoint(
+        name="reconcileRuns",
         method="POST",
         path="/api/reconcile/runs",
         handler=reconcile_runs,
@@ -156,6 +162,7 @@ ENDPOINTS = (
         command=True,
     ),
     Endpoint(
+        name="reconcileSyncs",
         method="POST",
         path="/api/reconcile/sync",
         handler=reconcile_sync,
@@ -168,6 +175,7 @@ ENDPOINTS = (
         command=True,
     ),
     Endpoint(
+        name="reconcileEffects",
         method="POST",
         path="/api/reconcile/effects",
         handler=reconcile_effects,
@@ -180,6 +188,7 @@ ENDPOINTS = (
         command=True,
     ),
     Endpoint(
+        name="reconcileContainers",
         method="POST",
         path="/api/reconcile/containers",
         handler=reconcile_containers,

@@ -8,6 +8,7 @@ from domain.errors import InvalidInput
 from domain.identifiers import check_id
 from interfaces.http.compatibility.views import human_loop_request
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, PageLimit, Text, WaitQuery
 from interfaces.http.edge.stored_values import check_free_form
 from interfaces.http.resources.reading import as_of, caught_up
@@ -103,6 +104,7 @@ async def reply(call: ApiCall[ReplyBody, WaitQuery]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="listPendingQuestions",
         method="GET",
         path="/api/human-loop/pending",
         handler=pending,
@@ -111,8 +113,10 @@ ENDPOINTS = (
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
         errors=(404, 503),
+        example=Example(query={"runId": "r2"}),
     ),
     Endpoint(
+        name="listQuestions",
         method="GET",
         path="/api/human-loop/requests",
         handler=requests,
@@ -121,8 +125,10 @@ ENDPOINTS = (
         query=RequestsQuery,
         answers={200: HumanLoopRequests},
         errors=(404, 503),
+        example=Example(query={"runId": "r2", "limit": 10}),
     ),
     Endpoint(
+        name="answerQuestion",
         method="POST",
         path="/api/human-loop/reply",
         handler=reply,
@@ -133,5 +139,6 @@ ENDPOINTS = (
         answers={200: Replied},
         command=True,
         errors=(404, 409),
+        example=Example(body={"runId": "r2", "questionId": "q1", "answer": "yes"}),
     ),
 )

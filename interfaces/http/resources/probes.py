@@ -70,6 +70,7 @@ async def metrics(call: ApiCall[None, Query]) -> Response:
 
 ENDPOINTS = (
     Endpoint(
+        name="getHealth",
         method="GET",
         path="/health",
         handler=health,
@@ -79,6 +80,7 @@ ENDPOINTS = (
         access="open",
     ),
     Endpoint(
+        name="getReadiness",
         method="GET",
         path="/ready",
         handler=ready,
@@ -88,6 +90,7 @@ ENDPOINTS = (
         access="open",
     ),
     Endpoint(
+        name="getMetrics",
         method="GET",
         path="/metrics",
         handler=metrics,

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from application.ports.process_manager_records import ProcessManagerStatus
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Query, ReadQuery
 from interfaces.http.resources.effects import Decided, ReasonBody
 from interfaces.http.resources.reading import within_log
@@ -46,6 +47,7 @@ async def skip(call: ApiCall[SkipBody, Query]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="listProcessManagers",
         method="GET",
         path="/api/process-managers",
         handler=list_process_managers,
@@ -55,6 +57,7 @@ ENDPOINTS = (
         answers={200: ProcessManagersRead},
     ),
     Endpoint(
+        name="retryProcessManager",
         method="POST",
         path="/api/process-managers/{managerName}/retry",
         handler=retry,
@@ -65,8 +68,10 @@ ENDPOINTS = (
         answers={200: Decided},
         command=True,
         errors=(404, 409),
+        example=Example(body={"reason": "the new version knows the event"}),
     ),
     Endpoint(
+        name="skipProcessManagerEvent",
         method="POST",
         path="/api/process-managers/{managerName}/skip",
         handler=skip,
@@ -76,5 +81,6 @@ ENDPOINTS = (
         answers={200: Decided},
         command=True,
         errors=(404, 409),
+        example=Example(body={"position": 12, "reason": "its session is gone"}),
     ),
 )

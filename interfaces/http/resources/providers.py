@@ -58,6 +58,7 @@ def _view(state: ProviderState) -> ProviderView:
 
 ENDPOINTS = (
     Endpoint(
+        name="listProviders",
         method="GET",
         path="/api/providers",
         handler=list_providers,

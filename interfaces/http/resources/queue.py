@@ -10,6 +10,7 @@ from application.ports.run_queue import QueueItem
 from domain.identifiers import check_id
 from interfaces.http.edge.background import wait_at_most
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import YEAR_MS, ReadQuery, WaitQuery
 from interfaces.http.resources.reading import found, shown_as, work_caught_up
 from interfaces.http.resources.views import AnswerBody, Pending
@@ -86,6 +87,7 @@ async def get_item(call: ApiCall[None, ReadQuery]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="drainQueue",
         method="POST",
         path="/api/runs/queue/drain",
         handler=drain,
@@ -96,8 +98,10 @@ ENDPOINTS = (
         query=WaitQuery,
         answers={200: Drained, 202: Pending},
         command=True,
+        example=Example(body={"limit": 10}),
     ),
     Endpoint(
+        name="getQueueItem",
         method="GET",
         path="/api/runs/queue/{runId}",
         handler=get_item,

@@ -10,6 +10,7 @@ from domain.workspace.plan import build_restore_plan, missing_required_paths
 from domain.workspace.sync import SyncRef
 from interfaces.http.compatibility import views as shown
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Query
 from interfaces.http.edge.stored_values import check_manifest_size
 from interfaces.http.resources.views import AnswerBody
@@ -88,6 +89,7 @@ async def _last_sync(call: ApiCall[RestorePlanBody, Query]) -> SyncRef | None:
 
 ENDPOINTS = (
     Endpoint(
+        name="planRestore",
         method="POST",
         path="/api/runs/restore-plan",
         handler=restore_plan,
@@ -96,5 +98,19 @@ ENDPOINTS = (
         body=RestorePlanBody,
         answers={200: Planned},
         errors=(422,),
+        example=Example(
+            body={
+                "sessionId": "s1",
+                "appId": "shop",
+                "userLoginName": "ada",
+                "manifest": {
+                    "appId": "shop",
+                    "runtimeVersion": "2026.3",
+                    "workspaceTemplatePrefix": "app/shop/templates/node",
+                    "requiredPaths": ["/workspace/package.json"],
+                },
+                "existingPaths": ["/workspace/package.json"],
+            }
+        ),
     ),
 )

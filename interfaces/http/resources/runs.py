@@ -13,6 +13,7 @@ from domain.run.values import Warn
 from interfaces.http.compatibility.run_frames import accepted, with_todo_updates
 from interfaces.http.compatibility.views import RunSnapshot, RunSummary, run_page, run_snapshot
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, Number, PageLimit, Query, Speed, Text, WaitQuery
 from interfaces.http.edge.sse import RunStreamWire, replay_run, stream_run, unchanged
 from interfaces.http.resources.events import EventView, event_view
@@ -247,10 +248,16 @@ def _changed(run_id: str, handled: CommandResult[Run]) -> JsonAnswer:
     )
 
 
+ASKING_SCRIPT = """\
+echo '::fleetlog {"type":"todo.update","todo":{"todoId":"t1","content":"Ask","status":"doing"}}'
+echo '::fleetlog {"type":"question","questionId":"q1","prompt":"Go on?"}'
+read -r answer; echo "you said $answer"
+"""
 _TAG = "runs"
 _PATH = "/api/runs/{runId}"
 ENDPOINTS = (
     Endpoint(
+        name="startRun",
         method="POST",
         path="/api/runs/start",
         handler=start,
@@ -262,8 +269,19 @@ ENDPOINTS = (
         command=True,
         streams=True,
         errors=(403, 409),
+        example=Example(
+            body={
+                "runId": "r1",
+                "sessionId": "s1",
+                "appId": "shop",
+                "userLoginName": "ada",
+                "provider": "scripted",
+                "messages": [{"role": "user", "content": "echo hello | tee greeting.txt"}],
+            }
+        ),
     ),
     Endpoint(
+        name="enqueueRun",
         method="POST",
         path="/api/runs/queue/enqueue",
         handler=enqueue,
@@ -273,8 +291,21 @@ ENDPOINTS = (
         answers={202: Enqueued},
         command=True,
         errors=(403, 409),
+        example=Example(
+            body={
+                "runId": "r2",
+                "sessionId": "s1",
+                "appId": "shop",
+                "userLoginName": "ada",
+                "provider": "scripted",
+                "messages": [{"role": "user", "content": "Ask before you go on."}],
+                "providerOptions": {"interactive": True, "script": ASKING_SCRIPT},
+                "maxAttempts": 3,
+            }
+        ),
     ),
     Endpoint(
+        name="listRuns",
         method="GET",
         path="/api/runs",
         handler=list_runs,
@@ -283,8 +314,10 @@ ENDPOINTS = (
         query=ListRunsQuery,
         answers={200: Page[RunSummary]},
         errors=(503,),
+        example=Example(query={"sessionId": "s1", "limit": 1}),
     ),
     Endpoint(
+        name="getRun",
         method="GET",
         path=_PATH,
         handler=get_run,
@@ -295,6 +328,7 @@ ENDPOINTS = (
         errors=(404,),
     ),
     Endpoint(
+        name="streamRun",
         method="GET",
         path=f"{_PATH}/stream",
         handler=stream,
@@ -304,8 +338,10 @@ ENDPOINTS = (
         answers={204: None},
         streams=True,
         errors=(404, 409, 503),
+        example=Example(path={"runId": "r1"}, query={"cursor": 0}),
     ),
     Endpoint(
+        name="stopRun",
         method="POST",
         path=f"{_PATH}/stop",
         handler=stop,
@@ -316,8 +352,10 @@ ENDPOINTS = (
         answers={200: RunChanged},
         command=True,
         errors=(404,),
+        example=Example(path={"runId": "r3"}, body={"reason": "not needed any more"}),
     ),
     Endpoint(
+        name="bindRun",
         method="POST",
         path=f"{_PATH}/bind",
         handler=bind,
@@ -327,5 +365,6 @@ ENDPOINTS = (
         answers={200: RunChanged},
         command=True,
         errors=(409,),
+        example=Example(path={"runId": "r3"}, body={"sessionId": "s3"}),
     ),
 )

@@ -14,6 +14,7 @@ from domain.workspace.sync import SyncRef
 from interfaces.http.compatibility.views import SessionWorkerView, worker_page
 from interfaces.http.compatibility.views import worker as shown_worker
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer, Nothing
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, PageLimit, Text, WaitQuery
 from interfaces.http.edge.stored_values import check_manifest_size
 from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
@@ -177,6 +178,7 @@ _PATH = "/api/session-workers/{sessionId}"
 _TAG = "session workers"
 ENDPOINTS = (
     Endpoint(
+        name="activateSession",
         method="POST",
         path=f"{_PATH}/activate",
         handler=activate,
@@ -187,8 +189,10 @@ ENDPOINTS = (
         answers={200: Activated, 202: Pending},
         command=True,
         errors=(409,),
+        example=Example(body={"appId": "shop", "userLoginName": "ada"}),
     ),
     Endpoint(
+        name="syncSession",
         method="POST",
         path=f"{_PATH}/sync",
         handler=sync,
@@ -202,6 +206,7 @@ ENDPOINTS = (
         errors=(404, 409),
     ),
     Endpoint(
+        name="stopSession",
         method="POST",
         path=f"{_PATH}/stop",
         handler=stop,
@@ -215,6 +220,7 @@ ENDPOINTS = (
         errors=(404, 409),
     ),
     Endpoint(
+        name="discardWorkspace",
         method="POST",
         path=f"{_PATH}/discard-workspace",
         handler=discard_workspace,
@@ -225,8 +231,10 @@ ENDPOINTS = (
         answers={200: WorkerSettled, 202: Pending},
         command=True,
         errors=(404, 409),
+        example=Example(path={"sessionId": "s2"}, body={"reason": "its disk is broken"}),
     ),
     Endpoint(
+        name="getSession",
         method="GET",
         path=_PATH,
         handler=get_worker,
@@ -237,6 +245,7 @@ ENDPOINTS = (
         errors=(404,),
     ),
     Endpoint(
+        name="listSyncs",
         method="GET",
         path=f"{_PATH}/syncs",
         handler=list_syncs,
@@ -245,8 +254,10 @@ ENDPOINTS = (
         query=SyncsQuery,
         answers={200: Page[SyncRecord]},
         errors=(404,),
+        example=Example(query={"limit": 2}),
     ),
     Endpoint(
+        name="listSessions",
         method="GET",
         path="/api/session-workers",
         handler=list_workers,
@@ -255,5 +266,6 @@ ENDPOINTS = (
         query=ListWorkersQuery,
         answers={200: Page[SessionWorkerView]},
         errors=(503,),
+        example=Example(query={"appId": "shop", "limit": 2}),
     ),
 )

@@ -61,6 +61,7 @@ async def list_changes(call: ApiCall[None, ChangesQuery]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="listTodos",
         method="GET",
         path="/api/runs/{runId}/todos",
         handler=list_todos,
@@ -71,6 +72,7 @@ ENDPOINTS = (
         errors=(404,),
     ),
     Endpoint(
+        name="listTodoChanges",
         method="GET",
         path="/api/runs/{runId}/todos/events",
         handler=list_changes,

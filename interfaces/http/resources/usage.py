@@ -4,6 +4,7 @@ from datetime import date
 
 from domain.errors import InvalidInput
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, ListAsOfQuery, Text
 from interfaces.http.resources.reading import as_of, caught_up, found, shown_as
 from projections.ports import UsageFilter, UsageReport
@@ -64,6 +65,7 @@ def _is_day(text: str) -> bool:
 
 ENDPOINTS = (
     Endpoint(
+        name="getUsage",
         method="GET",
         path="/api/usage",
         handler=usage,
@@ -72,8 +74,10 @@ ENDPOINTS = (
         query=UsageQuery,
         answers={200: UsageReport},
         errors=(503,),
+        example=Example(query={"groupBy": ["appId", "provider"]}),
     ),
     Endpoint(
+        name="getRunUsage",
         method="GET",
         path="/api/runs/{runId}/usage",
         handler=usage_of_run,

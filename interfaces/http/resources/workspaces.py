@@ -16,6 +16,7 @@ from domain.session.state import SessionWorker
 from domain.workspace.paths import WORKSPACE, check_workspace_path, relative
 from domain.workspace.sync import ManifestEntry, SyncRef
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import AsOfQuery, Number, Text, WaitQuery
 from interfaces.http.resources.reading import as_of, found, within_log
 from interfaces.http.resources.session_workers import WorkerSettled, current_worker, pending
@@ -203,6 +204,7 @@ _PATH = "/api/session-workers/{sessionId}"
 _TAG = "session workers"
 ENDPOINTS = (
     Endpoint(
+        name="listWorkspace",
         method="GET",
         path=f"{_PATH}/workspace",
         handler=list_workspace,
@@ -214,6 +216,7 @@ ENDPOINTS = (
         errors=(404, 409, 422, 502),
     ),
     Endpoint(
+        name="readWorkspaceFile",
         method="GET",
         path=f"{_PATH}/workspace/file",
         handler=read_file,
@@ -223,8 +226,10 @@ ENDPOINTS = (
         query=WorkspaceQuery,
         answers={200: bytes},
         errors=(404, 409, 422, 502),
+        example=Example(query={"path": "/workspace/greeting.txt"}),
     ),
     Endpoint(
+        name="restoreWorkspace",
         method="POST",
         path=f"{_PATH}/restore",
         handler=restore,
@@ -235,5 +240,6 @@ ENDPOINTS = (
         answers={200: WorkerSettled, 202: Pending},
         command=True,
         errors=(404, 409, 422, 502),
+        example=Example(body={"syncPosition": 34}),
     ),
 )

@@ -1,5 +1,6 @@
 """`python -m tests.integration.http.regenerate_openapi` writes the API's contract to golden_openapi.json: the present
-OpenAPI document without what is for people only (summaries, descriptions) and without the package's version."""
+OpenAPI document without what is for people only (summaries, descriptions but for defaults, examples) and without the
+package's version."""
 
 import sys
 from pathlib import Path
@@ -21,9 +22,15 @@ def contract() -> bytes:
     )
 
 
+def _is_for_people(name: str, value: Any) -> bool:
+    if name == "example":
+        return True
+    return name in _TEXTS and isinstance(value, str) and not value.startswith("Default: ")
+
+
 def _without_texts(value: Any) -> Any:
     if isinstance(value, dict):
-        kept = {name: inner for name, inner in value.items() if name not in _TEXTS or not isinstance(inner, str)}
+        kept = {name: inner for name, inner in value.items() if not _is_for_people(name, inner)}
         return {name: _without_texts(inner) for name, inner in kept.items()}
     return [_without_texts(inner) for inner in value] if isinstance(value, list) else value
 

@@ -10,7 +10,7 @@ import pytest
 
 from interfaces.cli.main import main
 from interfaces.http.edge.endpoint import Endpoint
-from interfaces.http.edge.openapi import openapi_document, operation_id
+from interfaces.http.edge.openapi import openapi_document
 from interfaces.http.edge.problems import ProblemDocument
 from interfaces.http.edge.queries import Query, ReadQuery
 from interfaces.http.routes import ENDPOINTS
@@ -83,6 +83,7 @@ def test_the_document_is_whole(document: dict[str, Any]) -> None:
         assert operation["summary"]
         for response in operation["responses"].values():
             assert response["description"]
+    assert all(re.fullmatch(r"[a-z]+[A-Z][A-Za-z]+", name) for name in ids), "a verb and what it is done to"
     for path, methods in document["paths"].items():
         for operation in methods.values():
             told = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
@@ -105,7 +106,7 @@ def test_queries_in_the_document_are_those_that_the_server_reads(document: dict[
         told = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
         assert told == set(endpoint.query.__struct_encode_fields__)
         assert issubclass(endpoint.query, Query)
-        assert operation["operationId"] == operation_id(endpoint)
+        assert operation["operationId"] == endpoint.name
 
 
 def _fits(endpoint: Endpoint, response: httpx.Response) -> None:
