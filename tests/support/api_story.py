@@ -85,6 +85,7 @@ class ApiStory:
 
     def _session(self) -> Iterator[Told]:
         yield from self._each(
+            "nameChat", "retitleChat", "listChats", "getChat", "getSessionLogs",
             "syncSession", "getSession", "listSessions", "listSyncs", "listWorkspace", "readWorkspaceFile",
             "diffSession", "bisectSession", "forkRun", "planRestore",
         )  # fmt: skip

@@ -17,6 +17,7 @@ from domain.run.events import RunBlocked, RunQueued
 from domain.run.values import Message
 from domain.session.title import TitleSession
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import PageLimit, Query, ReadQuery, Text
 from interfaces.http.resources.reading import caught_up, found, reached
 from interfaces.http.resources.run_requests import user_of
@@ -223,6 +224,7 @@ _TAG = "chat history"
 _PATH = "/api/chat-opencode-history"
 ENDPOINTS = (
     Endpoint(
+        name="listChats",
         method="GET",
         path=_PATH,
         handler=list_chats,
@@ -231,8 +233,10 @@ ENDPOINTS = (
         query=ChatsQuery,
         answers={200: Page[ChatSummary]},
         errors=(503,),
+        example=Example(query={"userId": "ada", "projectName": "default", "limit": 10}),
     ),
     Endpoint(
+        name="nameChat",
         method="POST",
         path=_PATH,
         handler=name_chat,
@@ -243,8 +247,10 @@ ENDPOINTS = (
         max_body=MAX_BODY_BYTES,
         answers={200: TitledChat},
         command=True,
+        example=Example(body={"chatId": "c1", "title": "The flaky test", "userId": "ada", "appId": "shop"}),
     ),
     Endpoint(
+        name="getChat",
         method="GET",
         path=f"{_PATH}/{{chatId}}",
         handler=get_chat,
@@ -255,6 +261,7 @@ ENDPOINTS = (
         errors=(404, 503),
     ),
     Endpoint(
+        name="retitleChat",
         method="PUT",
         path=f"{_PATH}/{{chatId}}",
         handler=put_chat,
@@ -266,5 +273,6 @@ ENDPOINTS = (
         answers={200: RetitledChat},
         command=True,
         errors=(404, 503),
+        example=Example(body={"title": "The shop's prices"}),
     ),
 )

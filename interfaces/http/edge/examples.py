@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 PATH_VALUES: Mapping[str, str] = {
+    "chatId": "s1",
     "effectKey": "3f2c9a7be01d4c5f8a6b7c8d9e0f1a2b",
     "managerName": "run_life",
     "position": "12",

@@ -36,6 +36,7 @@ _TAGS = {
     "usage": "Tokens and cost.",
     "providers": "Agents that can be run.",
     "log": "Every event.",
+    "chat history": "Sessions as the chats that clients of the system before know.",
     "history": "What changed, when, and from there another way.",
     "audit": "Proofs that the log is as it was written.",
 }

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
+from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import Limit, ReadQuery
 from interfaces.http.resources.reading import caught_up
 from interfaces.http.resources.views import AnswerBody
@@ -35,6 +36,7 @@ async def read_log(call: ApiCall[None, LogQuery]) -> JsonAnswer:
 
 ENDPOINTS = (
     Endpoint(
+        name="getSessionLogs",
         method="GET",
         path="/api/session-workers/{sessionId}/logs",
         handler=read_log,
@@ -43,5 +45,6 @@ ENDPOINTS = (
         query=LogQuery,
         answers={200: ExecutorLog},
         errors=(404, 503),
+        example=Example(query={"limit": 2}),
     ),
 )
