@@ -23,6 +23,8 @@ from domain.event import WrittenByNewerVersion
 from domain.identifiers import DEFAULT_TENANT
 from domain.record import RecordedEvent
 from infrastructure.postgres.connections import connect
+from infrastructure.postgres.continuity import LogContinuity
+from infrastructure.postgres.event_store.errors import LogDiscontinued
 from infrastructure.postgres.event_store.reading import recorded_event, stored_row_factory
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PositionSignal
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class LogObservation:
-    """`run` works until it is cancelled."""
+    """`run` works until it is cancelled, or raises LogDiscontinued. `continuity`: of the process's log."""
 
     def __init__(
         self,
@@ -52,16 +54,19 @@ class LogObservation:
         spans: SpanExport,
         traces: bool,
         pace: Pace,
+        continuity: LogContinuity | None = None,
     ) -> None:
-        self._dsn, self._store, self._end_of_log = dsn, store, end_of_log
+        self._dsn, self._store, self._end_of_log, self._continuity = dsn, store, end_of_log, continuity
         self._measurements, self._spans, self._traces = measurements, spans, traces
         self._share, self._pace = Share(), pace
 
     async def run(self) -> None:
         while True:
             try:
-                async with await connect(self._dsn, **SESSION) as connection:
+                async with await connect(self._dsn, self._continuity, **SESSION) as connection:
                     await self._lead(connection)
+            except LogDiscontinued:
+                raise
             except (psycopg.Error, TimeoutError) as error:
                 log.warning("the observer of the log lost its connection, connecting again: %s", error)
             except Exception:

@@ -70,6 +70,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         spans=plane.telemetry.spans,
         traces=plane.telemetry.spans is not NO_SPANS,
         pace=plane.telemetry.pace,
+        continuity=plane.continuity,
     )
     exports = plane.telemetry.exports
     logs = exports.logs if exports is not None else None
