@@ -46,7 +46,8 @@ def test_a_page_that_never_arrives_whole_says_so(browser: Browser, shared_fleetl
         page.route("**/console/feed.js", lambda route: route.abort("connectionreset"))
         page.goto(console(shared_fleetlog))
 
-        expect(page.get_by_role("main")).to_contain_text("Parts of this page could not be loaded.")
+        expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("Parts of this page could not be loaded.")
+        expect(page.locator("#connection")).to_have_text("Not loaded")
 
 
 @pytest.mark.proof

@@ -88,9 +88,9 @@ def test_the_secrets_of_mcp_servers_reach_those_and_nobody_else(agents: Agents) 
     dialect, token = agents.dialect, "mcp-5ecret-0123456789abcdef"
     session_id, folder = agents.session_with_worker()
     server = f'printf %s "$PROBE_TOKEN" > {folder}/probe.txt'
-    look = (
+    look = (  # without `cat`, of which opencode asks again when it reads outside of the workspace
         "holding() { tr '\\0' '\\n' | grep -caFf probe.txt; }; "
-        "echo argv $(cat /proc/[0-9]*/cmdline 2>/dev/null | holding) environ $(holding < /proc/$PPID/environ) "
+        "echo argv $(head -qc 99999 /proc/[0-9]*/cmdline 2>/dev/null | holding) environ $(holding < /proc/$PPID/environ) "
         "own $(env | holding), the file has $(cat probe.txt)"
     )
     asked = agents.started(
