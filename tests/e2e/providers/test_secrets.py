@@ -90,8 +90,8 @@ def test_the_secrets_of_mcp_servers_reach_those_and_nobody_else(agents: Agents) 
     server = f'printf %s "$PROBE_TOKEN" > {folder}/probe.txt'
     look = (  # without `cat`, of which opencode asks again when it reads outside of the workspace
         "holding() { tr '\\0' '\\n' | grep -caFf probe.txt; }; "
-        "echo argv $(head -qc 99999 /proc/[0-9]*/cmdline 2>/dev/null | holding) environ $(holding < /proc/$PPID/environ) "
-        "own $(env | holding), the file has $(cat probe.txt)"
+        "echo argv $(head -qc 99999 /proc/[0-9]*/cmdline 2>/dev/null | holding) "
+        "environ $(holding < /proc/$PPID/environ) own $(env | holding), the file has $(cat probe.txt)"
     )
     asked = agents.started(
         Turn(dialect.run_command(look)),
