@@ -37,6 +37,9 @@ POLL_S = 1.0
 LATE_S = 30.0
 GATHER_S = 0.25
 """Rounds begin no closer together than this: what they find is not urgent."""
+PART_SPANS = 64
+"""Spans that are passed on before the connection, which holds the lock, is used again: the server ends one that idles,
+and then the page would be observed anew, time and again, while the collector is slow."""
 SESSION = {"synchronous_commit": "off", "idle_session_timeout": "60s", "idle_in_transaction_session_timeout": "10s"}
 log = logging.getLogger(__name__)
 
@@ -112,8 +115,10 @@ class LogObservation:
                 await turn.next()
         self._pace.late = bool(rows) and time.time() - rows[-1].recorded_at.timestamp() > LATE_S
         await self._pace.rest(time.thread_time() - began)
-        if spans:
-            await self._spans.export(spans)
+        for at in range(0, len(spans), PART_SPANS):
+            if at:
+                await connection.execute("SELECT 1")
+            await self._spans.export(spans[at : at + PART_SPANS])
         reached = rows[-1].position if rows and more else max(last, rows[-1].position if rows else 0)
         await connection.execute(sql.query("observation/advance"), {"position": reached})
         return reached

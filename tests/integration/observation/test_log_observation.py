@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import psycopg
+import pytest
 
 from application.observation.instruments import Instrument
-from application.observation.span import Span
+from application.observation.span import Span, span_id_of
 from application.pace import Pace
 from application.ports.telemetry import NoSpans
 from application.task_cancellation import cancel_and_wait
@@ -17,6 +18,7 @@ from domain.event import Event
 from domain.record import Metadata, NewEvent
 from domain.run import events as e
 from domain.run.values import Message, RunSpec
+from infrastructure.postgres import log_observation as module
 from infrastructure.postgres.event_store.store import GroupCommitEventStore
 from infrastructure.postgres.listener import PostgresListener
 from infrastructure.postgres.log_observation import LogObservation
@@ -33,6 +35,13 @@ END: tuple[Event, ...] = (
     e.RunAgentFinished(outcome="succeeded", lease_generation=1),
     e.RunFinished(outcome="succeeded", exported=True, lease_generation=1),
 )
+
+
+NOT_IDLE_FOR = f"""
+SELECT FROM pg_stat_activity JOIN pg_locks USING (pid)
+WHERE locktype = 'advisory' AND (classid::bigint << 32) + objid::bigint = {module.LOCK}
+  AND granted AND clock_timestamp() - state_change <= %s * interval '200 ms'
+"""
 
 
 class Seen(NoSpans):
@@ -57,6 +66,25 @@ class Seen(NoSpans):
     async def until(self, name: str) -> None:
         async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: any(span.name == name for span in self.spans))
+
+    async def until_seen(self, event: str) -> None:
+        """Until the span of the event `{stream}/{seq}` is there."""
+        async with asyncio.timeout(60), self._changed:
+            await self._changed.wait_for(lambda: any(span.span_id == span_id_of(event) for span in self.spans))
+
+
+class Slow(Seen):
+    """An export returns once the observer's connection has been idle for a fifth of a second for each span."""
+
+    def __init__(self, dsn: str) -> None:
+        super().__init__()
+        self._dsn = dsn
+
+    async def export(self, spans: Sequence[Span]) -> None:
+        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+            while await (await connection.execute(NOT_IDLE_FOR, (len(spans),))).fetchone() is not None:
+                await asyncio.sleep(0.05)
+        await super().export(spans)
 
 
 class Log:
@@ -100,6 +128,13 @@ class Log:
             while await (await connection.execute("SELECT FROM observed_log")).fetchone() is None:
                 await asyncio.sleep(0.01)
 
+    async def is_observed(self) -> None:
+        """The checkpoint is at the end of the log."""
+        at_end = "SELECT FROM observed_log WHERE position >= (SELECT max(position) FROM events)"
+        async with await psycopg.AsyncConnection.connect(self._dsn, autocommit=True) as connection:
+            while await (await connection.execute(at_end)).fetchone() is None:
+                await asyncio.sleep(0.01)
+
 
 @asynccontextmanager
 async def log_of(dsn: str) -> AsyncIterator[Log]:
@@ -116,6 +151,7 @@ def test_it_begins_at_the_end_of_the_log_and_goes_on_where_another_stopped(datab
                 await log.has_begun()
                 await log.append("r", BEGINNING)
                 await first.until("run.started")
+                await log.is_observed()
             await log.append("r", END, after=len(BEGINNING))
             async with log.observed(second):
                 await second.until("run.finished")
@@ -150,6 +186,28 @@ def test_what_a_killed_one_had_not_passed_on_is_passed_on_by_the_next_with_the_s
     first, second = run(scenario())
 
     assert {span.span_id for span in first.spans} <= {span.span_id for span in second.spans}
+
+
+def test_a_slow_collector_does_not_cost_the_observer_its_place_so_that_nothing_is_counted_twice(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SESSION", module.SESSION | {"idle_session_timeout": "1s"})
+    monkeypatch.setattr(module, "PART_SPANS", 3)
+
+    async def scenario() -> Seen:
+        seen = Slow(database)
+        async with log_of(database) as log, log.observed(seen):
+            await log.has_begun()
+            await log.append("r", BEGINNING + END)
+            await seen.until("run.execute")
+            await log.append("other", BEGINNING[:1])
+            await seen.until_seen("run:other/1")
+        return seen
+
+    seen = run(scenario())
+
+    assert len({span.span_id for span in seen.spans}) == len(seen.spans)
+    assert seen.counted["runs_finished"] == 1
 
 
 def test_of_two_only_one_observes(database: str) -> None:
