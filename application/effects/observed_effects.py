@@ -22,7 +22,8 @@ class ObservedEffects:
 
 
 class ObservedAttempt:
-    """One attempt of an effect, from now on. `span_id`: of what it calls; empty where no spans are taken."""
+    """One attempt of an effect, from now on. `trace_id`: 32 hex digits; of what no request has caused, such as a
+    schedule, one of its own. `span_id`: the parent of what the attempt calls; empty where no spans are taken."""
 
     def __init__(self, lease: EffectLease, spans: Spans, measurements: Measurements) -> None:
         effect = lease.effect

@@ -87,7 +87,7 @@ class EffectWorker:
     async def _perform_guarded(self, lease: EffectLease) -> None:
         effect, attempt = lease.effect, self._observed.begin(lease)
         with diagnostic_context(
-            trace_id=effect.trace_id,
+            trace_id=effect.trace_id or attempt.trace_id,
             span_id=attempt.span_id,
             session_id=effect.params.get("sessionId", ""),
             run_id=effect.params.get("runId", ""),

@@ -18,6 +18,7 @@ from application.ports.effect_ledger import ClaimedEffect, EffectLease
 from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreUnavailable
 from application.ports.worker_runtime import RuntimeDown
+from application.trace_context import w3c_trace_id
 from domain.operations.events import ReconcileFinished
 from tests.support.log_in_memory import LogInMemory
 
@@ -130,6 +131,14 @@ def test_what_it_performs_is_done_and_knows_what_it_is_about() -> None:
 
     assert worked(handler) == [("done", "")]
     assert handler.about == {"traceId": "t", "sessionId": "s", "effectId": EFFECT.effect_id}
+
+
+def test_what_no_request_has_caused_knows_the_trace_that_its_events_and_spans_are_in() -> None:
+    handler = Handler(lambda: None)
+
+    worked(handler, replace(EFFECT, trace_id=""))
+
+    assert handler.about["traceId"] == w3c_trace_id(EFFECT.correlation_id)
 
 
 @pytest.mark.parametrize(
