@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -34,6 +35,8 @@ SIGNAL = "metrics"
 CUMULATIVE = AggregationTemporality.CUMULATIVE
 NO_SPAN = 0
 """The id that stands for none: the encoder leaves out an exemplar without one."""
+UNKNOWN: Any = None
+"""The least and the greatest value, which a histogram of prometheus_client does not keep: they are left out."""
 log = logging.getLogger(__name__)
 
 
@@ -119,8 +122,8 @@ class OtlpMetrics:
                     sum=sums.get(labels, 0.0),
                     bucket_counts=[later - earlier for earlier, later in pairwise(up_to)],
                     explicit_bounds=[float(each.labels["le"]) for each in of_labels[:-1]],
-                    min=0.0,
-                    max=0.0,
+                    min=UNKNOWN,
+                    max=UNKNOWN,
                     exemplars=_exemplars(of_labels),
                 )
             )
