@@ -2,6 +2,7 @@
 exported before the observer's checkpoint moves on."""
 
 import asyncio
+import logging
 import os
 import time
 from collections import deque
@@ -27,6 +28,8 @@ BATCH = 64
 """Encoding is Python: a larger batch would keep the event loop from its turn for as long."""
 PAUSE_S = 30.0
 """After a failed export nothing is tried, and spans are dropped: the log is followed on."""
+CLOSING_S = 5.0
+"""For the export of what waits when the process ends."""
 KINDS = {
     "internal": SpanKind.INTERNAL,
     "server": SpanKind.SERVER,
@@ -35,6 +38,7 @@ KINDS = {
     "consumer": SpanKind.CONSUMER,
 }
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+log = logging.getLogger(__name__)
 
 
 class OtlpTraces:
@@ -85,10 +89,15 @@ class OtlpTraces:
             await self._export(sampled[at : at + BATCH])
 
     def close(self) -> None:
-        """Export what waits. Blocks, no longer than the exporter's timeout."""
-        while self._queue and time.monotonic() >= self._paused_until:
+        """Export what waits, as far as CLOSING_S allow. Blocks for so long, and the exporter's timeout, at most."""
+        ends = time.monotonic() + CLOSING_S
+        while self._queue and self._paused_until <= time.monotonic() < ends:
             batch = self._from_queue()
             self._count(self._send(batch)[0], len(batch))
+        if self._queue:
+            log.warning(
+                "%d spans are not exported: the process ends, and the collector is slow or away", len(self._queue)
+            )
         self._exporter.shutdown()
 
     def _from_queue(self) -> list[Span]:
@@ -106,7 +115,11 @@ class OtlpTraces:
     def _send(self, batch: Sequence[Span]) -> tuple[SpanExportResult, float]:
         """The result, and the seconds of processor time that it took."""
         began = time.thread_time()
-        result = self._exporter.export([self._readable(span) for span in batch])
+        try:
+            result = self._exporter.export([self._readable(span) for span in batch])
+        except Exception:
+            log.exception("%d spans could not be exported", len(batch))
+            result = SpanExportResult.FAILURE
         return result, time.thread_time() - began
 
     def _count(self, result: SpanExportResult, number: int) -> None:

@@ -31,13 +31,16 @@ class Counted:
 
 
 class Exporter(SpanExporter):
-    """`result`: of each export."""
+    """`result`: of each export. `error`: raised instead."""
 
     def __init__(self) -> None:
         self.result, self.spans, self.calls = SpanExportResult.SUCCESS, [], 0
+        self.error: Exception | None = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.calls += 1
+        if self.error is not None:
+            raise self.error
         if self.result is SpanExportResult.SUCCESS:
             self.spans += spans
         return self.result
@@ -149,3 +152,26 @@ def test_after_a_failed_export_the_log_is_followed_on_without_trying_for_a_while
     assert len(exporter.spans) == 1
     assert counted.values["telemetry_dropped", "traces", "export_failed"] == 1
     assert counted.values["telemetry_dropped", "traces", "collector_down"] == 2
+
+
+def test_an_exporter_that_raises_has_failed_and_stops_nothing(exporter: Exporter, counted: Counted) -> None:
+    exporter.error = RuntimeError("an exporter's own")
+
+    asyncio.run(made(exporter, counted).export([span()]))
+
+    assert counted.values == {("telemetry_dropped", "traces", "export_failed"): 1}
+
+
+def test_at_the_end_of_the_process_a_slow_collector_does_not_hold_it_for_long(
+    exporter: Exporter, counted: Counted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = iter(range(0, 10_000, 2))
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(now), thread_time=float))
+    traces = made(exporter, counted)
+    for _ in range(module.BATCH * 10):
+        traces.take(span())
+
+    traces.close()
+
+    assert 0 < len(exporter.spans) < module.BATCH * 10
+    assert f"{module.BATCH * 10 - len(exporter.spans)} spans are not exported" in caplog.text
