@@ -11,6 +11,7 @@ from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
 from application.ports.worker_runtime import RuntimeUnavailable
 from application.sessions.session_workers import LoadedWorker, SessionWorkers
+from application.turns import Share, Turn
 from domain.errors import NotFound
 
 FORWARD_S = 10.0
@@ -60,19 +61,20 @@ class ForwardExecutorLogs:
         interval_s: float = FORWARD_S,
     ) -> None:
         self._workers, self._write = workers, write
-        self._interval_s, self._places = interval_s, asyncio.Semaphore(AT_ONCE)
+        self._interval_s, self._places, self._share = interval_s, asyncio.Semaphore(AT_ONCE), Share()
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(self._interval_s)
             try:
                 containers = await self._workers.runtime.own_containers()
-                running = {each.session_id for each in containers if each.status == "running"}
-                await asyncio.gather(*map(self._forward, sorted(running)))
             except RuntimeUnavailable as error:
                 log.debug("no log lines of executors: %s", error)
             except Exception:
                 log.exception("the logs of executors could not be passed on; trying again")
+            else:
+                running = {each.session_id for each in containers if each.status == "running"}
+                await asyncio.gather(*map(self._forward, sorted(running)))
 
     async def _forward(self, session_id: str) -> None:
         async with self._places:
@@ -81,11 +83,19 @@ class ForwardExecutorLogs:
                 taken = await self._workers.executor(worker).take_log()
             except (EffectObsolete, ExecutorError, RuntimeUnavailable) as error:
                 log.debug("no log lines of session %s: %s", session_id, error)
-                return
-            if taken.lost:
-                log.warning("session %s: %d lines of its executor's log were lost", session_id, taken.lost)
-            for line in taken.lines:
-                self._write(bytes(line), session_id)
+            except Exception:
+                log.exception("the log of the executor of session %s could not be passed on", session_id)
+            else:
+                await self._pass_on(taken, session_id)
+
+    async def _pass_on(self, taken: LogLines, session_id: str) -> None:
+        if taken.lost:
+            log.warning("session %s: %d lines of its executor's log were lost", session_id, taken.lost)
+        turn = Turn(share=self._share)
+        for line in taken.lines:
+            self._write(bytes(line), session_id)
+            if turn.over:
+                await turn.next()
 
 
 def _as_json(line: str) -> msgspec.Raw:
