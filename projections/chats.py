@@ -13,9 +13,10 @@ from domain.session import events as s
 from projections.projection import Column, Projection, RowStruct, View, id_of_stream
 
 MAX_OPENING_CHARS = 120
-Owner = Literal["title", "run", "worker"]
-_RANK: dict[Owner, int] = {"title": 0, "run": 1, "worker": 2}
-"""What says whose a session is, the strongest last: an activation fixes it, and a run brings one about."""
+Owner = Literal["nobody", "title", "run", "worker"]
+_RANK: dict[Owner, int] = {"nobody": 0, "title": 1, "run": 2, "worker": 3}
+"""What says whose a session is, the strongest last: an activation fixes it, and a run brings one about. Nobody does if
+an external run was tied to a session that was not known."""
 
 
 class ChatRow(RowStruct, frozen=True, kw_only=True):
@@ -59,14 +60,14 @@ def key(recorded: RecordedEvent) -> str:
 def fold(row: ChatRow | None, recorded: RecordedEvent) -> ChatRow | None:
     match recorded.event:
         case (s.ActivationRequested() | s.SessionForked()) as of:
-            row = _owned(row, recorded, "worker", of)
+            return _owned(row, recorded, "worker", of)
         case s.SessionTitled() as of:
             row = replace(_owned(row, recorded, "title", of), title=of.title)
         case r.RunQueued(spec=spec) | r.RunBlocked(spec=spec):
             row = _owned(row, recorded, "run", spec)
             row = row if row.opening else replace(row, opening=_opening(spec.messages))
         case r.RunBound() as of:
-            row = _owned(row, recorded, "run" if of.user_login_name else "title", of)
+            row = _owned(row, recorded, "run" if of.user_login_name else "nobody", of)
     return None if row is None else replace(row, updated_at=recorded.occurred_at, position=recorded.position)
 
 
@@ -111,7 +112,7 @@ def view(row: ChatRow) -> ChatSummary:
 
 CHATS: Projection[ChatRow] = Projection(
     name="chats",
-    version=1,
+    version=2,
     row_type=ChatRow,
     events=[
         r.RunQueued,

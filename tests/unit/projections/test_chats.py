@@ -56,7 +56,8 @@ def test_a_title_alone_makes_a_chat_of_whom_it_names() -> None:
         ([run("hi"), sessions.activation()], "ann"),
         ([sessions.activation(), run("hi")], "ann"),
         ([sessions.activation(), TITLED], "ann"),
-        ([r.RunBound(bound_session_id="s1"), TITLED], ""),
+        ([r.RunBound(bound_session_id="s1")], ""),
+        ([r.RunBound(bound_session_id="s1"), TITLED], "tim"),
         ([r.RunBound(bound_session_id="s1", app_id="a", project_name="p", user_login_name="bo"), TITLED], "bo"),
     ],
 )
@@ -75,3 +76,4 @@ def test_it_is_as_new_as_what_was_last_said_named_or_ended() -> None:
     detached = s.SessionRunDetached(generation=1, detached_run_id="r1")
     assert chat(sessions.activation(), run("hi"), detached)["updatedAt"] == at(3)
     assert chat(sessions.activation(), run("hi"), sessions.ATTACHED)["updatedAt"] == at(2)
+    assert chat(TITLED, sessions.activation())["updatedAt"] == at(1)
