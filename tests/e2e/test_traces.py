@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.fleetlog_server import FleetlogServer, new_id
 from tests.support.otlp_collector import OtlpCollector
+from tests.support.user_projection import until
 
 pytestmark = pytest.mark.proof
 CALLER_TRACE, CALLER_SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -171,13 +172,18 @@ def test_the_origin_is_what_the_standard_variables_say(fleetlog: FleetlogServer,
     assert {resource["deployment.environment.name"] for resource in collector.resources} == {"test"}
 
 
+def of_outcome(point: Any) -> str:
+    return next(str(pair.value.string_value) for pair in point.attributes if pair.key == "outcome")
+
+
 def test_the_exported_metrics_are_those_of_the_scrape(fleetlog: FleetlogServer, collector: OtlpCollector) -> None:
     def finished(got: OtlpCollector) -> bool:
         metric = got.metrics.get("fleetlog_runs_finished_total")
-        return metric is not None and any(point.as_double == 1 for point in metric.sum.data_points)
+        return metric is not None and any(of_outcome(point) == "succeeded" for point in metric.sum.data_points)
 
     collector.until(finished)
-    seconds = collector.metrics["fleetlog_run_seconds"].histogram.data_points[0]
+    points = collector.metrics["fleetlog_run_seconds"].histogram.data_points
+    (seconds,) = [point for point in points if of_outcome(point) == "succeeded"]
     (exemplar, *_) = seconds.exemplars
 
     assert exemplar.trace_id.hex() == CALLER_TRACE
@@ -210,9 +216,11 @@ def test_the_log_of_an_executor_can_be_read_by_its_session(fleetlog: FleetlogSer
 
 
 def test_of_an_ended_executor_the_end_of_its_output_is_read(fleetlog: FleetlogServer) -> None:
-    fleetlog.ok("POST", "/api/session-workers/s/stop")
+    session = "/api/session-workers/ended"
+    fleetlog.ok("POST", f"{session}/activate", json={"appId": "a", "userLoginName": "ada"})
+    fleetlog.ok("POST", f"{session}/stop")
 
-    read = json.loads(fleetlog.command("logs", "--worker", "s", "--json"))
+    read = json.loads(fleetlog.command("logs", "--worker", "ended", "--json"))
 
     assert any("ending" in each["message"] for each in read["lines"])
 
@@ -220,11 +228,11 @@ def test_of_an_ended_executor_the_end_of_its_output_is_read(fleetlog: FleetlogSe
 def test_a_collector_that_is_away_holds_nothing_up_and_what_is_lost_is_counted(
     fleetlog: FleetlogServer, collector: OtlpCollector
 ) -> None:
+    dropped = 'fleetlog_telemetry_dropped_total{reason="export_failed",signal="traces"}'
     collector.refuses = True
     try:
-        fleetlog.finished("echo on", sessionId="other")
-        text = ""
-        while 'fleetlog_telemetry_dropped_total{reason="export_failed",signal="traces"}' not in text:
-            text = fleetlog.client.get("/metrics").text
+        ended = fleetlog.finished("exit 1", sessionId="other")  # no other test of this module counts failed runs
+        assert ended["snapshot"]["state"] == "failed"
+        until(lambda: dropped in fleetlog.client.get("/metrics").text)
     finally:
         collector.refuses = False
