@@ -98,13 +98,19 @@ def in_todays_form(raw: bytes | bytearray | msgspec.Raw, root: str) -> tuple[cal
             raise invalid(f"{root}.{next(iter(given))}".removeprefix("."), "stands in `payload`, if there is one")
         payload = sent.payload
     else:
-        if (status := given.pop("status", None)) is not None:
-            given.setdefault("outcome", _OUTCOMES[status])
-        if isinstance(warning := given.get("warning"), str):
-            given["warning"] = {"code": given.pop("code", "reported"), "message": warning}
-        payload = msgspec.to_builtins(given)
+        payload = msgspec.to_builtins(_renamed(given) if sent.type in callbacks.ACCEPTED else given)
     callback = callbacks.Callback(event_id=sent.event_id, type=sent.type, payload=_dated(payload, sent.occurred_at))
     return callback, sent.payload is UNSET
+
+
+def _renamed(given: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event that there is, by its own names."""
+    renamed = dict(given)
+    if (status := renamed.pop("status", None)) is not None:
+        renamed.setdefault("outcome", _OUTCOMES[status])
+    if isinstance(warning := renamed.get("warning"), str):
+        renamed["warning"] = {"code": renamed.pop("code", "reported"), "message": warning}
+    return renamed
 
 
 def with_timeout(callback: callbacks.Callback, root: str) -> callbacks.Callback:

@@ -56,6 +56,10 @@ def test_a_warning_may_be_a_text() -> None:
     assert payload(type="run.warning", warning="slow")["warning"]["code"] == "reported"
 
 
+def test_one_of_a_type_that_is_not_known_keeps_its_names() -> None:
+    assert payload(type="step.done", status="completed", warning="slow") == {"status": "completed", "warning": "slow"}
+
+
 def test_the_envelope_of_a_frame_is_ignored() -> None:
     envelope = {"runId": "r", "sessionId": "s", "provider": "p", "seq": 4, "position": 9, "ts": "now"}
     assert payload(type="message.delta", text="hi", **envelope) == {"text": "hi"}
