@@ -15,7 +15,11 @@ SENT_HEADERS = (
     "accept, authorization, cache-control, content-type, idempotency-key, last-event-id, traceparent, tracestate, "
     "x-actor, x-request-id, x-requested-with, x-trace-id"
 )
-READ_HEADERS = f"allow, retry-after, {TRACE_ID_HEADER}, {TRACEPARENT_HEADER}"
+READ_HEADERS = (
+    "allow, content-disposition, idempotent-replay, retry-after, www-authenticate, x-as-of-position, "
+    f"{TRACE_ID_HEADER}, {TRACEPARENT_HEADER}"
+)
+"""What a page may read of an answer besides what browsers let it read anyway."""
 PREFLIGHT_S = 600
 """How long a browser may remember what it was allowed."""
 
