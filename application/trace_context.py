@@ -12,7 +12,7 @@ from collections.abc import Mapping
 TRACE_ID_HEADER = "x-trace-id"
 TRACEPARENT_HEADER = "traceparent"
 _TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
+    r"(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?P<span>(?!0{16})[0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
 )
 _TRACE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _W3C_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
