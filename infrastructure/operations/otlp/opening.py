@@ -25,11 +25,12 @@ Collect = Callable[[], Awaitable[Sequence[Family]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Exports:
-    """`metrics`: makes the export of what is collected."""
+    """`metrics`: makes the export of what is collected. `log_handler`: passes what the process logs to `logs`."""
 
     traces: OtlpTraces | None = None
     metrics: Callable[[Collect], OtlpMetrics] | None = None
     logs: OtlpLogs | None = None
+    log_handler: logging.Handler | None = None
 
     def work(self, collect: Collect) -> list[Coroutine[Any, Any, None]]:
         """What exports until it is cancelled."""
@@ -37,10 +38,13 @@ class Exports:
         return [*found, self.metrics(collect).run()] if self.metrics is not None else found
 
     def close(self) -> None:
-        """Export what waits."""
-        for each in (self.traces, self.logs):
-            if each is not None:
-                each.close()
+        """Export what waits. What the process logs from then on is not exported."""
+        if self.traces is not None:
+            self.traces.close()
+        if self.log_handler is not None:
+            logging.getLogger().removeHandler(self.log_handler)
+        if self.logs is not None:
+            self.logs.close()
 
 
 def open_exports(
@@ -59,7 +63,7 @@ def open_exports(
     exports of spans, `interval_s`: of metrics. `log_lines`: makes a line of JSON of what
     the process logs, which is exported from now on."""
     resource, scope = resource_of(version, instance), scope_of(version)
-    logs = None
+    logs = handler = None
     if "logs" in signals:
         logs = OtlpLogs(OTLPLogExporter(), resource=resource, version=version, measurements=measurements)
         handler = OtlpHandler(logs)
@@ -86,4 +90,4 @@ def open_exports(
             delay_s=delay_s,
             pace=pace,
         )
-    return Exports(traces=traces, metrics=metrics, logs=logs)
+    return Exports(traces=traces, metrics=metrics, logs=logs, log_handler=handler)
