@@ -28,11 +28,11 @@ async def run_logs(arguments: argparse.Namespace, settings: Settings) -> int:
     if found["leftOut"]:
         out.print(f"[dim]{found['leftOut']} earlier lines are not shown[/]")
     for line in found["lines"]:
-        colour = COLOURS.get(line.get("level", ""), "green")
+        colour = COLOURS.get(str(line.get("level", "")), "green")
         ids = " ".join(f"{name}={line[name]}" for name in IDS if line.get(name))
-        time, level, message = (marked(line.get(name, "")) for name in ("time", "level", "message"))
+        time, level, message = (marked(str(line.get(name, ""))) for name in ("time", "level", "message"))
         text = f"{time} [{colour}]{level}[/] {message}"
         out.print(f"{text} [dim]{marked(ids)}[/]" if ids else text)
         if line.get("exception"):
-            out.print(marked(line["exception"]))
+            out.print(marked(str(line["exception"])))
     return 0

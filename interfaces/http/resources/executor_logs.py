@@ -18,7 +18,7 @@ class LogQuery(ReadQuery, frozen=True, kw_only=True):
 
 class ExecutorLog(AnswerBody, frozen=True, kw_only=True):
     """`lines`: the oldest first, as the executor has written them: `time`, `level`, `message` and the ids that a line
-    is about, such as `traceId` and `runId`. `left_out`: how many more there were before them."""
+    is about, such as `traceId` and `runId`. `leftOut`: how many more there were before them."""
 
     lines: tuple[dict[str, Any], ...]
     left_out: int
