@@ -7,12 +7,17 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from application.diagnostic_context import diagnostic_ids
+from application.executor_protocol import TAKE_LOG
 from application.observation import conventions as c
 from application.observation import instruments as i
 from application.observation.span import Span, Value, in_order
 from application.ports.executor import ExecutorError
 from application.ports.telemetry import NO_MEASUREMENTS, NO_SPANS, Measurements, Spans
 from application.trace_context import new_trace_id, valid_trace_id, w3c_trace_id
+
+UNTRACED = frozenset({TAKE_LOG.operation})
+"""Calls that nothing but the export of logs leads to: each would be a trace of its own, of each executor, every few
+seconds."""
 
 
 @dataclass
@@ -33,7 +38,8 @@ class ObservedCalls:
     def attempt(self, operation: str, method: str, base_url: str, number: int) -> Iterator[ObservedCall]:
         """The attempt `number` (from 1) of a call, below the span of the current task. Raises what the call raises."""
         bound = diagnostic_ids()
-        call = ObservedCall(valid_trace_id(bound.get("traceId", "")) or new_trace_id(), self.spans.new_id())
+        span_id = "" if operation in UNTRACED else self.spans.new_id()
+        call = ObservedCall(valid_trace_id(bound.get("traceId", "")) or new_trace_id(), span_id)
         began, outcome = datetime.now(UTC), "canceled"
         if number > 1:
             self.measurements.add(i.EXECUTOR_CALL_RETRIES, operation)

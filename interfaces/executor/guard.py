@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from application.diagnostic_context import diagnostic_context
-from application.executor_protocol import HEALTH, TRACE_HEADERS
+from application.executor_protocol import HEALTH, TAKE_LOG, TRACE_HEADERS
 from application.store_credentials import CREDENTIALS_HEADER, STORE_HEADER, StoreCredentials
 from application.trace_context import incoming_trace_id, new_trace_id
 from interfaces.executor.problems import response_of
@@ -19,6 +19,8 @@ from interfaces.http_conventions.answer_headers import send_with_trace
 from interfaces.http_conventions.problems import Problem
 
 _OPEN_PATHS = frozenset({HEALTH.path})
+_POLLED = _OPEN_PATHS | {TAKE_LOG.path}
+"""Called every few seconds. A line for each call that takes the log would be what the next one takes."""
 _LONGEST_VALUE = 200
 _log = logging.getLogger("fleetlog.executor.http")
 
@@ -95,7 +97,7 @@ class Guard:
             if allowed:
                 self._activity.end()
             spent_ms = (time.monotonic() - started) * 1000
-            level = logging.INFO if scope["path"] not in _OPEN_PATHS else logging.DEBUG
+            level = logging.INFO if scope["path"] not in _POLLED else logging.DEBUG
             _log.log(level, "%s %s %s %.1f ms", scope["method"], scope["path"], status, spent_ms)
 
     def _allows(self, headers: Headers) -> bool:

@@ -243,6 +243,16 @@ def test_log_lines_are_json_with_the_trace_of_their_call(make_worker):
     assert worker.config["token"] not in worker.log()
 
 
+def test_taking_the_log_writes_no_line_that_would_be_taken_next(make_worker):
+    worker = make_worker().start()
+    worker.http.get("/provider-runs/none")
+    messages = [line["message"] for line in worker.post("/log/take").json()["lines"]]
+    assert any(message.startswith("GET /provider-runs/none 404") for message in messages)
+    assert worker.post("/log/take").json() == {"lines": [], "lost": 0}
+    read = worker.http.get("/log").json()["lines"]
+    assert [line["message"] for line in read][: len(messages)] == messages
+
+
 def test_a_boot_makes_no_workspace_where_a_restored_one_was(worker):
     worker.kill()
     worker.workspace.rename(worker.folder / "lost")

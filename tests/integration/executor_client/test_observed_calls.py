@@ -1,5 +1,6 @@
 """Each attempt to call an executor is a span and a measurement, and its request names that span."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import pytest
@@ -11,10 +12,12 @@ from application.ports.executor import ExecutorError
 from application.ports.telemetry import NoSpans
 from infrastructure.executor_client.call_policy import CallPolicy
 from infrastructure.executor_client.directory import HttpExecutorDirectory
+from infrastructure.executor_client.http_executor import HttpExecutor
 from infrastructure.executor_client.observed_calls import ObservedCalls
 from tests.support.async_run import run
 from tests.support.scripted_executor import Reply, ScriptedExecutor, scripted_executor
 
+Ask = Callable[[HttpExecutor], Awaitable[object]]
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEALTH = {"protocolVersion": 2, "bootId": "b1", "sessionId": "s", "generation": 3}
 POLICY = CallPolicy(timeout_s=5, max_retries=1, retry_delay_s=0.01, failures_to_open=100)
@@ -36,8 +39,8 @@ class Seen(NoSpans):
         self.counted.append((instrument.name, *labels))
 
 
-def called(*replies: Reply) -> tuple[Seen, ScriptedExecutor]:
-    """One call of /health, within a task that works on something."""
+def called(*replies: Reply, ask: Ask = HttpExecutor.health) -> tuple[Seen, ScriptedExecutor]:
+    """One call, of /health if nothing else is asked, within a task that works on something."""
     seen = Seen()
 
     async def scene() -> ScriptedExecutor:
@@ -48,7 +51,7 @@ def called(*replies: Reply) -> tuple[Seen, ScriptedExecutor]:
             scripted.replies.extend(replies)
             executor = directory.executor(session_id="s", generation=3, url=scripted.url)
             with diagnostic_context(trace_id=TRACE, span_id=PARENT), suppress(ExecutorError):
-                await executor.health()
+                await ask(executor)
             return scripted
 
     return seen, run(scene())
@@ -66,6 +69,13 @@ def test_each_attempt_is_a_span_below_what_calls() -> None:
     assert [request.headers["traceparent"] for request in scripted.requests] == [
         f"00-{TRACE}-{span.span_id}-01" for span in seen.spans
     ]
+
+
+def test_taking_the_log_is_measured_but_no_span() -> None:
+    seen, _ = called(Reply(body={"lines": [], "lost": 0}), ask=HttpExecutor.take_log)
+
+    assert seen.spans == []
+    assert seen.counted == [("executor_call_seconds", "log.take", "ok")]
 
 
 def test_attempts_are_measured_by_their_outcome_and_repetitions_counted() -> None:
