@@ -94,7 +94,8 @@ class ClientStream:
         return body
 
     def push(self, frames: bytes, last: int, *, ended: bool) -> None:
-        """Called by the topic, in order. If the queue is full, the stream is detached and will read the log."""
+        """Called by the topic, in order. If the queue is full, the stream is detached and will read the log. An empty
+        queue takes frames of any size: all streams of the topic share them."""
         if self._queue and self._queued_bytes + len(frames) > QUEUE_BYTES:
             self._detach()
             return

@@ -126,9 +126,13 @@ class FleetlogServer:
     def _log(self) -> Path:
         return self.home.parent / "server.log"
 
+    def log_text(self) -> str:
+        """What the server logged, of all its starts."""
+        return self._log.read_text() if self._log.exists() else ""
+
     def log_tail(self) -> str:
-        """The end of what the server logged, of all its starts."""
-        return "\n".join(self._log.read_text().splitlines()[-40:]) if self._log.exists() else ""
+        """The end of it."""
+        return "\n".join(self.log_text().splitlines()[-40:])
 
     def _end(self, number: signal.Signals) -> int:
         assert self._process is not None
