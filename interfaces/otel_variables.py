@@ -17,10 +17,11 @@ DEFAULT_INTERVAL_MS, DEFAULT_DELAY_MS, DAY_MS = 60_000, 5000, 86_400_000
 
 @dataclass(frozen=True, kw_only=True)
 class OtelVariables:
-    """`signals`: of SIGNALS, those that are exported. `sampled`: the part of all traces that is. `interval_s`: between
-    two exports of metrics, `delay_s`: of spans."""
+    """`signals`: of SIGNALS, those that are exported. `asked_by`: the variable that asks for one of them. `sampled`:
+    the part of all traces that is exported. `interval_s`: between two exports of metrics, `delay_s`: of spans."""
 
     signals: frozenset[str] = frozenset()
+    asked_by: str = ""
     sampled: float = 1.0
     interval_s: float = DEFAULT_INTERVAL_MS / 1000
     delay_s: float = DEFAULT_DELAY_MS / 1000
@@ -32,27 +33,30 @@ def read_otel_variables(environment: Mapping[str, str]) -> OtelVariables:
     given = {name: value.strip() for name, value in environment.items() if name.startswith("OTEL_") and value.strip()}
     if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return OtelVariables()
-    signals = frozenset(signal for signal in SIGNALS if _is_exported(given, signal.upper()))
+    asked = {signal: variable for signal in SIGNALS if (variable := _asked_by(given, signal.upper()))}
     return OtelVariables(
-        signals=signals,
+        signals=frozenset(asked),
+        asked_by=next(iter(asked.values()), ""),
         sampled=_sampled(given),
         interval_s=_seconds(given, "OTEL_METRIC_EXPORT_INTERVAL", DEFAULT_INTERVAL_MS),
         delay_s=_seconds(given, "OTEL_BSP_SCHEDULE_DELAY", DEFAULT_DELAY_MS),
     )
 
 
-def _is_exported(given: Mapping[str, str], signal: str) -> bool:
+def _asked_by(given: Mapping[str, str], signal: str) -> str:
+    """The variable that asks for the export of this signal; empty where none does."""
     variable = f"OTEL_{signal}_EXPORTER"
     exporter = given.get(variable, "").lower()
     if exporter not in {"", "otlp", "none"}:
         raise SettingsError(variable, f"{exporter!r} is not possible here; `otlp` and `none` are.")
-    endpoints = {"OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"}
-    if exporter == "none" or not (exporter or endpoints & given.keys()):
-        return False
+    endpoints = (f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    asked_by = variable if exporter else next((name for name in endpoints if name in given), "")
+    if exporter == "none" or not asked_by:
+        return ""
     for protocol in ("OTEL_EXPORTER_OTLP_PROTOCOL", f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"):
         if given.get(protocol, "http/protobuf") != "http/protobuf":
             raise SettingsError(protocol, f"{given[protocol]!r} is not possible here; `http/protobuf` is.")
-    return True
+    return asked_by
 
 
 def _sampled(given: Mapping[str, str]) -> float:

@@ -25,24 +25,24 @@ class AgentTurns:
         self._trace_id, self._parent_id, self._started = trace_id, parent_id, started
         self._about: dict[str, Value] = {c.RUN_ID: run_id, c.SESSION_ID: spec.session_id, c.ATTEMPT: attempt}
         self._turn_since: datetime | None = started
-        self._turns = 0
         self._last_stop = started
         self._tools: dict[str, tuple[str, datetime]] = {}
 
-    def see(self, event: object, at: datetime) -> tuple[Span, ...]:
-        """The spans that end with this event of the run."""
+    def see(self, event: object, seq: int, at: datetime) -> tuple[Span, ...]:
+        """The spans that end with this event of the run, its `seq` in the run's stream. They are named by it: an agent
+        may use a tool's id twice."""
         match event:
             case e.MessageStopped():
                 began = self._turn_since or self._last_stop
                 self._turn_since, self._last_stop = None, at
-                return (self._turn(began, at),)
+                return (self._turn(seq, began, at),)
             case e.ToolStarted():
                 since, self._turn_since = self._turn_since, None
                 if len(self._tools) < MOST_TOOLS:
                     self._tools[event.tool_id] = event.name, at
-                return (self._turn(since, at),) if since is not None else ()
+                return (self._turn(seq, since, at),) if since is not None else ()
             case e.ToolEnded():
-                return self._tool_ended(event, at)
+                return self._tool_ended(event, seq, at)
             case _:
                 return ()
 
@@ -74,12 +74,11 @@ class AgentTurns:
             error=error,
         )
 
-    def _turn(self, since: datetime, at: datetime) -> Span:
-        self._turns += 1
+    def _turn(self, seq: int, since: datetime, at: datetime) -> Span:
         start, end = in_order(since, at)
         return Span(
             trace_id=self._trace_id,
-            span_id=span_id_of(f"{self._name}/turn/{self._turns}"),
+            span_id=span_id_of(f"{self._name}/turn/{seq}"),
             parent_id=span_id_of(self._name),
             name=f"{c.CHAT} {self._spec.model}".rstrip(),
             kind="client",
@@ -88,7 +87,7 @@ class AgentTurns:
             attributes=self._of_model(c.CHAT),
         )
 
-    def _tool_ended(self, event: e.ToolEnded, at: datetime) -> tuple[Span, ...]:
+    def _tool_ended(self, event: e.ToolEnded, seq: int, at: datetime) -> tuple[Span, ...]:
         name, since = self._tools.pop(event.tool_id, (event.name, at))
         if event.duration_ms is not None:
             since = min(since, at - timedelta(milliseconds=min(event.duration_ms, 10**9)))
@@ -97,7 +96,7 @@ class AgentTurns:
         start, end = in_order(max(since, self._started), at)
         tool = Span(
             trace_id=self._trace_id,
-            span_id=span_id_of(f"{self._name}/tool/{event.tool_id}"),
+            span_id=span_id_of(f"{self._name}/tool/{seq}"),
             parent_id=span_id_of(self._name),
             name=f"{c.EXECUTE_TOOL} {name or event.name}".rstrip(),
             start=start,

@@ -46,7 +46,7 @@ class RunObserver:
         if handler is not None:
             handler(self, event, recorded)
         elif self._agent is not None:
-            self._spans += self._agent.see(event, recorded.occurred_at)
+            self._spans += self._agent.see(event, recorded.seq, recorded.occurred_at)
         return Observed(spans=tuple(self._spans), measurements=tuple(self._measurements))
 
     @property

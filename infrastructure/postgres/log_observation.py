@@ -96,10 +96,9 @@ class LogObservation:
         self, connection: AsyncConnection[Any], observer: LogObserver, types: Sequence[str], after: int, last: int
     ) -> int:
         """Observe the next page; the position that it has reached. `last`: of the log, as known before."""
-        began = time.thread_time()
         rows, more = await self._store.read_all_page(after=after, limit=PAGE_EVENTS, types=types)
         spans: list[Span] = []
-        turn = Turn(share=self._share)
+        turn, began, spent_s = Turn(share=self._share), time.thread_time(), 0.0
         for row in rows:
             try:
                 event = recorded_event(row, DEFAULT_TENANT)
@@ -112,9 +111,12 @@ class LogObservation:
             for each in found.measurements:
                 self._measurements.add(each.instrument, *each.labels, value=each.value, trace_id=each.trace_id)
             if turn.over:
+                spent_s += time.thread_time() - began
                 await turn.next()
+                began = time.thread_time()
+        spent_s += time.thread_time() - began
         self._pace.late = bool(rows) and time.time() - rows[-1].recorded_at.timestamp() > LATE_S
-        await self._pace.rest(time.thread_time() - began)
+        await self._pace.rest(spent_s)
         for at in range(0, len(spans), PART_SPANS):
             if at:
                 await connection.execute("SELECT 1")

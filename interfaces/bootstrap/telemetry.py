@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from infrastructure.operations.otlp.opening import Exports
     from infrastructure.operations.otlp.traces import OtlpTraces
 
-MISSING = "OpenTelemetry's packages are not installed; `pip install 'fleetlog[otel]'` does that"
+MISSING = (
+    "OpenTelemetry's packages are not installed; `pip install 'fleetlog[otel]'` does that, and OTEL_SDK_DISABLED=true "
+    "does without them"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
     try:
         from infrastructure.operations.otlp.opening import open_exports
     except ImportError as error:
-        raise SettingsError("OTEL_EXPORTER_OTLP_ENDPOINT", f"{MISSING} ({error}).") from error
+        raise SettingsError(variables.asked_by, f"{MISSING} ({error}).") from error
     exports = open_exports(
         variables.signals,
         sampled=variables.sampled,
@@ -69,9 +72,12 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
 async def exporting(telemetry: Telemetry, collect: Callable[[], Awaitable[Sequence[Family]]]) -> AsyncIterator[None]:
     """Inside, spans are exported, and what `collect` gives as metrics, as far as either is."""
     exports = telemetry.exports
-    work = () if exports is None else exports.work(collect)
-    tasks = [asyncio.create_task(each, name="export of telemetry") for each in work]
+    traces = exports.traces if exports is not None else None
+    metrics = exports.metrics(collect) if exports is not None and exports.metrics is not None else None
+    tasks = [asyncio.create_task(each.run(), name="export of telemetry") for each in (traces, metrics) if each]
     try:
         yield
     finally:
         await cancel_and_wait(tasks)
+        if metrics is not None:
+            await metrics.finish()

@@ -27,6 +27,7 @@ from infrastructure.streams import hub as hub_module
 from infrastructure.streams.client_stream import LogBatch
 from infrastructure.streams.hub import StreamHub
 from infrastructure.streams.run_frames import FINISHED, RunFrames, RunIdentity
+from interfaces.http.compatibility.run_frames import OLDER_FORMS
 from interfaces.http.edge.sse import stream_run
 from interfaces.http_conventions.server import HttpServer, listening
 
@@ -72,7 +73,13 @@ async def serve(dsn: str, observed: str = "none") -> None:
         GroupCommitEventStore(dsn) as store,
         PostgresListener(dsn) as listener,
         observing(dsn, store, listener, observed) as measurements,
-        StreamHub(dsn, announcements=listener.position, max_streams=5000, measurements=measurements) as hub,
+        StreamHub(
+            dsn,
+            announcements=listener.position,
+            max_streams=5000,
+            forms=OLDER_FORMS,
+            measurements=measurements,
+        ) as hub,
     ):
 
         async def ours(request: Request) -> Response:

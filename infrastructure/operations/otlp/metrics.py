@@ -37,6 +37,8 @@ NO_SPAN = 0
 """The id that stands for none: the encoder leaves out an exemplar without one."""
 UNKNOWN: Any = None
 """The least and the greatest value, which a histogram of prometheus_client does not keep: they are left out."""
+CLOSING_S = 5.0
+"""For the last export, when the process ends."""
 log = logging.getLogger(__name__)
 
 
@@ -57,15 +59,26 @@ class OtlpMetrics:
         self._resource, self._scope = resource, scope
         self._measurements, self._interval_s = measurements, interval_s
         self._began = time.time_ns()
+        self._reached = True
 
     async def run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            try:
+                await self._export()
+            except Exception:
+                log.exception("the metrics could not be exported; trying again")
+
+    async def finish(self) -> None:
+        """Export once more what has been counted since, if the collector was there the last time."""
         try:
-            while True:
-                await asyncio.sleep(self._interval_s)
-                try:
+            if self._reached:
+                async with asyncio.timeout(CLOSING_S):
                     await self._export()
-                except Exception:
-                    log.exception("the metrics could not be exported; trying again")
+        except TimeoutError:
+            log.warning("the last metrics are not exported: the process ends, and the collector is slow or away")
+        except Exception:
+            log.exception("the last metrics could not be exported")
         finally:
             self._exporter.shutdown()
 
@@ -75,7 +88,8 @@ class OtlpMetrics:
             [ResourceMetrics(self._resource, [ScopeMetrics(self._scope, metrics, SCHEMA_URL)], SCHEMA_URL)]
         )
         result = await asyncio.to_thread(self._exporter.export, data)
-        if result is MetricExportResult.SUCCESS:
+        self._reached = result is MetricExportResult.SUCCESS
+        if self._reached:
             self._measurements.add(TELEMETRY_EXPORTED, SIGNAL, value=len(metrics))
         else:
             self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "export_failed", value=len(metrics))

@@ -2,10 +2,9 @@
 certificate, compression."""
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -31,11 +30,6 @@ class Exports:
     metrics: Callable[[Collect], OtlpMetrics] | None = None
     logs: OtlpLogs | None = None
     log_handler: logging.Handler | None = None
-
-    def work(self, collect: Collect) -> list[Coroutine[Any, Any, None]]:
-        """What exports until it is cancelled."""
-        found = [self.traces.run()] if self.traces is not None else []
-        return [*found, self.metrics(collect).run()] if self.metrics is not None else found
 
     def close(self) -> None:
         """Export what waits. What the process logs from then on is not exported."""

@@ -112,21 +112,22 @@ class OtlpTraces:
             self._count(result, len(batch))
             await self._pace.rest(spent_s)
 
-    def _send(self, batch: Sequence[Span]) -> tuple[SpanExportResult, float]:
-        """The result, and the seconds of processor time that it took."""
+    def _send(self, batch: Sequence[Span]) -> tuple[SpanExportResult | None, float]:
+        """The result, None where the batch itself can't be exported, and the seconds of processor time that it took."""
         began = time.thread_time()
+        result: SpanExportResult | None = None
         try:
             result = self._exporter.export([self._readable(span) for span in batch])
         except Exception:
             log.exception("%d spans could not be exported", len(batch))
-            result = SpanExportResult.FAILURE
         return result, time.thread_time() - began
 
-    def _count(self, result: SpanExportResult, number: int) -> None:
+    def _count(self, result: SpanExportResult | None, number: int) -> None:
         if result is SpanExportResult.SUCCESS:
             self._measurements.add(TELEMETRY_EXPORTED, SIGNAL, value=number)
-        else:
-            self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "export_failed", value=number)
+            return
+        self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "export_failed", value=number)
+        if result is not None:
             self._paused_until = time.monotonic() + PAUSE_S
 
     def _is_sampled(self, span: Span) -> bool:

@@ -1,4 +1,5 @@
 """What clients of the system that Fleetlog replaces expect: older names beside the API's own, translated here.
 
-docs/reference/compatibility.md has the whole table. Nothing here adds state, an event or a rule.
+Version: the last one of that system. Source: the requests and names of its portal, all of which
+docs/reference/compatibility.md lists. Nothing here adds state, an event or a rule.
 """

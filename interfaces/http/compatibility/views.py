@@ -87,7 +87,8 @@ def todo_change(change: todos.TodoChange) -> TodoChange:
 
 
 def human_loop_request(request: human_loop.HumanLoopRequest) -> human_loop.HumanLoopRequest:
-    return msgspec.structs.replace(request, metadata={"deadlineAt": request.expires_at, **request.metadata})
+    deadline = {"deadlineAt": request.expires_at} if request.expires_at is not None else {}
+    return msgspec.structs.replace(request, metadata={**deadline, **request.metadata})
 
 
 def restore_plan(built: plan.RestorePlan) -> RestorePlan:

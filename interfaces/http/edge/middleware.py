@@ -63,7 +63,9 @@ class TraceRequests:
 
 
 def _request_span(method: str, exchange: Exchange, parent_id: str, began: datetime) -> Span:
-    about: dict[str, Value] = {c.HTTP_REQUEST_METHOD: method, c.HTTP_ROUTE: exchange.route}
+    about: dict[str, Value] = {c.HTTP_REQUEST_METHOD: method}
+    if exchange.route:
+        about[c.HTTP_ROUTE] = exchange.route
     if exchange.status:
         about[c.HTTP_RESPONSE_STATUS_CODE] = exchange.status
     start, end = in_order(began, datetime.now(UTC))
@@ -71,7 +73,7 @@ def _request_span(method: str, exchange: Exchange, parent_id: str, began: dateti
         trace_id=w3c_trace_id(exchange.trace_id),
         span_id=exchange.span_id,
         parent_id=parent_id,
-        name=f"{method} {exchange.route}",
+        name=f"{method} {exchange.route}".rstrip(),
         kind="server",
         start=start,
         end=end,

@@ -57,3 +57,15 @@ def test_what_is_not_possible_is_named(variable: str, value: str, others: dict[s
         read_otel_variables({variable: value, **others})
 
     assert refused.value.variable == variable
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"},
+        {"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://c:4318/v1/logs"},
+        {"OTEL_METRICS_EXPORTER": "otlp", "OTEL_TRACES_EXPORTER": "none"},
+    ],
+)
+def test_the_variable_that_asks_for_an_export_is_known(environment: dict[str, str]) -> None:
+    assert read_otel_variables(environment).asked_by == next(iter(environment))

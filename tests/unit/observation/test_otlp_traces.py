@@ -175,3 +175,22 @@ def test_at_the_end_of_the_process_a_slow_collector_does_not_hold_it_for_long(
 
     assert 0 < len(exporter.spans) < module.BATCH * 10
     assert f"{module.BATCH * 10 - len(exporter.spans)} spans are not exported" in caplog.text
+
+
+def test_a_batch_that_cannot_be_encoded_is_counted_and_holds_up_nothing_else(
+    exporter: Exporter, counted: Counted
+) -> None:
+    traces = made(exporter, counted)
+
+    async def scene() -> None:
+        exporter.error = ValueError("it has no code")
+        await traces.export([span()])
+        exporter.error = None
+        await traces.export([span()])
+
+    asyncio.run(scene())
+
+    assert counted.values == {
+        ("telemetry_dropped", "traces", "export_failed"): 1,
+        ("telemetry_exported", "traces"): 1,
+    }

@@ -146,6 +146,18 @@ def test_the_model_has_the_word_until_its_next_tool_or_message() -> None:
     assert {span.parent_id for span in found.spans if span.name in {"chat m", "execute_tool Bash"}} == {agent.span_id}
 
 
+def test_an_id_that_an_agent_uses_for_two_tools_makes_two_spans() -> None:
+    twice = history(
+        *[(at, event.event) for at, event in enumerate(WHOLE[:6])],
+        (10, e.ToolStarted(tool_id="t", name="Bash", **LEASE)),
+        (11, e.ToolEnded(tool_id="t", **LEASE)),
+        (12, e.ToolStarted(tool_id="t", name="Bash", **LEASE)),
+        (13, e.ToolEnded(tool_id="t", **LEASE)),
+    )
+
+    assert len({span.span_id for span in observed(twice).spans if span.name == "execute_tool Bash"}) == 2
+
+
 def test_the_command_is_below_the_request_and_the_event_below_the_command() -> None:
     command, event, *_ = observed(WHOLE).spans
 
