@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from application.pace import Pace
 from application.ports.telemetry import NO_SPANS, NoSpans
+from application.repairs import Repairs
 from application.task_cancellation import cancel_and_wait
 from infrastructure.operations.measured import PrometheusMeasurements
 from interfaces.logging import JsonLines
@@ -34,6 +35,10 @@ class Telemetry:
     pace: Pace = field(default_factory=Pace)
     spans: "NoSpans | OtlpTraces" = NO_SPANS
     exports: "Exports | None" = None
+
+    @property
+    def repairs(self) -> Repairs:
+        return Repairs(self.measurements)
 
 
 @contextmanager
