@@ -22,7 +22,8 @@ from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreUnavailable
 from application.ports.telemetry import NO_MEASUREMENTS, NO_SPANS
 from application.ports.worker_runtime import ContainerGone, RuntimeUnavailable, StartFailed
-from application.repairs import STALE_EFFECT, UNCOUNTED, Found, Repairs
+from application.repairs.kinds import STALE_EFFECT
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from domain.errors import DomainError, Fenced, NotFound
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from application.command_context import CommandContext
 from application.ports.worker_runtime import OversizedContainer, RuntimeDown, RuntimeUnavailable, WorkerRuntime
-from application.repairs import FULL_DISK, UNCOUNTED, Found, Repairs, trace_of_round
+from application.repairs.kinds import FULL_DISK
+from application.repairs.said import UNCOUNTED, Found, Repairs, trace_of_round
 from application.runs.commands import Runs
 from application.sessions.commands import Sessions
 from domain.errors import DomainError

@@ -11,7 +11,8 @@ from application.aggregates.stream_pages import events_of
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.worker_runtime import ContainerSpec, OwnContainer, RuntimeUnavailable, WorkerRuntime
-from application.repairs import MOST_LINES, ORPHAN_CONTAINER, UNCOUNTED, Found, Repairs, trace_of_round
+from application.repairs.kinds import ORPHAN_CONTAINER
+from application.repairs.said import MOST_LINES, UNCOUNTED, Found, Repairs, trace_of_round
 from application.sessions.commands import Sessions
 from domain.event import Event
 from domain.identifiers import session_stream

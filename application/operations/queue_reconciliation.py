@@ -5,7 +5,8 @@ from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.operations import ReconcileCounts
 from application.ports.run_queue import EXTERNAL_RUN_ATTEMPTS, LostRun, RunQueue, external_run_key
-from application.repairs import LOST_QUEUE_PLACE, LOST_QUEUE_ROW, UNCOUNTED, Repairs, runs_of, trace_of_round
+from application.repairs.kinds import LOST_QUEUE_PLACE, LOST_QUEUE_ROW
+from application.repairs.said import UNCOUNTED, Repairs, runs_of, trace_of_round
 from application.runs.commands import Runs
 from domain.identifiers import run_stream
 from domain.operations.events import ReconcileFinished

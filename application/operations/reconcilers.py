@@ -14,17 +14,8 @@ from application.operations.queue_reconciliation import ReconcileRunQueue
 from application.ports.effect_ledger import EffectLedger
 from application.ports.housekeeping import HousekeepingCandidates
 from application.ports.operations import ExpiredQuestions, OverdueExternalRuns, ReconcileCounts, StaleRuns
-from application.repairs import (
-    EXPIRED_QUESTION,
-    OUTSIDE_RUN,
-    STALE_EFFECT,
-    STALE_SYNC,
-    UNCOUNTED,
-    Found,
-    Repair,
-    Repairs,
-    trace_of_round,
-)
+from application.repairs.kinds import EXPIRED_QUESTION, OUTSIDE_RUN, STALE_EFFECT, STALE_SYNC, Repair
+from application.repairs.said import UNCOUNTED, Found, Repairs, trace_of_round
 from application.runs.commands import RunCommands
 from application.runs.limits import RunLimits
 from application.sessions.commands import SessionCommands

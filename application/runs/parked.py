@@ -12,7 +12,8 @@ from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
 from application.ports.run_queue import ParkedRun, ParkedRuns
 from application.ports.worker_runtime import RuntimeUnavailable
-from application.repairs import PARKED_RUN, UNCOUNTED, Found, Repairs
+from application.repairs.kinds import PARKED_RUN
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.commands import Runs
 from application.sessions.session_workers import SessionWorkers
 from domain.run.state import Active

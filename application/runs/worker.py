@@ -14,7 +14,8 @@ from application.outages import DependencyDown
 from application.ports.operations import Takeover
 from application.ports.run_queue import DrainCounts, RunLease, RunQueue
 from application.ports.telemetry import NO_SPANS, Spans
-from application.repairs import STALE_RUN, UNCOUNTED, Found, Repairs
+from application.repairs.kinds import STALE_RUN
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.execution import RunExecutions
 from domain.run.state import Finished, Queued, Run
 

@@ -16,7 +16,8 @@ from application.ports.worker_runtime import (
     RuntimeUnavailable,
     WorkerRuntime,
 )
-from application.repairs import CONTAINER_LOST, EXECUTOR_DIED, UNCOUNTED, Found, Repair, Repairs, trace_of_round
+from application.repairs.kinds import CONTAINER_LOST, EXECUTOR_DIED, Repair
+from application.repairs.said import UNCOUNTED, Found, Repairs, trace_of_round
 from application.sessions.commands import Sessions
 from domain.errors import Fenced
 from domain.identifiers import worker_token

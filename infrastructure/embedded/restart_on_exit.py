@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
-from application.repairs import EMBEDDED_SERVER, UNCOUNTED, Found, Repairs
+from application.repairs.kinds import EMBEDDED_SERVER
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from infrastructure.embedded.errors import EmbeddedServerError
 
 log = logging.getLogger(__name__)

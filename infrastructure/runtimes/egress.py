@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from application.repairs import EGRESS_RULES, ORPHAN_RULES, UNCOUNTED, Found, Repairs
+from application.repairs.kinds import EGRESS_RULES, ORPHAN_RULES
+from application.repairs.said import UNCOUNTED, Found, Repairs
 
 Policy = Literal["open", "internet", "none"]
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
-from application.repairs import Repairs
+from application.repairs.said import Repairs
 from infrastructure.embedded.folder_flush import FolderFlush
 from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.embedded.home_lock import HomeLock, prepare_home

@@ -22,7 +22,7 @@ from application.ports.providers import Providers
 from application.ports.worker_processes import WorkerProcesses
 from application.ports.worker_runtime import OwnedWorkerRuntime
 from application.process_managers.commands import ProcessManagerCommands
-from application.repairs import Repairs
+from application.repairs.said import Repairs
 from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands, Runs
 from application.runs.execution import RunExecutions
@@ -189,7 +189,7 @@ async def _open(backing: BackingServices, telemetry: Telemetry, stack: AsyncExit
     stack.callback(objects.close)
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
-    outages = Outages(repairs=telemetry.repairs)
+    outages = Outages(over=telemetry.repairs.outage_over)
     run_secrets = PostgresRunSecrets(pool, backing.secret)
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(

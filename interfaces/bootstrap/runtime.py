@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from application.ports.providers import Installations
 from application.ports.worker_runtime import OwnedWorkerRuntime
-from application.repairs import Repairs
+from application.repairs.said import Repairs
 from application.runs.provider_catalog import ProviderCatalog
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS, credential_names
 from infrastructure.installation_redaction import InstallationRedaction

@@ -20,7 +20,8 @@ import psycopg
 
 import sql
 from application.ports.snapshots import Snapshot
-from application.repairs import SNAPSHOT, UNCOUNTED, Found, Repairs
+from application.repairs.kinds import SNAPSHOT
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import DEFAULT_TENANT
 from infrastructure.postgres.connections import Pool, open_pool
