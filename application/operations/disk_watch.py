@@ -9,7 +9,7 @@ from collections.abc import Callable
 from application.command_context import CommandContext
 from application.ports.worker_runtime import OversizedContainer, RuntimeDown, RuntimeUnavailable, WorkerRuntime
 from application.repairs.kinds import FULL_DISK
-from application.repairs.said import UNCOUNTED, Found, Repairs, trace_of_round
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.commands import Runs
 from application.sessions.commands import Sessions
 from domain.errors import DomainError
@@ -76,8 +76,7 @@ class DiskWatch:
         if handled.events:
             about = {"usedBytes": found.used_bytes, "limitBytes": found.limit_bytes, "runIds": worker.attached_runs}
             limited = Found(session_id=found.session_id, about=about)
-            trace_id = trace_of_round(context.trace_id, context.correlation_id)
-            self._repairs.made(FULL_DISK, limited, trace_id=trace_id, command_id=command_id)
+            self._repairs.of_round(FULL_DISK, context, limited)
 
 
 def _error(found: OversizedContainer) -> RunError:

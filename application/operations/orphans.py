@@ -12,7 +12,7 @@ from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.worker_runtime import ContainerSpec, OwnContainer, RuntimeUnavailable, WorkerRuntime
 from application.repairs.kinds import ORPHAN_CONTAINER
-from application.repairs.said import MOST_LINES, UNCOUNTED, Found, Repairs, trace_of_round
+from application.repairs.said import MOST_LINES, UNCOUNTED, Found, Repairs
 from application.sessions.commands import Sessions
 from domain.event import Event
 from domain.identifiers import session_stream
@@ -78,8 +78,7 @@ class CleanOrphans:
                     failed += 1
                     log.warning("orphan %s could not be removed: %s", container.container_id, error)
         finally:
-            trace_id = trace_of_round(context.trace_id, context.correlation_id)
-            self._repairs.made(ORPHAN_CONTAINER, *removed, trace_id=trace_id, command_id=context.command_id)
+            self._repairs.of_round(ORPHAN_CONTAINER, context, *removed)
         self._tell_of_kept(kept)
         return OrphanCounts(
             found=len(found), removed=len(removed), kept=len(kept), failed=failed, container_ids=tuple(found)

@@ -6,7 +6,7 @@ from application.ports.event_store import EventStore
 from application.ports.operations import ReconcileCounts
 from application.ports.run_queue import EXTERNAL_RUN_ATTEMPTS, LostRun, RunQueue, external_run_key
 from application.repairs.kinds import LOST_QUEUE_PLACE, LOST_QUEUE_ROW
-from application.repairs.said import UNCOUNTED, Repairs, runs_of, trace_of_round
+from application.repairs.said import UNCOUNTED, Repairs, runs_of
 from application.runs.commands import Runs
 from domain.identifiers import run_stream
 from domain.operations.events import ReconcileFinished
@@ -42,12 +42,8 @@ class ReconcileRunQueue:
             if lost is not None and await self._queue.restore(lost):
                 restored.append(run_id)
         lined_up = await self._queue.line_up_lost(limit)
-        round_ = {
-            "trace_id": trace_of_round(context.trace_id, context.correlation_id),
-            "command_id": context.command_id,
-        }
-        self._repairs.made(LOST_QUEUE_ROW, *runs_of(restored), **round_)
-        self._repairs.made(LOST_QUEUE_PLACE, *runs_of(lined_up), **round_)
+        self._repairs.of_round(LOST_QUEUE_ROW, context, *runs_of(restored))
+        self._repairs.of_round(LOST_QUEUE_PLACE, context, *runs_of(lined_up))
         restored += lined_up
         finished = ReconcileFinished(
             what="runs", examined=len(restored), acted=len(restored), subjects=first_subjects(restored)

@@ -2,7 +2,6 @@
 that examined something appends `reconcile.finished` to the log."""
 
 import logging
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -14,8 +13,8 @@ from application.operations.queue_reconciliation import ReconcileRunQueue
 from application.ports.effect_ledger import EffectLedger
 from application.ports.housekeeping import HousekeepingCandidates
 from application.ports.operations import ExpiredQuestions, OverdueExternalRuns, ReconcileCounts, StaleRuns
-from application.repairs.kinds import EXPIRED_QUESTION, OUTSIDE_RUN, STALE_EFFECT, STALE_SYNC, Repair
-from application.repairs.said import UNCOUNTED, Found, Repairs, trace_of_round
+from application.repairs.kinds import EXPIRED_QUESTION, OUTSIDE_RUN, STALE_EFFECT, STALE_SYNC
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.commands import RunCommands
 from application.runs.limits import RunLimits
 from application.sessions.commands import SessionCommands
@@ -99,8 +98,8 @@ class Reconcilers:
                 asked.append(Found(session_id=session_id))
             except DomainError as error:
                 failed.append(session_id)
-                log.info("session %s was not synced again: %s", session_id, error)
-        self._say(STALE_SYNC, asked, context)
+                log.info("session %s was not synced again: %s", session_id, error, extra={"sessionId": session_id})
+        self._repairs.of_round(STALE_SYNC, context, *asked)
         return await self._finished("syncs", found, failed, context)
 
     async def clean_orphans(self, context: CommandContext, *, only_news: bool = False) -> ReconcileCounts:
@@ -125,7 +124,7 @@ class Reconcilers:
         """Free the effects whose lease has run out. Effect workers also claim these by themselves, as they have
         room."""
         found = await self._effects.free_stale()
-        self._say(STALE_EFFECT, [Found(effect_id=effect_id) for effect_id in found], context)
+        self._repairs.of_round(STALE_EFFECT, context, *(Found(effect_id=effect_id) for effect_id in found))
         return await self._finished("effects", [*found], [], context)
 
     async def restore_runs(self, context: CommandContext) -> ReconcileCounts:
@@ -150,8 +149,10 @@ class Reconcilers:
                     expired.append(Found(run_id=run_id, about={"questionId": question_id}))
             except DomainError as error:
                 failed.append(run_id)
-                log.info("question %s of run %s did not expire: %s", question_id, run_id, error)
-        self._say(EXPIRED_QUESTION, expired, context)
+                log.info(
+                    "question %s of run %s did not expire: %s", question_id, run_id, error, extra={"runId": run_id}
+                )
+        self._repairs.of_round(EXPIRED_QUESTION, context, *expired)
         return await self._finished("questions", [run_id for run_id, _ in found], failed, context)
 
     async def end_overdue_runs(self, context: CommandContext) -> ReconcileCounts:
@@ -171,13 +172,9 @@ class Reconcilers:
                     ended.append(Found(run_id=run_id))
             except DomainError as error:
                 failed.append(run_id)
-                log.info("external run %s was not ended: %s", run_id, error)
-        self._say(OUTSIDE_RUN, ended, context)
+                log.info("external run %s was not ended: %s", run_id, error, extra={"runId": run_id})
+        self._repairs.of_round(OUTSIDE_RUN, context, *ended)
         return await self._finished("runs", found, failed, context)
-
-    def _say(self, repair: Repair, found: Sequence[Found], context: CommandContext) -> None:
-        trace_id = trace_of_round(context.trace_id, context.correlation_id)
-        self._repairs.made(repair, *found, trace_id=trace_id, command_id=context.command_id)
 
     async def _finished(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from application.command_context import CommandContext
 from application.observation.instruments import REPAIRS
 from application.ports.telemetry import NO_MEASUREMENTS, Measurements
 from application.repairs.kinds import OUTAGE, Repair
@@ -49,16 +50,17 @@ class Repairs:
             members = _members(repair, Found(), trace_id, command_id) | {"more": more}
             log.log(repair.level, "and %d more: %s", more, repair.message, extra=members)
 
+    def of_round(self, repair: Repair, context: CommandContext, *found: Found) -> None:
+        """What the command of this context led to. One that no request from outside has caused has a trace of its
+        own."""
+        trace_id = context.trace_id or w3c_trace_id(context.correlation_id)
+        self.made(repair, *found, trace_id=trace_id, command_id=context.command_id)
+
     def outage_over(self, dependency: str, seconds: int) -> None:
         self.made(OUTAGE, Found(about={"dependency": dependency, "seconds": seconds}))
 
 
 UNCOUNTED = Repairs()
-
-
-def trace_of_round(trace_id: str, correlation_id: str) -> str:
-    """Of a command by its context: what no request from outside has caused has a trace of its own."""
-    return trace_id or w3c_trace_id(correlation_id)
 
 
 def _members(repair: Repair, found: Found, trace_id: str, command_id: str) -> dict[str, object]:

@@ -17,7 +17,7 @@ from application.ports.worker_runtime import (
     WorkerRuntime,
 )
 from application.repairs.kinds import CONTAINER_LOST, EXECUTOR_DIED, Repair
-from application.repairs.said import UNCOUNTED, Found, Repairs, trace_of_round
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.sessions.commands import Sessions
 from domain.errors import Fenced
 from domain.identifiers import worker_token
@@ -197,8 +197,7 @@ class SessionWorkers:
             raise EffectObsolete(str(error)) from error
         if handled.events:
             found = Found(session_id=worker.session_id, container_id=worker.container_id)
-            trace_id = trace_of_round(context.trace_id, context.correlation_id)
-            self._repairs.made(repair, found, trace_id=trace_id, command_id=context.command_id)
+            self._repairs.of_round(repair, context, found)
         return LoadedWorker(session_id=worker.session_id, state=handled.state, seq=handled.seq)
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from application.command_context import CommandContext
 from application.observation.instruments import REPAIRS, Instrument
 from application.repairs import kinds as module
 from application.repairs.kinds import KINDS, LOST_QUEUE_PLACE, LOST_QUEUE_ROW, OUTAGE, STALE_RUN
-from application.repairs.said import MOST_LINES, Found, Repairs, runs_of, trace_of_round
+from application.repairs.said import MOST_LINES, Found, Repairs, runs_of
 from application.trace_context import w3c_trace_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -98,8 +99,15 @@ def test_a_caller_s_own_trace_id_stays_as_it_is_in_the_line_and_an_exemplar_has_
 
     assert [line["traceId"] for line in lines()] == ["ticket-17"]
     assert counted.calls[0][-1] == w3c_trace_id("ticket-17")
-    assert trace_of_round("", "schedule/restore/1") == w3c_trace_id("schedule/restore/1")
-    assert trace_of_round("ticket-17", "x") == "ticket-17"
+
+
+def test_a_round_of_the_clock_has_the_trace_that_its_events_have(counted: Counted, lines: Any) -> None:
+    context = CommandContext(actor="schedule", command_id="schedule/restore/1", correlation_id="schedule/restore/1")
+    Repairs(counted).of_round(STALE_RUN, context, Found(run_id="r"))
+
+    (line,) = lines()
+    assert (line["commandId"], line["traceId"]) == ("schedule/restore/1", w3c_trace_id("schedule/restore/1"))
+    assert counted.calls[0][-1] == w3c_trace_id("schedule/restore/1")
 
 
 def test_the_kinds_are_all_there_are_and_each_is_one() -> None:
