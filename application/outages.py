@@ -27,6 +27,8 @@ MAX_USERS = 1000
 """Of a model, whose failures are known; those who failed longest ago are forgotten."""
 EXCUSED_FOR_S = 24 * 3600.0
 """After so long an outage tries are counted again, so that nothing waits for ever."""
+Over = Callable[[str, int], None]
+"""Is told of the end of an outage: what was down, and for how many seconds."""
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,10 @@ def is_model(name: str) -> bool:
     return name.startswith(_MODEL)
 
 
+def _say(name: str, seconds: int) -> None:
+    log.warning("%s works again, after %d s", name, seconds)
+
+
 class DependencyDown(Exception):
     """It is down, and it is not this caller's turn to try. `retry_in_s`: when to ask again."""
 
@@ -51,8 +57,8 @@ class DependencyDown(Exception):
 
 
 class _Dependency:
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
-        self.name, self._clock = name, clock
+    def __init__(self, name: str, clock: Callable[[], float], over: Over) -> None:
+        self.name, self._clock, self._over = name, clock, over
         self.breaker = CircuitBreaker(threshold=THRESHOLDS.get(name, MODEL_THRESHOLD), pause_s=PAUSE_S, clock=clock)
         self.down_since: float | None = None
         self.quiet = False
@@ -65,18 +71,18 @@ class _Dependency:
         self.breaker.failed()
         if self.down_since is None and self.breaker.state != "closed":
             self.down_since, self.quiet = self._clock(), quiet
-            log.log(logging.INFO if quiet else logging.ERROR, "%s is down, what needs it waits: %s", self.name, why)
+            level = logging.INFO if quiet else logging.ERROR
+            log.log(level, "%s is down, what needs it waits: %s", self.name, why, extra={"dependency": self.name})
 
     def worked(self) -> None:
         self.breaker.succeeded()
         if self.down_since is not None:
-            log.log(
-                logging.INFO if self.quiet else logging.WARNING,
-                "%s works again, after %.0f s",
-                self.name,
-                self._clock() - self.down_since,
-            )
+            down_s = round(self._clock() - self.down_since)
             self.down_since = None
+            if self.quiet:
+                log.info("%s works again, after %d s", self.name, down_s)  # its end for everybody is said already
+            else:
+                self._over(self.name, down_s)
 
     def permit(self) -> None:
         """Raises DependencyDown."""
@@ -93,10 +99,10 @@ class _Dependency:
 class Outages:
     """The dependencies of one process, by name; for one event loop. `models`: what runs report of theirs."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, over: Over | None = None) -> None:
+        self._clock, self._over = clock, over or _say
         self._known: dict[str, _Dependency] = {}
-        self.models = ModelOutages(clock)
+        self.models = ModelOutages(clock, self._over)
 
     def attempt(self, *names: str) -> None:
         """Return if a try that needs these may begin. Raises DependencyDown."""
@@ -109,7 +115,7 @@ class Outages:
         """A try has shown that it is down. Whether the try is excused."""
         dependency = self._known.get(name)
         if dependency is None:
-            dependency = self._known[name] = _Dependency(name, self._clock)
+            dependency = self._known[name] = _Dependency(name, self._clock, self._over)
         dependency.failed(why)
         return dependency.excuses
 
@@ -145,8 +151,8 @@ class ModelOutages:
     user's runs hold up that user's runs alone, and excuse them alone, up to those of several users together. Who waits
     tries again at a pace of their own: nobody's tries take another user's turn."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], over: Over | None = None) -> None:
+        self._clock, self._over = clock, over or _say
         self._models: dict[str, _Model] = {}
 
     def attempt(self, name: str, user: str) -> None:
@@ -160,7 +166,7 @@ class ModelOutages:
             model.users[user].permit()
 
     def failed(self, name: str, user: str, why: str) -> None:
-        model = self._models.setdefault(name, _Model(everybody=_Dependency(name, self._clock)))
+        model = self._models.setdefault(name, _Model(everybody=_Dependency(name, self._clock, self._over)))
         own = self._own(model, user)
         model.failures[user] = min(model.failures.get(user, 0) + 1, MOST_OF_ONE_USER)
         if sum(model.failures.values()) >= MODEL_THRESHOLD:
@@ -202,7 +208,8 @@ class ModelOutages:
 
     def _own(self, model: _Model, user: str) -> _Dependency:
         """The one that is known of this user, or a new one."""
-        own = model.users.pop(user, None) or _Dependency(f"{model.everybody.name} (for one user)", self._clock)
+        name = f"{model.everybody.name} (for one user)"
+        own = model.users.pop(user, None) or _Dependency(name, self._clock, self._over)
         model.users[user] = own
         while len(model.users) > MAX_USERS:
             forgotten = next(iter(model.users))

@@ -22,6 +22,8 @@ from application.ports.executor import ExecutorError
 from application.ports.object_store import ObjectStoreUnavailable
 from application.ports.telemetry import NO_MEASUREMENTS, NO_SPANS
 from application.ports.worker_runtime import ContainerGone, RuntimeUnavailable, StartFailed
+from application.repairs.kinds import STALE_EFFECT
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from domain.errors import DomainError, Fenced, NotFound
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,9 @@ class EffectWorker:
         outages: Outages | None = None,
         check_store: Callable[[], Awaitable[object]] | None = None,
         observed: ObservedEffects | None = None,
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
         self._observed = observed or ObservedEffects(NO_SPANS, NO_MEASUREMENTS)
         self._outages, self._check_store = outages or Outages(), check_store
         self._ledger, self._handlers, self._owner = ledger, handlers, owner
@@ -76,11 +80,13 @@ class EffectWorker:
             self._loop.start(self._perform_guarded(lease), lease.effect.slot, name=lease.effect.effect_id)
         if taken_over := [lease for lease in leases if lease.taken_from]:
             first = taken_over[0]
+            command_id = f"takeover/{first.effect.effect_id}/{first.generation}"
+            self._repairs.made(STALE_EFFECT, *map(_found, taken_over), command_id=command_id)
             await self._takeover_log.record(
                 "effects",
                 [lease.effect.effect_id for lease in taken_over],
                 actor=f"effect-worker/{self._owner}",
-                command_id=f"takeover/{first.effect.effect_id}/{first.generation}",
+                command_id=command_id,
             )
         return Counter(lease.effect.slot for lease in leases)
 
@@ -172,3 +178,14 @@ class EffectWorker:
         await self._given_up(effect, error)
         await self._ledger.settle(lease, "dead", error=error)
         return "dead"
+
+
+def _found(lease: EffectLease) -> Found:
+    effect = lease.effect
+    return Found(
+        effect_id=effect.effect_id,
+        session_id=effect.params.get("sessionId", ""),
+        run_id=effect.params.get("runId", ""),
+        trace_id=effect.trace_id,
+        about={"takenFrom": lease.taken_from, "leaseGeneration": lease.generation},
+    )

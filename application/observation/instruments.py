@@ -133,6 +133,11 @@ STREAM_DELAY_SECONDS = Instrument(
     help="Seconds from the record of an event to its hand-over to the live streams of this process; once per batch.",
     buckets=SHORT,
 )
+REPAIRS = Instrument(
+    name="repairs",
+    help="What was found wrong, or left behind, and put right without anybody's help, by kind.",
+    labels=("kind",),
+)
 TELEMETRY_EXPORTED = Instrument(
     name="telemetry_exported", help="Spans, metrics and log lines that a collector has taken.", labels=("signal",)
 )
@@ -160,6 +165,7 @@ INSTRUMENTS: Final = (
     EFFECT_ATTEMPTS,
     EFFECT_SECONDS,
     STREAM_DELAY_SECONDS,
+    REPAIRS,
     TELEMETRY_EXPORTED,
     TELEMETRY_DROPPED,
 )

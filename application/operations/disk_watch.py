@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from application.command_context import CommandContext
 from application.ports.worker_runtime import OversizedContainer, RuntimeDown, RuntimeUnavailable, WorkerRuntime
+from application.repairs.kinds import FULL_DISK
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.commands import Runs
 from application.sessions.commands import Sessions
 from domain.errors import DomainError
@@ -24,7 +26,16 @@ log = logging.getLogger(__name__)
 class DiskWatch:
     """May run in several processes at once: what is decided already is not decided again."""
 
-    def __init__(self, *, sessions: Sessions, runs: Runs, runtime: WorkerRuntime, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Sessions,
+        runs: Runs,
+        runtime: WorkerRuntime,
+        new_id: Callable[[], str],
+        repairs: Repairs = UNCOUNTED,
+    ) -> None:
+        self._repairs = repairs
         self._sessions, self._runs, self._runtime, self._new_id = sessions, runs, runtime, new_id
 
     async def run(self) -> None:
@@ -57,10 +68,15 @@ class DiskWatch:
             limit_bytes=found.limit_bytes,
             sync_id=f"disk-{self._new_id()}",
         )
-        worker = (await self._sessions.handle(found.session_id, command, context)).state
+        handled = await self._sessions.handle(found.session_id, command, context)
+        worker = handled.state
         if worker.disk_stop:
             for run_id in worker.attached_runs:
                 await self._runs.handle(run_id, AbortRun(error=_error(found)), context)
+        if handled.events:
+            about = {"usedBytes": found.used_bytes, "limitBytes": found.limit_bytes, "runIds": worker.attached_runs}
+            limited = Found(session_id=found.session_id, about=about)
+            self._repairs.of_round(FULL_DISK, context, limited)
 
 
 def _error(found: OversizedContainer) -> RunError:

@@ -1,6 +1,7 @@
 """Orphans: containers of this installation that no session names as its current one. Which are removed, which kept."""
 
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 import msgspec
@@ -10,6 +11,8 @@ from application.aggregates.stream_pages import events_of
 from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.worker_runtime import ContainerSpec, OwnContainer, RuntimeUnavailable, WorkerRuntime
+from application.repairs.kinds import ORPHAN_CONTAINER
+from application.repairs.said import MOST_LINES, UNCOUNTED, Found, Repairs
 from application.sessions.commands import Sessions
 from domain.event import Event
 from domain.identifiers import session_stream
@@ -43,41 +46,59 @@ class CleanOrphans:
         runtime: WorkerRuntime,
         clock: Clock,
         youngest: timedelta = YOUNGEST,
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
+        self._told: frozenset[str] = frozenset()
         self._sessions, self._store, self._runtime = sessions, store, runtime
         self._clock, self._youngest = clock, youngest
 
     async def clean(self, limit: int, context: CommandContext) -> OrphanCounts:
         """Look at every container of this installation; remove at most `limit` orphans. Raises RuntimeUnavailable."""
-        removed = kept = failed = 0
+        removed, kept, failed = list[Found](), list[OwnContainer](), 0
         found: list[str] = []
         born_before = self._clock() - self._youngest
-        for container in await self._runtime.own_containers():
-            if container.created_at > born_before or removed + failed == limit:
-                continue
-            # Read after the listing: a container that was recorded meanwhile is seen as what it is.
-            state = (await self._sessions.load(container.session_id)).state
-            if is_current(state, container):
-                continue
-            found.append(container.container_id)
-            reason = await self._harmless(state, container)
-            if not reason:
-                kept += 1
-                log.warning(
-                    "container %s is of generation %d of session %s, which no longer is its current one, and may hold "
-                    "work that is not synced: it is kept until a person has looked at it",
-                    container.container_id,
-                    container.generation,
-                    container.session_id,
-                )
-                continue
-            try:
-                await self._remove(state, container, reason, context)
-                removed += 1
-            except RuntimeUnavailable as error:
-                failed += 1
-                log.warning("orphan %s could not be removed: %s", container.container_id, error)
-        return OrphanCounts(found=len(found), removed=removed, kept=kept, failed=failed, container_ids=tuple(found))
+        try:
+            for container in await self._runtime.own_containers():
+                if container.created_at > born_before or len(removed) + failed == limit:
+                    continue
+                # Read after the listing: a container that was recorded meanwhile is seen as what it is.
+                state = (await self._sessions.load(container.session_id)).state
+                if is_current(state, container):
+                    continue
+                found.append(container.container_id)
+                reason = await self._harmless(state, container)
+                if not reason:
+                    kept.append(container)
+                    continue
+                try:
+                    await self._remove(state, container, reason, context)
+                    removed.append(_removed(container, reason))
+                except RuntimeUnavailable as error:
+                    failed += 1
+                    log.warning("orphan %s could not be removed: %s", container.container_id, error)
+        finally:
+            self._repairs.of_round(ORPHAN_CONTAINER, context, *removed)
+        self._tell_of_kept(kept)
+        return OrphanCounts(
+            found=len(found), removed=len(removed), kept=len(kept), failed=failed, container_ids=tuple(found)
+        )
+
+    def _tell_of_kept(self, kept: Sequence[OwnContainer]) -> None:
+        """Of those that were not there in the round before."""
+        news = [each for each in kept if each.container_id not in self._told]
+        self._told = frozenset(each.container_id for each in kept)
+        for each in news[:MOST_LINES]:
+            log.warning(
+                "container %s is of generation %d of session %s, which no longer is its current one, and may hold "
+                "work that is not synced: it is kept until a person has looked at it",
+                each.container_id,
+                each.generation,
+                each.session_id,
+                extra={"containerId": each.container_id, "sessionId": each.session_id},
+            )
+        if len(news) > MOST_LINES:
+            log.warning("and %d more containers are kept until a person has looked at them", len(news) - MOST_LINES)
 
     async def _harmless(self, state: SessionWorker | None, container: OwnContainer) -> str:
         if container.status == "created":
@@ -92,13 +113,17 @@ class CleanOrphans:
     ) -> None:
         spec = ContainerSpec(session_id=container.session_id, generation=container.generation, token="")
         await self._runtime.remove(spec, container.container_id)
-        log.info("orphan %s of session %s was removed: %s", container.container_id, container.session_id, reason)
         if state is not None:
             command = RecordOrphanRemoved(
                 of_generation=container.generation, container_id=container.container_id, detail=reason
             )
             step = context.caused_by(context.command_id, f"orphan/{container.container_id}")
             await self._sessions.handle(container.session_id, command, step)
+
+
+def _removed(container: OwnContainer, reason: str) -> Found:
+    about = {"generation": container.generation, "reason": reason}
+    return Found(session_id=container.session_id, container_id=container.container_id, about=about)
 
 
 def is_current(state: SessionWorker | None, container: OwnContainer) -> bool:

@@ -5,6 +5,8 @@ from application.command_context import CommandContext
 from application.ports.event_store import EventStore
 from application.ports.operations import ReconcileCounts
 from application.ports.run_queue import EXTERNAL_RUN_ATTEMPTS, LostRun, RunQueue, external_run_key
+from application.repairs.kinds import LOST_QUEUE_PLACE, LOST_QUEUE_ROW
+from application.repairs.said import UNCOUNTED, Repairs, runs_of
 from application.runs.commands import Runs
 from domain.identifiers import run_stream
 from domain.operations.events import ReconcileFinished
@@ -19,7 +21,16 @@ class ReconcileRunQueue:
     the run worker that claims it resumes the run where the log stands.
     """
 
-    def __init__(self, *, runs: Runs, queue: RunQueue, store: EventStore, reconcile_log: ReconcileLog) -> None:
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        queue: RunQueue,
+        store: EventStore,
+        reconcile_log: ReconcileLog,
+        repairs: Repairs = UNCOUNTED,
+    ) -> None:
+        self._repairs = repairs
         self._runs, self._queue, self._store, self._reconcile_log = runs, queue, store, reconcile_log
 
     async def reconcile(self, limit: int, context: CommandContext) -> ReconcileCounts:
@@ -30,7 +41,10 @@ class ReconcileRunQueue:
             lost = await self._lost_run(run_id)
             if lost is not None and await self._queue.restore(lost):
                 restored.append(run_id)
-        restored += await self._queue.line_up_lost(limit)
+        lined_up = await self._queue.line_up_lost(limit)
+        self._repairs.of_round(LOST_QUEUE_ROW, context, *runs_of(restored))
+        self._repairs.of_round(LOST_QUEUE_PLACE, context, *runs_of(lined_up))
+        restored += lined_up
         finished = ReconcileFinished(
             what="runs", examined=len(restored), acted=len(restored), subjects=first_subjects(restored)
         )

@@ -13,6 +13,8 @@ from application.operations.queue_reconciliation import ReconcileRunQueue
 from application.ports.effect_ledger import EffectLedger
 from application.ports.housekeeping import HousekeepingCandidates
 from application.ports.operations import ExpiredQuestions, OverdueExternalRuns, ReconcileCounts, StaleRuns
+from application.repairs.kinds import EXPIRED_QUESTION, OUTSIDE_RUN, STALE_EFFECT, STALE_SYNC
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.commands import RunCommands
 from application.runs.limits import RunLimits
 from application.sessions.commands import SessionCommands
@@ -46,7 +48,9 @@ class Reconcilers:
         reconcile_log: ReconcileLog,
         clock: Clock,
         stale_sync_after: timedelta,
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
         self._sessions, self._runs = sessions, runs
         self._stale_runs, self._queue_reconciliation = stale_runs, queue_reconciliation
         self._candidates, self._questions, self._orphans = candidates, questions, orphans
@@ -84,15 +88,18 @@ class Reconcilers:
     async def compensate_syncs(self, context: CommandContext) -> ReconcileCounts:
         """Request a sync of running session workers whose last successful one is older than `stale_sync_after`."""
         failed: list[str] = []
+        asked: list[Found] = []
         synced_before = self._clock() - self._stale_sync_after
         found = await self._candidates.unsynced_workers(synced_before=synced_before, limit=BATCH)
         for session_id in found:
             try:
                 item = context.caused_by(context.command_id, f"{context.command_id}/{session_id}")
                 await self._sessions.sync(session_id, item, wait_s=0, reason="compensation")
+                asked.append(Found(session_id=session_id))
             except DomainError as error:
                 failed.append(session_id)
-                log.info("session %s was not synced again: %s", session_id, error)
+                log.info("session %s was not synced again: %s", session_id, error, extra={"sessionId": session_id})
+        self._repairs.of_round(STALE_SYNC, context, *asked)
         return await self._finished("syncs", found, failed, context)
 
     async def clean_orphans(self, context: CommandContext, *, only_news: bool = False) -> ReconcileCounts:
@@ -117,6 +124,7 @@ class Reconcilers:
         """Free the effects whose lease has run out. Effect workers also claim these by themselves, as they have
         room."""
         found = await self._effects.free_stale()
+        self._repairs.of_round(STALE_EFFECT, context, *(Found(effect_id=effect_id) for effect_id in found))
         return await self._finished("effects", [*found], [], context)
 
     async def restore_runs(self, context: CommandContext) -> ReconcileCounts:
@@ -132,20 +140,26 @@ class Reconcilers:
         """Expire open questions whose time is over."""
         now = self._clock()
         failed: list[str] = []
+        expired: list[Found] = []
         found = await self._questions.expired_questions(now=now, limit=BATCH)
         for run_id, question_id in found:
             item = context.caused_by(context.command_id, f"{context.command_id}/{run_id}/{question_id}")
             try:
-                await self._runs.expire_question(run_id, question_id, now, item)
+                if (await self._runs.expire_question(run_id, question_id, now, item)).events:
+                    expired.append(Found(run_id=run_id, about={"questionId": question_id}))
             except DomainError as error:
                 failed.append(run_id)
-                log.info("question %s of run %s did not expire: %s", question_id, run_id, error)
+                log.info(
+                    "question %s of run %s did not expire: %s", question_id, run_id, error, extra={"runId": run_id}
+                )
+        self._repairs.of_round(EXPIRED_QUESTION, context, *expired)
         return await self._finished("questions", [run_id for run_id, _ in found], failed, context)
 
     async def end_overdue_runs(self, context: CommandContext) -> ReconcileCounts:
         """End external runs of which nothing was reported for too long, or that go on for too long."""
         now, limits = self._clock(), self._external_run_limits
         failed: list[str] = []
+        ended: list[Found] = []
         found = await self._external_runs.overdue_external_runs(
             bound_before=now - limits.run if limits.run else None,
             silent_before=now - limits.silence if limits.silence else None,
@@ -154,10 +168,12 @@ class Reconcilers:
         for run_id in found:
             try:
                 item = context.caused_by(context.command_id, f"{context.command_id}/{run_id}/overdue")
-                await self._runs.end_overdue(run_id, now, limits, item)
+                if (await self._runs.end_overdue(run_id, now, limits, item)).events:
+                    ended.append(Found(run_id=run_id))
             except DomainError as error:
                 failed.append(run_id)
-                log.info("external run %s was not ended: %s", run_id, error)
+                log.info("external run %s was not ended: %s", run_id, error, extra={"runId": run_id})
+        self._repairs.of_round(OUTSIDE_RUN, context, *ended)
         return await self._finished("runs", found, failed, context)
 
     async def _finished(

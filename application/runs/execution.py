@@ -14,7 +14,7 @@ from application.runs.models import await_model
 from application.runs.start import StartRun
 from domain.errors import Fenced, NotFound
 from domain.run.commands import RecordLeaseLost
-from domain.run.state import Active, Finishing, Queued, Run
+from domain.run.state import Active, Finished, Finishing, Queued, Run
 from domain.session.commands import DetachRun
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,16 @@ async def _execute(execution: ExecutionContext) -> Run:
             case _:
                 if not end.detached:
                     await _detach(execution, run.session_id)
+                _say_end(execution.run_id, run)
                 return run
+
+
+def _say_end(run_id: str, run: Run) -> None:
+    """Without the message of an error, which may be what an agent wrote."""
+    if isinstance(run.stage, Finished):
+        error = run.stage.error
+        about = {"outcome": run.stage.outcome} | ({"errorClass": error.error_class} if error else {})
+        log.info("run %s has ended: %s", run_id, run.stage.outcome, extra={"sessionId": run.session_id, **about})
 
 
 async def _detach(execution: ExecutionContext, session_id: str) -> None:

@@ -12,6 +12,8 @@ from application.ports.effect_handler import EffectObsolete
 from application.ports.executor import ExecutorError
 from application.ports.run_queue import ParkedRun, ParkedRuns
 from application.ports.worker_runtime import RuntimeUnavailable
+from application.repairs.kinds import PARKED_RUN
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.commands import Runs
 from application.sessions.session_workers import SessionWorkers
 from domain.run.state import Active
@@ -24,7 +26,10 @@ LOOK_TIMEOUT_S = 10.0
 class LookAtParkedRuns:
     """`run` goes on until it is cancelled. A look changes nothing but that a run may be claimed again."""
 
-    def __init__(self, *, parked: ParkedRuns, runs: Runs, workers: SessionWorkers) -> None:
+    def __init__(
+        self, *, parked: ParkedRuns, runs: Runs, workers: SessionWorkers, repairs: Repairs = UNCOUNTED
+    ) -> None:
+        self._repairs = repairs
         self._parked, self._runs, self._workers = parked, runs, workers
         self._loop = ClaimLoop[Literal["look"], None](
             "looks", claim=self._claim, wait_for_work=parked.wait_for_look, slots={"look": LOOKS_AT_ONCE}
@@ -46,6 +51,10 @@ class LookAtParkedRuns:
                     waits = await self.waits(parked)
                 if not waits:
                     await self._parked.wake(parked)
+                    waited = {"waitsFor": parked.waits_for, "leaseGeneration": parked.lease_generation}
+                    self._repairs.made(
+                        PARKED_RUN, Found(run_id=parked.run_id, session_id=parked.session_id, about=waited)
+                    )
             except TimeoutError:
                 log.info("run %s: its executor did not answer in time while it waits", parked.run_id)
             except Exception:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
@@ -14,6 +14,8 @@ from application.outages import DependencyDown
 from application.ports.operations import Takeover
 from application.ports.run_queue import DrainCounts, RunLease, RunQueue
 from application.ports.telemetry import NO_SPANS, Spans
+from application.repairs.kinds import STALE_RUN
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.runs.execution import RunExecutions
 from domain.run.state import Finished, Queued, Run
 
@@ -38,7 +40,9 @@ class RunWorker:
         retry_delay: timedelta,
         concurrency: int,
         spans: Spans = NO_SPANS,
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
         self._spans = spans
         self._queue, self._executions, self._owner = queue, executions, owner
         self._takeover_log = takeover_log
@@ -91,6 +95,7 @@ class RunWorker:
         """Claim at most `limit` runs whose lease has run out, beyond the limit of concurrent runs, resume them where
         the log stands, and wait up to `wait_s` seconds for their ends. Those still under way then go on."""
         leases = await self._queue.claim(owner=self._owner, limit=limit, lease=self._lease, only_stale=True)
+        self._say_taken_over(leases, command_id="")
         tasks = [self._start(lease, self._lease, self._retry_delay) for lease in leases]
         if tasks:
             await asyncio.wait(tasks, timeout=wait_s)
@@ -104,13 +109,26 @@ class RunWorker:
         for lease in leases:
             self._start(lease, self._lease, self._retry_delay)
         if taken_over := [lease for lease in leases if lease.taken_from]:
+            command_id = f"takeover/{taken_over[0].run_id}/{taken_over[0].generation}"
+            self._say_taken_over(taken_over, command_id=command_id)
             await self._takeover_log.record(
                 "runs",
                 [lease.run_id for lease in taken_over],
                 actor=f"run-worker/{self._owner}",
-                command_id=f"takeover/{taken_over[0].run_id}/{taken_over[0].generation}",
+                command_id=command_id,
             )
         return Counter(_slot(lease) for lease in leases)
+
+    def _say_taken_over(self, leases: Sequence[RunLease], *, command_id: str) -> None:
+        found = [
+            Found(
+                run_id=lease.run_id,
+                trace_id=lease.trace_id,
+                about={"takenFrom": lease.taken_from, "leaseGeneration": lease.generation},
+            )
+            for lease in leases
+        ]
+        self._repairs.made(STALE_RUN, *found, command_id=command_id)
 
     def _start(
         self, lease: RunLease, duration: timedelta, retry_delay: timedelta, *, parks: bool = True

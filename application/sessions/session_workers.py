@@ -16,6 +16,8 @@ from application.ports.worker_runtime import (
     RuntimeUnavailable,
     WorkerRuntime,
 )
+from application.repairs.kinds import CONTAINER_LOST, EXECUTOR_DIED, Repair
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.sessions.commands import Sessions
 from domain.errors import Fenced
 from domain.identifiers import worker_token
@@ -54,8 +56,15 @@ class SessionWorkers:
     step, for what is recorded on the way."""
 
     def __init__(
-        self, *, sessions: Sessions, runtime: WorkerRuntime, directory: ExecutorDirectory, secret: bytes
+        self,
+        *,
+        sessions: Sessions,
+        runtime: WorkerRuntime,
+        directory: ExecutorDirectory,
+        secret: bytes,
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
         self.sessions, self.runtime = sessions, runtime
         self._directory, self._secret = directory, secret
 
@@ -113,7 +122,7 @@ class SessionWorkers:
                 generation=worker.state.generation,
                 detail=f"{container.runtime} has no container {container.container_id} any more",
             )
-            await self._record(worker, command, context("lost"))
+            await self._record(worker, command, context("lost"), CONTAINER_LOST)
         return info
 
     async def start(
@@ -170,20 +179,25 @@ class SessionWorkers:
         command = RecordContainerStarted(
             generation=worker.state.generation, boot=boot, purpose="revival", exit_log=died.exit_log[-LOG_LIMIT:]
         )
-        return await self._record(worker, command, context(f"revived/{boot.boot_id}"))
+        return await self._record(worker, command, context(f"revived/{boot.boot_id}"), EXECUTOR_DIED)
 
     async def boot_of(self, worker: LoadedWorker, url: str) -> Boot:
         """The executor that answers at `url`."""
         executor = self._directory.executor(session_id=worker.session_id, generation=worker.state.generation, url=url)
         return Boot(boot_id=(await executor.health()).boot_id, url=url)
 
-    async def _record(self, worker: LoadedWorker, command: SessionCommand, context: CommandContext) -> LoadedWorker:
+    async def _record(
+        self, worker: LoadedWorker, command: SessionCommand, context: CommandContext, repair: Repair
+    ) -> LoadedWorker:
         """The worker after `command`. Fenced by the session becomes EffectObsolete: whoever executes a run would take
         Fenced for the loss of the run's own lease."""
         try:
             handled = await self.sessions.handle(worker.session_id, command, context)
         except Fenced as error:
             raise EffectObsolete(str(error)) from error
+        if handled.events:
+            found = Found(session_id=worker.session_id, container_id=worker.container_id)
+            self._repairs.of_round(repair, context, found)
         return LoadedWorker(session_id=worker.session_id, state=handled.state, seq=handled.seq)
 
 

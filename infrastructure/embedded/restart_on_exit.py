@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
+from application.repairs.kinds import EMBEDDED_SERVER
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from infrastructure.embedded.errors import EmbeddedServerError
 
 log = logging.getLogger(__name__)
@@ -30,9 +32,9 @@ class EmbeddedServer(Protocol):
 
 
 @asynccontextmanager
-async def restart_on_exit(server: EmbeddedServer) -> AsyncIterator[None]:
+async def restart_on_exit(server: EmbeddedServer, repairs: Repairs = UNCOUNTED) -> AsyncIterator[None]:
     """Inside, the server is restarted whenever it has ended. Leave before stopping it."""
-    watching = asyncio.create_task(_restart_whenever_ended(server), name=f"restart {server.title}")
+    watching = asyncio.create_task(_restart_whenever_ended(server, repairs), name=f"restart {server.title}")
     try:
         yield
     finally:
@@ -41,7 +43,7 @@ async def restart_on_exit(server: EmbeddedServer) -> AsyncIterator[None]:
             await watching
 
 
-async def _restart_whenever_ended(server: EmbeddedServer) -> None:
+async def _restart_whenever_ended(server: EmbeddedServer, repairs: Repairs) -> None:
     failures = 0
     while True:
         await asyncio.sleep(_pause(failures))
@@ -61,7 +63,7 @@ async def _restart_whenever_ended(server: EmbeddedServer) -> None:
                 "the embedded %s could not be started again, next try in %g s", server.title, _pause(failures)
             )
         else:
-            log.warning("the embedded %s runs again", server.title)
+            repairs.made(EMBEDDED_SERVER, Found(about={"server": server.title}))
 
 
 def _pause(failures: int) -> float:

@@ -20,6 +20,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from application.repairs.kinds import EGRESS_RULES, ORPHAN_RULES
+from application.repairs.said import UNCOUNTED, Found, Repairs
+
 Policy = Literal["open", "internet", "none"]
 
 PRIVATE: Final = (
@@ -151,7 +154,9 @@ class HostFirewall:
         more_urls: Callable[[], str] = str,
         host_gateway: Callable[[], str] = str,
         environment: Mapping[str, str],
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
         self.policy, self.bridge = policy, bridge_of(installation)
         self._chain = chain_of(installation)
         self._urls, self._more_urls, self._host_gateway = tuple(urls), more_urls, host_gateway
@@ -191,10 +196,12 @@ class HostFirewall:
                     f"the containers' bridge {self.bridge} is not on this machine (rootless, in another VM?)",
                 )
             try:
-                self._apply()
+                were_gone = self._apply()
             except _Refused as error:
                 raise EgressNotEnforceable(self.policy, str(error)) from error
             self._seen_at = time.monotonic()
+        if were_gone and not anew:
+            self._repairs.made(EGRESS_RULES, Found(about={"bridge": self.bridge}))
 
     def remove(self) -> None:
         """Take all of it away; no error if there is nothing."""
@@ -203,10 +210,13 @@ class HostFirewall:
             _remove(binary, self.bridge, self._chain)
         self._seen_at = float("-inf")
 
-    def _apply(self) -> None:
+    def _apply(self) -> bool:
+        """Whether a chain was empty, or none was entered."""
         binary = self._binary()
         wanted = self._wanted(binary)
-        if any(_rules_of(binary, chain) != rules for chain, rules in wanted.items()):
+        found = {chain: _rules_of(binary, chain) for chain in wanted}
+        were_gone = not all(found.values())
+        if found != wanted:
             lines = ["*filter", *(f":{chain} - [0:0]" for chain in wanted)]
             lines += [f"-A {chain} {rule}" for chain, rules in wanted.items() for rule in rules]
             _run([f"{binary}-restore", "--noflush", "-w", str(_LOCK_S)], "\n".join([*lines, "COMMIT", ""]))
@@ -214,7 +224,10 @@ class HostFirewall:
             jump = [hook, "-i", self.bridge, "-j", f"{self._chain}{end}"]
             if not _holds(binary, "-C", *jump):
                 _run([binary, "-w", str(_LOCK_S), "-I", hook, "1", *jump[1:]])
-        _remove_orphans(binary)
+                were_gone = True
+        removed = [Found(about={"bridge": bridge}) for bridge in _remove_orphans(binary)]
+        self._repairs.made(ORPHAN_RULES, *removed)
+        return were_gone
 
     def _wanted(self, binary: str) -> dict[str, list[str]]:
         gateway = self._host_gateway()
@@ -275,13 +288,16 @@ def _rules_of(binary: str, chain: str) -> list[str]:
     return [line.removeprefix(f"-A {chain} ") for line in shown.splitlines() if line.startswith(f"-A {chain} ")]
 
 
-def _remove_orphans(binary: str) -> None:
-    """The rules of installations whose bridge is gone."""
+def _remove_orphans(binary: str) -> list[str]:
+    """The rules of installations whose bridge is gone; the bridges' names."""
+    removed = []
     for rule in _rules_of(binary, "DOCKER-USER"):
         words = rule.split()
         is_ours = words[:1] == ["-i"] and words[2:3] == ["-j"] and words[3].startswith("FLEETLOG-")
         if is_ours and not Path("/sys/class/net", words[1]).exists():
             _remove(binary, words[1], words[3])
+            removed.append(words[1])
+    return removed
 
 
 def _remove(binary: str, bridge: str, chain: str) -> None:

@@ -27,7 +27,7 @@ from interfaces.bootstrap.operations import schedule
 
 def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]]:
     """The tasks by name; each runs until it is cancelled."""
-    settings = plane.backing.settings
+    settings, repairs = plane.backing.settings, plane.telemetry.repairs
     process_managers = ProcessManagerRunner(
         dsn=plane.backing.dsn,
         store=plane.store,
@@ -61,6 +61,7 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
         outages=plane.outages,
         check_store=ObjectStoreReadiness(plane.objects, plane.object_threads).check,
         observed=ObservedEffects(plane.telemetry.spans, plane.telemetry.measurements),
+        repairs=repairs,
     )
     observation = LogObservation(
         dsn=plane.backing.dsn,
@@ -74,12 +75,16 @@ def background_tasks(plane: ControlPlane) -> dict[str, Coroutine[Any, Any, None]
     )
     exports = plane.telemetry.exports
     logs = exports.logs if exports is not None else None
-    disk_watch = DiskWatch(sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id)
+    disk_watch = DiskWatch(
+        sessions=plane.sessions, runs=plane.runs, runtime=plane.runtime, new_id=new_id, repairs=repairs
+    )
     return {
         "process managers": process_managers.run(),
         "effects": effects.run(),
         "runs": plane.run_worker.run(),
-        "parked runs": LookAtParkedRuns(parked=plane.parked_runs, runs=plane.runs, workers=plane.session_workers).run(),
+        "parked runs": LookAtParkedRuns(
+            parked=plane.parked_runs, runs=plane.runs, workers=plane.session_workers, repairs=repairs
+        ).run(),
         "projections": plane.reads.projector.run(),
         "observation": observation.run(),
         "event index": EventIndexer(plane.backing.dsn, plane.listener.position, plane.continuity).run(),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from application.repairs.said import Repairs
 from infrastructure.embedded.folder_flush import FolderFlush
 from infrastructure.embedded.free_disk import check_free_disk
 from infrastructure.embedded.home_lock import HomeLock, prepare_home
@@ -40,7 +41,7 @@ class BackingServices:
 
 
 @asynccontextmanager
-async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices]:
+async def embedded_services(settings: Settings, repairs: Repairs) -> AsyncIterator[BackingServices]:
     """For `fleetlog up`: starts or adopts the servers that are not configured, and stops them at the end. Holds the
     home's lock.
 
@@ -51,9 +52,9 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
             home = prepare_home(settings.home)
             check_free_disk(home)
             stack.enter_context(HomeLock(home))
-            dsn = settings.database_url or await _start_postgres(settings, stack)
+            dsn = settings.database_url or await _start_postgres(settings, stack, repairs)
             if settings.embedded_object_store:
-                object_store, flush = await _start_object_store(settings, stack)
+                object_store, flush = await _start_object_store(settings, stack, repairs)
             else:
                 flush = None
                 object_store = await asyncio.to_thread(configured_object_store, settings)
@@ -73,15 +74,15 @@ async def embedded_services(settings: Settings) -> AsyncIterator[BackingServices
         yield backing
 
 
-async def _start_postgres(settings: Settings, stack: AsyncExitStack) -> str:
+async def _start_postgres(settings: Settings, stack: AsyncExitStack, repairs: Repairs) -> str:
     postgres = EmbeddedPostgres(settings.home)
     dsn = await stack.enter_async_context(postgres)
-    await stack.enter_async_context(restart_on_exit(postgres))
+    await stack.enter_async_context(restart_on_exit(postgres, repairs))
     return dsn
 
 
 async def _start_object_store(
-    settings: Settings, stack: AsyncExitStack
+    settings: Settings, stack: AsyncExitStack, repairs: Repairs
 ) -> tuple[S3Location, Callable[[], Awaitable[None]]]:
     """The store, and what makes its content durable."""
     if settings.worker_runtime == "docker":
@@ -89,7 +90,7 @@ async def _start_object_store(
         await asyncio.to_thread(address_for_containers, os.environ, settings.worker_network)
     server = EmbeddedObjectStore(settings.home, bucket=settings.bucket)
     location = (await stack.enter_async_context(server)).location
-    await stack.enter_async_context(restart_on_exit(server))
+    await stack.enter_async_context(restart_on_exit(server, repairs))
     flush = FolderFlush(server.folder)
     stack.callback(flush.close)
     return location, flush.flush

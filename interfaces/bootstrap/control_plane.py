@@ -22,6 +22,7 @@ from application.ports.providers import Providers
 from application.ports.worker_processes import WorkerProcesses
 from application.ports.worker_runtime import OwnedWorkerRuntime
 from application.process_managers.commands import ProcessManagerCommands
+from application.repairs.said import Repairs
 from application.runs.callbacks import RecordCallbacks
 from application.runs.commands import RunCommands, Runs
 from application.runs.execution import RunExecutions
@@ -155,15 +156,17 @@ async def _open(backing: BackingServices, telemetry: Telemetry, stack: AsyncExit
     session = await object_store_session(backing.object_store)
     redact = installation_redaction(backing)
     workers_store = await worker_store(backing, session, redact, stack)
-    runtime, providers = worker_runtime(backing, workers_store, redact)
+    runtime, providers = worker_runtime(backing, workers_store, redact, telemetry.repairs)
     stack.callback(runtime.close)
     directory = await stack.enter_async_context(_directory(backing, workers_store, telemetry))
-    sessions, runs = await _aggregates(dsn, store, continuity, run_quotas(settings), stack)
+    sessions, runs = await _aggregates(dsn, store, continuity, run_quotas(settings), stack, telemetry.repairs)
     session_quotas = SessionQuotas(runs=runs, traffic=PostgresSessionTraffic(pool), quotas=hourly_quotas(settings))
     storage = WorkerStorage(sessions=sessions, secret=backing.secret, clock=monotonic)
     await serve_store(workers_store, backing, session, storage, unavailable=LOG_OUT_OF_REACH, stack=stack)
     await runtime.prepare()
-    workers = SessionWorkers(sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret)
+    workers = SessionWorkers(
+        sessions=sessions, runtime=runtime, directory=directory, secret=backing.secret, repairs=telemetry.repairs
+    )
     syncs = WorkspaceSyncs(
         workers,
         first_after_s=settings.sync_progress_ms / 1000,
@@ -186,7 +189,7 @@ async def _open(backing: BackingServices, telemetry: Telemetry, stack: AsyncExit
     stack.callback(objects.close)
     object_threads = calling_threads()
     stack.callback(partial(object_threads.shutdown, wait=False, cancel_futures=True))
-    outages = Outages()
+    outages = Outages(over=telemetry.repairs.outage_over)
     run_secrets = PostgresRunSecrets(pool, backing.secret)
     conversations = ForkConversations(runs=runs, store=store, providers=providers)
     run_commands = RunCommands(
@@ -274,12 +277,18 @@ async def _open(backing: BackingServices, telemetry: Telemetry, stack: AsyncExit
             retry_delay=timedelta(milliseconds=settings.run_queue_retry_delay_ms),
             concurrency=settings.max_runs_per_process,
             spans=telemetry.spans,
+            repairs=telemetry.repairs,
         ),
     )
 
 
 async def _aggregates(
-    dsn: str, store: GroupCommitEventStore, continuity: LogContinuity, quotas: RunQuotas, stack: AsyncExitStack
+    dsn: str,
+    store: GroupCommitEventStore,
+    continuity: LogContinuity,
+    quotas: RunQuotas,
+    stack: AsyncExitStack,
+    repairs: Repairs,
 ) -> tuple[Sessions, Runs]:
     pool = await open_snapshot_pool(dsn, continuity)
     stack.push_async_callback(pool.close)
@@ -289,7 +298,9 @@ async def _aggregates(
         stream_of=session_stream,
         decide=decide_session,
         evolve=evolve_session,
-        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=SessionWorker)),
+        snapshots=await stack.enter_async_context(
+            PostgresAggregateSnapshots(pool, state_type=SessionWorker, repairs=repairs)
+        ),
     )
     runs: Runs = Aggregates(
         store=store,
@@ -297,7 +308,7 @@ async def _aggregates(
         stream_of=run_stream,
         decide=partial(decide_run, quotas=quotas),
         evolve=evolve_counting,
-        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run)),
+        snapshots=await stack.enter_async_context(PostgresAggregateSnapshots(pool, state_type=Run, repairs=repairs)),
     )
     return sessions, runs
 

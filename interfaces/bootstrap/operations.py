@@ -35,13 +35,13 @@ from interfaces.bootstrap.control_plane import ControlPlane
 
 
 def reconcilers(plane: ControlPlane) -> Reconcilers:
-    settings, reads = plane.backing.settings, plane.reads.models
+    settings, reads, repairs = plane.backing.settings, plane.reads.models, plane.telemetry.repairs
     return Reconcilers(
         sessions=plane.session_commands,
         runs=plane.run_commands,
         stale_runs=plane.run_worker,
         queue_reconciliation=ReconcileRunQueue(
-            runs=plane.runs, queue=plane.queue, store=plane.store, reconcile_log=plane.reconcile_log
+            runs=plane.runs, queue=plane.queue, store=plane.store, reconcile_log=plane.reconcile_log, repairs=repairs
         ),
         candidates=reads,
         questions=reads,
@@ -50,7 +50,9 @@ def reconcilers(plane: ControlPlane) -> Reconcilers:
             run=timedelta(milliseconds=settings.run_timeout_ms),
             silence=timedelta(milliseconds=settings.external_run_silence_timeout_ms),
         ),
-        orphans=CleanOrphans(sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now),
+        orphans=CleanOrphans(
+            sessions=plane.sessions, store=plane.store, runtime=plane.runtime, clock=now, repairs=repairs
+        ),
         effects=plane.ledger,
         collections=RequestCollections(
             sessions=plane.sessions,
@@ -61,6 +63,7 @@ def reconcilers(plane: ControlPlane) -> Reconcilers:
         reconcile_log=plane.reconcile_log,
         clock=now,
         stale_sync_after=timedelta(milliseconds=settings.stale_sync_after_ms),
+        repairs=repairs,
     )
 
 

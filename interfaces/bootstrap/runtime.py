@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from application.ports.providers import Installations
 from application.ports.worker_runtime import OwnedWorkerRuntime
+from application.repairs.said import Repairs
 from application.runs.provider_catalog import ProviderCatalog
 from infrastructure.executor.providers.descriptions import DESCRIPTIONS, credential_names
 from infrastructure.installation_redaction import InstallationRedaction
@@ -50,7 +51,7 @@ def installation_redaction(backing: BackingServices) -> InstallationRedaction:
     return redaction
 
 
-def host_firewall(backing: BackingServices, store: WorkerStore) -> HostFirewall:
+def host_firewall(backing: BackingServices, store: WorkerStore, repairs: Repairs) -> HostFirewall:
     """What limits what containers reach."""
     settings = backing.settings
     urls = [
@@ -65,11 +66,12 @@ def host_firewall(backing: BackingServices, store: WorkerStore) -> HostFirewall:
         more_urls=store.server.url if store.server is not None else str,
         host_gateway=partial(address_for_containers_now, os.environ),
         environment=os.environ,
+        repairs=repairs,
     )
 
 
 def worker_runtime(
-    backing: BackingServices, store: WorkerStore, redaction: InstallationRedaction
+    backing: BackingServices, store: WorkerStore, redaction: InstallationRedaction, repairs: Repairs
 ) -> tuple[OwnedWorkerRuntime, ProviderCatalog]:
     """The runtime and its providers. Docker is called when first needed, so that the log can be read without its
     daemon. Raises SettingsError for a credential's file that can't be read."""
@@ -86,7 +88,7 @@ def worker_runtime(
     if settings.executor_base_url is not None:
         return ExternalExecutorRuntime(settings.executor_base_url), _catalog(settings, variables)
     if settings.worker_runtime == "docker":
-        firewall = host_firewall(backing, store)
+        firewall = host_firewall(backing, store, repairs)
         docker = DockerWorkerRuntime(
             backing.installation,
             ContainerSettings(

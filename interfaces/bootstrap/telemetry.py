@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from application.pace import Pace
 from application.ports.telemetry import NO_SPANS, NoSpans
+from application.repairs.said import UNCOUNTED, Repairs
 from application.task_cancellation import cancel_and_wait
 from infrastructure.operations.measured import PrometheusMeasurements
 from interfaces.logging import JsonLines
@@ -37,6 +38,7 @@ class Telemetry:
     pace: Pace = field(default_factory=Pace)
     spans: "NoSpans | OtlpTraces" = NO_SPANS
     exports: "Exports | None" = None
+    repairs: Repairs = UNCOUNTED
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
     if its packages are missing."""
     variables, measurements, pace = read_otel_variables(environment), PrometheusMeasurements(), Pace()
     if not variables.signals:
-        yield Telemetry(measurements=measurements)
+        yield Telemetry(measurements=measurements, repairs=Repairs(measurements))
         return
     try:
         from infrastructure.operations.otlp.opening import open_exports
@@ -63,7 +65,13 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
         log_lines=JsonLines(),
     )
     try:
-        yield Telemetry(measurements=measurements, pace=pace, spans=exports.traces or NO_SPANS, exports=exports)
+        yield Telemetry(
+            measurements=measurements,
+            pace=pace,
+            spans=exports.traces or NO_SPANS,
+            exports=exports,
+            repairs=Repairs(measurements),
+        )
     finally:
         exports.close()
 

@@ -34,7 +34,7 @@ async def run_everything(settings: Settings, report_start: ReportStart, *, stop_
     """`fleetlog up`: embedded servers if none are configured, the API and the background tasks. Returns the exit code.
     At its end, agents of the `process` runtime go on by themselves or, with `stop_workers`, are ended."""
     with _observed(settings) as observed, stop_signals() as stop:
-        async with embedded_services(settings) as backing, control_plane(backing, observed) as plane:
+        async with embedded_services(settings, observed.repairs) as backing, control_plane(backing, observed) as plane:
             try:
                 async with _served(plane) as url, _working(plane, stop):
                     started(report_start, url, backing)

@@ -1,6 +1,7 @@
 """What is measured has few, known labels; and what nobody asks for costs no import."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from application.observation.instruments import INSTRUMENTS, LABELS
+from application.repairs.kinds import KINDS
 from interfaces.http.edge.metrics import RequestMetrics
 from tests.support.import_graph import REPOSITORY
 
@@ -107,3 +109,10 @@ def test_without_the_packages_the_error_says_what_to_install(tmp_path: Path) -> 
     )
 
     assert "pip install 'fleetlog[otel]'" in ran.stdout
+
+
+def test_the_page_has_each_kind_of_repair_with_what_is_said_of_it() -> None:
+    page = (REPOSITORY / "docs/how-to/observe.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \| `([^`]+)` \|$", page, re.MULTILINE)
+
+    assert shown == [(each.kind, each.message) for each in KINDS]

@@ -8,6 +8,7 @@ import pytest
 from infrastructure.runtimes.polling import wait_until
 from tests.support.fleetlog_server import FleetlogServer, new_id, not_ready
 from tests.support.private_docker import PrivateDocker, required_root
+from tests.support.repair_lines import counted, repaired
 from tests.support.session_history import checked_history, output, payloads, removed
 
 pytestmark = pytest.mark.timeout(600)
@@ -118,6 +119,9 @@ def test_while_a_daemon_is_away_runs_wait_without_burning_tries_and_ready_says_w
     assert history[-1]["data"]["outcome"] == "succeeded"
     assert "run.retry_scheduled" not in [frame["event"] for frame in history]
     assert wait_until(lambda: not_ready(server) == {}, 60)
+    line = repaired(server, "outage", dependency="docker")[-1]
+    assert (line["level"], line["message"]) == ("warning", f"docker works again, after {line['seconds']} s")
+    assert counted(server, "outage") == len(repaired(server, "outage"))
 
 
 @pytest.mark.proof

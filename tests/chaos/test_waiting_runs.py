@@ -18,6 +18,7 @@ from domain.workspace.sync import SyncRef
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer
+from tests.support.repair_lines import counted, repaired
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 PATIENCE_S = 60
@@ -77,6 +78,9 @@ def test_waiting_runs_survive_a_kill_of_everything_and_each_goes_on_by_what_it_w
     # Nobody has asked anything of it, and no event tells: a look finds that its executor has died.
     bereft = server.history("bereft")[-1]
     assert (bereft["event"], bereft["data"]["outcome"]) == ("run.finished", "failed")
+    (line,) = repaired(server, "parked_run", runId="bereft")
+    assert (line["level"], line["sessionId"], line["waitsFor"]) == ("info", "bereft", "person")
+    assert counted(server, "parked_run") >= 1
     for name in ("answered", "canceled", "placeless"):
         assert queue_item(server, name)["state"] == "waiting", name
     reply = {"runId": "answered", "questionId": "q", "answer": "yes"}

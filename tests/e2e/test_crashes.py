@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.agent_processes import assert_none_left, processes_of
 from tests.support.fleetlog_server import FleetlogServer
+from tests.support.repair_lines import counted, repaired
 
 pytestmark = pytest.mark.proof
 
@@ -170,6 +171,12 @@ def test_an_executor_that_was_killed_is_revived_and_its_run_ends_with_the_reason
     last = own_fleetlog.history(run_id)[-1]["data"]
     assert (last["outcome"], last["error"]["errorClass"]) == ("failed", "executor_lost")
     assert last["exported"]
+    (line,) = repaired(own_fleetlog, "executor_died", sessionId="s")
+    events = own_fleetlog.ok("GET", "/api/streams/session:s/events")["events"]
+    (revival,) = [event for event in events if event["payload"].get("purpose") == "revival"]
+    assert (line["level"], line["traceId"]) == ("warning", revival["metadata"]["traceId"])
+    assert line["commandId"] == revival["eventId"]
+    assert counted(own_fleetlog, "executor_died") == 1
     assert own_fleetlog.finished("wc -l < steps", sessionId="s")["snapshot"]["state"] == "succeeded"
 
 
@@ -217,6 +224,10 @@ def test_an_embedded_server_that_was_killed_is_started_again_under_a_run(
     assert_log_equals_journal(own_fleetlog, run_id, "s")
     assert (own_fleetlog.worker_folder("s") / "workspace/steps").read_text().split() == [str(n) for n in range(1, 41)]
     assert own_fleetlog.ok("POST", "/api/session-workers/s/stop")["worker"]["state"] == "stopped"
+    (line,) = repaired(own_fleetlog, "embedded_server")
+    assert line["level"] == "warning"
+    assert line["message"].endswith(" had ended: it runs again"), line
+    assert counted(own_fleetlog, "embedded_server") == 1
 
 
 @pytest.mark.parametrize("at", ["session.restore_requested", "session.stopped", "session.removing"])

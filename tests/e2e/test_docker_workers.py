@@ -17,6 +17,7 @@ from tests.support import taken_over_worker
 from tests.support.docker_containers import LABEL, containers, docker, remove_everything
 from tests.support.docker_fleetlog import DockerFleetlog, running_docker_fleetlog
 from tests.support.fleetlog_server import new_id
+from tests.support.repair_lines import counted, repaired
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(400)]
 
@@ -192,6 +193,10 @@ def test_an_agent_that_fills_its_container_is_ended_by_name_and_its_work_is_kept
         stopped = server.until_session("full", "session.stopped")["payload"]
         assert stopped["reason"] == "disk_limit"
         exceeded = server.until_session("full", "session.disk_limit_exceeded")["payload"]
+        (line,) = repaired(server, "full_disk", sessionId="full")
+        assert (line["level"], line["usedBytes"]) == ("warning", exceeded["usedBytes"])
+        assert line["runIds"] == [ended["snapshot"]["runId"]]
+        assert counted(server, "full_disk") == 1
         assert exceeded["limitBytes"] == 48 * 1024**2 < exceeded["usedBytes"]
         docker("rm", "-f", server.container("full"))
         assert server.output_of("cat file; ls /tmp", "full") == "kept\n"

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.support.fleetlog_server import FleetlogServer, new_id
+from tests.support.repair_lines import repaired
 
 INTERACTIVE = {"interactive": True}
 
@@ -74,6 +75,8 @@ def test_a_question_that_nobody_answers_in_time_fails_its_run(shared_fleetlog: F
     question = question_of(shared_fleetlog, run_id)
     assert (question["status"], question["reason"]) == ("expired", "timeout")
     assert kinds(history) == ["human_loop.requested", "human_loop.expired"]
+    (line,) = repaired(shared_fleetlog, "expired_question", runId=run_id)
+    assert (line["level"], line["questionId"]) == ("info", "q")
     problem = refused(shared_fleetlog, run_id)
     assert problem["reason"] == "question_expired"
     assert "timeout" in problem["detail"]

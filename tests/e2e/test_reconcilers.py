@@ -1,4 +1,4 @@
-"""The reconcilers on request: what each finds, does, answers with, and leaves in the log."""
+"""The reconcilers on request: what each finds, does, answers with, leaves in the log, says and counts."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,10 +12,12 @@ from infrastructure.durable_file import write_durably
 from infrastructure.embedded.object_store import ObjectStoreAccess
 from infrastructure.runtimes.worker_folder import WorkerFolder, folder_of
 from tests.support.fleetlog_parts import Installation, installation
+from tests.support.repair_lines import counted, repaired
 
 pytestmark = pytest.mark.proof
 
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SCRIPT = "echo begun; read -r answer; echo $answer"
 
 
@@ -28,7 +30,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory, database: str, bucket: Objec
 
 def reconciled(parts: Installation, what: str) -> dict[str, int]:
     """The counts of the answer."""
-    answer = parts.api.ok("POST", f"/api/reconcile/{what}")
+    headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    answer = parts.api.ok("POST", f"/api/reconcile/{what}", headers=headers)
     return {name: answer[name] for name in ("examined", "acted", "failed")}
 
 
@@ -37,6 +40,20 @@ def findings(parts: Installation, what: str, actor: str = "anonymous") -> list[d
     return [
         event["payload"] for event in parts.events(f"reconcile:{what}") if event["metadata"]["actor"].startswith(actor)
     ]
+
+
+def said(parts: Installation, kind: str) -> list[dict[str, Any]]:
+    """The level and the ids of the lines of the process that was asked, which are all that it has counted."""
+    lines = repaired(parts.api, kind)
+    assert counted(parts.api, kind) == len(lines)
+    assert all(line["look"] for line in lines)
+    ids = ("level", "sessionId", "runId", "effectId", "containerId", "traceId")
+    return [{name: line[name] for name in ids if name in line} for line in lines]
+
+
+def trace_of_run(parts: Installation, run_id: str) -> str:
+    (trace_id,) = {event["metadata"]["traceId"] for event in parts.events(f"run:{run_id}") if event["seq"] == 1}
+    return str(trace_id)
 
 
 def test_a_stale_run_is_taken_over_where_it_stands(parts: Installation) -> None:
@@ -55,6 +72,7 @@ def test_a_stale_run_is_taken_over_where_it_stands(parts: Installation) -> None:
     claims = [event["payload"] for event in parts.events(f"run:{run_id}") if event["type"] == "run.claimed"]
     assert [claim.get("resumed", False) for claim in claims] == [False, True]
     assert [claim["attempt"] for claim in claims] == [1, 1]
+    assert said(parts, "stale_run") == [{"level": "warning", "runId": run_id, "traceId": trace_of_run(parts, run_id)}]
     parts.worker()
     parts.api.ok("POST", f"/api/runs/{run_id}/stop")
     assert parts.api.history(run_id)[-1]["data"]["outcome"] == "canceled"
@@ -77,6 +95,9 @@ def test_a_run_that_the_queue_has_lost_enters_it_again_from_the_log(parts: Insta
     assert counts == {"examined": 2, "acted": 2, "failed": 0}
     assert findings(parts, "runs") == [{"what": "runs", "examined": 2, "acted": 2, "subjects": [under_way, waiting]}]
     assert reconciled(parts, "runs")["acted"] == 0
+    assert said(parts, "lost_queue_row") == [
+        {"level": "warning", "runId": run_id, "traceId": TRACE} for run_id in (under_way, waiting)
+    ]
     parts.worker()
     parts.api.ok("POST", f"/api/runs/{under_way}/stop")
     assert parts.api.history(under_way)[-1]["data"]["outcome"] == "canceled"
@@ -94,6 +115,7 @@ def test_a_worker_whose_sync_is_too_old_is_synced_again(parts: Installation) -> 
 
     assert counts == {"examined": 1, "acted": 1, "failed": 0}
     assert findings(parts, "syncs") == [{"what": "syncs", "examined": 1, "acted": 1, "subjects": ["s"]}]
+    assert said(parts, "stale_sync") == [{"level": "warning", "sessionId": "s", "traceId": TRACE}]
     parts.api.ok("POST", "/api/session-workers/s/stop")  # after every sync that was wanted before
     synced = [event["payload"]["reason"] for event in parts.events("session:s") if event["type"] == "session.synced"]
     assert "compensation" in synced
@@ -117,6 +139,7 @@ def test_an_effect_of_a_worker_that_is_gone_is_given_to_others(parts: Installati
     assert findings(parts, "effects") == [
         {"what": "effects", "examined": 1, "acted": 1, "subjects": [effect["effectId"]]}
     ]
+    assert said(parts, "stale_effect") == [{"level": "warning", "effectId": effect["effectId"], "traceId": TRACE}]
     history = parts.api.client.get(f"/api/effects/{effect['id']}").json()["history"]
     assert [one["outcome"] for one in history] == ["abandoned"]
     parts.worker()
@@ -137,6 +160,10 @@ def test_a_container_that_no_session_names_goes_unless_it_may_hold_work(parts: I
     assert (finding["examined"], finding["acted"]) == (2, 1)
     assert sorted(finding["subjects"]) == sorted([empty.name, used.name])
     assert reconciled(parts, "containers") == {"examined": 1, "acted": 0, "failed": 0}
+    assert said(parts, "orphan_container") == [
+        {"level": "warning", "sessionId": "empty", "containerId": empty.name, "traceId": TRACE}
+    ]
+    assert parts.api.log_tail().count("it is kept until a person has looked at it") == 1
 
 
 def old_container(parts: Installation, session_id: str) -> WorkerFolder:

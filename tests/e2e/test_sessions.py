@@ -3,11 +3,13 @@
 import os
 import shutil
 import time
+from typing import Any
 
 import pytest
 
 from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer, new_id
+from tests.support.repair_lines import repaired
 
 
 @pytest.fixture
@@ -73,6 +75,15 @@ def test_a_stopped_session_whose_folder_was_deleted_comes_back_without_a_manifes
     assert (folder / "workspace/deep/er/file").read_text() == "back\n"
     history = shared_fleetlog.ok("GET", f"/api/streams/session:{session}/events")["events"]
     assert "session.container_lost" in [event["type"] for event in history]
+    (line,) = repaired(shared_fleetlog, "container_lost", sessionId=session)
+    assert (line["level"], line["containerId"]) == ("warning", lost_container(history))
+
+
+def lost_container(history: list[dict[str, Any]]) -> str:
+    """The container that was made before the first loss."""
+    types = [event["type"] for event in history]
+    before = history[: types.index("session.container_lost")]
+    return str([each["payload"] for each in before if each["type"] == "session.container_created"][-1]["containerId"])
 
 
 @pytest.mark.parametrize("what", ["workspace", "."])

@@ -7,6 +7,7 @@ import pytest
 from tests.support.agent_processes import assert_none_left
 from tests.support.fleetlog_parts import on_shared_postgres
 from tests.support.fleetlog_server import FleetlogServer
+from tests.support.repair_lines import counted, repaired
 
 pytestmark = pytest.mark.proof
 
@@ -52,6 +53,14 @@ def test_an_external_run_of_which_nothing_is_reported_ends_with_the_reason_and_f
     last = impatient.history("outside-1")[-1]["data"]
     assert (last["outcome"], last["exported"], last["error"]["errorClass"]) == ("failed", True, "timeout")
     assert "EXTERNAL_RUN_SILENCE_TIMEOUT_MS" in last["error"]["message"]
+    (line,) = repaired(impatient, "outside_run", runId="outside-1")
+    caused = [
+        event["metadata"]["traceId"]
+        for event in impatient.ok("GET", "/api/streams/run:outside-1/events")["events"]
+        if event["metadata"]["causationId"] == line["commandId"]
+    ]
+    assert (line["level"], {line["traceId"]}) == ("warning", {*caused})
+    assert counted(impatient, "outside_run") == 1
     assert impatient.ok("POST", "/api/session-workers/outside/stop")["worker"]["state"] == "stopped"
 
 

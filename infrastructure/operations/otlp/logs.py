@@ -1,6 +1,7 @@
 """Log lines on their way to a collector: each as it is written to stderr, with its ids as attributes."""
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -38,13 +39,14 @@ class OtlpLogs:
         self, exporter: LogRecordExporter, *, resource: Resource, version: str, measurements: Measurements
     ) -> None:
         self._measurements = measurements
+        self._waiting = _Waiting()
         self._provider = LoggerProvider(resource, shutdown_on_exit=False)
-        counted = _Counted(exporter, measurements)
+        counted = _Counted(exporter, measurements, self._waiting)
         self._provider.add_log_record_processor(BatchLogRecordProcessor(counted, max_queue_size=QUEUE))
         self._logger = self._provider.get_logger("fleetlog", version)
 
     def write(self, line: bytes, **about: str) -> None:
-        """`about`: further attributes."""
+        """`about`: further attributes. Never waits: what has no room is counted."""
         try:
             members = msgspec.json.decode(line, type=dict[str, Any])
         except msgspec.MsgspecError:
@@ -60,7 +62,11 @@ class OtlpLogs:
             body=str(members.pop("message", "")),
             attributes={name: _attribute(value) for name, value in {**members, **about}.items()},
         )
-        self._logger.emit(record)
+        # The SDK's queue would drop the oldest line, which no counter of ours would tell.
+        if self._waiting.enter():
+            self._logger.emit(record)
+        else:
+            self._measurements.add(TELEMETRY_DROPPED, SIGNAL, "queue_full")
 
     def write_of(self, line: bytes, session_id: str) -> None:
         """A line of the executor of a session."""
@@ -86,11 +92,31 @@ class OtlpHandler(logging.Handler):
             self.handleError(record)
 
 
+class _Waiting:
+    """How many lines are in the queue, for many threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._number = threading.Lock(), 0
+
+    def enter(self) -> bool:
+        """False if there is no room."""
+        with self._lock:
+            if self._number >= QUEUE:
+                return False
+            self._number += 1
+            return True
+
+    def leave(self, number: int) -> None:
+        with self._lock:
+            self._number -= number
+
+
 class _Counted(LogRecordExporter):
-    def __init__(self, exporter: LogRecordExporter, measurements: Measurements) -> None:
-        self._exporter, self._measurements = exporter, measurements
+    def __init__(self, exporter: LogRecordExporter, measurements: Measurements, waiting: "_Waiting") -> None:
+        self._exporter, self._measurements, self._waiting = exporter, measurements, waiting
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        self._waiting.leave(len(batch))
         result = self._exporter.export(batch)
         if result is LogRecordExportResult.SUCCESS:
             self._measurements.add(TELEMETRY_EXPORTED, SIGNAL, value=len(batch))

@@ -20,6 +20,8 @@ import psycopg
 
 import sql
 from application.ports.snapshots import Snapshot
+from application.repairs.kinds import SNAPSHOT
+from application.repairs.said import UNCOUNTED, Found, Repairs
 from application.task_cancellation import cancel_and_wait
 from domain.identifiers import DEFAULT_TENANT
 from infrastructure.postgres.connections import Pool, open_pool
@@ -76,7 +78,9 @@ class PostgresAggregateSnapshots(Generic[State]):
         fingerprint: bytes | None = None,
         tenant: str = DEFAULT_TENANT,
         max_waiting: int = MAX_WAITING,
+        repairs: Repairs = UNCOUNTED,
     ) -> None:
+        self._repairs = repairs
         self._pool, self._tenant, self._max_waiting = pool, tenant, max_waiting
         self._fingerprint = fingerprint or code_fingerprint()
         self._decoder: msgspec.json.Decoder[State] = msgspec.json.Decoder(state_type)
@@ -107,16 +111,21 @@ class PostgresAggregateSnapshots(Generic[State]):
             return None
         seq, position, digest, state, of_this_log = row
         if not of_this_log:
-            _log.warning("snapshot of %s ignored: the log does not have event %d as it saw it", stream, seq)
+            self._ignored(stream, f"the log does not have event {seq} as it saw it")
             return None
         if digest != self._digest(stream, seq, position, state):
-            _log.warning("snapshot of %s ignored: its bytes are not those that were written", stream)
+            self._ignored(stream, "its bytes are not those that were written")
             return None
         try:
             return Snapshot(state=self._decoder.decode(state), seq=seq, position=position)
         except msgspec.MsgspecError as error:
-            _log.warning("snapshot of %s ignored: %s", stream, error)
+            self._ignored(stream, str(error))
             return None
+
+    def _ignored(self, stream: str, reason: str) -> None:
+        kind, _, name = stream.partition(":")
+        ids = {"run_id": name} if kind == "run" else {"session_id": name} if kind == "session" else {}
+        self._repairs.made(SNAPSHOT, Found(about={"stream": stream, "reason": reason}, **ids))
 
     def keep(self, stream: str, snapshot: Snapshot[State]) -> None:
         waiting = self._waiting.pop(stream, None)

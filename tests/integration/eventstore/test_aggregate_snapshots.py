@@ -191,7 +191,9 @@ def test_damaged_bytes_are_ignored_with_a_line_in_the_log(
         loaded, read_after = await stored.seen_from("run-0")
         assert read_after == 0
         assert same(loaded, await stored.full("run-0"))
-        assert [record.levelname for record in caplog.records if "snapshot of run:run-0" in record.message]
+        (line,) = [vars(record) for record in caplog.records if vars(record).get("repair") == "snapshot"]
+        assert (line["levelname"], line["stream"], line["runId"]) == ("WARNING", "run:run-0", "run-0")
+        assert line["message"] == f"snapshot of run:run-0 ignored: {line['reason']}; the state is folded from the log"
         await stored.keep("run-0")
         assert (await stored.seen_from("run-0"))[1] == loaded.seq
 

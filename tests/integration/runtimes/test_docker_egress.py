@@ -166,7 +166,7 @@ def rules(firewall_of: str) -> list[str]:
 
 
 def test_rules_are_made_once_mended_when_they_are_gone_and_leave_nothing(
-    docker_harness: DockerRuntimeHarness, limited: Limited
+    docker_harness: DockerRuntimeHarness, limited: Limited, caplog: pytest.LogCaptureFixture
 ) -> None:
     harness, runtime = docker_harness, limited("internet", ["http://10.1.2.3:80"])
     up(runtime)
@@ -175,12 +175,15 @@ def test_rules_are_made_once_mended_when_they_are_gone_and_leave_nothing(
     run(limited("internet", ["http://10.1.2.3:80"]).prepare())
     assert rules(harness.installation) == made
 
+    assert [line for line in caplog.records if vars(line).get("repair") == "egress_rules"] == []
     chain = chain_of(harness.installation)
     for hook, end in HOOKS:
         _run(["iptables", "-w", "10", "-D", hook, "-i", bridge_of(harness.installation), "-j", f"{chain}{end}"])
     _run(["iptables", "-w", "10", "-F", f"{chain}-IN"])
     run(limited("internet", ["http://10.1.2.3:80"]).own_containers())
     assert rules(harness.installation) == made
+    (line,) = [vars(line) for line in caplog.records if vars(line).get("repair") == "egress_rules"]
+    assert (line["levelname"], line["bridge"]) == ("WARNING", bridge_of(harness.installation))
 
     HostFirewall(harness.installation, "internet", environment={}).remove()
     assert rules(harness.installation) == []

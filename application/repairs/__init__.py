@@ -1,0 +1,1 @@
+"""What repairs itself says so."""
