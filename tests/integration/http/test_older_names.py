@@ -147,6 +147,15 @@ def test_a_start_says_at_once_that_it_is_accepted_with_a_cursor_that_misses_noth
     assert [name for _, name, _ in closing] == ["run.status", "caught-up", "run.closed"]
 
 
+def test_a_start_that_is_sent_again_with_the_last_id_does_not_lead_back_to_the_begin(client: httpx.Client) -> None:
+    run_id = ok(client.post("/api/runs/queue/enqueue", json=RUN))["runId"]
+    ok(client.post(f"/api/runs/{run_id}/stop"))
+    headers = {"accept": "text/event-stream", "last-event-id": "1"}
+    resumed = frames(client.post("/api/runs/start", json=RUN | {"runId": run_id}, headers=headers))
+    assert resumed == frames(client.get(f"/api/runs/{run_id}/stream", params={"cursor": 1}))
+    assert resumed[0][0] == "2"
+
+
 def test_the_frames_of_a_stream_have_the_older_forms(api: ApiServer, client: httpx.Client, run_id: str) -> None:
     snapshot = {"todos": [{"todoId": "a", "content": "eat"}, {"todoId": "b", "content": "sleep"}]}
     report(
