@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from application.pace import Pace
 from application.ports.telemetry import Measurements
+from infrastructure.operations.otlp.collector_session import CollectorSession
 from infrastructure.operations.otlp.logs import OtlpHandler, OtlpLogs
 from infrastructure.operations.otlp.metrics import OtlpMetrics
 from infrastructure.operations.otlp.origin import resource_of, scope_of
@@ -61,7 +62,9 @@ def open_exports(
     resource, scope = resource_of(version, instance), scope_of(version)
     logs = None
     if "logs" in signals:
-        logs = OtlpLogs(OTLPLogExporter(), resource=resource, version=version, measurements=measurements)
+        logs = OtlpLogs(
+            OTLPLogExporter(session=CollectorSession()), resource=resource, version=version, measurements=measurements
+        )
         handler = OtlpHandler(logs)
         handler.setFormatter(log_lines)
         logging.getLogger().addHandler(handler)
@@ -69,7 +72,7 @@ def open_exports(
     if "metrics" in signals:
         metrics = partial(
             OtlpMetrics,
-            OTLPMetricExporter(),
+            OTLPMetricExporter(session=CollectorSession()),
             resource=resource,
             scope=scope,
             measurements=measurements,
@@ -78,7 +81,7 @@ def open_exports(
     traces = None
     if "traces" in signals:
         traces = OtlpTraces(
-            OTLPSpanExporter(),
+            OTLPSpanExporter(session=CollectorSession()),
             resource=resource,
             scope=scope,
             sampler=TraceIdRatioBased(sampled),
