@@ -87,7 +87,9 @@ def todo_change(change: todos.TodoChange) -> TodoChange:
 
 
 def human_loop_request(request: human_loop.HumanLoopRequest) -> human_loop.HumanLoopRequest:
-    return msgspec.structs.replace(request, metadata={"deadlineAt": request.expires_at, **request.metadata})
+    own = request.metadata.get("deadlineAt")
+    deadline = request.expires_at if own is None else own
+    return msgspec.structs.replace(request, metadata={**request.metadata, "deadlineAt": deadline})
 
 
 def restore_plan(built: plan.RestorePlan) -> RestorePlan:

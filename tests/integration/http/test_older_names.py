@@ -105,6 +105,17 @@ def test_an_error_of_a_flat_callback_names_what_was_sent(client: httpx.Client, r
     ]
     assert refused(type="human_loop.requested", questionId="q", timeoutMs=-1) == ["[1].timeoutMs"]
     assert refused(type="message.delta", text="x", answer=2**70) == ["[1]"]
+    assert refused(type="run.finished", status="finished", usage={"inputTokens": -1}) == ["[1].usage.inputTokens"]
+    assert refused(type="run.finished", payload={"outcome": "failed", "usage": {"costUsd": 1e308}}) == [
+        "[1].payload.usage.costUsd"
+    ]
+
+
+def test_a_question_has_its_deadline_even_if_its_asker_names_none(client: httpx.Client, run_id: str) -> None:
+    report(client, run_id, {"type": "human_loop.requested", "questionId": "q", "metadata": {"deadlineAt": None}})
+    query: dict[str, Any] = {"runId": run_id, **position(client)}
+    (question,) = ok(client.get("/api/human-loop/pending", params=query))["requests"]
+    assert question["metadata"]["deadlineAt"] == question["expiresAt"]
 
 
 def test_an_ended_run_and_a_list_have_both_names(client: httpx.Client) -> None:
