@@ -13,6 +13,7 @@ Value_co = TypeVar("Value_co", covariant=True)
 YEAR_MS: Final = 365 * 24 * 3600 * 1000
 SECRET_LENGTH: Final = 32
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_NETLOC: Final = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?")
 RATE: Final = (
     "in one process and second, after a pause four seconds' worth at once; further ones get a 429 with `Retry-After`. "
     "A session worker's token counts by itself; without keys, everybody together."
@@ -119,6 +120,8 @@ def _origin(entry: str, number: int) -> str:
         raise InvalidValue(f"entry {number} is no origin; there are no wildcards")
     if entry != f"{parts.scheme}://{parts.netloc}" or entry != entry.lower() or "@" in entry:
         raise InvalidValue(f"entry {number} is more than an origin, or not in lower case")
+    if _NETLOC.fullmatch(parts.netloc) is None:
+        raise InvalidValue(f"entry {number} is not written as browsers do; a name in other letters begins with xn--")
     if parts.port == _DEFAULT_PORTS[parts.scheme]:
         raise InvalidValue(f"entry {number} names the port that browsers leave out")
     return entry

@@ -51,19 +51,22 @@ def telemetry(environment: Mapping[str, str]) -> Iterator[Telemetry]:
         return
     try:
         from infrastructure.operations.otlp.opening import open_exports
+
+        exports = open_exports(
+            variables.signals,
+            sampled=variables.sampled,
+            interval_s=variables.interval_s,
+            delay_s=variables.delay_s,
+            version=__version__,
+            instance=f"{os.uname().nodename}-{os.getpid()}",
+            measurements=measurements,
+            pace=pace,
+            log_lines=JsonLines(),
+        )
     except ImportError as error:
         raise SettingsError(variables.asked_by, f"{MISSING} ({error}).") from error
-    exports = open_exports(
-        variables.signals,
-        sampled=variables.sampled,
-        interval_s=variables.interval_s,
-        delay_s=variables.delay_s,
-        version=__version__,
-        instance=f"{os.uname().nodename}-{os.getpid()}",
-        measurements=measurements,
-        pace=pace,
-        log_lines=JsonLines(),
-    )
+    except ValueError as error:
+        raise SettingsError(variables.asked_by, f"OpenTelemetry's SDK refuses a value: {error}") from error
     try:
         yield Telemetry(
             measurements=measurements,

@@ -127,6 +127,11 @@ def test_an_unknown_variable_of_ours_is_refused_with_a_suggestion():
         ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example:443"),
         ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example:x"),
         ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example,"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example;"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example:"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://portal.example:99999"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "https://pörtal.example"),
+        ("FLEETLOG_ALLOWED_ORIGINS", "http://[::1"),
     ],
 )
 def test_a_malformed_value_is_refused_with_the_value_and_what_is_allowed(variable, value):

@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from application.pace import Pace
 from application.ports.telemetry import Measurements
+from infrastructure.operations.otlp.collector_session import CollectorSession
 from infrastructure.operations.otlp.logs import OtlpHandler, OtlpLogs
 from infrastructure.operations.otlp.metrics import OtlpMetrics
 from infrastructure.operations.otlp.origin import resource_of, scope_of
@@ -59,7 +60,9 @@ def open_exports(
     resource, scope = resource_of(version, instance), scope_of(version)
     logs = handler = None
     if "logs" in signals:
-        logs = OtlpLogs(OTLPLogExporter(), resource=resource, version=version, measurements=measurements)
+        logs = OtlpLogs(
+            OTLPLogExporter(session=CollectorSession()), resource=resource, version=version, measurements=measurements
+        )
         handler = OtlpHandler(logs)
         handler.setFormatter(log_lines)
         logging.getLogger().addHandler(handler)
@@ -67,7 +70,7 @@ def open_exports(
     if "metrics" in signals:
         metrics = partial(
             OtlpMetrics,
-            OTLPMetricExporter(),
+            OTLPMetricExporter(session=CollectorSession()),
             resource=resource,
             scope=scope,
             measurements=measurements,
@@ -76,7 +79,7 @@ def open_exports(
     traces = None
     if "traces" in signals:
         traces = OtlpTraces(
-            OTLPSpanExporter(),
+            OTLPSpanExporter(session=CollectorSession()),
             resource=resource,
             scope=scope,
             sampler=TraceIdRatioBased(sampled),

@@ -87,8 +87,10 @@ def todo_change(change: todos.TodoChange) -> TodoChange:
 
 
 def human_loop_request(request: human_loop.HumanLoopRequest) -> human_loop.HumanLoopRequest:
-    deadline = {"deadlineAt": request.expires_at} if request.expires_at is not None else {}
-    return msgspec.structs.replace(request, metadata={**deadline, **request.metadata})
+    own = request.metadata.get("deadlineAt")
+    deadline = request.expires_at if own is None else own
+    metadata = {name: value for name, value in request.metadata.items() if name != "deadlineAt"}
+    return msgspec.structs.replace(request, metadata=metadata | ({} if deadline is None else {"deadlineAt": deadline}))
 
 
 def restore_plan(built: plan.RestorePlan) -> RestorePlan:

@@ -36,8 +36,8 @@ def unchanged(frames: bytes) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStreamWire:
-    """How the frames of a run's stream are sent. `first`: a frame before all others. `translate`: whole frames, as they
-    are sent."""
+    """How the frames of a run's stream are sent. `first`: a frame before all others, where they begin with the run's
+    first event. `translate`: whole frames, as they are sent."""
 
     first: bytes = b""
     translate: Callable[[bytes], bytes] = unchanged
@@ -53,7 +53,7 @@ async def stream_run(request: Request, streams: EventStreams, run_id: str, wire:
     with _opening(request, field) as closed:
         stream = await streams.open_run(run_id, cursor, closing_frames=field == "cursor")
         if stream is not None:
-            return EventStream(stream, closed.pop_all(), wire)
+            return EventStream(stream, closed.pop_all(), wire, first=b"" if cursor else wire.first)
     return Response(status_code=204, headers={"cache-control": "no-cache"})
 
 
@@ -92,10 +92,12 @@ class EventStream(Response):
     """Sends a stream's bytes as fast as the client takes them, until the stream ends or the client disconnects; closes
     `closed` then."""
 
-    def __init__(self, stream: ByteStream, closed: contextlib.ExitStack, wire: RunStreamWire = _AS_IT_IS) -> None:
+    def __init__(
+        self, stream: ByteStream, closed: contextlib.ExitStack, wire: RunStreamWire = _AS_IT_IS, *, first: bytes = b""
+    ) -> None:
         super().__init__(status_code=200, headers=HEADERS)
         del self.headers["content-length"]
-        self._stream, self._closed, self._wire = stream, closed, wire
+        self._stream, self._closed, self._wire, self._first = stream, closed, wire, first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stream = self._stream
@@ -104,8 +106,8 @@ class EventStream(Response):
         watcher = asyncio.create_task(_close_on_disconnect(stream, receive), name="stream client")
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            if self._wire.first:
-                await send({"type": "http.response.body", "body": self._wire.first, "more_body": True})
+            if self._first:
+                await send({"type": "http.response.body", "body": self._first, "more_body": True})
             while body := await stream.next_body():
                 await send({"type": "http.response.body", "body": self._wire.translate(body), "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

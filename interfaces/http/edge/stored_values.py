@@ -5,10 +5,13 @@ from typing import Any
 import msgspec
 
 from domain.event import MAX_PAYLOAD_BYTES, nested_deeper
+from domain.run.values import Usage
 from domain.workspace.manifest import RuntimeManifest
 from interfaces.http_conventions.problems import invalid
 
 MAX_MANIFEST_BYTES = 100 * 1024
+MOST_OF_USAGE = 10**12
+"""Tokens, or US dollars, of one run: sums over all runs stay exact, and in a database's range."""
 MAX_FREE_FORM_DEPTH = 100
 """The event around it has a few levels of its own (MAX_PAYLOAD_DEPTH)."""
 
@@ -43,3 +46,10 @@ def check_manifest_size(manifest: RuntimeManifest | None) -> None:
     size = len(msgspec.json.encode(manifest))
     if size > MAX_MANIFEST_BYTES:
         raise invalid("manifest", f"is {size} bytes of JSON; at most {MAX_MANIFEST_BYTES} are taken")
+
+
+def check_usage(field: str, usage: Usage) -> None:
+    """Raises Problem 400, below `field`, for what no run can have used: it would spoil the sums of all runs."""
+    for name, wire in zip(usage.__struct_fields__, usage.__struct_encode_fields__, strict=True):
+        if not 0 <= (getattr(usage, name) or 0) <= MOST_OF_USAGE:
+            raise invalid(f"{field}.{wire}", f"must be between 0 and {MOST_OF_USAGE}")

@@ -13,13 +13,13 @@ from application.runs.callbacks import Callback, CallbackResult, Report, callbac
 from application.turns import LARGE_BODIES, Turn
 from domain.errors import InvalidInput
 from domain.event import JSON_STRING, MAX_PAYLOAD_BYTES, encode
-from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunWarning
+from domain.run.events import HumanLoopRequested, HumanLoopResolved, RunAgentFinished, RunWarning
 from interfaces.http.compatibility import flat_callbacks
 from interfaces.http.compatibility.flat_callbacks import in_todays_form, with_timeout
 from interfaces.http.edge.endpoint import ApiCall, Endpoint, JsonAnswer
 from interfaces.http.edge.examples import Example
 from interfaces.http.edge.queries import YEAR_MS, Query
-from interfaces.http.edge.stored_values import check_free_form, check_integers
+from interfaces.http.edge.stored_values import check_free_form, check_integers, check_usage
 from interfaces.http_conventions import bodies
 from interfaces.http_conventions.field_paths import field_and_message
 from interfaces.http_conventions.problems import Problem, invalid
@@ -190,6 +190,8 @@ def _checked(callback: Callback, prefix: str, *, flat: bool) -> Report:
         raise invalid(f"{prefix}{error.field}", error.message) from error
     if isinstance(event, HumanLoopRequested) and not 0 <= (event.timeout_ms or 0) <= YEAR_MS:
         raise invalid(f"{root}.timeoutMs".removeprefix("."), f"must be between 0 and {YEAR_MS}")
+    if isinstance(event, RunAgentFinished):
+        check_usage(f"{root}.usage".removeprefix("."), event.usage)
     limit = MAX_UNKNOWN_BYTES if isinstance(event, RunWarning) else MAX_PAYLOAD_BYTES
     size = len(encode(event))
     if size > limit:

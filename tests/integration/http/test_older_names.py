@@ -105,6 +105,17 @@ def test_an_error_of_a_flat_callback_names_what_was_sent(client: httpx.Client, r
     ]
     assert refused(type="human_loop.requested", questionId="q", timeoutMs=-1) == ["[1].timeoutMs"]
     assert refused(type="message.delta", text="x", answer=2**70) == ["[1]"]
+    assert refused(type="run.finished", status="finished", usage={"inputTokens": -1}) == ["[1].usage.inputTokens"]
+    assert refused(type="run.finished", payload={"outcome": "failed", "usage": {"costUsd": 1e308}}) == [
+        "[1].payload.usage.costUsd"
+    ]
+
+
+def test_a_question_has_its_deadline_even_if_its_asker_names_none(client: httpx.Client, run_id: str) -> None:
+    report(client, run_id, {"type": "human_loop.requested", "questionId": "q", "metadata": {"deadlineAt": None}})
+    query: dict[str, Any] = {"runId": run_id, **position(client)}
+    (question,) = ok(client.get("/api/human-loop/pending", params=query))["requests"]
+    assert question["metadata"]["deadlineAt"] == question["expiresAt"]
 
 
 def test_an_ended_run_and_a_list_have_both_names(client: httpx.Client) -> None:
@@ -145,6 +156,15 @@ def test_a_start_says_at_once_that_it_is_accepted_with_a_cursor_that_misses_noth
     assert client.get(f"/api/runs/{run_id}/stream", headers={"last-event-id": end}).status_code == 204
     closing = frames(client.get(f"/api/runs/{run_id}/stream", params={"cursor": end}))
     assert [name for _, name, _ in closing] == ["run.status", "caught-up", "run.closed"]
+
+
+def test_a_start_that_is_sent_again_with_the_last_id_does_not_lead_back_to_the_begin(client: httpx.Client) -> None:
+    run_id = ok(client.post("/api/runs/queue/enqueue", json=RUN))["runId"]
+    ok(client.post(f"/api/runs/{run_id}/stop"))
+    headers = {"accept": "text/event-stream", "last-event-id": "1"}
+    resumed = frames(client.post("/api/runs/start", json=RUN | {"runId": run_id}, headers=headers))
+    assert resumed == frames(client.get(f"/api/runs/{run_id}/stream", params={"cursor": 1}))
+    assert resumed[0][0] == "2"
 
 
 def test_the_frames_of_a_stream_have_the_older_forms(api: ApiServer, client: httpx.Client, run_id: str) -> None:

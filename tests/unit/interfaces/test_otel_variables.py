@@ -2,6 +2,7 @@
 
 import pytest
 
+from interfaces.bootstrap.telemetry import telemetry
 from interfaces.otel_variables import read_otel_variables
 from interfaces.settings import SettingsError
 
@@ -50,6 +51,15 @@ def test_how_much_is_sampled(environment: dict[str, str], sampled: float) -> Non
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", {}),
         ("OTEL_METRIC_EXPORT_INTERVAL", "a minute", {}),
         ("OTEL_BSP_SCHEDULE_DELAY", "-1", {}),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "0", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", {}),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:99999", {}),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "0", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_LOGS_HEADERS", "api-key=a%0ab", ENDPOINT),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/no/such/file", ENDPOINT),
     ],
 )
 def test_what_is_not_possible_is_named(variable: str, value: str, others: dict[str, str]) -> None:
@@ -69,3 +79,23 @@ def test_what_is_not_possible_is_named(variable: str, value: str, others: dict[s
 )
 def test_the_variable_that_asks_for_an_export_is_known(environment: dict[str, str]) -> None:
     assert read_otel_variables(environment).asked_by == next(iter(environment))
+
+
+def test_what_is_wrong_with_headers_is_said_without_them() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_otel_variables(ENDPOINT | {"OTEL_EXPORTER_OTLP_HEADERS": "api-key: dGhlLWtleQ"})
+
+    assert refused.value.variable == "OTEL_EXPORTER_OTLP_HEADERS"
+    assert "dGhlLWtleQ" not in str(refused.value)
+
+
+@pytest.mark.parametrize("headers", ["api-key=a%3D%2C", "authorization=Basic YWJj==, x-scope = a b", "a=,"])
+def test_headers_that_the_sdk_takes_are_taken(headers: str) -> None:
+    read_otel_variables(ENDPOINT | {"OTEL_EXPORTER_OTLP_HEADERS": headers})
+
+
+def test_what_the_sdk_itself_refuses_is_a_refused_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BLRP_MAX_EXPORT_BATCH_SIZE", "99999")
+
+    with pytest.raises(SettingsError, match="max_export_batch_size"), telemetry(ENDPOINT):
+        pass
