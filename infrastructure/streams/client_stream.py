@@ -94,10 +94,10 @@ class ClientStream:
         return body
 
     def push(self, frames: bytes, last: int, *, ended: bool) -> None:
-        """Called by the topic, in order. If the queue is full, the stream is detached and will read the log. An empty
-        queue takes frames of any size: all streams of the topic share them."""
-        if self._queue and self._queued_bytes + len(frames) > QUEUE_BYTES:
+        """Called by the topic, in order. A stream whose queue has no room for them is detached and reads the log."""
+        if self._queued_bytes + len(frames) > QUEUE_BYTES:
             self._detach()
+            self._wake()
             return
         self._queue.append(frames)
         self._queued_bytes += len(frames)

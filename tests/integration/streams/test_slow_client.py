@@ -79,7 +79,7 @@ async def scenario(database: str, events: int, seconds: float) -> None:
             nonlocal most_queued
             while True:
                 streams: list[Any] = [stream for slot in s.hub._streams for stream in slot]
-                most_queued = max([most_queued, *[each._queued_bytes for each in streams if len(each._queue) > 1]])
+                most_queued = max([most_queued, *[stream._queued_bytes for stream in streams]])
                 await asyncio.sleep(0.01)
 
         watching = asyncio.create_task(watch_queues())

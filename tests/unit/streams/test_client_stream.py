@@ -61,9 +61,10 @@ def ids_and_events(body: bytes) -> tuple[list[int], list[str]]:
     return ids, [line[7:].decode() for line in body.split(b"\n") if line.startswith(b"event: ")]
 
 
+@pytest.mark.parametrize("queue_bytes", [700, 100], ids=["a few frames fit", "no frame fits"])
 @pytest.mark.parametrize("seed", range(200))
-def test_every_event_comes_once_and_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_stream, "QUEUE_BYTES", 700)
+def test_every_event_comes_once_and_in_order(seed: int, queue_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_stream, "QUEUE_BYTES", queue_bytes)
     monkeypatch.setattr(client_stream, "FIRST_RETRY_SECONDS", 0.0001)
 
     async def scenario() -> None:
@@ -82,6 +83,7 @@ def test_every_event_comes_once_and_in_order(seed: int, monkeypatch: pytest.Monk
                 await world.pause()
                 if world.random.random() < 0.7:
                     world.tail()
+                    assert stream._queued_bytes <= queue_bytes
             world.append(last=True)
             world.down = False
             while world.tailed < len(world.rows):
@@ -103,6 +105,25 @@ def test_every_event_comes_once_and_in_order(seed: int, monkeypatch: pytest.Monk
         assert not world.topic.subscribers
 
     run(scenario(), timeout=20)
+
+
+def test_a_waiting_stream_reads_at_once_what_its_queue_has_no_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_stream, "QUEUE_BYTES", 100)
+
+    async def scenario() -> None:
+        world = World(0)
+        world.append()
+        stream = world.open(0)
+        await stream.next_body()
+        world.tail()
+        waiting = asyncio.create_task(stream.next_body())
+        await asyncio.sleep(0)
+        world.append()
+        world.tail()
+        assert ids_and_events(await waiting) == ([2], ["message.delta"])
+        stream.close()
+
+    run(scenario(), timeout=5)
 
 
 def test_heartbeats_come_in_silence_and_behind_data() -> None:
