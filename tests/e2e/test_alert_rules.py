@@ -1,5 +1,5 @@
-"""The alert rules of the documentation are about metrics that are there, and that say what the rules take them for; they
-and the configurations beside them load, and fire when they say."""
+"""The alert rules of the documentation are about metrics that are there, and that say what the rules take them for.
+They load, with the configurations beside them, and fire when they say."""
 
 import json
 import re

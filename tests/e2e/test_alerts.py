@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.alert_receiver import AlertReceiver
 from tests.support.alert_rules import ALERTS, OBSERVE, block, impatient_rules_file, rules
+from tests.support.dashboard_queries import OUTAGES
 from tests.support.fault_proxy import FaultProxy
 from tests.support.fleetlog_parts import Installation, WorkerProcess, installation
 from tests.support.fleetlog_server import new_id
@@ -42,7 +43,7 @@ CREATE TRIGGER refuse_poison BEFORE INSERT OR UPDATE ON read_models.todos
 
 @dataclass
 class Watched:
-    """An installation of an API and a worker whose executors and object store are behind proxies, and who watches it."""
+    """An API and a worker, whose executors and object store are behind proxies, and who watches them."""
 
     parts: Installation
     store: FaultProxy
@@ -207,15 +208,18 @@ def test_a_read_model_that_stands_still(watched: Watched, session: str) -> None:
 
 
 def test_a_dead_runtime(watched: Watched, tmp_path: Path) -> None:
+    """The dashboard shows it, too."""
     before = watched.receiver.told()
     dead = watched.parts.worker(WORKER_RUNTIME="docker", DOCKER_HOST=f"unix://{tmp_path}/no-daemon.sock")
     try:
         fired = watched.told("FleetlogOutage", "firing", before, dependency="docker")
+        (shown,) = watched.prometheus.query(OUTAGES)
     finally:
         dead.send(signal.SIGTERM)
         ended = dead.died(60)
 
     assert fired["annotations"]["summary"].startswith("docker is down for 1 processes, and what needs it waits")
+    assert (shown["metric"], shown["value"][1]) == ({"dependency": "docker"}, "1")
     assert ended == 0, watched.parts.worker_log()
     watched.told("FleetlogOutage", "resolved", before, dependency="docker")
 
@@ -226,7 +230,7 @@ def test_executors_that_do_not_answer(watched: Watched, session: str) -> None:
     output(api, "echo kept > file", session)
     before = watched.receiver.told()
     with watched.executors.fault(" /", "cut") as cut:
-        since = api.ok("POST", f"/api/session-workers/{session}/stop", params={"waitMs": 0})["position"]
+        api.ok("POST", f"/api/session-workers/{session}/stop", params={"waitMs": 0})
         assert cut.happened.wait(60)
 
         fired = watched.told(

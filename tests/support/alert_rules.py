@@ -57,4 +57,6 @@ def rules() -> dict[str, Rule]:
 
 def told_in_the_table() -> list[str]:
     """The alerts that the page says what to do about."""
-    return re.findall(r"^\| `(Fleetlog\w+)` \| [^|]{20,} \| [^|]{20,} \|$", ALERTS.read_text(encoding="utf-8"), re.M)
+    return re.findall(
+        r"^\| `(Fleetlog\w+)` \| [^|]{20,} \| [^|]{20,} \|$", ALERTS.read_text(encoding="utf-8"), re.MULTILINE
+    )

@@ -86,8 +86,8 @@ class AlertmanagerServer(_Program):
 
 
 class PrometheusServer(_Program):
-    """`config`: the text of its file; `rules`: that of `fleetlog.rules.yml` beside it. It asks its targets and its rules
-    every second, and says each second again what fires."""
+    """`config`: the text of its file; `rules`: that of `fleetlog.rules.yml` beside it. It asks targets and rules every
+    second, and says each second again what fires."""
 
     def __init__(self, folder: Path, config: str, rules: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
