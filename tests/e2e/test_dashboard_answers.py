@@ -92,7 +92,7 @@ class Busy:
         assert self.server.history(run_id)[-1]["data"]["outcome"] == "succeeded"
 
     def repeated(self) -> None:
-        """An effect and a run whose executor answers 500, to a call and to its repetition. It may be anybody's executor."""
+        """An effect and a run whose executor answers 500, to a call and to its repetition."""
         session = new_id("session")
         with (
             self.executors.fault("POST /workspace/link-agent-data", "answer", times=2),
