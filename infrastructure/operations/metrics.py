@@ -47,7 +47,6 @@ class ControlPlaneMetrics:
         statuses = [s for s in await self._projections.status() if s.state == "active"]
         managers = await self._process_managers.status()
         users = await self._of_users_if_known()
-        circuits = self._executors.circuit_states()
         alive = await self._workers.alive()
         down = Counter(name for found in alive for name in found)
         return [
@@ -98,14 +97,7 @@ class ControlPlaneMetrics:
             *_of_users(users),
             *_alerts(work.alerts),
             _gauge("open_streams", "Live event streams of this process.", [({}, self._streams.open_streams)]),
-            _gauge(
-                "executor_circuits",
-                "Executors that were called lately, by the state of their circuit breaker.",
-                [
-                    ({"state": state}, sum(found == state for found in circuits.values()))
-                    for state in ("closed", "half_open", "open")
-                ],
-            ),
+            _circuits(self._executors),
             _gauge("worker_processes", "Processes that work.", [({}, len(alive))]),
             _gauge(
                 "outages",
@@ -128,6 +120,28 @@ class ControlPlaneMetrics:
         except Exception as error:  # noqa: BLE001  the other metrics tell of the database
             log.warning("the status of users' projections is not known", extra={"error": describe(error)})
             return ()
+
+
+class WorkerMetrics:
+    """Implements MetricsSource for a process without the API: what no other process can tell."""
+
+    def __init__(self, executors: HttpExecutorDirectory) -> None:
+        self._executors = executors
+
+    async def collect(self) -> Sequence[Metric]:
+        return [_circuits(self._executors)]
+
+
+def _circuits(executors: HttpExecutorDirectory) -> Metric:
+    circuits = executors.circuit_states()
+    return _gauge(
+        "executor_circuits",
+        "Executors that this process has called lately, by the state of their circuit breaker.",
+        [
+            ({"state": state}, sum(found == state for found in circuits.values()))
+            for state in ("closed", "half_open", "open")
+        ],
+    )
 
 
 def _of_users(users: Sequence[UserProjectionStatus]) -> list[Metric]:

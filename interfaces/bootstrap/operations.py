@@ -11,7 +11,7 @@ from application.outages import DOCKER
 from application.ports.operations import ReadinessCheck
 from application.runs.limits import RunLimits
 from application.sessions.content_collection import RequestCollections
-from infrastructure.operations.metrics import ControlPlaneMetrics
+from infrastructure.operations.metrics import ControlPlaneMetrics, WorkerMetrics
 from infrastructure.operations.readiness import (
     DiskReadiness,
     EgressReadiness,
@@ -108,3 +108,7 @@ def metrics(plane: ControlPlane, pool: Pool) -> ControlPlaneMetrics:
         log=plane.listener,
         workers=plane.worker_processes,
     )
+
+
+def worker_metrics(plane: ControlPlane) -> WorkerMetrics:
+    return WorkerMetrics(plane.directory)

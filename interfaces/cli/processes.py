@@ -15,11 +15,12 @@ from interfaces.bootstrap.api import api_application, most_connections
 from interfaces.bootstrap.background_tasks import background_tasks
 from interfaces.bootstrap.backing import BackingServices, configured_services, embedded_services
 from interfaces.bootstrap.control_plane import ControlPlane, control_plane
+from interfaces.bootstrap.operations import worker_metrics
 from interfaces.bootstrap.telemetry import Telemetry, exporting, telemetry
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.serving import serving
-from interfaces.http.worker_metrics import NoGauges, create_metrics_app
+from interfaces.http.worker_metrics import create_metrics_app
 from interfaces.logging import configure_logging
 from interfaces.settings import Settings
 from interfaces.supervision import running, stop_signals
@@ -87,12 +88,13 @@ def _observed(settings: Settings) -> Iterator[Telemetry]:
 async def _counting(plane: ControlPlane) -> AsyncIterator[None]:
     """What a process without the API has counted can be scraped, and is exported, where the settings say so."""
     settings, counted = plane.backing.settings, RequestMetrics(plane.telemetry.measurements.registry)
+    source = worker_metrics(plane)
     async with AsyncExitStack() as stack:
-        collect = partial(counted.families, NoGauges())
+        collect = partial(counted.families, source)
         await stack.enter_async_context(exporting(plane.telemetry, collect))
         if settings.metrics_port is not None:
             keys = tuple(KeyHash(name=key.name, sha256=key.sha256) for key in settings.api_keys)
-            app = create_metrics_app(counted, keys)
+            app = create_metrics_app(counted, source, keys)
             port = settings.metrics_port
             await stack.enter_async_context(serving(app, host=settings.host, port=port, end_streams=_no_streams))
         yield

@@ -1,6 +1,5 @@
-"""`/metrics` of a process without the API, and nothing else: what a `fleetlog worker` has counted itself."""
-
-from collections.abc import Sequence
+"""`/metrics` of a process without the API, and nothing else: what a `fleetlog worker` has counted itself, and what it
+alone knows."""
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -9,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from application.ports.operations import Metric
+from application.ports.operations import MetricsSource
 from application.ports.telemetry import NO_SPANS
 from interfaces.http.edge.auth import Authenticate, KeyHash, require_actor
 from interfaces.http.edge.exchange import exchange_of
@@ -18,16 +17,8 @@ from interfaces.http.edge.middleware import AnswerErrors, TraceRequests
 from interfaces.http_conventions.problems import problem_response, routing_problem
 
 
-class NoGauges:
-    """Implements MetricsSource: what is read at a scrape is read by the API's processes."""
-
-    async def collect(self) -> Sequence[Metric]:
-        return ()
-
-
-def create_metrics_app(counted: RequestMetrics, keys: tuple[KeyHash, ...]) -> Starlette:
+def create_metrics_app(counted: RequestMetrics, source: MetricsSource, keys: tuple[KeyHash, ...]) -> Starlette:
     """The same keys as for the API."""
-    source = NoGauges()
 
     async def metrics(request: Request) -> Response:
         require_actor(exchange_of(request.scope))

@@ -1,26 +1,16 @@
 """The Grafana dashboard of the documentation asks for metrics and labels that a server serves."""
 
-import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from application.observation.instruments import INSTRUMENTS, LABELS
+from tests.support.dashboard_queries import panels, queries
 from tests.support.fleetlog_server import FleetlogServer
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "docs/dashboards/fleetlog.json"
 SELECTOR = re.compile(r"(?P<metric>fleetlog_[a-z_]+)(?:\{(?P<label>\w+)!?=\"(?P<value>\w+)\"\})?")
 GROUPED = re.compile(r"by \(([\w, ]+)\) \(+(?:\w+\()*(fleetlog_[a-z_]+)")
 SUFFIX = re.compile(r"_(?:bucket|sum|count)$")
-
-
-def queries() -> Iterator[tuple[str, str]]:
-    """Panel and expression."""
-    for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]:
-        for target in panel.get("targets", ()):
-            yield panel["title"], target["expr"]
 
 
 @pytest.fixture
@@ -64,13 +54,12 @@ def test_every_counter_and_histogram_is_on_the_dashboard() -> None:
 
 
 def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
-    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     cells = [
         (x, y)
-        for panel in panels
+        for panel in panels()
         for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
         for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
     ]
 
-    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({panel["id"] for panel in panels()}) == len(panels())
     assert len(set(cells)) == len(cells)

@@ -6,7 +6,9 @@ import httpx
 import pytest
 
 from application.observation.instruments import RUN_TAKEOVERS
+from infrastructure.executor_client.directory import HttpExecutorDirectory
 from infrastructure.operations.measured import PrometheusMeasurements
+from infrastructure.operations.metrics import WorkerMetrics
 from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.metrics import RequestMetrics
 from interfaces.http.worker_metrics import create_metrics_app
@@ -20,7 +22,7 @@ def answer(
 ) -> httpx.Response:
     measured = PrometheusMeasurements()
     measured.add(RUN_TAKEOVERS, value=3, trace_id="a" * 32)
-    app = create_metrics_app(RequestMetrics(measured.registry), keys)
+    app = create_metrics_app(RequestMetrics(measured.registry), WorkerMetrics(HttpExecutorDirectory(b"secret")), keys)
 
     async def asked() -> httpx.Response:
         transport = httpx.ASGITransport(app)
@@ -32,6 +34,10 @@ def answer(
 
 def test_it_serves_what_the_process_has_counted() -> None:
     assert "fleetlog_run_takeovers_total 3.0" in answer().text
+
+
+def test_it_serves_what_no_other_process_knows() -> None:
+    assert 'fleetlog_executor_circuits{state="open"} 0.0' in answer().text
 
 
 def test_a_scraper_that_asks_for_open_metrics_gets_trace_ids() -> None:
