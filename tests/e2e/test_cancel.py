@@ -149,7 +149,8 @@ def test_a_cancel_after_the_end_changes_nothing(fleetlog: FleetlogServer) -> Non
     answer = cancel(fleetlog, run_id)
 
     assert (answer["changed"], answer["state"]) == (False, "succeeded")
-    assert fleetlog.client.get(f"/api/runs/{run_id}/stream", params={"cursor": before[-1]["id"]}).status_code == 204
+    headers = {"Last-Event-ID": before[-1]["id"]}
+    assert fleetlog.client.get(f"/api/runs/{run_id}/stream", headers=headers).status_code == 204
 
 
 def test_a_run_that_nobody_knows_is_a_404(fleetlog: FleetlogServer) -> None:

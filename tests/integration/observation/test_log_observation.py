@@ -39,7 +39,8 @@ END: tuple[Event, ...] = (
 
 NOT_IDLE_FOR = f"""
 SELECT FROM pg_stat_activity JOIN pg_locks USING (pid)
-WHERE locktype = 'advisory' AND (classid::bigint << 32) + objid::bigint = {module.LOCK}
+WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (classid::bigint << 32) + objid::bigint = {module.LOCK}
   AND granted AND clock_timestamp() - state_change <= %s * interval '200 ms'
 """
 
@@ -192,6 +193,7 @@ def test_a_slow_collector_does_not_cost_the_observer_its_place_so_that_nothing_i
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SESSION", module.SESSION | {"idle_session_timeout": "1s"})
+    monkeypatch.setattr(module, "POLL_S", 0.2)
     monkeypatch.setattr(module, "PART_SPANS", 3)
 
     async def scenario() -> Seen:
