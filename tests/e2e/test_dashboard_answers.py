@@ -30,6 +30,7 @@ SETTINGS = {
     "EXECUTOR_MAX_RETRIES": "1",
     "EXECUTOR_RETRY_DELAY_MS": "20",
     "RUN_QUEUE_RETRY_DELAY_MS": "100",
+    "STALE_SYNC_AFTER_MS": "1",
     "OTEL_BSP_SCHEDULE_DELAY": "100",
     "OTEL_BLRP_SCHEDULE_DELAY": "100",
     "OTEL_METRIC_EXPORT_INTERVAL": "300",
@@ -65,6 +66,7 @@ class Busy:
         with ThreadPoolExecutor(len(steps)) as pool:
             for done in [pool.submit(step) for step in steps]:
                 done.result(120)
+        self.repaired()
 
     def succeeded(self) -> None:
         session = new_id("session")
@@ -102,6 +104,11 @@ class Busy:
             history = self.server.history(run_id)
         assert history[-1]["data"]["outcome"] == "succeeded", history[-1]
         assert "run.retry_scheduled" in [frame["event"] for frame in history]
+
+    def repaired(self) -> None:
+        """A sync that is too old is requested again."""
+        while self.server.ok("POST", "/api/reconcile/sync")["acted"] == 0:
+            pass
 
 
 @pytest.fixture(scope="module")

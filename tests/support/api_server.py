@@ -77,6 +77,7 @@ from interfaces.http.edge.auth import KeyHash
 from interfaces.http.edge.dependencies import ApiDependencies
 from interfaces.http.edge.rates import CallerRates, RateLimits
 from interfaces.http.serving import serving
+from projections.ports import NotProjectedYet
 from tests.support.world_in_memory import MemoryRuntime
 
 SECRET = b"a secret of the tests"
@@ -303,6 +304,17 @@ async def _is_up(_session_id: str, _context: Any) -> bool:
     return True
 
 
+async def _has_read_models(deps: ApiDependencies) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await deps.reads.run("unknown")
+            except NotProjectedYet:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
 def _new_id() -> str:
     return uuid.uuid4().hex
 
@@ -321,6 +333,8 @@ def running_api(dsn: str, **options: Any) -> Iterator[ApiServer]:
             url = await stack.enter_async_context(
                 serving(create_app(deps), host="127.0.0.1", port=0, end_streams=hub.end_streams)
             )
+            if options.get("projecting", True):
+                await _has_read_models(deps)
             started.append(ApiServer(url=url, dsn=dsn, deps=deps, loop=asyncio.get_running_loop()))
             stopping = asyncio.Event()
             stop.append(stopping)
