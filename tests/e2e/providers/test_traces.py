@@ -49,6 +49,7 @@ def test_one_trace_leads_from_the_request_to_the_model_s_turns_and_tools(
     )
     run_id = answer.json()["runId"]
     server.until(run_id, "message.delta")
+    collector.until(lambda got: any(span["name"] == "executor run.start" for span in got.spans))
 
     server.kill()
     server.start()
