@@ -29,6 +29,8 @@ from tests.support.recorded import recorded
 pytestmark = pytest.mark.every_postgres
 
 LEASE = timedelta(seconds=30)
+LOCK = 5067271820452102
+"""Of sql/functions/claim_runs_2.sql."""
 EXPIRED = timedelta(seconds=-1)
 ADAS = QueueShare(app_id="shop", project_name="default", user_login_name="ada")
 
@@ -87,6 +89,34 @@ async def switched(dsn: str, *events: Event) -> None:
 
 async def claimed(queue: PostgresRunQueue, *, limit: int = 10, lease: timedelta = LEASE) -> list[str]:
     return [found.run_id for found in await queue.claim(owner="w", limit=limit, lease=lease)]
+
+
+def test_a_run_that_is_queued_while_a_claim_waits_for_the_lock_keeps_its_trace(database: str) -> None:
+    async def scenario() -> list[str]:
+        metadata = CommandContext(actor="a", command_id="c", correlation_id="c", trace_id="a" * 32).metadata()
+        new = NewEvent(event_id="queued", event=RunCancelRequested(), occurred_at=datetime.now(UTC), metadata=metadata)
+        async with GroupCommitEventStore(database) as store:
+            appended = await store.append("run:r1", 0, [new])
+        queued = EnqueueRun(run_id="r1", session_id="s1", max_attempts=5, share=ADAS)
+        (event,) = recorded("run:r1", [RunCancelRequested()], first_position=appended.position)
+        async with run_queue(database) as (queue, pool):
+            async with pool.connection() as connection, connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+                claim = asyncio.create_task(queue.claim(owner="w", limit=1, lease=LEASE))
+                await until_somebody_waits(pool)
+                await record(connection, [(event, queued)])
+            return [lease.trace_id for lease in await claim]
+
+    assert run(scenario()) == ["a" * 32]
+
+
+async def until_somebody_waits(pool: Pool) -> None:
+    """For the lock by which claims and moves of the queue take turns."""
+    waiting = """SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+    async with asyncio.timeout(60), pool.connection() as connection:
+        while await (await connection.execute(waiting)).fetchone() is None:
+            await asyncio.sleep(0.01)
 
 
 def test_a_session_has_one_run_at_a_time_in_the_order_of_the_log(database: str) -> None:
