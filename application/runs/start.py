@@ -17,6 +17,7 @@ from application.ports.executor import ExecutorError
 from application.ports.worker_runtime import RuntimeDown, RuntimeUnavailable, StartFailed
 from application.runs.execution_context import ExecutionContext
 from application.sessions.session_workers import LoadedWorker
+from application.task_cancellation import cancel_and_wait
 from domain.errors import Conflict, DomainError
 from domain.identifiers import run_stream, session_stream
 from domain.run.commands import ClaimRun, EnterPhase, InheritConversation, RunCommand, StartAgent
@@ -237,9 +238,7 @@ class StartRun:
                 raise _Canceled
             return working.result()
         finally:
-            for task in (working, canceled):
-                task.cancel()
-            await asyncio.gather(working, canceled, return_exceptions=True)
+            await cancel_and_wait([working, canceled])
 
     async def _cancel_requested(self) -> None:
         """Return when the log has a request to cancel the run."""
