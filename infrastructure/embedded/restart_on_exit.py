@@ -3,17 +3,20 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from application.repairs.kinds import EMBEDDED_SERVER
 from application.repairs.said import UNCOUNTED, Found, Repairs
+from application.task_cancellation import cancel_and_wait
 from infrastructure.embedded.errors import EmbeddedServerError
 
 log = logging.getLogger(__name__)
 CHECK_INTERVAL_S = 1.0
 TRIES_WITHOUT_BACKOFF = 8
 LONGEST_PAUSE_S = 30.0
+CLEAR_UP_S = 30.0
+"""How long a start that is broken off may take to end what it has started."""
 
 
 class EmbeddedServer(Protocol):
@@ -38,9 +41,7 @@ async def restart_on_exit(server: EmbeddedServer, repairs: Repairs = UNCOUNTED) 
     try:
         yield
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        await cancel_and_wait([watching], again_after_s=CLEAR_UP_S)
 
 
 async def _restart_whenever_ended(server: EmbeddedServer, repairs: Repairs) -> None:

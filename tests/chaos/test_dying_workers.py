@@ -25,7 +25,10 @@ STANDING: tuple[LiteralString, ...] = (
     "SELECT * FROM effects WHERE state NOT IN ('done', 'obsolete')",
     "SELECT * FROM worker_places",
     "SELECT position, stream, seq, type, recorded_at FROM events ORDER BY position DESC LIMIT 20",
-    "SELECT seq, type, run_queue.* FROM events JOIN run_queue ON stream = 'run:' || run_id WHERE state = 'leased'",
+    (
+        "SELECT events.position, stream, seq, type, recorded_at FROM events JOIN run_queue ON stream = 'run:' || run_id"
+        " WHERE state = 'leased' ORDER BY events.position DESC LIMIT 60"
+    ),
     "SELECT pid, state, wait_event, query_start, left(query, 100) FROM pg_stat_activity WHERE datname IS NOT NULL",
 )
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import psycopg
 
 from application.ports.event_store import AppendResult
+from application.task_cancellation import cancel_and_wait
 from infrastructure.postgres.connections import STATEMENT_TIMEOUT_SECONDS
 from infrastructure.postgres.continuity import LogContinuity
 from infrastructure.postgres.event_store.append_request import AppendRequest
@@ -164,8 +165,7 @@ class GroupCommit:
                 await self._idle.wait()
         except TimeoutError:
             if self._committing is not None:
-                self._committing.cancel()
-                await asyncio.gather(self._committing, return_exceptions=True)
+                await cancel_and_wait([self._committing])
         _fail_all(self._queue, EventStoreClosed("the event store was closed before this append could be written"))
         self._queue.clear()
         self._wake_blocked()
