@@ -36,10 +36,14 @@ def test_leaving_it_ends_a_start_that_loses_its_cancellation(monkeypatch: pytest
     monkeypatch.setattr(restart_on_exit, "CHECK_INTERVAL_S", 0.0)
     monkeypatch.setattr(restart_on_exit, "CLEAR_UP_S", 0.01)
 
-    async def scene() -> int:
+    async def scene() -> bool:
         server = StartsForEver()
-        async with restart_on_exit.restart_on_exit(server):
-            await server.starting.wait()
-        return server.lost
+        watch = restart_on_exit.restart_on_exit(server)
+        await watch.__aenter__()
+        await server.starting.wait()
+        leaving = asyncio.ensure_future(watch.__aexit__(None, None, None))
+        ended, _ = await asyncio.wait({leaving}, timeout=20)
+        leaving.cancel()
+        return bool(ended) and server.lost == 1
 
-    assert run(scene(), timeout=20) == 1
+    assert run(scene(), timeout=60)
