@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
@@ -198,7 +199,9 @@ def text_of(entries, channel=None):
 
 
 def types_of(entries):
-    return [entry["type"] for entry in entries]
+    """Deltas in a row count as one: into how many a text is cut is a matter of time."""
+    types = [entry["type"] for entry in entries]
+    return [kind for before, kind in pairwise(["", *types]) if not (kind == before and kind.endswith(".delta"))]
 
 
 def is_alive(pid):
