@@ -10,7 +10,9 @@ from tests.support.fleetlog_parts import Installation, WorkerProcess, installati
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(300)]
 STEPS = 30
-SCRIPT = f"for n in $(seq 1 {STEPS}); do echo line $n; echo $n >> steps; sleep 0.2; done"
+LINES = f"for n in $(seq 1 {STEPS}); do echo line $n; echo $n >> steps; sleep 0.2; done"
+SCRIPT = f"{LINES}; until [ -e go ]; do sleep 0.1; done"
+"""It goes on until the test lets it end: how long a worker takes to start is a matter of the machine."""
 
 
 @pytest.fixture
@@ -32,6 +34,10 @@ def until_claimed_by(parts: Installation, run_id: str, worker: WorkerProcess) ->
     raise AssertionError(f"worker {worker.process.pid} never claimed the run: {claims(parts, run_id)}")
 
 
+def let_it_end(parts: Installation) -> None:
+    (parts.api.worker_folder("s") / "workspace/go").touch()
+
+
 def test_a_stopped_holder_is_fenced_when_it_wakes_up_and_nothing_doubles(parts: Installation) -> None:
     slow = parts.worker()
     run_id = parts.api.enqueued(SCRIPT, sessionId="s")
@@ -41,6 +47,8 @@ def test_a_stopped_holder_is_fenced_when_it_wakes_up_and_nothing_doubles(parts: 
     slow.send(signal.SIGSTOP)
     until_claimed_by(parts, run_id, other)
     slow.send(signal.SIGCONT)
+    parts.api.until(run_id, "run.lease_lost")
+    let_it_end(parts)
     history = parts.api.history(run_id)
 
     assert len(claims(parts, run_id)) == 2
@@ -61,6 +69,7 @@ def test_a_holder_that_stays_stopped_holds_up_nobody(parts: Installation) -> Non
     parts.worker()
 
     slow.send(signal.SIGSTOP)
+    let_it_end(parts)
 
     assert parts.api.history(run_id)[-1]["data"]["outcome"] == "succeeded"
     assert parts.api.finished("echo next", sessionId="s")["snapshot"]["state"] == "succeeded"
