@@ -48,11 +48,11 @@ async def _restart_whenever_ended(server: EmbeddedServer, repairs: Repairs) -> N
     failures = 0
     while True:
         await asyncio.sleep(_pause(failures))
-        if not server.has_ended():
-            failures = 0
-            continue
-        log.error("the embedded %s has ended; it is started again", server.title)
         try:
+            if not server.has_ended():
+                failures = 0
+                continue
+            log.error("the embedded %s has ended; it is started again", server.title)
             await server.start_again()
         except (EmbeddedServerError, OSError) as error:
             failures += 1

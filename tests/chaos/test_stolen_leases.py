@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,8 +35,9 @@ def until_claimed_by(parts: Installation, run_id: str, worker: WorkerProcess) ->
     raise AssertionError(f"worker {worker.process.pid} never claimed the run: {claims(parts, run_id)}")
 
 
-def let_it_end(parts: Installation) -> None:
-    (parts.api.worker_folder("s") / "workspace/go").touch()
+def end_of_script(parts: Installation) -> Path:
+    """The file that lets the script end."""
+    return parts.api.worker_folder("s") / "workspace/go"
 
 
 def test_a_stopped_holder_is_fenced_when_it_wakes_up_and_nothing_doubles(parts: Installation) -> None:
@@ -43,12 +45,13 @@ def test_a_stopped_holder_is_fenced_when_it_wakes_up_and_nothing_doubles(parts: 
     run_id = parts.api.enqueued(SCRIPT, sessionId="s")
     parts.api.until(run_id, "message.delta")
     other = parts.worker()
+    end = end_of_script(parts)
 
     slow.send(signal.SIGSTOP)
     until_claimed_by(parts, run_id, other)
     slow.send(signal.SIGCONT)
     parts.api.until(run_id, "run.lease_lost")
-    let_it_end(parts)
+    end.touch()
     history = parts.api.history(run_id)
 
     assert len(claims(parts, run_id)) == 2
@@ -67,9 +70,10 @@ def test_a_holder_that_stays_stopped_holds_up_nobody(parts: Installation) -> Non
     run_id = parts.api.enqueued(SCRIPT, sessionId="s")
     parts.api.until(run_id, "message.delta")
     parts.worker()
+    end = end_of_script(parts)
 
     slow.send(signal.SIGSTOP)
-    let_it_end(parts)
+    end.touch()
 
     assert parts.api.history(run_id)[-1]["data"]["outcome"] == "succeeded"
     assert parts.api.finished("echo next", sessionId="s")["snapshot"]["state"] == "succeeded"

@@ -66,8 +66,7 @@ def fleetlog(
         server.kill()
         server.start()
         assert server.history(run_id)[-1]["data"]["outcome"] == "succeeded"
-        ends = {"run.finished", "effect workspace.sync"}
-        collector.until(lambda got: ends <= {span["name"] for span in got.of_trace(CALLER_TRACE)})
+        collector.until_traced(CALLER_TRACE, "run.finished", "effect workspace.sync")
         collector.until(
             lambda got: any(each["attributes"].get("program") == "executor" for each in got.logs), timeout_s=90
         )

@@ -48,6 +48,10 @@ class OtlpCollector:
                 len(self.logs),
             )
 
+    def until_traced(self, trace_id: str, *names: str) -> None:
+        """Wait until this trace has a span of each of these names."""
+        self.until(lambda got: {*names} <= {span["name"] for span in got.of_trace(trace_id)})
+
     def of_trace(self, trace_id: str) -> list[dict[str, Any]]:
         """Its spans. One that came again, after a kill between its export and the checkpoint, is the same."""
         found: dict[str, dict[str, Any]] = {}

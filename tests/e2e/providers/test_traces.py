@@ -55,8 +55,7 @@ def test_one_trace_leads_from_the_request_to_the_model_s_turns_and_tools(
     server.start()
 
     assert server.history(run_id)[-1]["data"]["outcome"] == "succeeded"
-    ends = {"run.finished", "effect workspace.sync"}
-    collector.until(lambda got: ends <= {span["name"] for span in got.of_trace(CALLER_TRACE)})
+    collector.until_traced(CALLER_TRACE, "run.finished", "effect workspace.sync")
     trace = collector.of_trace(CALLER_TRACE)
     known = {span["span_id"] for span in trace} | {CALLER_SPAN}
     assert [span["name"] for span in trace if span["parent_id"] not in known] == []

@@ -199,7 +199,7 @@ def text_of(entries, channel=None):
 
 
 def types_of(entries):
-    """Deltas in a row count as one: into how many a text is cut is a matter of time."""
+    """Deltas in a row count as one: a text is cut where it may be the beginning of a secret, and those are random."""
     types = [entry["type"] for entry in entries]
     return [kind for before, kind in pairwise(["", *types]) if not (kind == before and kind.endswith(".delta"))]
 

@@ -4,21 +4,14 @@ import asyncio
 
 from application.task_cancellation import cancel_and_wait
 from tests.support.async_run import run
+from tests.support.lost_cancellation import LosesOneCancellation
 
 
 def test_a_task_that_loses_its_first_cancellation_ends_all_the_same():
     async def scenario() -> bool:
-        begun = asyncio.Event()
-
-        async def deaf_once() -> None:
-            try:
-                begun.set()
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                await asyncio.Event().wait()
-
-        task = asyncio.create_task(deaf_once())
-        await begun.wait()
+        work = LosesOneCancellation()
+        task = asyncio.create_task(work.wait())
+        await work.begun.wait()
         await cancel_and_wait([task], again_after_s=0.01)
         return task.cancelled()
 
